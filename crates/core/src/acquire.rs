@@ -1,0 +1,456 @@
+//! The acquire future: asks once, then waits to be told.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use pin_project::{pin_project, pinned_drop};
+
+use crate::attempt::{Attempt, Ended, Next, Spec, Stage, Standing};
+use crate::backoff::Backoff;
+use crate::client::Client;
+use crate::clock::{Moment, Timer, millis};
+use crate::error::{Error, ErrorKind, Result};
+use crate::guard::Guard;
+use crate::keeper::ending::finish;
+use crate::keeper::tick::{Item, Kind, exchange};
+use crate::name::Name;
+use crate::script;
+use crate::transport::{Answer, Failure, Request};
+
+/// What a primitive asks the engine for.
+#[derive(Debug, Clone)]
+pub struct AcquireRequest {
+    pub(crate) name: Name,
+    pub(crate) key: Arc<[u8]>,
+    pub(crate) spec: Spec,
+}
+
+/// How long to wait for a hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Wait {
+    /// As long as the server answers.
+    Forever,
+    /// Not at all: one try.
+    Try,
+    /// Until then.
+    Until(Instant),
+}
+
+impl Wait {
+    /// Zero is one try; what the clock cannot hold is for ever.
+    pub fn for_duration(wait: Duration) -> Self {
+        if wait.is_zero() {
+            return Self::Try;
+        }
+        Instant::now()
+            .checked_add(wait)
+            .map_or(Self::Forever, Self::Until)
+    }
+}
+
+type Work<T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send>>;
+
+/// What was sent and not answered yet.
+enum Sent {
+    Ask(Work<Answer>),
+    Confirm(Work<()>),
+}
+
+/// Acquires a hold: `Ok(None)` if it was busy until the wait was over.
+///
+/// Dropping it undoes the attempt: within a round trip neither a hold nor a place in the queue is left, and a grant
+/// that was on its way goes to the next waiter.
+#[must_use = "futures do nothing unless polled"]
+#[pin_project(PinnedDrop)]
+pub struct Acquire {
+    client: Client,
+    request: Option<AcquireRequest>,
+    wait: Wait,
+    attempt: Option<Arc<Attempt>>,
+    sent: Option<Sent>,
+    #[pin]
+    timer: Timer,
+    deadline: Moment,
+    pause: Moment,
+    backoff: Backoff,
+    /// The server said that it is busy.
+    known: bool,
+    last_error: Option<Error>,
+}
+
+impl fmt::Debug for Acquire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Acquire")
+            .field("attempt", &self.attempt)
+            .field("wait", &self.wait)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Acquire {
+    /// Nothing happens before the first poll.
+    pub fn new(client: &Client, request: AcquireRequest, wait: Wait) -> Self {
+        Self {
+            client: client.clone(),
+            request: Some(request),
+            wait,
+            attempt: None,
+            sent: None,
+            timer: Timer::new(Some(client.shared().driver.clone())),
+            deadline: Moment::NEVER,
+            pause: Moment::now(),
+            backoff: Backoff::new((Duration::from_millis(10), Duration::from_millis(500))),
+            known: false,
+            last_error: None,
+        }
+    }
+}
+
+impl Future for Acquire {
+    type Output = Result<Option<Guard>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.attempt.is_none() {
+            self.as_mut().start()?;
+        }
+        loop {
+            if let Some(done) = self.as_mut().poll_sent(cx) {
+                return Poll::Ready(done);
+            }
+            let now = Moment::now();
+            let mut this = self.as_mut().project();
+            let Some(attempt) = this.attempt.as_ref() else {
+                return Poll::Pending; // polled after it was done
+            };
+            let shared = this.client.shared();
+            let (next, heard) = {
+                let mut state = attempt.state();
+                (
+                    state.next(cx, now, shared.same_thread, &attempt.spec),
+                    state.heard,
+                )
+            };
+            match next {
+                Next::Take => {
+                    let attempt = Arc::clone(attempt);
+                    *this.attempt = None;
+                    return Poll::Ready(Ok(Some(Guard::new(this.client.clone(), attempt))));
+                }
+                Next::Closed => {
+                    let error = shared.closed_error();
+                    return Poll::Ready(self.give_up(Err(error)));
+                }
+                Next::Confirm if !matches!(this.sent, Some(Sent::Confirm(_))) => {
+                    *this.sent = Some(Sent::Confirm(confirm(this.client, attempt)));
+                    continue;
+                }
+                Next::Ask if this.sent.is_none() && now >= *this.pause => {
+                    let sending = ask(this.client, attempt, *this.wait, *this.deadline);
+                    *this.sent = Some(Sent::Ask(sending));
+                    continue;
+                }
+                Next::Ask | Next::Confirm | Next::Wait => {}
+            }
+            let silent = heard + shared.options.unavailable_after;
+            if now >= *this.deadline || now >= silent {
+                return Poll::Ready(self.time_is_up());
+            }
+            let mut wake = (*this.deadline).min(silent);
+            if this.sent.is_none() && *this.pause > now {
+                wake = wake.min(*this.pause);
+            }
+            ready!(this.timer.as_mut().poll_until(cx, wake));
+        }
+    }
+}
+
+impl Acquire {
+    /// The first poll: takes a slot before anything is sent.
+    fn start(self: Pin<&mut Self>) -> Result<()> {
+        let this = self.project();
+        let Some(request) = this.request.take() else {
+            return Ok(());
+        };
+        let shared = this.client.shared();
+        shared.check_open().map_err(|error| error.named(&request.name))?;
+        *this.deadline = match *this.wait {
+            Wait::Forever => Moment::NEVER,
+            Wait::Until(instant) if instant > Instant::now() => Moment::at(instant),
+            Wait::Try | Wait::Until(_) => {
+                *this.wait = Wait::Try;
+                Moment::now() + shared.options.operation_timeout
+            }
+        };
+        let attempt = shared.attempt(request.key, request.name, request.spec);
+        *this.attempt = Some(attempt);
+        Ok(())
+    }
+
+    /// Polls what was sent; `Some` if the future is done.
+    fn poll_sent(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<Result<Option<Guard>>> {
+        let this = self.as_mut().project();
+        match this.sent {
+            None => None,
+            Some(Sent::Ask(work)) => {
+                let Poll::Ready(result) = work.as_mut().poll(cx) else {
+                    return None;
+                };
+                *this.sent = None;
+                match result {
+                    Ok(answer) => self.answered(&answer),
+                    Err(failure) => self.failed(failure),
+                }
+            }
+            Some(Sent::Confirm(work)) => {
+                let Poll::Ready(result) = work.as_mut().poll(cx) else {
+                    return None;
+                };
+                *this.sent = None;
+                match result {
+                    Ok(()) => None,
+                    Err(failure) => {
+                        // Unknown: acquire has the answer, and extends nothing.
+                        if let Some(attempt) = this.attempt
+                            && attempt.state().stage == Stage::Granted
+                        {
+                            attempt.state().stage = Stage::Asking;
+                        }
+                        self.failed(failure)
+                    }
+                }
+            }
+        }
+    }
+
+    fn answered(self: Pin<&mut Self>, answer: &Answer) -> Option<Result<Option<Guard>>> {
+        match self.as_ref().get_ref().read(answer) {
+            Ok(Reading::Applied { queued }) => {
+                let this = self.project();
+                *this.known = queued;
+                *this.last_error = None;
+                this.backoff.reset();
+                None
+            }
+            Ok(Reading::Busy) => Some(self.nothing_there(Ok(None))),
+            Ok(Reading::Late) => {
+                let this = self.project();
+                *this.pause = Moment::now() + this.backoff.next();
+                None
+            }
+            Err(error) => Some(self.nothing_there(Err(error))),
+        }
+    }
+
+    fn failed(self: Pin<&mut Self>, failure: Failure) -> Option<Result<Option<Guard>>> {
+        if !failure.passing {
+            return Some(self.nothing_there(Err(failure.error)));
+        }
+        let this = self.project();
+        *this.pause = Moment::now() + this.backoff.next();
+        *this.last_error = Some(failure.error);
+        None
+    }
+
+    /// Applies an answer to acquire.
+    fn read(&self, answer: &Answer) -> Result<Reading> {
+        let Some(attempt) = &self.attempt else {
+            return Ok(Reading::Late);
+        };
+        let shared = self.client.shared();
+        let now = Moment::now();
+        let reply = &answer.reply;
+        attempt.state().unanswered -= 1;
+        let code = reply.int_at(0)?;
+        let stamp = reply.count_at(1)?;
+        shared.commands.note_stamp(answer.sent, stamp);
+        let apply = |standing| {
+            attempt.state().apply(
+                standing,
+                stamp,
+                answer.sent,
+                now,
+                &attempt.spec,
+                shared.options.drift,
+            );
+        };
+        match code {
+            1 => {
+                let left = Duration::from_millis(reply.count_at(3)?);
+                apply(Standing::Granted {
+                    token: reply.count_at(2)?,
+                    left,
+                    claim: reply.int_at(4)? != 0,
+                });
+                Ok(Reading::Applied { queued: false })
+            }
+            2 => {
+                apply(Standing::Queued);
+                shared.keeper.waiting(attempt.spec.lease);
+                if reply.int_at(3)? != 0 {
+                    shared.keeper.look_at(attempt, now, stamp);
+                } else if let Ok(wake) = reply.count_at(2) {
+                    shared
+                        .keeper
+                        .look_at(attempt, now + Duration::from_millis(wake), stamp);
+                }
+                Ok(Reading::Applied { queued: true })
+            }
+            3 => Ok(Reading::Busy),
+            4 => {
+                attempt.state().heard = now;
+                Ok(Reading::Late)
+            }
+            6 => Err(Error::new(
+                ErrorKind::QueueFull,
+                format!(
+                    "the queue already has {} waiters, the most that this client allows (max_waiters)",
+                    shared.options.max_waiters
+                ),
+            )),
+            7 => Err(Error::invalid(
+                "the token floor is more than a day ahead of the server's clock: is it really a fencing token of this server?",
+            )),
+            8 => Err(foreign()),
+            _ => Err(Error::new(
+                ErrorKind::Protocol,
+                "the server says that the attempt has ended",
+            )),
+        }
+    }
+
+    /// The wait is over, or the server was silent for too long.
+    fn time_is_up(mut self: Pin<&mut Self>) -> Result<Option<Guard>> {
+        let this = self.as_mut().project();
+        let silent = Moment::now() < *this.deadline;
+        if *this.known && !silent {
+            return self.give_up(Ok(None));
+        }
+        let mut error = Error::new(
+            ErrorKind::Unavailable,
+            "the server gave no usable answer in time; the attempt is being undone",
+        );
+        if let Some(cause) = this.last_error.take() {
+            if cause.kind() == ErrorKind::ReadOnly {
+                error = Error::new(
+                    ErrorKind::ReadOnly,
+                    "the server is a replica or refuses writes, and no other was found in time",
+                );
+            }
+            error = error.caused_by(cause);
+        }
+        self.give_up(Err(error))
+    }
+
+    /// Ends the future; the keeper undoes whatever there may be at the server.
+    fn give_up(self: Pin<&mut Self>, result: Result<Option<Guard>>) -> Result<Option<Guard>> {
+        let this = self.project();
+        *this.sent = None;
+        let Some(attempt) = this.attempt.take() else {
+            return result;
+        };
+        this.client.shared().end(&attempt);
+        result.map_err(|error| error.named(&attempt.name))
+    }
+
+    /// Ends the future after an answer that says that nothing was done: unless another copy is under way, nothing is left.
+    fn nothing_there(self: Pin<&mut Self>, result: Result<Option<Guard>>) -> Result<Option<Guard>> {
+        if self.attempt.as_ref().is_some_and(|attempt| {
+            let state = attempt.state();
+            state.unanswered > 0 || state.stage != Stage::Asking
+        }) {
+            return self.give_up(result);
+        }
+        let this = self.project();
+        let Some(attempt) = this.attempt.take() else {
+            return result;
+        };
+        finish(this.client.shared(), &attempt, Ended::HadNothing);
+        result.map_err(|error| error.named(&attempt.name))
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for Acquire {
+    fn drop(self: Pin<&mut Self>) {
+        if let Some(attempt) = &self.attempt {
+            self.client.shared().end(attempt);
+        }
+    }
+}
+
+enum Reading {
+    Applied { queued: bool },
+    Busy,
+    Late,
+}
+
+pub(crate) fn foreign() -> Error {
+    Error::new(
+        ErrorKind::WrongType,
+        "its key holds foreign data, or a record of another version of Latchwork: choose another name, or do not mix versions",
+    )
+}
+
+fn ask(client: &Client, attempt: &Arc<Attempt>, wait: Wait, deadline: Moment) -> Work<Answer> {
+    let (client, attempt) = (client.clone(), Arc::clone(attempt));
+    Box::pin(async move {
+        let shared = client.shared();
+        let spec = &attempt.spec;
+        let deadline = shared.request_deadline(spec.lease).min(deadline);
+        let not_after = shared.commands.server_time(deadline) / 1000 + 1;
+        let room = if wait == Wait::Try {
+            0
+        } else {
+            shared.options.max_waiters
+        };
+        let request = Request::new(&script::ACQUIRE, &[&*attempt.key])
+            .arg(&attempt.id)
+            .arg(millis(spec.lease))
+            .arg(shared.life_ms(spec.lease))
+            .arg(spec.weight)
+            .arg(spec.capacity)
+            .arg(not_after)
+            .arg(room)
+            .arg(spec.floor)
+            .arg(if shared.keeper.is_listening() { 0 } else { 3 })
+            .arg(&shared.inbox);
+        {
+            let mut state = attempt.state();
+            state.unanswered += 1;
+            state.not_after = state.not_after.max(not_after);
+        }
+        let result = shared.commands.run(&request, deadline).await;
+        if let Err(failure) = &result
+            && !failure.unknown
+        {
+            attempt.state().unanswered -= 1;
+        }
+        result
+    })
+}
+
+/// Renews a hand-off before it is handed out (rules 5 and 7).
+fn confirm(client: &Client, attempt: &Arc<Attempt>) -> Work<()> {
+    let (client, attempt) = (client.clone(), Arc::clone(attempt));
+    Box::pin(async move {
+        let shared = client.shared();
+        let token = attempt.state().token;
+        let deadline = shared.request_deadline(attempt.spec.lease);
+        let item = Item {
+            attempt,
+            kind: Kind::Renew { token },
+        };
+        exchange(shared, &[item], deadline).await.map(drop)
+    })
+}
+
+#[allow(dead_code, reason = "compiled, not called: the bounds that users rely on")]
+fn bounds() {
+    fn future<T: Send + 'static>() {}
+    future::<Acquire>();
+}

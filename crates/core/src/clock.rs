@@ -1,0 +1,226 @@
+//! The one clock of the client, and its timers.
+//!
+//! Leases are measured with a clock that runs on while the machine sleeps: `Instant` stops in suspend on Linux,
+//! and a guard would believe in a lease that ended long ago (H21). Nobody reads a wall clock (H22).
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use pin_project::pin_project;
+use tokio::runtime::Handle;
+use tokio::time::Sleep;
+
+/// A point in time: nanoseconds since the machine (or, elsewhere than on Linux, the process) started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Moment(u64);
+
+impl Moment {
+    /// Later than any other.
+    pub(crate) const NEVER: Self = Self(u64::MAX);
+
+    #[cfg(target_os = "linux")]
+    pub(crate) fn now() -> Self {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+        let nanos = u64::try_from(time.tv_nsec).unwrap_or(0);
+        Self(seconds * 1_000_000_000 + nanos)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn now() -> Self {
+        static START: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
+        // An hour of head start, so that a moment minus a duration does not stick at zero.
+        Self(3_600_000_000_000) + START.elapsed()
+    }
+
+    /// The moment at which `Instant::now()` will be `instant`.
+    pub(crate) fn at(instant: Instant) -> Self {
+        Self::now() + instant.saturating_duration_since(Instant::now())
+    }
+
+    /// How long it is from `earlier` to here; zero if it is the other way round.
+    pub(crate) fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+
+    pub(crate) const fn nanos(self) -> u64 {
+        self.0
+    }
+
+    pub(crate) const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+}
+
+impl std::ops::Add<Duration> for Moment {
+    type Output = Self;
+
+    fn add(self, time: Duration) -> Self {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_add(nanos))
+    }
+}
+
+impl std::ops::Sub<Duration> for Moment {
+    type Output = Self;
+
+    fn sub(self, time: Duration) -> Self {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_sub(nanos))
+    }
+}
+
+/// Whole milliseconds, rounded up; what does not fit is cut.
+pub(crate) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+}
+
+/// Sleeps in slices: tokio's clock stops in suspend, so a timer must look at ours now and then.
+const SLICE: Duration = Duration::from_secs(1);
+
+/// A timer that can be polled anywhere: inside any tokio runtime, or in another executor.
+///
+/// It uses the runtime it is polled in, else the one that drives the client. It never panics: without either it
+/// never fires, and whoever polls it relies on being woken otherwise.
+#[derive(Debug)]
+#[pin_project]
+pub(crate) struct Timer {
+    driver: Option<Handle>,
+    #[pin]
+    sleep: Option<Sleep>,
+    ends: Moment,
+}
+
+impl Timer {
+    pub(crate) const fn new(driver: Option<Handle>) -> Self {
+        Self {
+            driver,
+            sleep: None,
+            ends: Moment::NEVER,
+        }
+    }
+
+    /// Ready when `when` has come. May be called with another `when` each time.
+    pub(crate) fn poll_until(self: Pin<&mut Self>, cx: &mut Context<'_>, when: Moment) -> Poll<()> {
+        let mut this = self.project();
+        // Two rounds: a slice may be over, and a sleep whose runtime has ended is made anew.
+        for _ in 0..3 {
+            let now = Moment::now();
+            if now >= when {
+                this.sleep.set(None);
+                return Poll::Ready(());
+            }
+            if when == Moment::NEVER {
+                return Poll::Pending;
+            }
+            if this.sleep.is_none() || when < *this.ends {
+                let slice = when.since(now).min(SLICE);
+                *this.ends = now + slice;
+                this.sleep.set(start(slice, this.driver.as_ref()));
+            }
+            let Some(sleep) = this.sleep.as_mut().as_pin_mut() else {
+                return Poll::Pending;
+            };
+            // Polling a sleep whose runtime was shut down panics inside tokio.
+            match catch_unwind(AssertUnwindSafe(|| sleep.poll(cx))) {
+                Ok(Poll::Pending) => return Poll::Pending,
+                Ok(Poll::Ready(())) | Err(_) => this.sleep.set(None),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+fn start(time: Duration, driver: Option<&Handle>) -> Option<Sleep> {
+    // A tokio runtime without a timer panics here, and so does a missing runtime.
+    let make = || catch_unwind(|| tokio::time::sleep(time)).ok();
+    if Handle::try_current().is_ok()
+        && let Some(sleep) = make()
+    {
+        return Some(sleep);
+    }
+    let _context = driver?.enter();
+    make()
+}
+
+/// A future that ends at a moment at the latest.
+#[pin_project]
+pub(crate) struct Until<F> {
+    #[pin]
+    future: F,
+    #[pin]
+    timer: Timer,
+    when: Moment,
+}
+
+/// `None`: the moment came first.
+pub(crate) fn until<F: Future>(when: Moment, driver: Option<Handle>, future: F) -> Until<F> {
+    Until {
+        future,
+        timer: Timer::new(driver),
+        when,
+    }
+}
+
+impl<F: Future> Future for Until<F> {
+    type Output = Option<F::Output>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if let Poll::Ready(output) = this.future.poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        this.timer.poll_until(cx, *this.when).map(|()| None)
+    }
+}
+
+/// Sleeps until a moment.
+pub(crate) async fn sleep_until(when: Moment, driver: Option<Handle>) {
+    until(when, driver, std::future::pending::<()>()).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_timer_can_be_moved_to_an_earlier_and_a_later_moment() {
+        let start = Moment::now();
+        let mut timer = std::pin::pin!(Timer::new(None));
+        let far = start + Duration::from_secs(3600);
+        let soon = start + Duration::from_millis(5);
+        std::future::poll_fn(|cx| {
+            assert!(timer.as_mut().poll_until(cx, far).is_pending(), "far");
+            timer.as_mut().poll_until(cx, soon)
+        })
+        .await;
+        assert!(Moment::now() >= soon, "not before its time");
+    }
+
+    #[test]
+    fn a_timer_outlives_its_runtime() {
+        let build = || {
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime")
+        };
+        let when = Moment::now() + Duration::from_millis(50);
+        let mut timer = Box::pin(Timer::new(None));
+        let first = build();
+        first.block_on(async {
+            std::future::poll_fn(|cx| {
+                assert!(timer.as_mut().poll_until(cx, when).is_pending(), "armed");
+                Poll::Ready(())
+            })
+            .await;
+        });
+        drop(first);
+        build().block_on(std::future::poll_fn(|cx| timer.as_mut().poll_until(cx, when)));
+        assert!(Moment::now() >= when, "fired in the second runtime");
+    }
+}

@@ -1,0 +1,169 @@
+//! The resource's side of a fencing token, for a resource that is a Redis key.
+
+use std::time::Duration;
+
+use crate::client::Client;
+use crate::clock::millis;
+use crate::error::{Error, ErrorKind, Result};
+use crate::name::{Name, fence_key};
+use crate::script;
+use crate::token::FencingToken;
+use crate::transport::{Reply, Request, eval_guarded};
+
+/// How long the highest token of a resource is remembered after its last use. A writer that was frozen for longer
+/// than this is not caught.
+pub const FENCE_MEMORY: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// Lets a write pass only if its fencing token is the newest that was seen.
+///
+/// A lock alone cannot stop a holder that was paused past its lease from writing when it wakes up. The resource can:
+/// it remembers the highest token and refuses lower ones. `Fence` does so for a Redis key, in one script with the write.
+/// For SQL see the crate's documentation: `UPDATE … WHERE token <= $1`.
+#[derive(Debug, Clone)]
+pub struct Fence {
+    client: Client,
+    resource: Name,
+    key: Vec<u8>,
+}
+
+/// A value that a guarded script returned.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum FenceReply {
+    /// `nil` or `false`.
+    Nil,
+    /// A number.
+    Int(i64),
+    /// A string or status.
+    Bytes(Vec<u8>),
+    /// A table.
+    Array(Vec<Self>),
+}
+
+impl Fence {
+    /// Guards `resource`, which is a Redis key as it is: no prefix is added.
+    ///
+    /// # Errors
+    /// `Invalid` if it is empty or longer than 512 bytes.
+    pub fn new(client: &Client, resource: impl AsRef<[u8]>) -> Result<Self> {
+        let resource = Name::new(resource.as_ref())?;
+        let key = fence_key(&client.shared().options.prefix, &resource);
+        Ok(Self {
+            client: client.clone(),
+            resource,
+            key,
+        })
+    }
+
+    /// The guarded key.
+    pub fn resource(&self) -> &Name {
+        &self.resource
+    }
+
+    /// Admits a token unless a higher one was seen, and remembers it. `false`: it is stale, write nothing.
+    ///
+    /// # Errors
+    /// `Unavailable` (then it may have been admitted: asking again is safe), `Denied`, `WrongType`, `OutOfMemory`.
+    ///
+    /// # Cancel safety
+    /// It may or may not be admitted; asking again is safe.
+    pub async fn admit(&self, token: FencingToken) -> Result<bool> {
+        let request = Request::new(&script::FENCE, &[&self.key]);
+        self.send(request.arg(token.get()).arg(millis(FENCE_MEMORY)))
+            .await
+    }
+
+    /// Sets the guarded key, if the token is admitted, in the same step. `false`: the token is stale, nothing was written.
+    ///
+    /// # Errors
+    /// As [`admit`](Self::admit).
+    ///
+    /// # Cancel safety
+    /// It may or may not be written; writing again is safe.
+    pub async fn set(&self, token: FencingToken, value: impl AsRef<[u8]>) -> Result<bool> {
+        let request = Request::new(&script::FENCE, &[&self.key, self.resource.as_bytes()]);
+        self.send(
+            request
+                .arg(token.get())
+                .arg(millis(FENCE_MEMORY))
+                .arg(value.as_ref()),
+        )
+        .await
+    }
+
+    async fn send(&self, request: Request) -> Result<bool> {
+        let answer = self
+            .client
+            .call(&request)
+            .await
+            .map_err(|error| error.named(&self.resource))?;
+        match answer.reply.int_at(0)? {
+            1 => Ok(true),
+            0 => Ok(false),
+            _ => Err(crate::acquire::foreign().named(&self.resource)),
+        }
+    }
+
+    /// Runs a Lua script only if the token is admitted, in the same step. It sees `KEYS` and `ARGV` as they are given
+    /// here. `None`: the token is stale, the script was not run.
+    ///
+    /// In a cluster all keys must be in the resource's slot. It is sent again when its reply is lost: make it such
+    /// that running twice does no harm, or count on [`ErrorKind::Unavailable`] and look.
+    ///
+    /// # Errors
+    /// As [`admit`](Self::admit); `Protocol` if the script raises an error: then the token was admitted, and what the
+    /// script wrote before is written.
+    ///
+    /// # Cancel safety
+    /// It may or may not run.
+    pub async fn eval(
+        &self,
+        token: FencingToken,
+        script: &str,
+        keys: &[&[u8]],
+        args: &[&[u8]],
+    ) -> Result<Option<FenceReply>> {
+        let shared = self.client.shared();
+        shared.check_open()?;
+        let command = eval_guarded(&self.key, token.get(), millis(FENCE_MEMORY), script, keys, args);
+        let deadline = crate::clock::Moment::now() + shared.options.operation_timeout;
+        // One send: the user's script may not bear a second run.
+        let reply = shared
+            .commands
+            .command(&command, deadline)
+            .await
+            .map_err(|failure| failure.error.named(&self.resource))?;
+        let mut parts = reply.items()?.into_iter();
+        let code = parts.next().map_or(Ok(8), |code| code.int())?;
+        match code {
+            1 => Ok(Some(parts.next().map_or(FenceReply::Nil, Reply::into_fence))),
+            0 => Ok(None),
+            _ => Err(crate::acquire::foreign().named(&self.resource)),
+        }
+    }
+
+    /// The highest token that was seen; `None` if none is remembered.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Denied`, `WrongType`.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it changes nothing.
+    pub async fn highest(&self) -> Result<Option<FencingToken>> {
+        let named = |error: Error| error.named(&self.resource);
+        // Token 0 is below every other and above none: it asks without changing anything.
+        let request = Request::new(&script::FENCE, &[&self.key])
+            .arg(0)
+            .arg(millis(FENCE_MEMORY));
+        let answer = self.client.call(&request).await.map_err(named)?;
+        match (answer.reply.int_at(0)?, answer.reply.count_at(1)?) {
+            (8, _) => Err(named(crate::acquire::foreign())),
+            (_, 0) => Ok(None),
+            (0 | 1, highest) => Ok(Some(FencingToken::new(highest))),
+            _ => Err(named(Error::new(
+                ErrorKind::Protocol,
+                "an unknown answer from the fence",
+            ))),
+        }
+    }
+}

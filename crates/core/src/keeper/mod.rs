@@ -1,0 +1,186 @@
+//! The keeper: the one background task of a client, for everything that needs time.
+//!
+//! - here: what others tell it, and its loop;
+//! - `tick`: renewals and places, many in one request;
+//! - `ending`: releases after drops, undoing after cancellations.
+
+pub(crate) mod ending;
+pub(crate) mod tick;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::Notify;
+
+use crate::attempt::Attempt;
+use crate::backoff::jitter;
+use crate::clock::{Moment, sleep_until};
+use crate::shared::{Life, Shared};
+
+/// A waiter is seen at least this often; the engine drops one that was not seen for 10 s.
+const TICK_MOST: Duration = Duration::from_secs(3);
+/// The pauses between ticks while the inbox is down.
+pub(crate) const POLL_LEAST: Duration = Duration::from_millis(25);
+pub(crate) const POLL_MOST: Duration = Duration::from_millis(250);
+/// Ends that are under way at once.
+const ENDS: usize = 256;
+
+/// When to look at a key again, by what the server said at `stamp`.
+#[derive(Debug, Clone, Copy)]
+struct Alarm {
+    stamp: u64,
+    when: Moment,
+}
+
+/// What others tell the keeper; none of it blocks.
+#[derive(Debug)]
+pub(crate) struct KeeperLink {
+    pub(crate) wake: Notify,
+    /// The next scan, as nanoseconds of a `Moment`.
+    due: AtomicU64,
+    listening: AtomicBool,
+    /// Tick for all waiters at the next scan: a message may have been lost (H2).
+    tick_now: AtomicBool,
+    /// When to look at a key again: behind the end of its present hold, so it fires only behind the dead (H4).
+    keys: Mutex<HashMap<Arc<[u8]>, Alarm>>,
+    /// The worst lateness so far, in nanoseconds.
+    lateness: AtomicU64,
+}
+
+impl KeeperLink {
+    pub(crate) fn new() -> Self {
+        Self {
+            wake: Notify::new(),
+            due: AtomicU64::new(Moment::NEVER.nanos()),
+            listening: AtomicBool::new(false),
+            tick_now: AtomicBool::new(false),
+            keys: Mutex::new(HashMap::new()),
+            lateness: AtomicU64::new(0),
+        }
+    }
+
+    /// There is something to do at `when`, at the latest.
+    pub(crate) fn no_later_than(&self, when: Moment) {
+        if self.due.fetch_min(when.nanos(), Ordering::Relaxed) > when.nanos() {
+            self.wake.notify_one();
+        }
+    }
+
+    /// An attempt of this lease waits now.
+    pub(crate) fn waiting(&self, lease: Duration) {
+        let pause = if self.is_listening() {
+            TICK_MOST.min(lease / 3)
+        } else {
+            POLL_LEAST
+        };
+        self.no_later_than(Moment::now() + pause);
+    }
+
+    /// Arms the timer of a key by what the server said at `stamp`; an older word never overrides a newer one (rule 4). 5 to 25 ms late, so that the living are first and clients do not come together.
+    pub(crate) fn look_at(&self, attempt: &Attempt, when: Moment, stamp: u64) {
+        let when = when + Duration::from_millis(5) + jitter(Duration::from_millis(20));
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let armed = keys
+            .entry(Arc::clone(&attempt.key))
+            .or_insert(Alarm { stamp, when });
+        if stamp < armed.stamp {
+            return;
+        }
+        *armed = Alarm { stamp, when };
+        drop(keys);
+        self.no_later_than(when);
+    }
+
+    #[allow(
+        clippy::significant_drop_tightening,
+        reason = "one critical section, a few instructions long"
+    )]
+    /// The keys whose time has come, and the next time; forgets keys for which `waits` is false.
+    fn due_keys(&self, now: Moment, waits: impl Fn(&Arc<[u8]>) -> bool) -> (Vec<Arc<[u8]>>, Moment) {
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut due = Vec::new();
+        let mut next = Moment::NEVER;
+        keys.retain(|key, Alarm { when, .. }| {
+            if !waits(key) {
+                return false;
+            }
+            if *when <= now {
+                due.push(Arc::clone(key));
+                return false;
+            }
+            next = next.min(*when);
+            true
+        });
+        (due, next)
+    }
+
+    pub(crate) fn is_listening(&self) -> bool {
+        self.listening.load(Ordering::Relaxed)
+    }
+
+    /// The inbox was subscribed, or lost.
+    pub(crate) fn set_listening(&self, now: bool) {
+        let before = self.listening.swap(now, Ordering::Relaxed);
+        if before != now {
+            self.tick_now.store(true, Ordering::Relaxed);
+            self.no_later_than(Moment::now());
+        }
+    }
+
+    /// The command connection is a new one: what was under way may be lost.
+    pub(crate) fn reconnected(&self) {
+        self.tick_now.store(true, Ordering::Relaxed);
+        self.no_later_than(Moment::now());
+    }
+
+    pub(crate) fn lateness(&self) -> Duration {
+        Duration::from_nanos(self.lateness.load(Ordering::Relaxed))
+    }
+
+    fn note_lateness(&self, late: Duration) {
+        let nanos = u64::try_from(late.as_nanos()).unwrap_or(u64::MAX);
+        self.lateness.fetch_max(nanos, Ordering::Relaxed);
+    }
+}
+
+/// Runs until the client's life ends and what was queued is sent.
+pub(crate) async fn run(shared: &Shared) {
+    let keeper = &shared.keeper;
+    let mut life = shared.life.subscribe();
+    let mut plan = tick::Plan::default();
+    let mut ticks = FuturesUnordered::new();
+    let mut ends = FuturesUnordered::new();
+    let mut give_up = Moment::NEVER;
+    loop {
+        while ends.len() < ENDS
+            && let Some(attempt) = shared.table.pop_ending()
+        {
+            ends.push(ending::end(shared, attempt));
+        }
+        if give_up == Moment::NEVER && *life.borrow_and_update() != Life::Open {
+            give_up = Moment::now() + shared.options.operation_timeout;
+        }
+        if give_up != Moment::NEVER && (ends.is_empty() || Moment::now() >= give_up) {
+            return;
+        }
+        let due = Moment::from_nanos(keeper.due.load(Ordering::Relaxed)).min(give_up);
+        if Moment::now() >= due {
+            keeper.due.store(Moment::NEVER.nanos(), Ordering::Relaxed);
+            for batch in plan.scan(shared) {
+                ticks.push(tick::send(shared, batch));
+            }
+            continue;
+        }
+        tokio::select! {
+            () = keeper.wake.notified() => {}
+            _ = life.changed() => {}
+            Some(()) = ends.next(), if !ends.is_empty() => {}
+            Some(()) = ticks.next(), if !ticks.is_empty() => {}
+            () = sleep_until(due, None) => {}
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! The engine of [Latchwork](https://docs.rs/latchwork): one sorted set per primitive, a few Lua scripts, a queue with
+//! direct hand-off, leases, fencing tokens, cancellation.
+//!
+//! Use the crate `latchwork`, or one primitive's crate: this one is public so that they can be apart, and exempt from
+//! semantic versioning. `docs/design.md` in the repository explains how it works and why.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod acquire;
+mod attempt;
+mod backoff;
+mod client;
+mod clock;
+mod error;
+mod fence;
+mod guard;
+mod inspect;
+mod keeper;
+mod message;
+mod name;
+mod options;
+mod primitive;
+mod script;
+mod shared;
+mod table;
+mod ticket;
+mod token;
+mod trace;
+mod transport;
+
+pub use acquire::{Acquire, AcquireRequest, Wait};
+pub use client::{Client, ClientBuilder, Closed};
+pub use error::{Error, ErrorKind, Result};
+pub use fence::{FENCE_MEMORY, Fence, FenceReply};
+pub use guard::{Guard, Hold, Loss, Lost, Unlock};
+pub use inspect::{HolderInfo, LockInfo, WaiterInfo};
+pub use name::{MAX_NAME, Name};
+pub use options::{MAX_LEASE, MIN_LEASE, Renew};
+pub use primitive::{Primitive, PrimitiveOptions};
+pub use ticket::Ticket;
+pub use token::FencingToken;
+pub use transport::{ServerInfo, Warning};
+
+/// redis-rs, as this version of Latchwork uses it: for [`ClientBuilder::redis`] and [`ClientBuilder::connection_info`].
+pub use redis;

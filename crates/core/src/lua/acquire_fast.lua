@@ -1,0 +1,45 @@
+-- acquire: take the primitive, or join its queue. This part: nobody holds, nobody waits.
+-- The rest of the script is engine.lua and acquire_slow.lua, below the early return (text there costs nothing).
+--
+-- KEYS[1]   lock       zset  <prefix>:lock:{<name>}  see docs/design.md for the bands of its scores
+-- ARGV[1]   id         id of the caller's attempt
+-- ARGV[2]   lease      length of the lease, ms
+-- ARGV[3]   ttl        the key lives at least this long from now: lease + retention, ms
+-- ARGV[4]   weight     what the attempt takes of the capacity
+-- ARGV[5]   capacity   of the primitive; a weight equal to it is exclusive
+-- ARGV[6]   not_after  server's clock, ms; later the answer is `late` and nothing changes (H35)
+-- ARGV[7]   room       most entries the queue may have; 0: do not wait
+-- ARGV[8]   floor      the token must be above it, µs; 0: none
+-- ARGV[9]   polls      3: the caller's inbox is down and it polls; 0: it listens
+-- ARGV[10]  inbox      prefix of the clients' channels
+--
+-- Returns  {1, stamp_us, token, left_ms, claim}  granted, or held already; claim = 1: confirm it
+--          {2, stamp_us, wake_ms, more}          queued; wake_ms: until the first hold ends, -1: none
+--          {3, stamp_us, wake_ms}                busy
+--          {4, stamp_us}                         late
+--          {5, stamp_us}                         the attempt has ended
+--          {6, stamp_us}                         the queue is full
+--          {7, stamp_us}                         the floor is more than a day ahead of the clock
+--          {8, stamp_us}                         not our record, or another schema version (H75)
+local lock = KEYS[1]
+local id, lease, ttl, weight, capacity = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local not_after, room, floor = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local polls, inbox = tonumber(ARGV[9]), ARGV[10]
+
+local T = redis.call('TIME') -- once, at the top: before Redis 7.2 it moves inside a script (H50)
+local now_us = T[1] * 1000000 + T[2]
+local now = (now_us - now_us % 1000) / 1000
+
+local head = redis.call('ZRANGE', lock, 0, 1) -- raises WRONGTYPE before any write (H41)
+if not head[2] and (not head[1] or head[1] == 't1') and weight == capacity and floor == 0 and now <= not_after then
+  local changed = redis.call('ZADD', lock, 'GT', 'CH', now_us, 't1', now + lease, id)
+  local token = now_us
+  if changed == 1 then -- the clock is behind the last token
+    token = tonumber(redis.call('ZINCRBY', lock, 1, 't1'))
+    ttl = ttl + math.ceil((token - now_us) / 1000)
+  end
+  if not head[1] or redis.call('PTTL', lock) < ttl then
+    redis.call('PEXPIRE', lock, ttl)
+  end
+  return { 1, now_us, token, lease, 0 }
+end

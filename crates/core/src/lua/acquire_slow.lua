@@ -1,0 +1,50 @@
+-- acquire, when somebody holds or waits: contract in acquire_fast.lua, functions in engine.lua.
+capacity = tonumber(capacity)
+weight = tonumber(weight)
+redis.call('ZADD', lock, 'XX', 'GT', 0, 't1') -- changes nothing; refused when memory is full (H40)
+if head[1] and not redis.call('ZSCORE', lock, 't1') then
+  return { 8, now_us }
+end
+if floor > now_us + 86400000000 then
+  return { 7, now_us }
+end
+settle()
+hand_on()
+
+local score = tonumber(redis.call('ZSCORE', lock, id) or 0)
+local reply
+if score >= TOMB then
+  reply = { 5, now_us }
+elseif score > 0 then -- a replay, or a grant whose message was lost: the same token, nothing extended (H26)
+  local token = 0
+  if weight >= capacity then
+    token = tonumber(redis.call('ZSCORE', lock, 't1'))
+    if token <= floor then
+      token = new_token(floor)
+    end
+  end
+  reply = { 1, now_us, token, math.floor(score) - now, score % 1 > 0 and 1 or 0 }
+elseif now > not_after then -- a copy that was stuck on the way must not even refresh a place (H35)
+  reply = { 4, now_us }
+elseif score < 0 then
+  refresh(id, score, polls)
+  keep(ttl)
+  reply = { 2, now_us, wake_in(), more }
+elseif not redis.call('ZSCORE', lock, 'q') and used + weight <= capacity then
+  local token = admit(id, weight, now + lease, floor)
+  keep(ttl)
+  reply = { 1, now_us, token, lease, 0 }
+elseif room == 0 then
+  reply = { 3, now_us, wake_in() }
+else
+  local ticket = tonumber(redis.call('ZSCORE', lock, 'q') or FIRST_TICKET)
+  if ticket >= LAST_TICKET or redis.call('ZCOUNT', lock, '-inf', '(0') >= room then
+    reply = { 6, now_us }
+  else
+    redis.call('ZADD', lock, ticket + 1, 'q', BASE + ticket * TICKET + polls * CHANCE + seen_now, id)
+    keep(ttl)
+    reply = { 2, now_us, wake_in(), more }
+  end
+end
+send_mail()
+return reply

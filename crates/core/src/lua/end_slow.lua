@@ -1,0 +1,37 @@
+-- end, when somebody waits or a tombstone is due: contract in end_fast.lua, functions in engine.lua.
+if redis.call('ZCARD', lock) > 0 and not redis.call('ZSCORE', lock, 't1') then
+  return { 8, 0, 0 }
+end
+redis.call('ZREM', lock, 'x' .. id) -- the first write is one that is allowed when memory is full (H40)
+settle()
+for i = #lapsed, 1, -1 do
+  if lapsed[i][1] == id then
+    table.remove(lapsed, i)
+  end
+end
+
+local score = tonumber(redis.call('ZSCORE', lock, id) or 0)
+local had = 0
+local first = false
+if score < 0 then
+  first = redis.call('ZRANK', lock, id) == 0
+  redis.call('ZREM', lock, id)
+  had = 2
+elseif score > 0 and score < TOMB then
+  local weight = fields(id)
+  give_back(id)
+  used = math.max(used - weight, shared)
+  had = 1
+end
+if not_after > 0 then -- a copy of the acquire may still be under way (H14, H35)
+  local ends = math.max(now, not_after) + 1000
+  redis.call('ZADD', lock, 'NX', now_us, 't1')
+  redis.call('ZADD', lock, 'GT', TOMB + ends, id) -- an older copy of this request must not shorten it
+  keep(math.max(ttl, ends - now))
+end
+hand_on()
+if first then -- it may have been told when the claim before it ends; now that is for the next one to know
+  tell_head()
+end
+send_mail()
+return { had, more, refused }

@@ -1,0 +1,26 @@
+-- fence: the resource's side of a fencing token. Admits a token unless a newer one was seen, and remembers it.
+-- With a value it also writes the resource, in the same step.
+--
+-- KEYS[1]    fence     string  <prefix>:fence:{<tag of the resource>}<resource>  "1:<highest token>"; 7 days after its last use
+-- KEYS[2]    resource  the guarded key; absent: only admit
+-- ARGV[1]    token     of the writer
+-- ARGV[2]    ttl       life of the fence, ms
+-- ARGV[3]    value     to SET the resource to
+--
+-- Returns  {1, highest}  admitted
+--          {0, highest}  stale: `highest` was seen
+--          {8, 0}        not our record, or another schema version
+local fence, resource = KEYS[1], KEYS[2]
+local token, ttl, value = tonumber(ARGV[1]), ARGV[2], ARGV[3]
+local record = redis.call('GET', fence) or '1:0'
+local highest = tonumber(string.match(record, '^1:(%d+)$'))
+if not highest then
+  return { 8, 0 }
+elseif token < highest then
+  return { 0, highest }
+end
+redis.call('SET', fence, '1:' .. string.format('%.0f', token), 'PX', ttl)
+if value then
+  redis.call('SET', resource, value)
+end
+return { 1, token }

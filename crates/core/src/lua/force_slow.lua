@@ -1,0 +1,22 @@
+-- force: contract in force_fast.lua, functions in engine.lua.
+if redis.call('ZCARD', lock) == 0 then
+  return { 0, 0, 0 }
+elseif not redis.call('ZSCORE', lock, 't1') then
+  return { 8, 0, 0 }
+end
+settle()
+local holders = redis.call('ZRANGEBYSCORE', lock, HOLDER, TOMB, 'LIMIT', 0, BOUND)
+for i = 1, #holders do
+  local _, lease = fields(holders[i])
+  give_back(holders[i])
+  redis.call('ZADD', lock, TOMB + now + lease + 1000, 'f' .. holders[i]) -- so that a renewal learns why
+  keep(lease + 1000)
+  post(holders[i], 'f ' .. string.sub(holders[i], 23) .. ' ' .. text(now_us))
+end
+if #holders == BOUND then
+  more = 1
+end
+used = shared
+hand_on()
+send_mail()
+return { holders[1] and 1 or 0, more, refused }

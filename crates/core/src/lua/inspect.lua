@@ -1,0 +1,31 @@
+-- inspect: who holds, who waits. Reads only, changes nothing.
+--
+-- KEYS[1]  lock  zset  <prefix>:lock:{<name>}
+-- ARGV[1]  most  most waiters (and holders) to list
+--
+-- Returns  {0}                                            there is no record
+--          {1, stamp_us, token, queued, holders, waiters}  holders: id, end in ms, id, end, ...; waiters: id, id, ...
+--          {8}                                            not our record, or another schema version
+local lock = KEYS[1]
+local most = tonumber(ARGV[1])
+local T = redis.call('TIME') -- once (H50)
+local now_us = T[1] * 1000000 + T[2]
+local now = (now_us - now_us % 1000) / 1000
+
+if redis.call('ZCARD', lock) == 0 then
+  return { 0 }
+end
+local token = redis.call('ZSCORE', lock, 't1')
+if not token then
+  return { 8 }
+end
+local holders = {}
+local found = redis.call('ZRANGEBYSCORE', lock, '(' .. string.format('%.0f', now), '(100000000000000', 'WITHSCORES', 'LIMIT', 0, most)
+for i = 1, #found, 2 do
+  if tonumber(found[i + 1]) >= 1000000000000 then
+    holders[#holders + 1] = found[i]
+    holders[#holders + 1] = math.floor(tonumber(found[i + 1]))
+  end
+end
+local waiters = redis.call('ZRANGEBYSCORE', lock, '-inf', '(0', 'LIMIT', 0, most)
+return { 1, now_us, tonumber(token), redis.call('ZCOUNT', lock, '-inf', '(0'), holders, waiters }

@@ -1,0 +1,58 @@
+-- tick: renew holds and refresh places, many in one request. This part: holds that are in order.
+-- The rest of the script is engine.lua and tick_slow.lua, below the early return.
+--
+-- KEYS[...]  keys      zset  <prefix>:lock:{<name>}  one per item; a key may occur more than once
+-- ARGV[1]    inbox     prefix of the clients' channels
+-- ARGV[...]  items     six per key: op, id, token, lease, ttl, capacity. op is
+--                      h  hold: renew (or confirm) it for `lease` ms; `token` must be its own, 0 for a shared hold
+--                      x  the same with a lease that is longer than the one in the id
+--                      w  waiter: refresh its place; its inbox works
+--                      p  the same, but its inbox is down and it polls
+--
+-- Returns  {stamp_us, refused, item, ...}; an item is
+--          {1, left_ms}                held
+--          {2, token, left_ms, claim}  granted: the message may have been lost (H2)
+--          {3, wake_ms, more}          queued; wake_ms: until the first hold ends, -1: none
+--          {4}                         gone: not in the queue
+--          {5, why}                    lost; why: 1 it ended, 2 somebody else had it since, 3 it was forced
+--          {8}                         not our record, or another schema version
+--          {9, text}                   an error of this key alone
+local keys, items = KEYS, ARGV
+local inbox = ARGV[1]
+local T = redis.call('TIME') -- once (H50)
+local now_us = T[1] * 1000000 + T[2]
+local now = (now_us - now_us % 1000) / 1000
+local replies = { now_us, 0 }
+local rest = {}
+
+-- A first write that removes nothing and is allowed when memory is full: then the rest is, too (H40).
+redis.pcall('ZREMRANGEBYSCORE', keys[1], 1, 0)
+for i = 1, #keys do
+  local at = i * 6 - 4
+  local key, op, id = keys[i], items[at], items[at + 1]
+  local score = redis.pcall('ZSCORE', key, id)
+  if type(score) == 'table' then -- WRONGTYPE: this key's alone
+    replies[i + 2] = { 9, score.err }
+  else
+    score = tonumber(score or 0)
+    local token = tonumber(items[at + 2])
+    if op == 'h' and score > now and score < 1e14 and (token == 0 or tonumber(redis.call('ZSCORE', key, 't1')) == token) then
+      local lease, ttl = tonumber(items[at + 3]), tonumber(items[at + 4])
+      if redis.call('PTTL', key) < ttl then
+        redis.call('PEXPIRE', key, ttl)
+      end
+      if score % 1 > 0 or now + lease > score then -- never shorten (an extension may reach further)
+        redis.call('ZADD', key, 'XX', now + lease, id)
+        score = now + lease
+      end
+      replies[i + 2] = { 1, math.floor(score) - now }
+    else
+      rest[#rest + 1] = i
+    end
+  end
+end
+if not rest[1] then
+  return replies
+end
+
+local lock, capacity, ttl

@@ -1,0 +1,109 @@
+//! The messages on a client's channel.
+
+use std::time::Duration;
+
+/// What a script told a client. `counter` names the attempt: the channel is the rest of its id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Message {
+    /// The attempt is now the owner, for the claim window.
+    Grant {
+        counter: u64,
+        token: u64,
+        stamp: u64,
+        window: Duration,
+    },
+    /// The claim before it ends in this time.
+    Behind {
+        counter: u64,
+        left: Duration,
+        stamp: u64,
+    },
+    /// Its hold was forced open.
+    Forced { counter: u64 },
+}
+
+impl Message {
+    pub(crate) const fn counter(&self) -> u64 {
+        match self {
+            Self::Grant { counter, .. } | Self::Behind { counter, .. } | Self::Forced { counter } => *counter,
+        }
+    }
+}
+
+/// The messages in a payload; what is malformed is left out, it proves nothing.
+pub(crate) fn parse(payload: &[u8]) -> impl Iterator<Item = Message> + '_ {
+    let text = std::str::from_utf8(payload).unwrap_or("");
+    text.split(';').filter_map(parse_one)
+}
+
+fn parse_one(text: &str) -> Option<Message> {
+    let mut words = text.split(' ');
+    let kind = words.next()?;
+    // ".17:1:10000:1000" is what follows the channel in the id
+    let counter = words.next()?.strip_prefix('.')?.split(':').next()?.parse().ok()?;
+    let mut number = || words.next()?.parse::<u64>().ok();
+    let message = match kind {
+        "g" => Message::Grant {
+            counter,
+            token: number()?,
+            stamp: number()?,
+            window: Duration::from_millis(number()?),
+        },
+        "w" => Message::Behind {
+            counter,
+            left: Duration::from_millis(number()?),
+            stamp: number()?,
+        },
+        "f" => Message::Forced { counter },
+        _ => return None,
+    };
+    Some(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_the_scripts_write() {
+        let text = b"g .17:1:10000:1000 1763 1764 1000;w .18:1:10000:1000 250 1764;f .19:1:10000:1000 1764";
+        let messages: Vec<_> = parse(text).collect();
+        let window = Duration::from_secs(1);
+        assert_eq!(
+            messages,
+            [
+                Message::Grant {
+                    counter: 17,
+                    token: 1763,
+                    stamp: 1764,
+                    window
+                },
+                Message::Behind {
+                    counter: 18,
+                    left: Duration::from_millis(250),
+                    stamp: 1764
+                },
+                Message::Forced { counter: 19 },
+            ],
+            "all three"
+        );
+    }
+
+    #[test]
+    fn anything_else_is_left_out() {
+        for text in [
+            "",
+            ";",
+            "g",
+            "g .1",
+            "g .x:1 1 1 1",
+            "g 1 1 1 1",
+            "h .1 1 1 1",
+            "g .1 -1 1 1",
+            "\u{fffd}",
+        ] {
+            assert_eq!(parse(text.as_bytes()).count(), 0, "{text:?}");
+        }
+        assert_eq!(parse(&[0xff, 0xfe]).count(), 0, "not text");
+    }
+}

@@ -1,0 +1,127 @@
+//! What every primitive is made of: a client, a name, and how much of which capacity an attempt takes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::acquire::{Acquire, AcquireRequest, Wait};
+use crate::attempt::Spec;
+use crate::client::Client;
+use crate::error::{Error, Result};
+use crate::guard::Guard;
+use crate::name::{Name, key};
+use crate::options::{MAX_LEASE, Renew, between, check_lease};
+use crate::ticket::Ticket;
+use crate::token::FencingToken;
+
+/// A client plus a name plus options: what the handles of all primitives wrap. Cheap to clone, no identity of its own.
+#[derive(Debug, Clone)]
+pub struct Primitive {
+    client: Client,
+    request: AcquireRequest,
+}
+
+/// Options of a primitive, before they are checked.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct PrimitiveOptions {
+    /// Length of the lease; the client's if `None`.
+    pub lease: Option<Duration>,
+    /// Whether the keeper renews.
+    pub renew: Renew,
+    /// The longest that a hold is renewed for.
+    pub max_hold: Option<Duration>,
+    /// The token must be above it.
+    pub token_floor: Option<FencingToken>,
+    /// What an attempt takes.
+    pub weight: u32,
+    /// What there is.
+    pub capacity: u32,
+}
+
+impl Default for PrimitiveOptions {
+    /// One exclusive holder.
+    fn default() -> Self {
+        Self {
+            lease: None,
+            renew: Renew::Watchdog,
+            max_hold: None,
+            token_floor: None,
+            weight: 1,
+            capacity: 1,
+        }
+    }
+}
+
+impl Primitive {
+    /// Checks the options. `kind` is part of the key, so primitives of one name and different kinds never meet.
+    ///
+    /// # Errors
+    /// `Invalid` for a name or option that cannot work.
+    pub fn new(client: &Client, kind: &str, name: &[u8], options: &PrimitiveOptions) -> Result<Self> {
+        let name = Name::new(name)?;
+        let named = |error: Error| error.named(&name);
+        let shared = client.shared();
+        let lease = options.lease.unwrap_or(shared.options.lease);
+        check_lease(lease).map_err(named)?;
+        if let Some(most) = options.max_hold {
+            between("maximum hold", most, lease, 365 * MAX_LEASE).map_err(named)?;
+        }
+        let floor = options.token_floor.map_or(0, FencingToken::get);
+        if floor >= 1 << 53 {
+            return Err(named(Error::invalid(
+                "the token floor is above 2^53: it cannot be a fencing token",
+            )));
+        }
+        let spec = Spec {
+            lease,
+            weight: options.weight,
+            capacity: options.capacity,
+            renew: options.renew,
+            max_hold: options.max_hold,
+            floor,
+        };
+        let key = key(&shared.options.prefix, kind, &name);
+        Ok(Self {
+            client: client.clone(),
+            request: AcquireRequest { name, key, spec },
+        })
+    }
+
+    /// The name.
+    pub fn name(&self) -> &Name {
+        &self.request.name
+    }
+
+    /// The client.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(crate) fn key(&self) -> &Arc<[u8]> {
+        &self.request.key
+    }
+
+    pub(crate) fn spec(&self) -> &Spec {
+        &self.request.spec
+    }
+
+    /// An attempt; see [`Acquire`].
+    pub fn acquire(&self, wait: Wait) -> Acquire {
+        Acquire::new(&self.client, self.request.clone(), wait)
+    }
+
+    /// Goes on with the hold of a ticket.
+    ///
+    /// # Errors
+    /// `Invalid` if the ticket is for another name, `Lost` if its hold has ended or was resumed by somebody else.
+    ///
+    /// # Cancel safety
+    /// Dropping it gives the hold up.
+    pub async fn resume(&self, ticket: &Ticket) -> Result<Guard> {
+        if ticket.name() != self.name() {
+            let text = format!("the ticket is for `{}`", ticket.name());
+            return Err(Error::invalid(text).named(self.name()));
+        }
+        self.client.resume(self.request.clone(), ticket).await
+    }
+}

@@ -1,0 +1,272 @@
+//! What all parts of a client share, and how its life ends.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::sync::watch;
+
+use crate::attempt::{Attempt, CLOSED, Spec, Stage};
+use crate::clock::{Moment, millis};
+use crate::error::{Error, ErrorKind, Result};
+use crate::guard::Loss;
+use crate::keeper::KeeperLink;
+use crate::message::{self, Message};
+use crate::name::Name;
+use crate::options::Options;
+use crate::script;
+use crate::table::Table;
+use crate::trace::{debug, warn};
+use crate::transport::{Commands, Request, ServerInfo, Warning};
+
+/// Characters of a client id; scripts take the first 22 of an attempt id for the channel.
+const CLIENT_ID: usize = 22;
+
+/// The life of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Life {
+    Open,
+    /// No new attempts; what is there is being ended.
+    Closing,
+    /// All was sent, or its time is over.
+    Closed,
+    /// The runtime of the client's tasks has ended.
+    Orphaned,
+}
+
+/// Shared by a client's handles, guards, futures and tasks.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) options: Options,
+    pub(crate) client_id: String,
+    /// Our own channel, and what all channels start with.
+    pub(crate) channel: String,
+    pub(crate) inbox: String,
+    pub(crate) commands: Commands,
+    pub(crate) table: Table,
+    pub(crate) keeper: KeeperLink,
+    pub(crate) driver: Handle,
+    /// The keeper runs on the thread that user code may block: a hand-off is confirmed before it is handed out (rule 7).
+    pub(crate) same_thread: bool,
+    pub(crate) life: watch::Sender<Life>,
+    /// Whether the inbox was subscribed or refused at least once.
+    pub(crate) inbox_tried: watch::Sender<bool>,
+    pub(crate) server: Mutex<Option<ServerInfo>>,
+    warnings: Mutex<Vec<Warning>>,
+    publish_refused: AtomicBool,
+    /// The longest lease that this client has used, in ms: its label lives as long.
+    pub(crate) longest_lease: AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn new(options: Options, driver: Handle) -> Self {
+        let client_id = new_client_id();
+        let inbox = format!("{}:inbox:", options.prefix);
+        let workers = match driver.runtime_flavor() {
+            RuntimeFlavor::CurrentThread => 1,
+            _ => driver.metrics().num_workers(),
+        };
+        Self {
+            channel: format!("{inbox}{client_id}"),
+            commands: Commands::new(Arc::clone(&options.prefix), driver.clone()),
+            table: Table::default(),
+            keeper: KeeperLink::new(),
+            same_thread: !options.keeper_thread && workers < 2,
+            life: watch::Sender::new(Life::Open),
+            inbox_tried: watch::Sender::new(false),
+            server: Mutex::new(None),
+            warnings: Mutex::new(Vec::new()),
+            publish_refused: AtomicBool::new(false),
+            longest_lease: AtomicU64::new(millis(options.lease)),
+            client_id,
+            inbox,
+            driver,
+            options,
+        }
+    }
+
+    pub(crate) fn life(&self) -> Life {
+        *self.life.borrow()
+    }
+
+    /// `Closed` unless new attempts are welcome.
+    pub(crate) fn check_open(&self) -> Result<()> {
+        match self.life() {
+            Life::Open => Ok(()),
+            Life::Orphaned => Err(Error::new(ErrorKind::Closed, ORPHANED)),
+            Life::Closing | Life::Closed => Err(Error::new(ErrorKind::Closed, CLOSED)),
+        }
+    }
+
+    /// Takes a slot for a new attempt.
+    pub(crate) fn attempt(&self, key: Arc<[u8]>, name: Name, spec: Spec) -> Arc<Attempt> {
+        let lease = millis(spec.lease);
+        self.longest_lease.fetch_max(lease, Ordering::Relaxed);
+        let window = millis(self.claim_window(spec.lease));
+        self.table.insert(|counter| {
+            let id = format!("{}.{counter}:{}:{lease}:{window}", self.client_id, spec.weight);
+            Attempt::new(id, counter, key, name, spec)
+        })
+    }
+
+    /// Rule 6: long enough to hear of the hand-off and confirm it, never above the lease.
+    fn claim_window(&self, lease: Duration) -> Duration {
+        let mut window = self.options.claim_window.max(self.commands.round_trip() * 4);
+        if !self.keeper.is_listening() {
+            window = window.max(crate::keeper::POLL_MOST * 2);
+        }
+        window.min(lease)
+    }
+
+    /// Milliseconds a key must live for a lease.
+    pub(crate) fn life_ms(&self, lease: Duration) -> u64 {
+        millis(lease + self.options.retention)
+    }
+
+    /// The deadline of one request (not the caller's): operation timeout, or a third of the lease.
+    pub(crate) fn request_deadline(&self, lease: Duration) -> Moment {
+        Moment::now() + self.options.operation_timeout.min(lease / 3)
+    }
+
+    pub(crate) fn end_request(&self, attempt: &Attempt) -> Request {
+        let state = attempt.state();
+        let not_after = if state.unanswered > 0 { state.not_after } else { 0 };
+        drop(state);
+        Request::new(&script::END, &[&*attempt.key])
+            .arg(&attempt.id)
+            .arg(attempt.spec.capacity)
+            .arg(millis(self.options.retention))
+            .arg(not_after)
+            .arg(&self.inbox)
+    }
+
+    /// Ends an attempt in the background. Never blocks, allocates or fails (H15).
+    pub(crate) fn end(&self, attempt: &Arc<Attempt>) {
+        if self.table.end(attempt) {
+            self.keeper.wake.notify_one();
+        }
+    }
+
+    /// A message came in.
+    pub(crate) fn deliver(&self, payload: &[u8]) {
+        let receipt = Moment::now();
+        let mut granted = false;
+        for message in message::parse(payload) {
+            let Some(attempt) = self.table.get(message.counter()) else {
+                // Its end was answered, so nothing of it is left there: an old message.
+                debug!(?message, "a message for an attempt that is gone");
+                continue;
+            };
+            match message {
+                Message::Grant {
+                    token, stamp, window, ..
+                } => {
+                    let mut state = attempt.state();
+                    let drift = self.options.drift;
+                    granted |= state.apply_message(token, stamp, window, receipt, &attempt.spec, drift);
+                }
+                Message::Behind { left, stamp, .. } => {
+                    attempt.state().apply_queued(stamp);
+                    self.keeper.look_at(&attempt, receipt + left, stamp);
+                }
+                Message::Forced { .. } => self.forced(&attempt),
+            }
+        }
+        if granted && !self.same_thread {
+            // Rule 7: the task that was woken may run next on this very worker and block it while no other worker
+            // watches the timers. Scheduling one thing more makes tokio wake another worker.
+            drop(self.driver.spawn(async {}));
+        }
+    }
+
+    fn forced(&self, attempt: &Arc<Attempt>) {
+        let mut state = attempt.state();
+        if matches!(state.stage, Stage::Held | Stage::Granted) {
+            state.lose(Loss::Forced);
+            let held = state.stage == Stage::Held;
+            drop(state);
+            if held {
+                warn!(name = %attempt.name, "a hold was forced open");
+                self.end(attempt);
+            }
+        }
+    }
+
+    pub(crate) fn warnings(&self) -> Vec<Warning> {
+        self.warnings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(crate) fn warn_once(&self, warning: Warning) {
+        let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        if !warnings.contains(&warning) {
+            warn!(warning = %warning, "something about the server can cost locks or speed");
+            warnings.push(warning);
+        }
+    }
+
+    /// A script said that it could not publish.
+    pub(crate) fn note_publish(&self, refused: bool) {
+        if refused && !self.publish_refused.swap(true, Ordering::Relaxed) {
+            self.warn_once(Warning::PublishDenied);
+        }
+    }
+
+    /// Ends the client's life; what waits is told, what is held is ended.
+    pub(crate) fn shut(&self, life: Life) {
+        self.life.send_replace(life);
+        for attempt in self.table.all() {
+            let mut state = attempt.state();
+            state.closed = true;
+            if life == Life::Closing && state.stage == Stage::Held {
+                state.lose(Loss::Closed);
+            }
+            state.wake();
+            drop(state);
+            if life == Life::Closing {
+                self.end(&attempt);
+            }
+        }
+        self.keeper.wake.notify_one();
+    }
+}
+
+/// Why everything answers `Closed` when nobody called `close`.
+const ORPHANED: &str = "the runtime that drives the client has ended: connect in a runtime that lives as long as the client, or use keeper_thread(true)";
+
+impl Shared {
+    /// The error of those who wait when the client's life ends.
+    pub(crate) fn closed_error(&self) -> Error {
+        self.check_open()
+            .err()
+            .unwrap_or_else(|| Error::new(ErrorKind::Closed, CLOSED))
+    }
+}
+
+/// 122 random bits in 22 characters that are safe everywhere.
+fn new_client_id() -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut bits = uuid::Uuid::new_v4().as_u128();
+    let mut id = String::with_capacity(CLIENT_ID);
+    for _ in 0..CLIENT_ID {
+        let digit = usize::try_from(bits & 63).unwrap_or(0);
+        id.push(char::from(DIGITS[digit]));
+        bits >>= 6;
+    }
+    id
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn h25_client_ids_are_unguessable_and_fit_the_channel() {
+        let ids: std::collections::HashSet<_> = (0..1000).map(|_| new_client_id()).collect();
+        assert_eq!(ids.len(), 1000, "all different");
+        assert!(ids.iter().all(|id| id.len() == CLIENT_ID), "of one length");
+    }
+}

@@ -1,0 +1,475 @@
+//! The command connection: sends a script, and says what is known of its outcome.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, RedisResult, Value};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, watch};
+
+use super::Target;
+use super::refusal::{breaks_connection, classify, is_no_script};
+use crate::clock::{Moment, until};
+use crate::error::{Error, ErrorKind, Result};
+use crate::script::Script;
+
+/// Time-outs in a row after which the connection is replaced.
+const PATIENCE: u32 = 3;
+
+/// Why a request has no answer.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) error: Error,
+    /// The script may have run, or may run later.
+    pub(crate) unknown: bool,
+    /// Another try may work.
+    pub(crate) passing: bool,
+}
+
+impl Failure {
+    pub(crate) const fn refused(error: Error) -> Self {
+        Self {
+            error,
+            unknown: false,
+            passing: false,
+        }
+    }
+
+    pub(crate) const fn passing(error: Error) -> Self {
+        Self {
+            error,
+            unknown: false,
+            passing: true,
+        }
+    }
+
+    pub(crate) const fn unknown(error: Error) -> Self {
+        Self {
+            error,
+            unknown: true,
+            passing: true,
+        }
+    }
+}
+
+/// A script with its keys and arguments, ready to be sent (more than once).
+#[derive(Clone)]
+pub(crate) struct Request {
+    script: &'static Script,
+    command: Cmd,
+    keys: usize,
+}
+
+impl Request {
+    #[allow(clippy::disallowed_methods, reason = "the one place that sends scripts")]
+    pub(crate) fn new<K: AsRef<[u8]>>(script: &'static Script, keys: &[K]) -> Self {
+        let mut command = redis::cmd("EVALSHA");
+        command.arg(script.hash()).arg(keys.len());
+        for key in keys {
+            command.arg(key.as_ref());
+        }
+        Self {
+            script,
+            command,
+            keys: keys.len(),
+        }
+    }
+
+    pub(crate) fn arg(mut self, value: impl redis::ToRedisArgs) -> Self {
+        self.command.arg(value);
+        self
+    }
+
+    /// The same with the script's text: the last resort when the server forgets scripts at once.
+    #[allow(clippy::disallowed_methods, reason = "the one place that sends scripts")]
+    fn as_eval(&self) -> Cmd {
+        let mut command = redis::cmd("EVAL");
+        command.arg(self.script.source);
+        for arg in self.command.args_iter().skip(2) {
+            if let redis::Arg::Simple(bytes) = arg {
+                command.arg(bytes);
+            }
+        }
+        command
+    }
+}
+
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Request")
+            .field("script", &self.script.name)
+            .field("keys", &self.keys)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A reply, with the moment before its request was sent.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) reply: Reply,
+    pub(crate) sent: Moment,
+}
+
+#[derive(Clone)]
+pub(super) struct Link {
+    pub(super) connection: MultiplexedConnection,
+    pub(super) generation: u64,
+}
+
+/// The command connection, shared by everything in a client.
+pub(crate) struct Commands {
+    link: RwLock<Option<Link>>,
+    /// The generation of the present connection; 0 while there is none.
+    up: watch::Sender<u64>,
+    /// Tells the supervisor that the connection of this generation is bad.
+    bad: AtomicU64,
+    pub(super) trouble: Notify,
+    timeouts: AtomicU32,
+    /// Single flight: one SCRIPT LOAD however many requests meet NOSCRIPT (H37).
+    loading: tokio::sync::Mutex<u64>,
+    loads: AtomicU64,
+    clock: Mutex<(Moment, u64)>,
+    /// Smoothed, in nanoseconds.
+    round_trip: AtomicU64,
+    last_error: Mutex<Option<String>>,
+    prefix: Arc<str>,
+    driver: Handle,
+}
+
+impl std::fmt::Debug for Commands {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Commands")
+            .field("generation", &*self.up.borrow())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Commands {
+    pub(crate) fn new(prefix: Arc<str>, driver: Handle) -> Self {
+        Self {
+            link: RwLock::new(None),
+            up: watch::Sender::new(0),
+            bad: AtomicU64::new(0),
+            trouble: Notify::new(),
+            timeouts: AtomicU32::new(0),
+            loading: tokio::sync::Mutex::new(0),
+            loads: AtomicU64::new(0),
+            clock: Mutex::new((Moment::now(), 0)),
+            round_trip: AtomicU64::new(0),
+            last_error: Mutex::new(None),
+            prefix,
+            driver,
+        }
+    }
+
+    pub(super) fn install(&self, connection: MultiplexedConnection, generation: u64) {
+        self.timeouts.store(0, Ordering::Relaxed);
+        let mut link = self.link.write().unwrap_or_else(PoisonError::into_inner);
+        *link = Some(Link {
+            connection,
+            generation,
+        });
+        drop(link);
+        self.up.send_replace(generation);
+    }
+
+    pub(super) fn take_down(&self, why: &Error) {
+        self.up.send_replace(0);
+        *self.link.write().unwrap_or_else(PoisonError::into_inner) = None;
+        self.note_error(why);
+    }
+
+    /// Remembers why there is no connection, for the errors of those who wait for one.
+    pub(super) fn note_error(&self, why: &Error) {
+        let text = match std::error::Error::source(why) {
+            Some(source) => format!("{why}: {source}"),
+            None => why.to_string(),
+        };
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
+    }
+
+    pub(super) fn is_bad(&self, generation: u64) -> bool {
+        self.bad.load(Ordering::Relaxed) == generation
+    }
+
+    fn report(&self, generation: u64) {
+        self.bad.store(generation, Ordering::Relaxed);
+        self.trouble.notify_one();
+    }
+
+    fn note_timeout(&self, generation: u64) {
+        if self.timeouts.fetch_add(1, Ordering::Relaxed) + 1 >= PATIENCE {
+            self.report(generation);
+        }
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        *self.up.borrow() != 0
+    }
+
+    /// Resolves when a connection other than `generation` is up.
+    pub(crate) async fn wait_for_other(&self, generation: u64) {
+        let mut up = self.up.subscribe();
+        // The sender lives as long as we do: this cannot fail.
+        let _closed = up.wait_for(|&now| now != 0 && now != generation).await.is_err();
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        *self.up.borrow()
+    }
+
+    /// How often scripts were loaded; tests count it.
+    pub(crate) fn loads(&self) -> u64 {
+        self.loads.load(Ordering::Relaxed)
+    }
+
+    /// Notes a stamp of the server, microseconds, from a reply whose request was sent at `sent`.
+    pub(crate) fn note_stamp(&self, sent: Moment, stamp: u64) {
+        *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = (sent, stamp);
+    }
+
+    /// The server's time at `moment`, in microseconds: never behind it as long as the clock keeps its rate.
+    pub(crate) fn server_time(&self, moment: Moment) -> u64 {
+        let (sent, stamp) = *self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        stamp + u64::try_from(moment.since(sent).as_micros()).unwrap_or(0)
+    }
+
+    fn note_round_trip(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX) / 8;
+        let before = self.round_trip.load(Ordering::Relaxed);
+        self.round_trip
+            .store(before - before / 8 + nanos, Ordering::Relaxed);
+    }
+
+    /// How long requests take, smoothed.
+    pub(crate) fn round_trip(&self) -> Duration {
+        Duration::from_nanos(self.round_trip.load(Ordering::Relaxed))
+    }
+
+    /// The present connection; waits for one until `deadline`.
+    async fn link(&self, deadline: Moment) -> Result<Link, Failure> {
+        loop {
+            if let Some(link) = &*self.link.read().unwrap_or_else(PoisonError::into_inner) {
+                return Ok(link.clone());
+            }
+            if until(deadline, Some(self.driver.clone()), self.wait_for_other(0))
+                .await
+                .is_none()
+            {
+                let last = self
+                    .last_error
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .clone();
+                let text = match last {
+                    Some(why) => format!("no connection to the server: {why}"),
+                    None => "no connection to the server".to_owned(),
+                };
+                return Err(Failure::passing(Error::new(ErrorKind::Unavailable, text)));
+            }
+        }
+    }
+
+    /// Sends a command under a deadline of its own. Watches over the connection while at it.
+    async fn send(
+        &self,
+        link: &mut Link,
+        command: &Cmd,
+        deadline: Moment,
+        script: Option<&'static Script>,
+    ) -> Result<Value, Failure> {
+        let start = Moment::now();
+        let sending = link.connection.send_packed_command(command);
+        let result = until(deadline, Some(self.driver.clone()), sending).await;
+        let result = match result {
+            Some(Ok(Value::ServerError(error))) => Err(error.into()),
+            Some(result) => result,
+            None => {
+                self.note_timeout(link.generation);
+                return Err(Failure::unknown(Error::new(
+                    ErrorKind::Unavailable,
+                    "the server did not answer in time",
+                )));
+            }
+        };
+        match result {
+            Ok(value) => {
+                self.timeouts.store(0, Ordering::Relaxed);
+                self.note_round_trip(Moment::now().since(start));
+                Ok(value)
+            }
+            Err(error) => Err(self.failure(error, link.generation, script)),
+        }
+    }
+
+    fn failure(&self, error: redis::RedisError, generation: u64, script: Option<&'static Script>) -> Failure {
+        if is_no_script(&error) {
+            return Failure::passing(Error::new(ErrorKind::Unavailable, NO_SCRIPT));
+        }
+        if breaks_connection(&error) {
+            self.report(generation);
+        }
+        classify(
+            error,
+            Target {
+                script,
+                prefix: &self.prefix,
+            },
+        )
+    }
+
+    /// Runs a script. An error says whether it may have run.
+    pub(crate) async fn run(&self, request: &Request, deadline: Moment) -> Result<Answer, Failure> {
+        let mut link = self.link(deadline).await?;
+        let mut seen = self.loads();
+        for _ in 0..2 {
+            let sent = Moment::now();
+            match self
+                .send(&mut link, &request.command, deadline, Some(request.script))
+                .await
+            {
+                Err(failure) if is_missing(&failure) => {
+                    self.load_again(&mut link, deadline, &mut seen).await?;
+                }
+                result => {
+                    return result.map(|value| Answer {
+                        reply: Reply(value),
+                        sent,
+                    });
+                }
+            }
+        }
+        // The server forgets what it is told: send the text itself.
+        let sent = Moment::now();
+        let value = self
+            .send(&mut link, &request.as_eval(), deadline, Some(request.script))
+            .await?;
+        Ok(Answer {
+            reply: Reply(value),
+            sent,
+        })
+    }
+
+    /// Loads all scripts, unless somebody did since `seen`.
+    #[allow(
+        clippy::significant_drop_tightening,
+        reason = "the gate is for the whole load"
+    )]
+    async fn load_again(&self, link: &mut Link, deadline: Moment, seen: &mut u64) -> Result<(), Failure> {
+        let gate = until(deadline, Some(self.driver.clone()), self.loading.lock()).await;
+        let Some(_gate) = gate else {
+            return Err(Failure::passing(Error::new(ErrorKind::Unavailable, NO_SCRIPT)));
+        };
+        if self.loads() == *seen {
+            let scripts = crate::script::ALL;
+            let loading = super::handshake::load_scripts(&mut link.connection, &scripts);
+            match until(deadline, Some(self.driver.clone()), loading).await {
+                Some(Ok(())) => self.count_load(),
+                Some(Err(error)) => return Err(self.failure(error, link.generation, None)),
+                None => {
+                    return Err(Failure::passing(Error::new(ErrorKind::Unavailable, NO_SCRIPT)));
+                }
+            }
+        }
+        *seen = self.loads();
+        Ok(())
+    }
+
+    pub(super) fn count_load(&self) {
+        self.loads.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A plain command; for what is not a script.
+    pub(crate) async fn command(&self, command: &Cmd, deadline: Moment) -> Result<Reply, Failure> {
+        let mut link = self.link(deadline).await?;
+        self.send(&mut link, command, deadline, None).await.map(Reply)
+    }
+
+    /// Round trip of a PING.
+    #[allow(clippy::disallowed_methods, reason = "the one place that sends commands")]
+    pub(crate) async fn ping(&self, deadline: Moment) -> Result<Duration, Failure> {
+        let start = Moment::now();
+        self.command(&redis::cmd("PING"), deadline).await?;
+        Ok(Moment::now().since(start))
+    }
+}
+
+const NO_SCRIPT: &str = "the server does not know the script";
+
+fn is_missing(failure: &Failure) -> bool {
+    failure.passing && !failure.unknown && failure.error.is_no_script()
+}
+
+impl Error {
+    fn is_no_script(&self) -> bool {
+        self.message() == NO_SCRIPT
+    }
+}
+
+/// The value of a reply, read by type; anything unexpected is a `Protocol` error.
+#[derive(Debug)]
+pub(crate) struct Reply(pub(super) Value);
+
+impl Reply {
+    /// An array of integers, or of nested arrays and strings.
+    pub(crate) fn items(self) -> Result<Vec<Self>> {
+        match self.0 {
+            Value::Array(items) => Ok(items.into_iter().map(Self).collect()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    pub(crate) fn int(&self) -> Result<i64> {
+        match &self.0 {
+            Value::Int(number) => Ok(*number),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// The `index`th integer of an array.
+    pub(crate) fn int_at(&self, index: usize) -> Result<i64> {
+        match &self.0 {
+            Value::Array(items) => match items.get(index) {
+                Some(Value::Int(number)) => Ok(*number),
+                _ => Err(unexpected(&self.0)),
+            },
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// As [`int_at`](Self::int_at), for what is never negative.
+    pub(crate) fn count_at(&self, index: usize) -> Result<u64> {
+        u64::try_from(self.int_at(index)?).map_err(|_| unexpected(&self.0))
+    }
+
+    pub(crate) fn bytes(self) -> Result<Vec<u8>> {
+        match self.0 {
+            Value::BulkString(bytes) => Ok(bytes),
+            Value::SimpleString(text) => Ok(text.into_bytes()),
+            Value::Int(number) => Ok(number.to_string().into_bytes()),
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+fn unexpected(value: &Value) -> Error {
+    let mut text = format!("{value:?}");
+    text.truncate(text.char_indices().nth(80).map_or(text.len(), |(at, _)| at));
+    Error::new(
+        ErrorKind::Protocol,
+        format!("the server's reply is not of the protocol: {text}"),
+    )
+}
+
+/// Splits a pipeline's replies, making the first server error an error.
+pub(super) fn all_ok(replies: Vec<Value>) -> RedisResult<Vec<Value>> {
+    replies
+        .into_iter()
+        .map(|value| match value {
+            Value::ServerError(error) => Err(error.into()),
+            value => Ok(value),
+        })
+        .collect()
+}

@@ -1,0 +1,269 @@
+//! What is asked once per connection: version, role, what could lose a lock; and the scripts are loaded.
+
+use std::fmt;
+
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, RedisResult, Value};
+
+use super::commands::all_ok;
+use crate::error::{Error, ErrorKind, Result};
+use crate::script::Script;
+
+/// What the server is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServerInfo {
+    /// `redis` or `valkey`.
+    pub flavour: String,
+    /// Its own version, as in `7.0.15`.
+    pub version: String,
+    /// Host and port, or path of the socket.
+    pub address: String,
+}
+
+/// Something about the server that can lose locks, found at connect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Warning {
+    /// The eviction policy may evict locks when memory is full (H39). Use `noeviction`.
+    Eviction {
+        /// The policy, as in `volatile-lru`.
+        policy: String,
+    },
+    /// Neither AOF nor snapshots: a restart forgets every lock (H52). Use `appendonly yes`.
+    NoPersistence,
+    /// The server is a replica: writes will be refused (H42).
+    Replica,
+    /// Subscribing to the client's channel is refused: waiting falls back to polling.
+    SubscribeDenied {
+        /// What the server said.
+        message: String,
+    },
+    /// Publishing is refused: waiters of other clients fall back to polling.
+    PublishDenied,
+    /// `INFO` is refused, so that version and settings could not be checked.
+    NotInspected {
+        /// What the server said.
+        message: String,
+    },
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Eviction { policy } => write!(
+                f,
+                "maxmemory-policy is {policy}: locks can be evicted when memory is full; set it to noeviction"
+            ),
+            Self::NoPersistence => f.write_str(
+                "the server has no persistence: a restart forgets all locks; set appendonly to yes",
+            ),
+            Self::Replica => f.write_str(
+                "the server is a replica and refuses writes; connect to the primary",
+            ),
+            Self::SubscribeDenied { message } => write!(
+                f,
+                "subscribing is refused, waiting falls back to polling; allow SUBSCRIBE and the prefix's channels: {message}"
+            ),
+            Self::PublishDenied => f.write_str(
+                "publishing is refused, waiters fall back to polling; allow PUBLISH and the prefix's channels",
+            ),
+            Self::NotInspected { message } => write!(
+                f,
+                "INFO is refused, version and settings were not checked: {message}"
+            ),
+        }
+    }
+}
+
+/// What a handshake found.
+#[derive(Debug)]
+pub(crate) struct Greeting {
+    pub(crate) info: ServerInfo,
+    pub(crate) warnings: Vec<Warning>,
+    /// The server's clock, microseconds.
+    pub(crate) stamp: u64,
+}
+
+#[allow(clippy::disallowed_methods, reason = "the one place that sends commands")]
+fn command(words: &[&str]) -> Cmd {
+    let mut command = redis::cmd(words[0]);
+    for word in &words[1..] {
+        command.arg(*word);
+    }
+    command
+}
+
+async fn ask(connection: &mut MultiplexedConnection, words: &[&str]) -> RedisResult<Value> {
+    match connection.send_packed_command(&command(words)).await? {
+        Value::ServerError(error) => Err(error.into()),
+        value => Ok(value),
+    }
+}
+
+/// Loads scripts: SCRIPT LOAD, because what EVAL brings may be evicted after 500 others (H37).
+pub(super) async fn load_scripts(
+    connection: &mut MultiplexedConnection,
+    scripts: &[&Script],
+) -> RedisResult<()> {
+    let mut pipe = redis::Pipeline::with_capacity(scripts.len());
+    for script in scripts {
+        pipe.add_command(command(&["SCRIPT", "LOAD", script.source]));
+    }
+    let replies = connection.send_packed_commands(&pipe, 0, scripts.len()).await?;
+    all_ok(replies).map(drop)
+}
+
+/// The client's record, so that inspection can show a label: it expires by itself.
+pub(crate) fn label_command(key: &str, label: &str, life_ms: u64) -> Cmd {
+    command(&["SET", key, label, "PX", &life_ms.to_string()])
+}
+
+pub(crate) fn read_labels(keys: &[String]) -> Cmd {
+    let mut words = vec!["MGET"];
+    words.extend(keys.iter().map(String::as_str));
+    command(&words)
+}
+
+pub(super) async fn greet(
+    connection: &mut MultiplexedConnection,
+    address: String,
+) -> RedisResult<Result<Greeting>> {
+    let mut warnings = Vec::new();
+    let mut info = ServerInfo {
+        flavour: "redis".into(),
+        version: "unknown".into(),
+        address,
+    };
+    match ask(connection, &["INFO"]).await {
+        Ok(value) => {
+            let text = text_of(&value);
+            if let Err(error) = read_info(&text, &mut info, &mut warnings) {
+                return Ok(Err(error));
+            }
+            // Snapshots are not in INFO; being refused CONFIG is common and no reason to warn.
+            if field(&text, "aof_enabled") == Some("0")
+                && let Ok(Value::Array(save)) = ask(connection, &["CONFIG", "GET", "save"]).await
+                && save
+                    .get(1)
+                    .is_some_and(|points| text_of(points).trim().is_empty())
+            {
+                warnings.push(Warning::NoPersistence);
+            }
+        }
+        Err(error) if error.is_io_error() || error.is_unrecoverable_error() => return Err(error),
+        Err(error) if error.code() == Some("NOPERM") => {
+            warnings.push(Warning::NotInspected {
+                message: error.to_string(),
+            });
+        }
+        Err(error) => return Err(error),
+    }
+    let stamp = match ask(connection, &["TIME"]).await? {
+        Value::Array(parts) if parts.len() == 2 => {
+            let number = |value: &Value| text_of(value).parse::<u64>().unwrap_or(0);
+            number(&parts[0]) * 1_000_000 + number(&parts[1])
+        }
+        _ => 0,
+    };
+    load_scripts(connection, &crate::script::ALL).await?;
+    Ok(Ok(Greeting {
+        info,
+        warnings,
+        stamp,
+    }))
+}
+
+fn text_of(value: &Value) -> String {
+    match value {
+        Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } => text.clone(),
+        Value::Int(number) => number.to_string(),
+        _ => String::new(),
+    }
+}
+
+fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+}
+
+fn read_info(text: &str, info: &mut ServerInfo, warnings: &mut Vec<Warning>) -> Result<()> {
+    let compatible = field(text, "redis_version").unwrap_or("0");
+    if let Some(version) = field(text, "valkey_version") {
+        info.flavour = "valkey".into();
+        info.version = version.into();
+    } else {
+        info.version = compatible.into();
+    }
+    let mut numbers = compatible.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if version < (6, 2) {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!(
+                "the server is {} {}: at least Redis 6.2 is needed (or Valkey)",
+                info.flavour, info.version
+            ),
+        ));
+    }
+    if field(text, "role") == Some("slave") {
+        warnings.push(Warning::Replica);
+    }
+    let policy = field(text, "maxmemory_policy").unwrap_or("noeviction");
+    let limited = field(text, "maxmemory").is_some_and(|limit| limit != "0");
+    if limited && policy != "noeviction" {
+        warnings.push(Warning::Eviction {
+            policy: policy.to_owned(),
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<(ServerInfo, Vec<Warning>)> {
+        let mut info = ServerInfo {
+            flavour: "redis".into(),
+            version: String::new(),
+            address: String::new(),
+        };
+        let mut warnings = Vec::new();
+        read_info(text, &mut info, &mut warnings)?;
+        Ok((info, warnings))
+    }
+
+    #[test]
+    fn h51_old_servers_are_refused() {
+        let error = read("redis_version:5.0.6\r\n").expect_err("too old");
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+        assert!(read("redis_version:6.2.14\r\n").is_ok(), "the floor");
+        let (info, _) = read("redis_version:7.2.4\r\nvalkey_version:9.1.2\r\n").expect("fine");
+        assert_eq!(
+            (info.flavour.as_str(), info.version.as_str()),
+            ("valkey", "9.1.2"),
+            "its own version"
+        );
+    }
+
+    #[test]
+    fn h39_eviction_is_a_warning_only_with_a_limit() {
+        let text = "redis_version:7.0.0\nmaxmemory:100\nmaxmemory_policy:volatile-lru\nrole:slave\n";
+        let (_, warnings) = read(text).expect("fine");
+        assert_eq!(
+            warnings,
+            [
+                Warning::Replica,
+                Warning::Eviction {
+                    policy: "volatile-lru".into()
+                }
+            ],
+            "both"
+        );
+        let (_, warnings) =
+            read("redis_version:7.0.0\nmaxmemory:0\nmaxmemory_policy:volatile-lru\n").expect("fine");
+        assert!(warnings.is_empty(), "no limit, no eviction");
+    }
+}

@@ -1,0 +1,142 @@
+//! Makes the command connection, watches it, and makes it anew, for ever.
+
+use std::time::Duration;
+
+use redis::AsyncConnectionConfig;
+use redis::aio::MultiplexedConnection;
+
+use super::handshake::{Greeting, greet};
+use super::refusal::classify;
+use super::{Commands, Endpoint, Failure, Target};
+use crate::backoff::Backoff;
+use crate::clock::{Moment, sleep_until, until};
+use crate::error::{Error, ErrorKind, Result};
+use crate::shared::Shared;
+use crate::trace::{debug, info, warn};
+
+/// Requests that may be queued in front of the socket.
+const PIPELINE: usize = 1024;
+
+/// Connects and greets, within `within`.
+async fn connect(
+    endpoint: &Endpoint,
+    prefix: &str,
+    within: Duration,
+) -> Result<(MultiplexedConnection, Greeting, Moment), Failure> {
+    // Time-outs are ours: redis-rs's default of 500 ms would fire in the middle of a script's run (H28).
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(within))
+        .set_response_timeout(None)
+        .set_pipeline_buffer_size(PIPELINE);
+    let work = async {
+        let mut connection = endpoint
+            .0
+            .get_multiplexed_async_connection_with_config(&config)
+            .await?;
+        let sent = Moment::now();
+        let greeting = greet(&mut connection, endpoint.address()).await?;
+        Ok((connection, greeting, sent))
+    };
+    let target = Target { script: None, prefix };
+    match until(Moment::now() + within, None, work).await {
+        Some(Ok((connection, Ok(greeting), sent))) => Ok((connection, greeting, sent)),
+        Some(Ok((_, Err(error), _))) => Err(Failure::refused(error)),
+        Some(Err(error)) => Err(refused(error, endpoint, target)),
+        None => Err(Failure::unknown(Error::new(
+            ErrorKind::Unavailable,
+            format!("the server at {} does not answer", endpoint.address()),
+        ))),
+    }
+}
+
+fn refused(error: redis::RedisError, endpoint: &Endpoint, target: Target<'_>) -> Failure {
+    if error.kind() == redis::ErrorKind::AuthenticationFailed {
+        let text = "the server does not accept the user name or password: check the URL's credentials";
+        return Failure::refused(Error::new(ErrorKind::Denied, text).caused_by(error));
+    }
+    if error.kind() == redis::ErrorKind::InvalidClientConfig {
+        return Failure::refused(
+            Error::invalid(format!("the connection options do not work: {error}")).caused_by(error),
+        );
+    }
+    if error.is_io_error() {
+        let text = format!(
+            "cannot connect to {}: is the server running there?",
+            endpoint.address()
+        );
+        return Failure::unknown(Error::new(ErrorKind::Unavailable, text).caused_by(error));
+    }
+    classify(error, target)
+}
+
+/// The first connection: its failure is the caller's error, at once.
+pub(crate) async fn connect_first(
+    commands: &Commands,
+    endpoint: &Endpoint,
+    prefix: &str,
+    within: Duration,
+) -> Result<Greeting> {
+    let (connection, greeting, sent) = connect(endpoint, prefix, within)
+        .await
+        .map_err(|failure| failure.error)?;
+    commands.count_load();
+    commands.note_stamp(sent, greeting.stamp);
+    commands.install(connection, 1);
+    Ok(greeting)
+}
+
+/// Watches the connection; runs until the client ends.
+pub(crate) async fn supervise(shared: &Shared, endpoint: &Endpoint) -> ! {
+    let commands = &shared.commands;
+    let mut generation = 1;
+    loop {
+        let why = watch(shared, generation).await;
+        commands.take_down(&why);
+        warn!(error = %why, "the command connection is being replaced");
+        generation += 1;
+        let mut backoff = Backoff::new(shared.options.reconnect_backoff);
+        loop {
+            match connect(endpoint, &shared.options.prefix, shared.options.operation_timeout).await {
+                Ok((connection, greeting, sent)) => {
+                    commands.count_load();
+                    commands.note_stamp(sent, greeting.stamp);
+                    commands.install(connection, generation);
+                    shared.keeper.reconnected();
+                    info!(server = %greeting.info.version, "connected again");
+                    break;
+                }
+                Err(failure) => {
+                    debug!(error = %failure.error, "no connection yet");
+                    commands.note_error(&failure.error);
+                }
+            }
+            sleep_until(Moment::now() + backoff.next(), None).await;
+        }
+    }
+}
+
+/// Resolves when the connection of this generation should be replaced, with the reason.
+async fn watch(shared: &Shared, generation: u64) -> Error {
+    let commands = &shared.commands;
+    loop {
+        let trouble = async {
+            loop {
+                commands.trouble.notified().await;
+                if commands.is_bad(generation) {
+                    break;
+                }
+            }
+        };
+        let idle = Moment::now() + shared.options.heartbeat;
+        if until(idle, None, trouble).await.is_some() {
+            return Error::new(ErrorKind::Unavailable, "the connection failed");
+        }
+        // Half-open: nobody may have asked for anything for a while (H3).
+        let deadline = Moment::now() + shared.options.operation_timeout;
+        if let Err(failure) = commands.ping(deadline).await
+            && failure.unknown
+        {
+            return failure.error;
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! The mutex and its builder.
+
+use std::time::{Duration, Instant};
+
+use latchwork_core::{
+    Client, FencingToken, LockInfo, Name, Primitive, PrimitiveOptions, Renew, Result, Ticket, Wait,
+};
+
+use crate::futures::{MutexLock, TryMutexLock};
+use crate::guard::MutexGuard;
+
+/// A mutex that all processes share which use the same server, prefix and name.
+///
+/// A handle: a client, a name, options. Cheap to clone, and without an identity of its own: two handles of one name are
+/// one lock, in one process as in two. It guards nothing by itself; a guard proves that nobody else has one, as long as
+/// its hold is valid: see [`MutexGuard`].
+///
+/// It happens to be fair; to rely on the order, use a primitive that promises it.
+///
+/// # Examples
+///
+/// ```no_run
+/// # use latchwork_mutex::{Client, Mutex};
+/// # async fn example(client: Client) -> Result<(), latchwork_mutex::Error> {
+/// let mutex = Mutex::new(&client, "orders")?;
+/// let orders = mutex
+///     .run(async |guard| {
+///         // Dropped at an await if the hold is lost: then `run` returns an error.
+///         guard.fencing_token().get()
+///     })
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Mutex {
+    primitive: Primitive,
+}
+
+impl Mutex {
+    /// A mutex with default options. Local: nothing is sent.
+    ///
+    /// # Errors
+    /// `Invalid` if the name is empty or longer than 512 bytes.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # use latchwork_mutex::{Client, Mutex};
+    /// # fn example(client: &Client) -> Result<(), latchwork_mutex::Error> {
+    /// let by_text = Mutex::new(client, "orders")?;
+    /// let by_bytes = Mutex::new(client, [0xde, 0xad])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn new(client: &Client, name: impl AsRef<[u8]>) -> Result<Self> {
+        Self::builder(client, name).build()
+    }
+
+    /// A mutex with options.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # use latchwork_mutex::{Client, Mutex};
+    /// # use std::time::Duration;
+    /// # fn example(client: &Client) -> Result<(), latchwork_mutex::Error> {
+    /// let mutex = Mutex::builder(client, "orders")
+    ///     .lease(Duration::from_secs(30))
+    ///     .max_hold(Duration::from_secs(600))
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn builder(client: &Client, name: impl AsRef<[u8]>) -> MutexBuilder {
+        MutexBuilder {
+            client: client.clone(),
+            name: name.as_ref().to_vec(),
+            options: PrimitiveOptions::default(),
+        }
+    }
+
+    /// The name.
+    pub fn name(&self) -> &Name {
+        self.primitive.name()
+    }
+
+    /// Waits for the lock.
+    ///
+    /// # Errors
+    /// `Unavailable` when the server has given no usable answer for `unavailable_after` (the attempt is undone),
+    /// `Closed`, `Denied`, `WrongType`, `OutOfMemory`, `QueueFull`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future undoes the attempt: its place in the queue is lost, a grant on its way goes to the next
+    /// waiter, and within a round trip nothing of it is left.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(mutex: latchwork_mutex::Mutex) -> Result<(), latchwork_mutex::Error> {
+    /// let guard = mutex.lock().await?;
+    /// println!("mine, with token {}", guard.fencing_token());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn lock(&self) -> MutexLock {
+        MutexLock::new(self.primitive.acquire(Wait::Forever))
+    }
+
+    /// Takes the lock if it is free: `Ok(None)` if somebody holds it or waits for it.
+    ///
+    /// # Errors
+    /// As [`lock`](Self::lock); `Unavailable` after the operation timeout.
+    ///
+    /// # Cancel safety
+    /// As [`lock`](Self::lock).
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(mutex: latchwork_mutex::Mutex) -> Result<(), latchwork_mutex::Error> {
+    /// if let Some(guard) = mutex.try_lock().await? {
+    ///     // do it
+    /// } else {
+    ///     // somebody else does
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn try_lock(&self) -> TryMutexLock {
+        TryMutexLock::new(self.primitive.acquire(Wait::Try))
+    }
+
+    /// Waits for the lock this long at most: `Ok(None)` if it was busy until then. Zero is one try.
+    ///
+    /// The time runs from this call.
+    ///
+    /// # Errors
+    /// As [`lock`](Self::lock); `Unavailable` if nothing was heard of the server in that time.
+    ///
+    /// # Cancel safety
+    /// As [`lock`](Self::lock).
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # async fn example(mutex: latchwork_mutex::Mutex) -> Result<(), latchwork_mutex::Error> {
+    /// let Some(guard) = mutex.try_lock_for(Duration::from_secs(5)).await? else {
+    ///     return Ok(()); // busy for five seconds
+    /// };
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn try_lock_for(&self, wait: Duration) -> TryMutexLock {
+        TryMutexLock::new(self.primitive.acquire(Wait::for_duration(wait)))
+    }
+
+    /// Waits for the lock until `deadline` at most. See [`try_lock_for`](Self::try_lock_for).
+    ///
+    /// # Errors
+    /// As [`try_lock_for`](Self::try_lock_for).
+    ///
+    /// # Cancel safety
+    /// As [`lock`](Self::lock).
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # use std::time::{Duration, Instant};
+    /// # async fn example(mutex: latchwork_mutex::Mutex) -> Result<(), latchwork_mutex::Error> {
+    /// let deadline = Instant::now() + Duration::from_secs(5);
+    /// let guard = mutex.try_lock_until(deadline).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn try_lock_until(&self, deadline: Instant) -> TryMutexLock {
+        TryMutexLock::new(self.primitive.acquire(Wait::Until(deadline)))
+    }
+
+    /// Runs `body` under the lock, and drops it at an await when the hold is lost.
+    ///
+    /// When the body is done the lock is released. If the release is not answered but the hold was valid to the end, the
+    /// result is still `Ok`.
+    ///
+    /// # Errors
+    /// As [`lock`](Self::lock); `Lost` if the hold ended before the body did.
+    ///
+    /// # Cancel safety
+    /// Dropping it drops the body and releases.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn charge() -> Result<(), std::io::Error> { Ok(()) }
+    /// # async fn example(mutex: latchwork_mutex::Mutex) -> Result<(), Box<dyn std::error::Error>> {
+    /// mutex.run(async |_guard| charge().await).await??;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn run<T>(&self, body: impl AsyncFnOnce(&MutexGuard) -> T) -> Result<T> {
+        self.lock().await?.race(body).await
+    }
+
+    /// Runs `body` if the lock is free: `Ok(None)` if it is not. See [`run`](Self::run).
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    ///
+    /// # Cancel safety
+    /// As [`run`](Self::run).
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(mutex: latchwork_mutex::Mutex) -> Result<(), latchwork_mutex::Error> {
+    /// let done = mutex.try_run(async |_guard| 42).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn try_run<T>(&self, body: impl AsyncFnOnce(&MutexGuard) -> T) -> Result<Option<T>> {
+        match self.try_lock().await? {
+            Some(guard) => guard.race(body).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether anybody holds it now. By the time you read it, it may be otherwise: to decide, use [`try_lock`](Self::try_lock).
+    ///
+    /// # Errors
+    /// `Unavailable`, `Closed`, `Denied`, `WrongType`.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it changes nothing.
+    pub async fn is_locked(&self) -> Result<bool> {
+        self.primitive.is_locked().await
+    }
+
+    /// Who holds it and who waits.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Closed`, `Denied`, `WrongType`.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it changes nothing.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(mutex: latchwork_mutex::Mutex) -> Result<(), latchwork_mutex::Error> {
+    /// let info = mutex.inspect().await?;
+    /// for holder in &info.holders {
+    ///     println!("{:?} for {:?}", holder.label, holder.held_for);
+    /// }
+    /// println!("{} wait", info.queue_len);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn inspect(&self) -> Result<LockInfo> {
+        self.primitive.inspect().await
+    }
+
+    /// Takes the lock away from its holder, tells it at once, and hands on. `false`: nobody held it.
+    ///
+    /// The holder goes on until it hears of it. Use it for a holder that you know to be dead or stuck, and let the
+    /// resource check fencing tokens.
+    ///
+    /// # Errors
+    /// `Unavailable` (then it may or may not have happened), `Closed`, `Denied`, `WrongType`.
+    ///
+    /// # Cancel safety
+    /// It may or may not happen.
+    pub async fn force_unlock(&self) -> Result<bool> {
+        self.primitive.force_unlock().await
+    }
+
+    /// Goes on with a hold that [`MutexGuard::into_ticket`] handed out, in this or another process. The fencing token
+    /// stays the same. Of several that try, one succeeds.
+    ///
+    /// # Errors
+    /// `Invalid` if the ticket is for another name, `Lost` if its hold has ended or was resumed by somebody else,
+    /// `Unavailable` (then it is given up).
+    ///
+    /// # Cancel safety
+    /// Dropping it gives the hold up.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(mutex: latchwork_mutex::Mutex) -> Result<(), latchwork_mutex::Error> {
+    /// let text = mutex.lock().await?.into_ticket().await?.to_string();
+    /// // ... in another process:
+    /// let guard = mutex.resume(&text.parse()?).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn resume(&self, ticket: &Ticket) -> Result<MutexGuard> {
+        self.primitive.resume(ticket).await.map(MutexGuard::new)
+    }
+}
+
+/// Options of a [`Mutex`].
+#[derive(Debug, Clone)]
+#[must_use = "call `build`"]
+pub struct MutexBuilder {
+    client: Client,
+    name: Vec<u8>,
+    options: PrimitiveOptions,
+}
+
+impl MutexBuilder {
+    /// How long the server keeps the lock without hearing of its holder: 10 ms to 24 h. Defaults to the client's, 10 s.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.options.lease = Some(lease);
+        self
+    }
+
+    /// Whether the keeper renews the lease. Defaults to [`Renew::Watchdog`].
+    pub fn renew(mut self, renew: Renew) -> Self {
+        self.options.renew = renew;
+        self
+    }
+
+    /// The longest that the lock is held: renewals stop, and the guard reads lost. At least the lease. Defaults to no limit.
+    pub fn max_hold(mut self, most: Duration) -> Self {
+        self.options.max_hold = Some(most);
+        self
+    }
+
+    /// Fencing tokens will be above this one: the highest that the resource has seen. It keeps them rising even if the
+    /// server has lost its state and its clock was set back. Defaults to none.
+    pub fn token_floor(mut self, floor: FencingToken) -> Self {
+        self.options.token_floor = Some(floor);
+        self
+    }
+
+    /// The mutex. Local: nothing is sent.
+    ///
+    /// # Errors
+    /// `Invalid` for a name or option that cannot work.
+    pub fn build(self) -> Result<Mutex> {
+        let primitive = Primitive::new(&self.client, "lock", &self.name, &self.options)?;
+        Ok(Mutex { primitive })
+    }
+}
+
+#[allow(dead_code, reason = "compiled, not called: the bounds that users rely on")]
+fn bounds() {
+    fn handle<T: Clone + std::fmt::Debug + Send + Sync + Unpin + 'static>() {}
+    handle::<Mutex>();
+    handle::<MutexBuilder>();
+}

@@ -1,0 +1,200 @@
+//! `cargo xtask`: what a developer of Latchwork does besides `cargo build`.
+//!
+//! This file reads the command line; each command has a file of its own. Exit codes: 0, 1 for a failure,
+//! 2 when there is no server, 64 for a command line that makes no sense.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line tool talks"
+)]
+
+#[cfg(not(unix))]
+compile_error!("cargo xtask is Unix only, as the servers that it starts are");
+
+mod doctor;
+mod fetch;
+mod test;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+use latchwork_testkit::{Error, Version};
+use lexopt::prelude::*;
+
+const HELP: &str = "\
+Usage: cargo xtask <command>
+
+  test [-- <arguments>]     run every test; arguments go to the test runner, and then doctests are left out
+  doctor                    say which server the tests would use and what it can do
+  fetch                     fetch a server into the target folder, installing nothing
+  fetch --version <name>    fetch this one, such as valkey-8.1
+  fetch --all               fetch every version there is, and start each once
+";
+
+const NO_SERVER: u8 = 2;
+const USAGE: u8 = 64;
+
+/// What can be asked for.
+#[derive(Debug, PartialEq)]
+enum Command {
+    Help,
+    Doctor,
+    Fetch(Fetch),
+    Test { arguments: Vec<OsString> },
+}
+
+/// Which servers to fetch.
+#[derive(Debug, PartialEq)]
+enum Fetch {
+    Any,
+    All,
+    One(Version),
+}
+
+/// How a command ends when it does not end well.
+#[derive(Debug)]
+enum Failure {
+    /// There is no server; the text lists every fix.
+    NoServer(Error),
+    /// What it was, in words.
+    Other(String),
+}
+
+fn main() -> ExitCode {
+    let command = match parse(lexopt::Parser::from_env()) {
+        Ok(command) => command,
+        Err(error) => {
+            eprintln!("error: {error}\n\n{HELP}");
+            return ExitCode::from(USAGE);
+        }
+    };
+    match run(command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::NoServer(error)) => {
+            eprintln!("error: {error}");
+            ExitCode::from(NO_SERVER)
+        }
+        Err(Failure::Other(text)) => {
+            eprintln!("error: {text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Help => {
+            print!("{HELP}");
+            Ok(())
+        }
+        Command::Doctor => doctor::run(),
+        Command::Fetch(which) => fetch::run(&which),
+        Command::Test { arguments } => test::run(&arguments),
+    }
+}
+
+fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
+    let name = match parser.next()? {
+        None | Some(Short('h') | Long("help")) => return Ok(Command::Help),
+        Some(Value(name)) => name.string()?,
+        Some(other) => return Err(other.unexpected()),
+    };
+    match name.as_str() {
+        "help" => no_more(parser, Command::Help),
+        "doctor" => no_more(parser, Command::Doctor),
+        "fetch" => parse_fetch(parser),
+        "test" => parse_test(parser),
+        _ => Err(format!("there is no command {name:?}").into()),
+    }
+}
+
+fn no_more(mut parser: lexopt::Parser, command: Command) -> Result<Command, lexopt::Error> {
+    parser
+        .next()?
+        .map_or(Ok(command), |argument| Err(argument.unexpected()))
+}
+
+fn parse_fetch(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
+    let mut which = Fetch::Any;
+    while let Some(argument) = parser.next()? {
+        which = match argument {
+            Long("all") => Fetch::All,
+            Long("version") => Fetch::One(parser.value()?.parse()?),
+            other => return Err(other.unexpected()),
+        };
+    }
+    Ok(Command::Fetch(which))
+}
+
+/// Everything after `test --` is the runner's.
+fn parse_test(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
+    let mut arguments = parser.raw_args()?;
+    match arguments.next() {
+        None => Ok(Command::Test {
+            arguments: Vec::new(),
+        }),
+        Some(dashes) if dashes == "--" => Ok(Command::Test {
+            arguments: arguments.collect(),
+        }),
+        Some(other) => Err(format!("`{}` has to come after `--`", other.display()).into()),
+    }
+}
+
+/// The folder of the workspace, where cargo is to be run.
+fn workspace_root() -> &'static Path {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.ancestors().nth(2).unwrap_or(package)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Command, lexopt::Error> {
+        parse(lexopt::Parser::from_args(line.split_whitespace()))
+    }
+
+    #[test]
+    fn reads_commands() {
+        assert_eq!(parsed("").unwrap(), Command::Help);
+        assert_eq!(parsed("--help").unwrap(), Command::Help);
+        assert_eq!(parsed("doctor").unwrap(), Command::Doctor);
+        assert_eq!(parsed("fetch").unwrap(), Command::Fetch(Fetch::Any));
+        assert_eq!(parsed("fetch --all").unwrap(), Command::Fetch(Fetch::All));
+        let one = Command::Fetch(Fetch::One(Version::Valkey8_1));
+        assert_eq!(parsed("fetch --version valkey-8.1").unwrap(), one);
+        assert_eq!(
+            parsed("test").unwrap(),
+            Command::Test {
+                arguments: Vec::new()
+            }
+        );
+        let arguments = ["-p", "x", "--", "name"].map(OsString::from).to_vec();
+        assert_eq!(
+            parsed("test -- -p x -- name").unwrap(),
+            Command::Test { arguments }
+        );
+    }
+
+    #[test]
+    fn refuses_the_rest() {
+        for line in [
+            "tset",
+            "doctor now",
+            "fetch --version valkey-1",
+            "fetch it",
+            "test name",
+            "--verbose",
+        ] {
+            assert!(parsed(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_workspace_is_where_its_manifest_is() {
+        let manifest = std::fs::read_to_string(workspace_root().join("Cargo.toml")).unwrap();
+        assert!(manifest.contains("[workspace]"));
+    }
+}

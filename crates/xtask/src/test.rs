@@ -1,0 +1,76 @@
+//! `cargo xtask test`: the whole test suite, with a real server or not at all.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::process::{Command, Stdio};
+
+use latchwork_testkit::{find_server, forget_used_servers, used_servers};
+
+use crate::{Failure, workspace_root};
+
+pub(crate) fn run(arguments: &[OsString]) -> Result<(), Failure> {
+    let found = find_server().map_err(Failure::NoServer)?;
+    println!(
+        "server: {} ({}, {})",
+        found.version,
+        found.source,
+        found.path.display()
+    );
+    forget_used_servers().map_err(|error| Failure::Other(error.to_string()))?;
+
+    let nextest = has_nextest();
+    let runner: &[&str] = if nextest {
+        &["nextest", "run", "--workspace"]
+    } else {
+        &["test", "--workspace"]
+    };
+    let mut passed = cargo(runner, arguments)?;
+    // `cargo test` runs doctests by itself, nextest cannot. Who picks tests does not want them all.
+    if nextest && arguments.is_empty() {
+        passed &= cargo(&["test", "--workspace", "--doc"], &[])?;
+    }
+    report_used();
+    if passed {
+        Ok(())
+    } else {
+        Err(Failure::Other("tests failed".to_owned()))
+    }
+}
+
+/// Runs cargo where the workspace is, its output going where ours goes.
+fn cargo(subcommand: &[&str], arguments: &[OsString]) -> Result<bool, Failure> {
+    let shown: Vec<_> = arguments
+        .iter()
+        .map(|argument| argument.to_string_lossy())
+        .collect();
+    println!("running: cargo {} {}", subcommand.join(" "), shown.join(" "));
+    let status = command(subcommand).args(arguments).status();
+    let status = status.map_err(|error| Failure::Other(format!("cargo does not start: {error}")))?;
+    Ok(status.success())
+}
+
+fn has_nextest() -> bool {
+    let mut command = command(&["nextest", "--version"]);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+fn command(arguments: &[impl AsRef<OsStr>]) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments).current_dir(workspace_root());
+    command
+}
+
+fn report_used() {
+    let used = used_servers();
+    println!("\nservers that the tests really used:");
+    for line in &used {
+        println!("  {line}");
+    }
+    if used.is_empty() {
+        println!("  none");
+    }
+}

@@ -1,0 +1,33 @@
+//! The Lua scripts against a real server: random requests compared with a model in plain Rust, and examples.
+//!
+//! `LATCHWORK_SCRIPT_CASES` is the number of random requests per capacity. Seeds that failed once are kept in
+//! `scripts/proptest-regressions.txt` and run first.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+#[path = "scripts/bench.rs"]
+mod bench;
+#[path = "scripts/clock.rs"]
+mod clock;
+#[path = "scripts/compare.rs"]
+mod compare;
+#[path = "scripts/dump.rs"]
+mod dump;
+#[path = "scripts/faults.rs"]
+mod faults;
+#[path = "scripts/lock.rs"]
+mod lock;
+#[path = "scripts/model.rs"]
+mod model;
+#[path = "scripts/random.rs"]
+mod random;
+#[path = "scripts/replies.rs"]
+mod replies;
+#[path = "scripts/requests.rs"]
+mod requests;
+#[path = "scripts/steps.rs"]
+mod steps;
+#[path = "scripts/waiting.rs"]
+mod waiting;
+#[path = "scripts/world.rs"]
+mod world;

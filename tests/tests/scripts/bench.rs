@@ -1,0 +1,242 @@
+//! A server on which the scripts run with a clock that the test sets.
+//!
+//! `redis.call('TIME')` of each script is replaced by a read of a key, so time is exactly what a test says. The TTLs
+//! of keys follow the real clock all the same: tests use minutes for them and look at them loosely.
+
+use std::collections::BTreeMap;
+
+use latchwork_testkit::{Reply, RespClient, TestServer};
+
+use crate::dump::Dump;
+
+/// The keys that hold the time, as TIME would split it.
+const CLOCK: [&str; 2] = ["test:clock:s", "test:clock:us"];
+const TIME: &str = "redis.call('TIME')";
+
+const ENGINE: &str = include_str!("../../../crates/core/src/lua/engine.lua");
+
+/// The scripts, as the core joins them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Script {
+    Acquire,
+    End,
+    Tick,
+    Force,
+    Inspect,
+    Adopt,
+    Fence,
+}
+
+impl Script {
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Acquire,
+        Self::End,
+        Self::Tick,
+        Self::Force,
+        Self::Inspect,
+        Self::Adopt,
+        Self::Fence,
+    ];
+
+    /// Its files, joined by newlines, and untouched.
+    pub(crate) fn source(self) -> String {
+        let parts: &[&str] = match self {
+            Self::Acquire => &[
+                include_str!("../../../crates/core/src/lua/acquire_fast.lua"),
+                ENGINE,
+                include_str!("../../../crates/core/src/lua/acquire_slow.lua"),
+            ],
+            Self::End => &[
+                include_str!("../../../crates/core/src/lua/end_fast.lua"),
+                ENGINE,
+                include_str!("../../../crates/core/src/lua/end_slow.lua"),
+            ],
+            Self::Tick => &[
+                include_str!("../../../crates/core/src/lua/tick_fast.lua"),
+                ENGINE,
+                include_str!("../../../crates/core/src/lua/tick_slow.lua"),
+            ],
+            Self::Force => &[
+                include_str!("../../../crates/core/src/lua/force_fast.lua"),
+                ENGINE,
+                include_str!("../../../crates/core/src/lua/force_slow.lua"),
+            ],
+            Self::Inspect => &[include_str!("../../../crates/core/src/lua/inspect.lua")],
+            Self::Adopt => &[include_str!("../../../crates/core/src/lua/adopt.lua")],
+            Self::Fence => &[include_str!("../../../crates/core/src/lua/fence.lua")],
+        };
+        parts.join("\n")
+    }
+}
+
+/// A server, a connection for requests, and one that listens.
+#[derive(Debug)]
+pub(crate) struct Bench {
+    pub(crate) server: TestServer,
+    requests: RespClient,
+    listener: RespClient,
+    loaded: BTreeMap<Script, String>,
+    /// The clock, µs; a script sees it from the next [`call`](Self::call) on.
+    pub(crate) now_us: i64,
+    written: i64,
+}
+
+/// What a script did.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) reply: Reply,
+    /// By key: what is in it now, and its PTTL.
+    pub(crate) after: Vec<(Dump, i64)>,
+}
+
+impl Bench {
+    pub(crate) fn start() -> Self {
+        Self::on(TestServer::start().unwrap())
+    }
+
+    pub(crate) fn on(server: TestServer) -> Self {
+        let mut requests = RespClient::connect(server.port()).unwrap();
+        let mut listener = RespClient::connect(server.port()).unwrap();
+        // One channel that stays: a connection without any would answer PING in another form.
+        listener.call(&["SUBSCRIBE", "test:always"]).unwrap();
+        let mut loaded = BTreeMap::new();
+        for script in Script::ALL {
+            let source = script.source();
+            assert_eq!(
+                source.matches(TIME).count(),
+                usize::from(script != Script::Fence),
+                "TIME is read once (H50)"
+            );
+            let frozen = source.replace(
+                TIME,
+                &format!("redis.call('MGET', '{}', '{}')", CLOCK[0], CLOCK[1]),
+            );
+            let sha = requests
+                .call(&["SCRIPT", "LOAD", &frozen])
+                .unwrap()
+                .text()
+                .unwrap();
+            loaded.insert(script, sha);
+        }
+        Self {
+            server,
+            requests,
+            listener,
+            loaded,
+            now_us: 1_700_000_000_000_000,
+            written: 0,
+        }
+    }
+
+    /// The clock as the scripts use it, ms.
+    pub(crate) fn now(&self) -> i64 {
+        self.now_us.div_euclid(1000)
+    }
+
+    pub(crate) fn advance(&mut self, ms: i64) {
+        self.now_us += ms * 1000;
+    }
+
+    /// Runs a script; an error is a reply, too.
+    pub(crate) fn call<A: ToString>(&mut self, script: Script, keys: &[&str], args: &[A]) -> Reply {
+        self.run(script, keys, args, &[]).reply
+    }
+
+    /// Runs a script and then looks at `watched`, in one round trip.
+    pub(crate) fn run<A: ToString>(
+        &mut self,
+        script: Script,
+        keys: &[&str],
+        args: &[A],
+        watched: &[&str],
+    ) -> Outcome {
+        let tell = self.written != self.now_us;
+        if tell {
+            let (secs, micros) = (
+                self.now_us.div_euclid(1_000_000),
+                self.now_us.rem_euclid(1_000_000),
+            );
+            self.requests
+                .send(&["MSET", CLOCK[0], &secs.to_string(), CLOCK[1], &micros.to_string()])
+                .unwrap();
+            self.written = self.now_us;
+        }
+        let mut request = vec![
+            "EVALSHA".to_owned(),
+            self.loaded[&script].clone(),
+            keys.len().to_string(),
+        ];
+        request.extend(keys.iter().map(ToString::to_string));
+        request.extend(args.iter().map(ToString::to_string));
+        self.requests.send(&request).unwrap();
+        for key in watched {
+            self.requests
+                .send(&["ZRANGE", key, "0", "-1", "WITHSCORES"])
+                .unwrap();
+            self.requests.send(&["PTTL", key]).unwrap();
+        }
+        if tell {
+            assert_eq!(
+                self.requests.receive().unwrap(),
+                Reply::Status("OK".to_owned()),
+                "the clock is set"
+            );
+        }
+        let reply = self.requests.receive().unwrap();
+        let after = watched
+            .iter()
+            .map(|_| {
+                let members = self.requests.receive().unwrap();
+                let dump = Dump::decode(&members).unwrap_or_else(|why| panic!("{why}: {members:?}"));
+                (dump, self.requests.receive().unwrap().int().unwrap())
+            })
+            .collect();
+        Outcome { reply, after }
+    }
+
+    /// Any other command.
+    pub(crate) fn redis<A: AsRef<[u8]>>(&mut self, args: &[A]) -> Reply {
+        self.requests.send(args).unwrap();
+        self.requests.receive().unwrap()
+    }
+
+    pub(crate) fn dump(&mut self, key: &str) -> Dump {
+        Dump::decode(&self.redis(&["ZRANGE", key, "0", "-1", "WITHSCORES"])).unwrap()
+    }
+
+    pub(crate) fn subscribe(&mut self, channel: &str) {
+        self.listener.call(&["SUBSCRIBE", channel]).unwrap();
+    }
+
+    pub(crate) fn unsubscribe(&mut self, channel: &str) {
+        self.listener.call(&["UNSUBSCRIBE", channel]).unwrap();
+    }
+
+    /// The messages that came since the last look: channel and text. The server answers PING after them.
+    pub(crate) fn messages(&mut self) -> BTreeMap<String, Vec<String>> {
+        self.listener.send(&["PING"]).unwrap();
+        let mut came = BTreeMap::<String, Vec<String>>::new();
+        loop {
+            let frame: Vec<String> = self
+                .listener
+                .receive()
+                .unwrap()
+                .items()
+                .iter()
+                .filter_map(Reply::text)
+                .collect();
+            match frame.as_slice() {
+                [kind, channel, text] if kind == "message" => {
+                    came.entry(channel.clone()).or_default().push(text.clone());
+                }
+                [kind, ..] if kind == "pong" => return came,
+                other => panic!("the listener got {other:?}"),
+            }
+        }
+    }
+}
+
+/// `Reply` from numbers, as most replies are.
+pub(crate) fn numbers(of: &[i64]) -> Reply {
+    Reply::Array(of.iter().copied().map(Reply::Int).collect())
+}

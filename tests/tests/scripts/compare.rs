@@ -1,0 +1,123 @@
+//! Compares what the server did with what the model says: replies, records, messages, lives of keys, tokens.
+
+use std::collections::BTreeMap;
+
+use latchwork_testkit::Reply;
+
+use crate::bench::Script;
+use crate::dump::Dump;
+use crate::model::{Call, Record};
+use crate::world::{INBOX, KEYS, World};
+
+/// The real time that a case may take: a PTTL may be that much below what was asked for.
+const SLACK: i64 = 60_000;
+
+impl World<'_> {
+    /// Runs a script on one record and the same in the model.
+    pub(crate) fn compare<A: ToString>(
+        &mut self,
+        script: Script,
+        at: usize,
+        ttl: i64,
+        args: &[A],
+        model: impl FnOnce(&mut Record, &mut Call<'_>) -> Reply,
+    ) -> Result<(), String> {
+        let outcome = self.bench.run(script, &[KEYS[at]], args, &[KEYS[at]]);
+        let (now_us, capacity) = (self.bench.now_us, self.capacity);
+        let mut call = Call {
+            now_us,
+            capacity,
+            ttl,
+            listening: &self.listening,
+            mail: BTreeMap::new(),
+        };
+        let expected = model(&mut self.records[at], &mut call);
+        let mail = call.mail;
+        same("the reply", &outcome.reply, &expected)?;
+        self.note(&format!("{script:?} {}", code(&expected, 1)).to_lowercase());
+        if let (Script::Acquire | Script::Adopt, [Reply::Int(1), _, Reply::Int(token), ..]) =
+            (script, expected.items())
+        {
+            let id = args[0].to_string();
+            if script == Script::Adopt {
+                let token = self.records[at].token.unwrap();
+                self.issued.insert((at, token), id.clone()); // it goes with the hold
+            }
+            self.learn(&id, *token)?;
+        }
+        self.compare_record(at, &outcome.after[0])?;
+        self.compare_mail(&mail)
+    }
+
+    pub(crate) fn compare_record(&self, at: usize, (dump, pttl): &(Dump, i64)) -> Result<(), String> {
+        let record = &self.records[at];
+        same("the record", dump, &record.dump(self.capacity))?;
+        let exists = record.token.is_some();
+        if exists && (*pttl < record.life - SLACK || *pttl > record.life) {
+            return Err(format!("PTTL is {pttl}, {} was asked for", record.life));
+        }
+        if record.used() > self.capacity {
+            return Err(format!("{} of {} is in use", record.used(), self.capacity));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn compare_mail(&mut self, expected: &BTreeMap<String, String>) -> Result<(), String> {
+        let came = self.bench.messages();
+        let heard = expected
+            .iter()
+            .filter(|(client, _)| self.listening.contains(client));
+        let heard = heard
+            .map(|(client, text)| (format!("{INBOX}{client}"), vec![text.clone()]))
+            .collect();
+        same("the messages", &came, &heard)?;
+        for (client, text) in expected {
+            for line in text.split(';') {
+                let words: Vec<&str> = line.split(' ').collect();
+                self.note(&format!("message {}", words[0]));
+                if words[0] == "g" {
+                    self.learn(&format!("{client}{}", words[1]), words[2].parse().unwrap())?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// An attempt is told its token; no two attempts ever have the same.
+    pub(crate) fn learn(&mut self, id: &str, token: i64) -> Result<(), String> {
+        let Some(slot) = self.slots.iter_mut().find(|slot| slot.who.id == id) else {
+            return Ok(());
+        };
+        slot.token = token;
+        let record = slot.record;
+        let owner = self
+            .issued
+            .entry((record, token))
+            .or_insert_with(|| id.to_owned());
+        if token > 0 && owner != id {
+            return Err(format!("{id} got token {token}, which {owner} had"));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn note(&mut self, what: &str) {
+        *self.seen.entry(what.to_owned()).or_default() += 1;
+    }
+}
+
+pub(crate) fn same<T: PartialEq + std::fmt::Debug>(what: &str, server: &T, model: &T) -> Result<(), String> {
+    if server == model {
+        return Ok(());
+    }
+    Err(format!("{what}\nserver: {server:?}\nmodel:  {model:?}"))
+}
+
+/// The code of a reply, with the reason if it is `lost` in a tick.
+pub(crate) fn code(reply: &Reply, reasons: usize) -> String {
+    let numbers: Vec<i64> = reply.items().iter().filter_map(Reply::int).collect();
+    match numbers.as_slice() {
+        [5, why] if reasons == 2 => format!("5 {why}"),
+        [code, ..] => code.to_string(),
+        [] => String::new(),
+    }
+}

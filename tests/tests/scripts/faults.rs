@@ -1,0 +1,251 @@
+//! Keys that are not ours, a full memory, refused messages, thousands of stale entries.
+
+use latchwork_testkit::{Reply, RespClient};
+
+use crate::bench::{Bench, Script};
+use crate::lock::{INBOX, KEY, LEASE, Lock, TRY, WAIT, attempt, error, ints};
+
+/// How each script is called for a key that it is going to refuse.
+fn call_each(lock: &mut Lock) -> Vec<(Script, Reply)> {
+    let [a, b] = [1, 2].map(|count| attempt(count, 1));
+    let now = lock.now();
+    let force = ["1".to_owned(), "1000".to_owned(), INBOX.to_owned()];
+    let adopt = [
+        a.id.clone(),
+        "10".into(),
+        "10".into(),
+        b.id,
+        "1".into(),
+        (now + 1).to_string(),
+    ];
+    vec![
+        (Script::Acquire, lock.acquire_raw(&a, WAIT)),
+        (Script::End, lock.end_raw(&a, Some(1))),
+        (Script::Force, lock.bench.call(Script::Force, &[KEY], &force)),
+        (Script::Inspect, lock.inspect(1)),
+        (Script::Adopt, lock.bench.call(Script::Adopt, &[KEY], &adopt)),
+    ]
+}
+
+#[test]
+fn a_sorted_set_of_somebody_else_is_left_alone() {
+    let mut lock = Lock::new(1);
+    lock.bench
+        .redis(&["ZADD", KEY, "5", "", "1700000000000", "b", "-3", "c"]);
+    let members = lock.bench.redis(&["ZRANGE", KEY, "0", "-1", "WITHSCORES"]);
+    for (script, reply) in call_each(&mut lock) {
+        assert_eq!(ints(&reply)[0], 8, "{script:?}: {reply:?}");
+    }
+    let a = attempt(1, 1);
+    assert_eq!(lock.tick('h', &a, 1), [8]);
+    assert_eq!(lock.tick('w', &a, 0), [8]);
+    assert_eq!(lock.end(&a, None), [8, 0, 0]);
+    assert_eq!(
+        lock.bench.redis(&["ZRANGE", KEY, "0", "-1", "WITHSCORES"]),
+        members
+    );
+    assert_eq!(lock.pttl(), -1);
+}
+
+#[test]
+fn a_key_of_another_type_is_an_error_before_any_write() {
+    let mut lock = Lock::new(1);
+    lock.bench.redis(&["SET", KEY, "v"]);
+    for (script, reply) in call_each(&mut lock) {
+        assert!(error(&reply).contains("WRONGTYPE"), "{script:?}: {reply:?} (H41)");
+    }
+    lock.bench.redis(&["RPUSH", "list", "v"]);
+    let reply = lock.bench.call(Script::Fence, &["list"], &["1", "1000"]);
+    assert!(error(&reply).contains("WRONGTYPE"), "{reply:?}");
+    assert_eq!(lock.bench.redis(&["GET", KEY]).text().as_deref(), Some("v"));
+}
+
+#[test]
+fn in_a_tick_a_bad_key_answers_for_itself_only() {
+    let mut lock = Lock::new(1);
+    let [a, b] = [1, 2].map(|count| attempt(count, 1));
+    let token = lock.acquire(&a, WAIT)[2];
+    lock.bench.redis(&["SET", "text", "v"]);
+    lock.bench.redis(&["ZADD", "foreign", "1", "v"]);
+    let [held, text, waits] = [
+        ('h', &a, token, LEASE),
+        ('h', &a, token, LEASE),
+        ('w', &b, 0, LEASE),
+    ];
+    let reply = lock.tick_raw(
+        &["text", KEY, "foreign", "none", "text"],
+        &[text, held, waits, waits, waits],
+    );
+    let [_, _, first, rest @ ..] = reply.items() else {
+        panic!("{reply:?}")
+    };
+    assert_eq!(first.items()[0], Reply::Int(9), "{reply:?}");
+    assert!(
+        first.items()[1].text().unwrap().contains("WRONGTYPE"),
+        "{reply:?}"
+    );
+    let codes: Vec<_> = rest.iter().map(|item| item.items()[0].int().unwrap()).collect();
+    assert_eq!(codes, [1, 8, 4, 9]);
+    assert_eq!(
+        lock.bench.redis(&["EXISTS", "none"]),
+        Reply::Int(0),
+        "nothing is made of a question"
+    );
+}
+
+#[test]
+fn memory_is_full() {
+    let mut lock = Lock::new(1);
+    let [a, b, c, d] = [1, 2, 3, 4].map(|count| attempt(count, 1));
+    lock.listens(&b);
+    let token = lock.acquire(&a, WAIT)[2];
+    lock.acquire(&b, WAIT);
+    lock.bench.advance(1000);
+    lock.bench.call(Script::Inspect, &[KEY], &[1]); // the test's own clock is a write: now, not later
+    lock.bench.redis(&["CONFIG", "SET", "maxmemory", "1"]);
+    let before = lock.dump();
+    for who in [&a, &c] {
+        let reply = lock.acquire_raw(who, WAIT);
+        assert!(
+            error(&reply).contains("OOM"),
+            "acquire is refused: {reply:?} (H40)"
+        );
+    }
+    assert_eq!(lock.dump(), before, "and changed nothing");
+    assert_eq!(lock.tick('h', &a, token), [1, LEASE], "renewal");
+    assert_eq!(lock.tick('x', &a, token), [1, 5 * LEASE], "extension");
+    assert_eq!(lock.tick('w', &b, 0), [3, 5 * LEASE, 0], "a place is refreshed");
+    assert_eq!(lock.end(&c, Some(100)), [0, 0, 0], "a tombstone");
+    assert_eq!(lock.end(&a, None), [1, 0, 0], "hand-off");
+    let claim = lock.stamp();
+    assert_eq!(lock.tick('h', &b, claim), [1, LEASE], "confirmation");
+    assert_eq!(lock.adopt(&d, &b, claim, 100)[0], 1, "adoption");
+    assert_eq!(lock.force(), [1, 0, 0]);
+    assert_eq!(lock.bench.messages().len(), 1, "the grant was told");
+    let text = error(&lock.acquire_raw(&attempt(9, 1), TRY)).to_owned();
+    assert!(text.contains("OOM"), "{text}");
+    lock.bench.redis(&["DEL", KEY]);
+    assert!(error(&lock.acquire_raw(&a, WAIT)).contains("OOM"), "a fresh key");
+    assert_eq!(lock.pttl(), -2);
+    assert_eq!(lock.end(&a, Some(100)), [0, 0, 0], "a tombstone on a fresh key");
+    assert!(lock.dump().tombs.contains_key(&a.id) && lock.pttl() > 0);
+}
+
+#[test]
+fn a_refused_message_undoes_nothing() {
+    let mut lock = Lock::new(1);
+    let [a, b] = [1, 2].map(|count| attempt(count, 1));
+    lock.acquire(&a, WAIT);
+    lock.acquire(&b, WAIT);
+    lock.bench.redis(&[
+        "ACL",
+        "SETUSER",
+        "mute",
+        "on",
+        "nopass",
+        "~*",
+        "resetchannels",
+        "+@all",
+    ]);
+    assert_eq!(
+        lock.bench.redis(&["AUTH", "mute", "x"]),
+        Reply::Status("OK".to_owned())
+    );
+    assert_eq!(lock.end(&a, None), [1, 0, 1], "it says so (H46)");
+    assert_eq!(lock.holders(), [b.id]);
+}
+
+#[test]
+fn thousands_of_stale_waiters_are_removed_in_steps() {
+    let mut lock = Lock::new(1);
+    let a = attempt(1, 1);
+    let token = lock.acquire(&a, WAIT)[2];
+    for count in 0..5000 {
+        lock.acquire(&attempt(10 + count, 1), WAIT);
+    }
+    let live = attempt(2, 1);
+    lock.bench.advance(LEASE - 1);
+    lock.tick('h', &a, token);
+    lock.bench.advance(LEASE - 1);
+    lock.acquire(&live, WAIT);
+    lock.end(&a, None);
+    let mut steps = 1;
+    while lock.tick('w', &live, 0)[0] == 3 {
+        steps += 1;
+        assert!(lock.queue().len() <= 5001 - steps * 1000, "1000 a step");
+    }
+    assert_eq!((steps, lock.queue().len()), (5, 0));
+}
+
+#[test]
+fn force_goes_on_until_nobody_holds() {
+    let mut lock = Lock::new(1000);
+    for count in 0..150 {
+        lock.acquire(&attempt(count, 1), TRY);
+    }
+    assert_eq!(lock.force(), [1, 1, 0], "100, and there may be more");
+    assert_eq!(lock.dump().shared, Some(50));
+    assert_eq!(lock.force(), [1, 0, 0]);
+    assert_eq!(lock.holders().len(), 0);
+}
+
+#[test]
+fn more_is_said_while_there_is_more() {
+    let mut lock = Lock::new(1000);
+    for count in 0..250 {
+        lock.acquire(&attempt(count, 1), TRY);
+    }
+    let writer = attempt(900, 1000);
+    lock.bench.advance(LEASE);
+    assert_eq!(
+        lock.acquire(&writer, WAIT),
+        [2, lock.stamp(), 0, 1],
+        "100 of 250 are gone; ask again at once"
+    );
+    assert_eq!(lock.dump().shared, Some(150));
+    assert_eq!(
+        lock.end(&attempt(901, 1), None),
+        [0, 1, 0],
+        "every script goes on with it"
+    );
+    assert_eq!(lock.tick('w', &writer, 0), [2, lock.stamp(), 1000, 1]);
+}
+
+/// The untouched scripts, on the real clock.
+#[test]
+fn the_scripts_as_they_are_shipped() {
+    let bench = Bench::start();
+    let mut redis = RespClient::connect(bench.server.port()).unwrap();
+    let [a, b] = [1, 2].map(|count| attempt(count, 1));
+    let far = "99999999999999";
+    let rest = ["10000", "60000", "1", "1", far, "10", "0", "0", INBOX];
+    let mut eval = |script: Script, args: &[&str]| {
+        let source = script.source();
+        redis
+            .call(&[&["EVAL", &source, "1", KEY], args].concat())
+            .unwrap()
+    };
+    let granted = ints(&eval(Script::Acquire, &[&[a.id.as_str()], &rest[..]].concat()));
+    assert_eq!((granted[0], granted[1]), (1, granted[2]));
+    assert_eq!(
+        ints(&eval(Script::Acquire, &[&[b.id.as_str()], &rest[..]].concat()))[0],
+        2
+    );
+    let renewed = eval(
+        Script::Tick,
+        &[INBOX, "h", &a.id, &granted[2].to_string(), "10000", "60000", "1"],
+    );
+    assert_eq!(ints(&renewed.items()[2]), [1, 10_000]);
+    assert_eq!(eval(Script::Inspect, &["5"]).items()[3], Reply::Int(1));
+    assert_eq!(
+        ints(&eval(Script::End, &[&a.id, "1", "60000", "0", INBOX])),
+        [1, 0, 0]
+    );
+    assert_eq!(ints(&eval(Script::Force, &["1", "60000", INBOX])), [1, 0, 0]);
+    let adopt = eval(Script::Adopt, &[&a.id, "10000", "60000", &b.id, "1", far]);
+    assert_eq!((ints(&adopt)[0], ints(&adopt)[2]), (3, -1));
+    assert_eq!(
+        redis.call(&["PTTL", KEY]).unwrap().int().map(|ms| ms > 0),
+        Some(true)
+    );
+}

@@ -1,0 +1,172 @@
+//! One primitive on a server of its own, with requests that are short to write: for the examples.
+
+use latchwork_testkit::Reply;
+
+use crate::bench::{Bench, Script};
+use crate::dump::Dump;
+use crate::model::Attempt;
+
+pub(crate) const KEY: &str = "latchwork:lock:{name}";
+pub(crate) const INBOX: &str = "latchwork:inbox:";
+pub(crate) const LEASE: i64 = 10_000;
+pub(crate) const WINDOW: i64 = 1000;
+pub(crate) const RETENTION: i64 = 300_000;
+
+/// What an acquire may say beyond who asks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    /// Relative to now.
+    pub(crate) not_after: i64,
+    pub(crate) room: i64,
+    pub(crate) floor: i64,
+    pub(crate) polls: i64,
+}
+
+pub(crate) const WAIT: Terms = Terms {
+    not_after: 5000,
+    room: 10_000,
+    floor: 0,
+    polls: 0,
+};
+pub(crate) const TRY: Terms = Terms { room: 0, ..WAIT };
+
+#[derive(Debug)]
+pub(crate) struct Lock {
+    pub(crate) bench: Bench,
+    pub(crate) capacity: i64,
+}
+
+/// Attempt `count` of client `count`: everybody has an inbox of their own.
+pub(crate) fn attempt(count: u64, weight: i64) -> Attempt {
+    Attempt::new(usize::try_from(count).unwrap(), count, weight, LEASE, WINDOW)
+}
+
+/// The numbers of a reply that has nothing else.
+pub(crate) fn ints(reply: &Reply) -> Vec<i64> {
+    let numbers: Vec<i64> = reply.items().iter().filter_map(Reply::int).collect();
+    assert!(
+        !numbers.is_empty() && numbers.len() == reply.items().len(),
+        "{reply:?} is not made of numbers"
+    );
+    numbers
+}
+
+/// The text of an error reply.
+pub(crate) fn error(reply: &Reply) -> &str {
+    match reply {
+        Reply::Error(text) => text,
+        other => panic!("{other:?} is no error"),
+    }
+}
+
+impl Lock {
+    pub(crate) fn new(capacity: i64) -> Self {
+        Self {
+            bench: Bench::start(),
+            capacity,
+        }
+    }
+
+    /// The clock, ms and µs.
+    pub(crate) fn now(&self) -> i64 {
+        self.bench.now()
+    }
+
+    pub(crate) fn stamp(&self) -> i64 {
+        self.bench.now_us
+    }
+
+    pub(crate) fn listens(&mut self, who: &Attempt) {
+        self.bench.subscribe(&format!("{INBOX}{}", who.parts().0));
+    }
+
+    pub(crate) fn acquire(&mut self, who: &Attempt, terms: Terms) -> Vec<i64> {
+        ints(&self.acquire_raw(who, terms))
+    }
+
+    pub(crate) fn acquire_raw(&mut self, who: &Attempt, terms: Terms) -> Reply {
+        let not_after = self.now() + terms.not_after;
+        let ttl = who.lease + RETENTION;
+        let numbers = [
+            who.lease,
+            ttl,
+            who.weight,
+            self.capacity,
+            not_after,
+            terms.room,
+            terms.floor,
+            terms.polls,
+        ];
+        let mut args = vec![who.id.clone()];
+        args.extend(numbers.iter().map(ToString::to_string));
+        args.push(INBOX.to_owned());
+        self.bench.call(Script::Acquire, &[KEY], &args)
+    }
+
+    /// Ends the attempt; `tomb`: a copy of its acquire may come until so many ms from now.
+    pub(crate) fn end(&mut self, who: &Attempt, tomb: Option<i64>) -> Vec<i64> {
+        ints(&self.end_raw(who, tomb))
+    }
+
+    pub(crate) fn end_raw(&mut self, who: &Attempt, tomb: Option<i64>) -> Reply {
+        let not_after = tomb.map_or(0, |ms| self.now() + ms);
+        let numbers = [self.capacity, RETENTION, not_after].map(|number| number.to_string());
+        let args = [std::slice::from_ref(&who.id), &numbers, &[INBOX.to_owned()]].concat();
+        self.bench.call(Script::End, &[KEY], &args)
+    }
+
+    /// One item of a tick, alone in its request.
+    pub(crate) fn tick(&mut self, op: char, who: &Attempt, token: i64) -> Vec<i64> {
+        let lease = if op == 'x' { who.lease * 5 } else { who.lease };
+        let reply = self.tick_raw(&[KEY], &[(op, who, token, lease)]);
+        ints(&reply.items()[2])
+    }
+
+    pub(crate) fn tick_raw(&mut self, keys: &[&str], items: &[(char, &Attempt, i64, i64)]) -> Reply {
+        let mut args = vec![INBOX.to_owned()];
+        for (op, who, token, lease) in items {
+            args.extend([op.to_string(), who.id.clone()]);
+            args.extend([*token, *lease, lease + RETENTION, self.capacity].map(|number| number.to_string()));
+        }
+        self.bench.call(Script::Tick, keys, &args)
+    }
+
+    pub(crate) fn force(&mut self) -> Vec<i64> {
+        let args = [self.capacity.to_string(), RETENTION.to_string(), INBOX.to_owned()];
+        ints(&self.bench.call(Script::Force, &[KEY], &args))
+    }
+
+    pub(crate) fn inspect(&mut self, most: usize) -> Reply {
+        self.bench.call(Script::Inspect, &[KEY], &[most])
+    }
+
+    /// `new` takes over what `old` holds.
+    pub(crate) fn adopt(&mut self, new: &Attempt, old: &Attempt, token: i64, not_after: i64) -> Vec<i64> {
+        let numbers = [new.lease, new.lease + RETENTION].map(|number| number.to_string());
+        let rest = [
+            old.id.clone(),
+            token.to_string(),
+            (self.now() + not_after).to_string(),
+        ];
+        let args = [std::slice::from_ref(&new.id), &numbers, &rest].concat();
+        ints(&self.bench.call(Script::Adopt, &[KEY], &args))
+    }
+
+    pub(crate) fn dump(&mut self) -> Dump {
+        self.bench.dump(KEY)
+    }
+
+    /// The ids that hold, by id.
+    pub(crate) fn holders(&mut self) -> Vec<String> {
+        self.dump().holds.into_keys().collect()
+    }
+
+    /// The ids that wait, in order.
+    pub(crate) fn queue(&mut self) -> Vec<String> {
+        self.dump().queue.into_iter().map(|(id, ..)| id).collect()
+    }
+
+    pub(crate) fn pttl(&mut self) -> i64 {
+        self.bench.redis(&["PTTL", KEY]).int().unwrap()
+    }
+}

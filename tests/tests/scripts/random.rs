@@ -1,0 +1,77 @@
+//! Random requests against a real server and the model: every reply, the whole record and every message have to agree.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, FileFailurePersistence, TestRunner};
+
+use crate::bench::Bench;
+use crate::steps::{self, Step};
+use crate::world::World;
+
+/// Steps of a case. Most need some others before them to matter.
+const STEPS: std::ops::Range<usize> = 1..120;
+/// Requests per capacity, unless `LATCHWORK_SCRIPT_CASES` says otherwise.
+const REQUESTS: u32 = 20_000;
+const REGRESSIONS: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/scripts/proptest-regressions.txt"
+);
+
+#[test]
+fn capacity_1_agrees_with_the_model() {
+    agrees(1, &[1]);
+}
+
+#[test]
+fn capacity_3_agrees_with_the_model() {
+    agrees(3, &[1, 2, 3]);
+}
+
+#[test]
+fn readers_and_writers_agree_with_the_model() {
+    agrees(1 << 20, &[1, 1, 1, 1 << 20]);
+}
+
+#[allow(
+    clippy::print_stdout,
+    reason = "it stands with a failure, and with --nocapture"
+)]
+fn agrees(capacity: i64, weights: &'static [i64]) {
+    let requests = std::env::var("LATCHWORK_SCRIPT_CASES").map_or(REQUESTS, |text| text.parse().unwrap());
+    let config = Config {
+        cases: (requests / 35).max(1), // a case has 60 steps on average, more than half are requests
+        max_shrink_iters: 20_000,
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(REGRESSIONS))),
+        ..Config::default()
+    };
+    let bench = RefCell::new(Bench::start());
+    let seen = RefCell::new(BTreeMap::new());
+    let steps = prop::collection::vec(steps::step(), STEPS);
+    let run = |steps: Vec<Step>| {
+        let mut bench = bench.borrow_mut();
+        let mut world = World::new(&mut bench, capacity, weights);
+        let outcome = steps.iter().enumerate().try_for_each(|(at, step)| {
+            world
+                .apply(step)
+                .map_err(|why| TestCaseError::fail(format!("step {at}, {step:?}: {why}")))
+        });
+        for (what, count) in world.finish() {
+            *seen.borrow_mut().entry(what).or_insert(0) += count;
+        }
+        outcome
+    };
+    TestRunner::new(config)
+        .run(&steps, run)
+        .unwrap_or_else(|failure| panic!("{failure}"));
+    let seen = seen.into_inner();
+    println!("capacity {capacity}, replies seen: {seen:?}");
+    if requests >= REQUESTS {
+        let unseen: Vec<_> = steps::EVERY_REPLY
+            .iter()
+            .filter(|what| !seen.contains_key(**what))
+            .collect();
+        assert!(unseen.is_empty(), "the random requests never got {unseen:?}");
+    }
+}

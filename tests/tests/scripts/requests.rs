@@ -1,0 +1,297 @@
+//! What each script has to answer, and to do to the record, by its header: the model's side of a request.
+
+use latchwork_testkit::Reply;
+
+use crate::bench::numbers;
+use crate::model::{Attempt, Call, Hold, POLLS, Record, Waiter};
+
+const DAY_US: i64 = 86_400_000_000;
+
+/// The arguments of `acquire` beyond those of every request.
+#[derive(Clone, Debug)]
+pub(crate) struct Acquire {
+    pub(crate) who: Attempt,
+    pub(crate) not_after: i64,
+    pub(crate) room: i64,
+    pub(crate) floor: i64,
+    pub(crate) polls: bool,
+}
+
+/// One item of a tick.
+#[derive(Clone, Debug)]
+pub(crate) struct Item {
+    pub(crate) record: usize,
+    pub(crate) op: char,
+    pub(crate) who: Attempt,
+    pub(crate) token: i64,
+    pub(crate) lease: i64,
+    pub(crate) ttl: i64,
+}
+
+impl Record {
+    pub(crate) fn acquire(&mut self, call: &mut Call<'_>, ask: &Acquire) -> Reply {
+        let (stamp, now) = (call.now_us, call.now());
+        let exclusive = ask.who.weight >= call.capacity;
+        if ask.floor > stamp + DAY_US {
+            return numbers(&[7, stamp]);
+        }
+        let lapsed = self.settle(call);
+        self.hand_on(call, lapsed);
+        if self.tombs.contains_key(&ask.who.id) {
+            return numbers(&[5, stamp]);
+        }
+        if let Some(hold) = self.hold_of(&ask.who.id) {
+            let (left, claim) = (hold.end - now, i64::from(hold.claim.is_some()));
+            let mut token = if exclusive { self.token.unwrap() } else { 0 };
+            if exclusive && token <= ask.floor {
+                token = self.new_token(call, ask.floor);
+            }
+            return numbers(&[1, stamp, token, left, claim]);
+        }
+        if now > ask.not_after {
+            return numbers(&[4, stamp]);
+        }
+        let chance = if ask.polls { POLLS } else { 0 };
+        if let Some(place) = self.place_of(&ask.who.id) {
+            self.refresh(call, place, chance);
+            self.keep(call.ttl);
+            return numbers(&[2, stamp, self.wake(now), 0]);
+        }
+        if self.queue.is_empty() && self.used() + ask.who.weight <= call.capacity {
+            let hold = Hold {
+                who: ask.who.clone(),
+                end: now + ask.who.lease,
+                claim: None,
+            };
+            let token = self.admit(call, hold, ask.floor);
+            self.keep(call.ttl);
+            return numbers(&[1, stamp, token, ask.who.lease, 0]);
+        }
+        if ask.room == 0 {
+            return numbers(&[3, stamp, self.wake(now)]);
+        }
+        if self.waiting() >= ask.room {
+            return numbers(&[6, stamp]);
+        }
+        self.queue.push_back(Waiter {
+            who: ask.who.clone(),
+            chance,
+            seen: call.seen_now(),
+        });
+        self.keep(call.ttl);
+        numbers(&[2, stamp, self.wake(now), 0])
+    }
+
+    pub(crate) fn end(&mut self, call: &mut Call<'_>, id: &str, not_after: i64) -> Reply {
+        if not_after == 0 && self.members(call.capacity) < 3 {
+            // The fast path removes the one other member unseen: it may be a hold whose time is over, or a tombstone.
+            let removed = self.remove_hold(id) || self.tombs.remove(id).is_some();
+            return numbers(&[i64::from(removed), 0, 0]);
+        }
+        let now = call.now();
+        let mut lapsed = self.settle(call);
+        lapsed.retain(|hold| hold.who.id != id);
+        let mut had = 0;
+        let first = self.place_of(id) == Some(0);
+        if let Some(place) = self.place_of(id) {
+            self.queue.remove(place);
+            had = 2;
+        } else if self.remove_hold(id) {
+            had = 1;
+        }
+        if not_after > 0 {
+            let ends = now.max(not_after) + 1000;
+            self.token.get_or_insert(call.now_us);
+            let longest = self.tombs.get(id).map_or(ends, |before| ends.max(*before));
+            self.tombs.insert(id.to_owned(), longest);
+            self.keep(call.ttl.max(ends - now));
+        }
+        self.hand_on(call, lapsed);
+        if first {
+            self.tell_head(call);
+        }
+        numbers(&[had, 0, 0])
+    }
+
+    fn members(&self, capacity: i64) -> usize {
+        let dump = self.dump(capacity);
+        let derived = [self.token.is_some(), dump.shared.is_some(), dump.tickets];
+        derived.into_iter().filter(|is| *is).count()
+            + self.queue.len()
+            + self.holds.len()
+            + self.extended.len()
+            + self.tombs.len()
+            + self.forced.len()
+    }
+
+    pub(crate) fn force(&mut self, call: &mut Call<'_>) -> Reply {
+        if self.token.is_none() {
+            return numbers(&[0, 0, 0]);
+        }
+        let now = call.now();
+        let lapsed = self.settle(call);
+        let holds = std::mem::take(&mut self.holds);
+        for Hold { who, .. } in &holds {
+            self.extended.remove(&who.id);
+            self.forced.insert(who.id.clone(), now + who.lease + 1000);
+            self.keep(who.lease + 1000);
+            call.post(who, 'f', &call.now_us.to_string());
+        }
+        self.hand_on(call, lapsed);
+        numbers(&[i64::from(!holds.is_empty()), 0, 0])
+    }
+
+    pub(crate) fn inspect(&self, now_us: i64, most: usize) -> Reply {
+        let Some(token) = self.token else {
+            return numbers(&[0]);
+        };
+        let now = now_us.div_euclid(1000);
+        let mut holds: Vec<&Hold> = self.holds.iter().filter(|hold| !hold.is_over(now)).collect();
+        holds.sort_by(|a, b| a.order().cmp(&b.order()));
+        let text = |who: &Attempt| Reply::Bulk(who.id.clone().into_bytes());
+        let holders = holds
+            .iter()
+            .take(most)
+            .flat_map(|hold| [text(&hold.who), Reply::Int(hold.end)])
+            .collect();
+        let waiters = self
+            .queue
+            .iter()
+            .take(most)
+            .map(|waiter| text(&waiter.who))
+            .collect();
+        let [code, stamp, token, queued] = [1, now_us, token, self.waiting()].map(Reply::Int);
+        Reply::Array(vec![
+            code,
+            stamp,
+            token,
+            queued,
+            Reply::Array(holders),
+            Reply::Array(waiters),
+        ])
+    }
+
+    pub(crate) fn adopt(
+        &mut self,
+        call: &Call<'_>,
+        new: &Attempt,
+        old: &str,
+        token: i64,
+        not_after: i64,
+    ) -> Reply {
+        let (stamp, now) = (call.now_us, call.now());
+        if self.tombs.contains_key(&new.id) {
+            return numbers(&[5, stamp]);
+        }
+        if let Some(hold) = self.hold_of(&new.id).filter(|hold| !hold.is_over(now)) {
+            return numbers(&[1, stamp, token, hold.end - now, 0]);
+        }
+        if now > not_after {
+            return numbers(&[4, stamp]);
+        }
+        let is_last = token == 0 || self.token == Some(token);
+        let lives = self.hold_of(old).is_some_and(|hold| !hold.is_over(now));
+        if !lives || !is_last {
+            return numbers(&[3, stamp, -1]);
+        }
+        self.remove_hold(old);
+        self.holds.push(Hold {
+            who: new.clone(),
+            end: now + new.lease,
+            claim: None,
+        });
+        self.keep(call.ttl);
+        numbers(&[1, stamp, token, new.lease, 0])
+    }
+}
+
+/// `tick`: every item's reply, in order.
+pub(crate) fn tick(records: &mut [Record], call: &mut Call<'_>, items: &[Item]) -> Reply {
+    let mut replies: Vec<Option<Reply>> = items
+        .iter()
+        .map(|item| fast(&mut records[item.record], call, item))
+        .collect();
+    let rest: Vec<usize> = (0..items.len()).filter(|at| replies[*at].is_none()).collect();
+    for item in rest.iter().map(|at| &items[*at]) {
+        let record = &mut records[item.record];
+        if let ('w' | 'p', Some(place)) = (item.op, record.place_of(&item.who.id)) {
+            record.refresh(call, place, if item.op == 'p' { POLLS } else { 0 });
+        }
+    }
+    let mut settled = Vec::new();
+    for at in rest {
+        let item = &items[at];
+        let record = &mut records[item.record];
+        call.ttl = item.ttl;
+        if !settled.contains(&item.record) {
+            settled.push(item.record);
+            let lapsed = record.settle(call);
+            record.hand_on(call, lapsed);
+        }
+        let reply = if matches!(item.op, 'w' | 'p') {
+            look(record, call, item)
+        } else {
+            renew(record, call, item)
+        };
+        replies[at] = Some(reply);
+    }
+    let head = [call.now_us, 0].map(Reply::Int);
+    Reply::Array(head.into_iter().chain(replies.into_iter().flatten()).collect())
+}
+
+/// A hold that is in order is renewed before anything is settled.
+fn fast(record: &mut Record, call: &Call<'_>, item: &Item) -> Option<Reply> {
+    let now = call.now();
+    let is_last = item.token == 0 || record.token == Some(item.token);
+    let in_order = record
+        .hold_of(&item.who.id)
+        .is_some_and(|hold| !hold.is_over(now));
+    (item.op == 'h' && in_order && is_last).then(|| prolong(record, call, item))
+}
+
+fn prolong(record: &mut Record, call: &Call<'_>, item: &Item) -> Reply {
+    let now = call.now();
+    record.keep(item.ttl);
+    let hold = record.hold_of(&item.who.id).unwrap();
+    if hold.claim.take().is_some() || now + item.lease > hold.end {
+        hold.end = now + item.lease;
+    }
+    numbers(&[1, hold.end - now])
+}
+
+fn renew(record: &mut Record, call: &Call<'_>, item: &Item) -> Reply {
+    let last = record.token.unwrap_or(0);
+    let is_last = item.token == 0 || last == item.token;
+    if record.hold_of(&item.who.id).is_none() || !is_last {
+        if record.forced.contains_key(&item.who.id) {
+            return numbers(&[5, 3]);
+        }
+        return numbers(&[5, if item.token > 0 && last > item.token { 2 } else { 1 }]);
+    }
+    if item.op == 'x' {
+        let longest = record.extended.entry(item.who.id.clone()).or_default();
+        *longest = item.lease.max(*longest);
+    }
+    prolong(record, call, item)
+}
+
+fn look(record: &mut Record, call: &Call<'_>, item: &Item) -> Reply {
+    let now = call.now();
+    if record.tombs.contains_key(&item.who.id) {
+        return numbers(&[5, 1]);
+    }
+    let token = if item.who.weight >= call.capacity {
+        record.token.unwrap_or(0)
+    } else {
+        0
+    };
+    if let Some(hold) = record.hold_of(&item.who.id) {
+        return numbers(&[2, token, hold.end - now, i64::from(hold.claim.is_some())]);
+    }
+    let Some(place) = record.place_of(&item.who.id) else {
+        return numbers(&[4]);
+    };
+    record.refresh(call, place, if item.op == 'p' { POLLS } else { 0 });
+    record.keep(item.ttl);
+    numbers(&[3, record.wake(now), 0])
+}

@@ -1,0 +1,157 @@
+//! The random steps, as data that shrinks well: slots and choices, which mean something in every state.
+
+use proptest::prelude::*;
+
+/// Attempts in play at one time. Those of the last slots belong to the second record.
+pub(crate) const SLOTS: usize = 9;
+pub(crate) const CLIENTS: usize = 3;
+
+/// Replies that a run of usual length has to meet: script and code, of a tick's items too.
+pub(crate) const EVERY_REPLY: &[&str] = &[
+    "acquire 1",
+    "acquire 2",
+    "acquire 3",
+    "acquire 4",
+    "acquire 5",
+    "acquire 6",
+    "acquire 7",
+    "end 0",
+    "end 1",
+    "end 2",
+    "tick 1",
+    "tick 2",
+    "tick 3",
+    "tick 4",
+    "tick 5 1",
+    "tick 5 2",
+    "tick 5 3",
+    "force 0",
+    "force 1",
+    "inspect 0",
+    "inspect 1",
+    "adopt 1",
+    "adopt 3",
+    "adopt 4",
+    "adopt 5",
+    "message g",
+    "message w",
+    "message f",
+];
+
+/// In place of a tick's op: `h` for an attempt that holds, else `w`.
+pub(crate) const APT: char = '?';
+
+/// In place of a tick's op: `x` with a lease that is less long than with `x` itself.
+pub(crate) const LESS: char = '!';
+
+/// One step. A slot is an attempt that has an id already; `Fresh` gives it another. Slots from `SLOTS` on stand for one
+/// of those whose attempts hold or wait.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    /// Time passes, ms and µs.
+    Pass(i64, i64),
+    /// The clock is set back, ms.
+    SetBack(i64),
+    /// A client's inbox comes or goes.
+    Inbox(usize, bool),
+    Fresh(usize, usize),
+    Acquire {
+        slot: usize,
+        room: i64,
+        late: bool,
+        floor: Floor,
+        polls: bool,
+    },
+    /// With a tombstone until so many ms from now, or without.
+    End(usize, Option<i64>),
+    Tick(Vec<(char, usize, Token)>),
+    Force(usize),
+    Inspect(usize, usize),
+    /// New slot, old slot.
+    Adopt {
+        new: usize,
+        old: usize,
+        token: Token,
+        late: bool,
+    },
+}
+
+/// Which floor an acquire names.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Floor {
+    None,
+    /// µs from the record's token.
+    FromToken(i64),
+    /// µs from now.
+    FromNow(i64),
+}
+
+/// Which token a request names.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Token {
+    /// The last that the attempt was told.
+    Own,
+    /// The record's.
+    Last,
+    None,
+    /// One that is off by so much.
+    Wrong(i64),
+}
+
+pub(crate) fn step() -> impl Strategy<Value = Step> {
+    let slot = || 0..SLOTS;
+    let likely = || 0..SLOTS * 4;
+    prop_oneof![
+        10 => (0_i64..60, 0_i64..1000).prop_map(|(ms, us)| Step::Pass(ms, us)),
+        4 => (0_i64..600).prop_map(|ms| Step::Pass(ms, 0)),
+        2 => (0_i64..13_000).prop_map(|ms| Step::Pass(ms, 0)),
+        1 => prop_oneof![0_i64..300, 0_i64..2_000_000].prop_map(Step::SetBack),
+        3 => (0..CLIENTS, any::<bool>()).prop_map(|(client, on)| Step::Inbox(client, on)),
+        8 => (slot(), 0..12_usize).prop_map(|(slot, shape)| Step::Fresh(slot, shape)),
+        30 => acquire(),
+        14 => (likely(), prop_oneof![5 => Just(None), 1 => (1_i64..3000).prop_map(Some)])
+            .prop_map(|(slot, tomb)| Step::End(slot, tomb)),
+        22 => prop::collection::vec((item(), likely(), token()), 1..6).prop_map(Step::Tick),
+        1 => (0_usize..2).prop_map(Step::Force),
+        1 => (0_usize..2, 0_usize..4).prop_map(|(record, most)| Step::Inspect(record, most)),
+        3 => (slot(), likely(), token(), prop::bool::weighted(0.1))
+            .prop_map(|(new, old, token, late)| Step::Adopt { new, old, token, late }),
+    ]
+}
+
+fn acquire() -> impl Strategy<Value = Step> {
+    let floor = prop_oneof![
+        12 => Just(Floor::None),
+        1 => (-2_i64..3).prop_map(Floor::FromToken),
+        1 => (-1000_i64..5_000_000).prop_map(Floor::FromNow),
+        1 => Just(Floor::FromNow(86_400_000_001)),
+    ];
+    let room = prop_oneof![1 => Just(0), 1 => Just(2), 8 => Just(50)];
+    (
+        0..SLOTS,
+        room,
+        prop::bool::weighted(0.05),
+        floor,
+        prop::bool::weighted(0.1),
+    )
+        .prop_map(|(slot, room, late, floor, polls)| Step::Acquire {
+            slot,
+            room,
+            late,
+            floor,
+            polls,
+        })
+}
+
+fn item() -> impl Strategy<Value = char> {
+    prop_oneof![10 => Just(APT), 3 => Just('h'), 2 => Just('x'), 1 => Just(LESS), 3 => Just('w'), 1 => Just('p')]
+}
+
+fn token() -> impl Strategy<Value = Token> {
+    prop_oneof![
+        8 => Just(Token::Own),
+        1 => Just(Token::Last),
+        1 => Just(Token::None),
+        1 => (-1_i64..2).prop_map(Token::Wrong),
+    ]
+}
