@@ -43,6 +43,8 @@ pub(crate) struct KeeperLink {
     /// The next scan, as nanoseconds of a `Moment`.
     due: AtomicU64,
     listening: AtomicBool,
+    /// When the places of all waiters are to be refreshed, likewise.
+    tick_at: AtomicU64,
     /// Tick for all waiters at the next scan: a message may have been lost (H2).
     tick_now: AtomicBool,
     /// When to look at a key again: behind the end of its present hold, so it fires only behind the dead (H4).
@@ -56,6 +58,7 @@ impl KeeperLink {
         Self {
             wake: Notify::new(),
             due: AtomicU64::new(Moment::NEVER.nanos()),
+            tick_at: AtomicU64::new(Moment::NEVER.nanos()),
             listening: AtomicBool::new(false),
             tick_now: AtomicBool::new(false),
             keys: Mutex::new(HashMap::new()),
@@ -77,7 +80,12 @@ impl KeeperLink {
         } else {
             POLL_LEAST
         };
-        self.no_later_than(Moment::now() + pause);
+        self.tick_no_later_than(Moment::now() + pause);
+    }
+
+    fn tick_no_later_than(&self, when: Moment) {
+        self.tick_at.fetch_min(when.nanos(), Ordering::Relaxed);
+        self.no_later_than(when);
     }
 
     /// Arms the timer of a key by what the server said at `stamp`; an older word never overrides a newer one (rule 4). 5 to 25 ms late, so that the living are first and clients do not come together.

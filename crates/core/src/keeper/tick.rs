@@ -49,14 +49,12 @@ pub(crate) enum Outcome {
 /// What the keeper remembers between scans.
 #[derive(Debug)]
 pub(super) struct Plan {
-    tick_at: Moment,
     poll: Backoff,
 }
 
 impl Default for Plan {
     fn default() -> Self {
         Self {
-            tick_at: Moment::NEVER,
             poll: Backoff::new((POLL_LEAST, POLL_MOST)),
         }
     }
@@ -67,6 +65,8 @@ impl Plan {
     pub(super) fn scan(&mut self, shared: &Shared) -> Vec<Vec<Item>> {
         let now = Moment::now();
         let keeper = &shared.keeper;
+        // Whoever comes to wait after this sets it anew; whoever came before is seen below.
+        let tick_at = Moment::from_nanos(keeper.tick_at.swap(Moment::NEVER.nanos(), Ordering::Relaxed));
         let mut next = Moment::NEVER;
         let mut items = Vec::new();
         let mut waiting = Vec::new();
@@ -107,7 +107,7 @@ impl Plan {
         if worst > shortest / 6 && worst > Duration::from_millis(20) {
             warn!(late = ?worst, "the keeper is late: something blocks its runtime; keeper_thread(true) gives it a thread of its own");
         }
-        self.places(shared, now, shortest, waiting, &mut items, &mut next);
+        self.places(shared, (now, tick_at), shortest, waiting, &mut items, &mut next);
         keeper.no_later_than(next);
         batches(items)
     }
@@ -116,7 +116,7 @@ impl Plan {
     fn places(
         &mut self,
         shared: &Shared,
-        now: Moment,
+        (now, tick_at): (Moment, Moment),
         shortest: Duration,
         waiting: Vec<Arc<Attempt>>,
         items: &mut Vec<Item>,
@@ -142,23 +142,21 @@ impl Plan {
         };
         let at_once = keeper.tick_now.swap(false, Ordering::Relaxed);
         if waiting.is_empty() {
-            self.tick_at = Moment::NEVER;
             return;
-        }
-        if self.tick_at == Moment::NEVER || self.tick_at > now + pause {
-            self.tick_at = now + pause;
         }
         let refresh = |attempt| Item {
             attempt,
             kind: Kind::Refresh,
         };
-        if at_once || now >= self.tick_at {
-            self.tick_at = now + pause;
+        let mut tick_at = tick_at.min(now + pause);
+        if at_once || now >= tick_at {
+            tick_at = now + pause;
             items.extend(waiting.into_iter().map(refresh));
         } else {
             items.extend(due.iter().filter_map(|key| first_of.remove(key)).map(refresh));
         }
-        *next = (*next).min(self.tick_at).min(next_key);
+        keeper.tick_no_later_than(tick_at);
+        *next = (*next).min(next_key);
     }
 }
 
