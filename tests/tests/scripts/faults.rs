@@ -1,6 +1,6 @@
 //! Keys that are not ours, a full memory, refused messages, thousands of stale entries.
 
-use latchwork_testkit::{Reply, RespClient};
+use latchwork_testkit::{Reply, RespClient, TestServer};
 
 use crate::bench::{Bench, Script};
 use crate::lock::{INBOX, KEY, LEASE, Lock, TRY, WAIT, attempt, error, ints};
@@ -211,41 +211,71 @@ fn more_is_said_while_there_is_more() {
     assert_eq!(lock.tick('w', &writer, 0), [2, lock.stamp(), 1000, 1]);
 }
 
-/// The untouched scripts, on the real clock.
+/// The untouched scripts, on the real clock, on a cluster's node; then as scripts with flags, which may use no key that
+/// they do not declare.
 #[test]
 fn the_scripts_as_they_are_shipped() {
-    let bench = Bench::start();
+    let bench = Bench::on(TestServer::builder().cluster(true).start().unwrap());
     let mut redis = RespClient::connect(bench.server.port()).unwrap();
-    let [a, b] = [1, 2].map(|count| attempt(count, 1));
+    run_each(&mut redis, "");
+    if bench.server.version().is_at_least(7, 0) {
+        redis.call(&["DEL", KEY]).unwrap();
+        run_each(&mut redis, "#!lua\n");
+    }
+}
+
+/// Each script once, with `first_line` on top.
+fn run_each(redis: &mut RespClient, first_line: &str) {
+    let [a, b] = [1, 2].map(|count| attempt(count, 1).id);
     let far = "99999999999999";
     let rest = ["10000", "60000", "1", "1", far, "10", "0", "0", INBOX];
-    let mut eval = |script: Script, args: &[&str]| {
-        let source = script.source();
+    let mut eval = |script: Script, keys: &[&str], args: &[&str]| {
+        let (source, count) = (format!("{first_line}{}", script.source()), keys.len().to_string());
         redis
-            .call(&[&["EVAL", &source, "1", KEY], args].concat())
+            .call(&[&["EVAL", &source, &count], keys, args].concat())
             .unwrap()
     };
-    let granted = ints(&eval(Script::Acquire, &[&[a.id.as_str()], &rest[..]].concat()));
-    assert_eq!((granted[0], granted[1]), (1, granted[2]));
+    let granted = ints(&eval(
+        Script::Acquire,
+        &[KEY],
+        &[&[a.as_str()], &rest[..]].concat(),
+    ));
     assert_eq!(
-        ints(&eval(Script::Acquire, &[&[b.id.as_str()], &rest[..]].concat()))[0],
-        2
+        granted[..2],
+        [1, granted[2]],
+        "granted, and the token is the stamp"
     );
-    let renewed = eval(
-        Script::Tick,
-        &[INBOX, "h", &a.id, &granted[2].to_string(), "10000", "60000", "1"],
-    );
-    assert_eq!(ints(&renewed.items()[2]), [1, 10_000]);
-    assert_eq!(eval(Script::Inspect, &["5"]).items()[3], Reply::Int(1));
+    let queued = eval(Script::Acquire, &[KEY], &[&[b.as_str()], &rest[..]].concat());
+    assert_eq!(ints(&queued)[0], 2, "queued");
+    let token = granted[2].to_string();
+    let items = [
+        INBOX, "h", &a, &token, "10000", "60000", "1", "w", &b, "0", "10000", "60000", "1",
+    ];
+    let renewed = eval(Script::Tick, &[KEY, KEY], &items);
+    assert_eq!(ints(&renewed.items()[2]), [1, 10_000], "renewed");
+    assert_eq!(ints(&renewed.items()[3])[0], 3, "refreshed");
     assert_eq!(
-        ints(&eval(Script::End, &[&a.id, "1", "60000", "0", INBOX])),
-        [1, 0, 0]
+        eval(Script::Inspect, &[KEY], &["5"]).items()[3],
+        Reply::Int(1),
+        "one waits"
     );
-    assert_eq!(ints(&eval(Script::Force, &["1", "60000", INBOX])), [1, 0, 0]);
-    let adopt = eval(Script::Adopt, &[&a.id, "10000", "60000", &b.id, "1", far]);
-    assert_eq!((ints(&adopt)[0], ints(&adopt)[2]), (3, -1));
+    let ended = eval(Script::End, &[KEY], &[&a, "1", "60000", far, INBOX]);
+    assert_eq!(ints(&ended), [1, 0, 0], "ended, with a tombstone");
+    let adopted = eval(
+        Script::Adopt,
+        &[KEY],
+        &["c:1:10:10", "10000", "60000", &b, "1", far],
+    );
+    assert_eq!(ints(&adopted)[0], 3, "another token");
     assert_eq!(
-        redis.call(&["PTTL", KEY]).unwrap().int().map(|ms| ms > 0),
-        Some(true)
+        ints(&eval(Script::Force, &[KEY], &["1", "60000", INBOX])),
+        [1, 0, 0],
+        "forced"
     );
+    let fence = eval(
+        Script::Fence,
+        &["latchwork:fence:{r}", "{r}"],
+        &["5", "60000", "v"],
+    );
+    assert_eq!(ints(&fence), [1, 5], "admitted");
 }

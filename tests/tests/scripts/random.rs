@@ -68,7 +68,7 @@ fn agrees(capacity: i64, weights: &'static [i64]) {
     let seen = seen.into_inner();
     println!("capacity {capacity}, replies seen: {seen:?}");
     if requests >= REQUESTS {
-        let unseen: Vec<_> = steps::EVERY_REPLY
+        let unseen: Vec<_> = steps::COMMON
             .iter()
             .filter(|what| !seen.contains_key(**what))
             .collect();

@@ -3,7 +3,7 @@
 --
 -- KEYS[1]    fence     string  <prefix>:fence:{<tag of the resource>}<resource>  "1:<highest token>"; 7 days after its last use
 -- KEYS[2]    resource  the guarded key; absent: only admit
--- ARGV[1]    token     of the writer
+-- ARGV[1]    token     of the writer; 0: admit nothing, only ask
 -- ARGV[2]    ttl       life of the fence, ms
 -- ARGV[3]    value     to SET the resource to
 --
@@ -16,7 +16,7 @@ local record = redis.call('GET', fence) or '1:0'
 local highest = tonumber(string.match(record, '^1:(%d+)$'))
 if not highest then
   return { 8, 0 }
-elseif token < highest then
+elseif token < highest or token == 0 then -- 0 only asks
   return { 0, highest }
 end
 redis.call('SET', fence, '1:' .. string.format('%.0f', token), 'PX', ttl)
