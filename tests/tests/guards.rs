@@ -11,12 +11,22 @@ use latchwork_tests::{LEASE, Place, eventually, go};
 async fn extend_lasts_at_least_as_long_and_never_shortens() {
     let place = Place::shared();
     let client = place.client().await;
-    let mutex = Mutex::builder(&client, "a").renew(Renew::Manual).build().expect("a mutex");
+    let mutex = Mutex::builder(&client, "a")
+        .renew(Renew::Manual)
+        .build()
+        .expect("a mutex");
     let guard = mutex.lock().await.expect("the lock");
-    guard.extend(LEASE * 10).await.expect("extended past the lease in the id");
+    guard
+        .extend(LEASE * 10)
+        .await
+        .expect("extended past the lease in the id");
     assert!(guard.valid_for() > LEASE * 9, "{:?}", guard.valid_for());
     guard.extend(LEASE).await.expect("extended");
-    assert!(guard.valid_for() > LEASE * 8, "never shortened: {:?}", guard.valid_for());
+    assert!(
+        guard.valid_for() > LEASE * 8,
+        "never shortened: {:?}",
+        guard.valid_for()
+    );
     let left = mutex.inspect().await.expect("an answer").holders[0].lease_left;
     assert!(left > LEASE * 8, "at the server neither: {left:?}");
     // Others settle and must not cut it to the lease in its id.
@@ -28,14 +38,21 @@ async fn extend_lasts_at_least_as_long_and_never_shortens() {
     assert!(!guard.is_lost(), "still ours");
     guard.unlock().await.expect("released");
     place.settled("a", Duration::ZERO).await;
-    assert!(place.members("a").is_empty(), "nor the mark of the extension: {:?}", place.members("a"));
+    assert!(
+        place.members("a").is_empty(),
+        "nor the mark of the extension: {:?}",
+        place.members("a")
+    );
 }
 
 #[tokio::test]
 async fn extend_refuses_what_cannot_be() {
     let place = Place::shared();
     let client = place.client().await;
-    let mutex = Mutex::builder(&client, "a").max_hold(LEASE * 2).build().expect("a mutex");
+    let mutex = Mutex::builder(&client, "a")
+        .max_hold(LEASE * 2)
+        .build()
+        .expect("a mutex");
     let guard = mutex.lock().await.expect("the lock");
     for (lease, why) in [
         (Duration::ZERO, "zero"),
@@ -52,13 +69,22 @@ async fn extend_refuses_what_cannot_be() {
 async fn max_hold_ends_a_hold_that_is_renewed() {
     let place = Place::shared();
     let client = place.client().await;
-    let mutex = Mutex::builder(&client, "a").max_hold(LEASE * 2).build().expect("a mutex");
+    let mutex = Mutex::builder(&client, "a")
+        .max_hold(LEASE * 2)
+        .build()
+        .expect("a mutex");
     let guard = mutex.lock().await.expect("the lock");
     let waiter = go(Mutex::new(&client, "a").expect("a mutex").lock());
     tokio::time::sleep(LEASE * 3 / 2).await;
     assert!(!guard.is_lost(), "renewed past its lease");
     assert_eq!(guard.lost().await, Loss::Expired, "and no further");
-    waiter.await.expect("no panic").expect("the next one").unlock().await.expect("released");
+    waiter
+        .await
+        .expect("no panic")
+        .expect("the next one")
+        .unlock()
+        .await
+        .expect("released");
 }
 
 #[tokio::test]
@@ -68,7 +94,10 @@ async fn a_forgotten_guard_keeps_others_out_until_its_lease_ends() {
     let mutex = Mutex::new(&client, "a").expect("a mutex");
     mutex.lock().await.expect("the lock").forget();
     assert_eq!(client.live(), 0, "nobody renews it");
-    assert!(mutex.try_lock().await.expect("an answer").is_none(), "but it is held");
+    assert!(
+        mutex.try_lock().await.expect("an answer").is_none(),
+        "but it is held"
+    );
     let guard = mutex.lock().await.expect("when the lease is over");
     guard.unlock().await.expect("released");
 }
@@ -77,12 +106,23 @@ async fn a_forgotten_guard_keeps_others_out_until_its_lease_ends() {
 async fn a_ticket_moves_a_hold_to_another_client_once() {
     let place = Place::shared();
     let (one, two, three) = (place.client().await, place.client().await, place.client().await);
-    let guard = Mutex::new(&one, "a").expect("a mutex").lock().await.expect("the lock");
+    let guard = Mutex::new(&one, "a")
+        .expect("a mutex")
+        .lock()
+        .await
+        .expect("the lock");
     let token = guard.fencing_token();
     let text = guard.into_ticket().await.expect("a ticket").to_string();
-    assert_eq!(one.live(), 0, "the first client has nothing to do with it any more");
+    assert_eq!(
+        one.live(),
+        0,
+        "the first client has nothing to do with it any more"
+    );
     let ticket: Ticket = text.parse().expect("a ticket");
-    let (second, third) = (Mutex::new(&two, "a").expect("a mutex"), Mutex::new(&three, "a").expect("a mutex"));
+    let (second, third) = (
+        Mutex::new(&two, "a").expect("a mutex"),
+        Mutex::new(&three, "a").expect("a mutex"),
+    );
     let (left, right) = tokio::join!(second.resume(&ticket), third.resume(&ticket));
     let (guard, error) = match (left, right) {
         (Ok(guard), Err(error)) | (Err(error), Ok(guard)) => (guard, error),
@@ -97,7 +137,11 @@ async fn a_ticket_moves_a_hold_to_another_client_once() {
     let error = second.resume(&ticket).await.expect_err("it is over");
     assert_eq!(error.kind(), ErrorKind::Lost, "{error}");
     let other = Mutex::new(&two, "b").expect("a mutex");
-    assert_eq!(other.resume(&ticket).await.expect_err("of another name").kind(), ErrorKind::Invalid, "kind");
+    assert_eq!(
+        other.resume(&ticket).await.expect_err("of another name").kind(),
+        ErrorKind::Invalid,
+        "kind"
+    );
 }
 
 #[tokio::test]
@@ -119,29 +163,58 @@ async fn inspection_shows_who_holds_and_who_waits() {
         }
         tokio::task::yield_now().await;
     };
-    assert_eq!((info.holders.len(), info.queue_len, info.waiters.len()), (1, 1, 1), "{info:?}");
+    assert_eq!(
+        (info.holders.len(), info.queue_len, info.waiters.len()),
+        (1, 1, 1),
+        "{info:?}"
+    );
     let holder = &info.holders[0];
     assert_eq!(holder.label.as_deref(), Some("first"), "its label");
     assert_eq!(holder.token, guard.fencing_token(), "its token");
-    assert!(holder.lease_left <= LEASE && holder.lease_left > Duration::ZERO, "{holder:?}");
+    assert!(
+        holder.lease_left <= LEASE && holder.lease_left > Duration::ZERO,
+        "{holder:?}"
+    );
     assert!(holder.held_for < Duration::from_secs(10), "{holder:?}");
     assert!(!holder.shared, "exclusive");
     assert_eq!(info.waiters[0].label.as_deref(), Some("second"), "its label");
     drop(guard);
-    waiter.await.expect("no panic").expect("the lock").unlock().await.expect("released");
+    waiter
+        .await
+        .expect("no panic")
+        .expect("the lock")
+        .unlock()
+        .await
+        .expect("released");
     place.check_leftovers();
 }
 
 #[tokio::test]
 async fn force_unlock_tells_the_holder_at_once_and_hands_on() {
     let place = Place::shared();
-    let (one, two) = (place.builder().lease(Duration::from_secs(60)).connect().await.expect("a client"), place.client().await);
-    let guard = Mutex::new(&one, "a").expect("a mutex").lock().await.expect("the lock");
+    let (one, two) = (
+        place
+            .builder()
+            .lease(Duration::from_secs(60))
+            .connect()
+            .await
+            .expect("a client"),
+        place.client().await,
+    );
+    let guard = Mutex::new(&one, "a")
+        .expect("a mutex")
+        .lock()
+        .await
+        .expect("the lock");
     let mutex = Mutex::new(&two, "a").expect("a mutex");
     let waiter = go(mutex.lock());
     eventually("it waits", || place.members("a").len() == 3).await;
     assert!(mutex.force_unlock().await.expect("an answer"), "somebody held");
-    assert_eq!(guard.lost().await, Loss::Forced, "told, though its lease has most of a minute left");
+    assert_eq!(
+        guard.lost().await,
+        Loss::Forced,
+        "told, though its lease has most of a minute left"
+    );
     let next = waiter.await.expect("no panic").expect("handed on");
     let error = guard.unlock().await.expect_err("lost");
     assert_eq!(error.loss(), Some(Loss::Forced), "{error}");
@@ -169,7 +242,11 @@ async fn run_drops_its_body_when_the_hold_is_lost() {
         .await
         .expect_err("lost");
     assert_eq!(error.loss(), Some(Loss::Forced), "{error}");
-    assert_eq!(error.name().map(|name| name.as_bytes()), Some(&b"a"[..]), "names it");
+    assert_eq!(
+        error.name().map(latchwork_mutex::Name::as_bytes),
+        Some(&b"a"[..]),
+        "names it"
+    );
     place.settled("a", Duration::from_secs(1)).await;
 }
 
@@ -200,7 +277,10 @@ async fn a_cancellation_token_is_cancelled_by_loss_and_by_release() {
 async fn lost_stays_pending_after_a_release() {
     let place = Place::shared();
     let client = place.client().await;
-    let mutex = Mutex::builder(&client, "a").lease(Duration::from_millis(50)).build().expect("a mutex");
+    let mutex = Mutex::builder(&client, "a")
+        .lease(Duration::from_millis(50))
+        .build()
+        .expect("a mutex");
     let guard = mutex.lock().await.expect("the lock");
     let (lost, hold) = (guard.lost(), guard.hold());
     guard.unlock().await.expect("released");
@@ -218,12 +298,18 @@ async fn tokens_respect_a_floor_by_reply_and_by_hand_off() {
     let first = plain.lock().await.expect("the lock");
     // An hour ahead of the server's clock: somebody saw tokens of before its clock was set back.
     let floor = FencingToken::new(first.fencing_token().get() + 3_600_000_000);
-    let above = Mutex::builder(&client, "a").token_floor(floor).build().expect("a mutex");
+    let above = Mutex::builder(&client, "a")
+        .token_floor(floor)
+        .build()
+        .expect("a mutex");
     let waiter = go(above.lock());
     eventually("it waits", || place.members("a").len() == 3).await;
     let before = first.fencing_token();
     tokio::time::sleep(LEASE).await;
-    assert!(!first.is_lost(), "a waiter's floor does not disturb the holder's renewals");
+    assert!(
+        !first.is_lost(),
+        "a waiter's floor does not disturb the holder's renewals"
+    );
     first.unlock().await.expect("released");
     let second = waiter.await.expect("no panic").expect("the lock");
     assert!(second.fencing_token() > floor && floor > before, "by hand-off");
@@ -233,12 +319,23 @@ async fn tokens_respect_a_floor_by_reply_and_by_hand_off() {
     assert!(third.fencing_token() > token, "and they go on from there");
     drop(third);
     let far = FencingToken::new(first_day_too_far());
-    let error = Mutex::builder(&client, "b").token_floor(far).build().expect("a mutex").lock().await;
-    assert_eq!(error.expect_err("too far ahead").kind(), ErrorKind::Invalid, "kind");
+    let error = Mutex::builder(&client, "b")
+        .token_floor(far)
+        .build()
+        .expect("a mutex")
+        .lock()
+        .await;
+    assert_eq!(
+        error.expect_err("too far ahead").kind(),
+        ErrorKind::Invalid,
+        "kind"
+    );
 }
 
 fn first_day_too_far() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("after 1970");
     u64::try_from(now.as_micros()).expect("fits") + 25 * 3_600_000_000
 }
 

@@ -155,7 +155,7 @@ impl Shared {
         for message in message::parse(payload) {
             let Some(attempt) = self.table.get(message.counter()) else {
                 // Its end was answered, so nothing of it is left there: an old message.
-                debug!(?message, "a message for an attempt that is gone");
+                debug!(message = ?message, "a message for an attempt that is gone");
                 continue;
             };
             match message {
