@@ -20,13 +20,23 @@ async fn a_stale_writer_is_refused() {
     let old = mutex.lock().await.expect("the lock");
     let stale = old.fencing_token();
     assert!(fence.set(stale, "41").await.expect("an answer"), "admitted");
-    assert!(fence.set(stale, "42").await.expect("an answer"), "the same holder may write again");
+    assert!(
+        fence.set(stale, "42").await.expect("an answer"),
+        "the same holder may write again"
+    );
     mutex.force_unlock().await.expect("taken away");
     let new = mutex.lock().await.expect("the lock");
-    assert!(fence.admit(new.fencing_token()).await.expect("an answer"), "newer");
+    assert!(
+        fence.admit(new.fencing_token()).await.expect("an answer"),
+        "newer"
+    );
     assert!(!fence.set(stale, "0").await.expect("an answer"), "stale");
     assert!(!fence.admit(stale).await.expect("an answer"), "stale");
-    assert_eq!(fence.highest().await.expect("an answer"), Some(new.fencing_token()), "the newest");
+    assert_eq!(
+        fence.highest().await.expect("an answer"),
+        Some(new.fencing_token()),
+        "the newest"
+    );
     let value = place.server.admin(&["GET", &key]).expect("an answer");
     assert_eq!(value.text().as_deref(), Some("42"), "nothing was overwritten");
     place.server.admin(&["DEL", &key]).expect("an answer");
@@ -39,16 +49,33 @@ async fn a_guarded_script_sees_its_own_keys_and_arguments() {
     let client = place.client().await;
     let fence = Fence::new(&client, "stock").expect("a fence");
     let script = "return {#KEYS, #ARGV, KEYS[1], ARGV[1], ARGV[2]}";
-    let reply = fence.eval(token(7), script, &[b"stock"], &[b"x", b"y"]).await.expect("an answer");
+    let reply = fence
+        .eval(token(7), script, &[b"stock"], &[b"x", b"y"])
+        .await
+        .expect("an answer");
     let text = |text: &str| FenceReply::Bytes(text.as_bytes().to_vec());
-    let expected =
-        FenceReply::Array(vec![FenceReply::Int(1), FenceReply::Int(2), text("stock"), text("x"), text("y")]);
+    let expected = FenceReply::Array(vec![
+        FenceReply::Int(1),
+        FenceReply::Int(2),
+        text("stock"),
+        text("x"),
+        text("y"),
+    ]);
     assert_eq!(reply, Some(expected), "as if nothing stood before it");
-    let reply = fence.eval(token(6), "return 1", &[], &[]).await.expect("an answer");
+    let reply = fence
+        .eval(token(6), "return 1", &[], &[])
+        .await
+        .expect("an answer");
     assert_eq!(reply, None, "stale: not run");
-    let reply = fence.eval(token(8), "-- a comment without an end", &[], &[]).await.expect("an answer");
+    let reply = fence
+        .eval(token(8), "-- a comment without an end", &[], &[])
+        .await
+        .expect("an answer");
     assert_eq!(reply, Some(FenceReply::Nil), "a comment in the last line");
-    let error = fence.eval(token(9), "error('no')", &[], &[]).await.expect_err("raised");
+    let error = fence
+        .eval(token(9), "error('no')", &[], &[])
+        .await
+        .expect_err("raised");
     assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
 }
 
@@ -57,21 +84,46 @@ async fn the_highest_token_expires_and_foreign_data_is_refused() {
     let place = Place::shared();
     let client = place.client().await;
     let fence = Fence::new(&client, "stock").expect("a fence");
-    assert!(fence.admit(token(1 << 52)).await.expect("an answer"), "exact to the last digit");
-    assert_eq!(fence.highest().await.expect("an answer"), Some(token(1 << 52)), "exact");
-    assert!(!fence.admit(token((1 << 52) - 1)).await.expect("an answer"), "one less is stale");
+    assert!(
+        fence.admit(token(1 << 52)).await.expect("an answer"),
+        "exact to the last digit"
+    );
+    assert_eq!(
+        fence.highest().await.expect("an answer"),
+        Some(token(1 << 52)),
+        "exact"
+    );
+    assert!(
+        !fence.admit(token((1 << 52) - 1)).await.expect("an answer"),
+        "one less is stale"
+    );
     let key = format!("{}:fence:{{stock}}", place.prefix);
-    let life = place.server.admin(&["PTTL", &key]).expect("an answer").int().expect("a number");
+    let life = place
+        .server
+        .admin(&["PTTL", &key])
+        .expect("an answer")
+        .int()
+        .expect("a number");
     let week = i64::try_from(latchwork_mutex::FENCE_MEMORY.as_millis()).expect("small");
     assert!(life > week - 60_000 && life <= week, "seven days: {life}");
-    place.server.admin(&["SET", &key, "something else"]).expect("an answer");
+    place
+        .server
+        .admin(&["SET", &key, "something else"])
+        .expect("an answer");
     for error in [
         fence.admit(token(1)).await.expect_err("foreign"),
         fence.highest().await.expect_err("foreign"),
-        fence.eval(token(1), "return 1", &[], &[]).await.expect_err("foreign"),
+        fence
+            .eval(token(1), "return 1", &[], &[])
+            .await
+            .expect_err("foreign"),
     ] {
         assert_eq!(error.kind(), ErrorKind::WrongType, "{error}");
     }
     place.server.admin(&["DEL", &key]).expect("an answer");
-    assert_eq!(Fence::new(&client, "").expect_err("empty").kind(), ErrorKind::Invalid, "kind");
+    assert_eq!(
+        Fence::new(&client, "").expect_err("empty").kind(),
+        ErrorKind::Invalid,
+        "kind"
+    );
 }

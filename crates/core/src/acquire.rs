@@ -135,6 +135,8 @@ impl Future for Acquire {
                     state.heard,
                 )
             };
+            let silent = heard + shared.options.unavailable_after;
+            let over = silent.min(*this.deadline);
             match next {
                 Next::Take => {
                     let attempt = Arc::clone(attempt);
@@ -146,24 +148,27 @@ impl Future for Acquire {
                     return Poll::Ready(self.give_up(Err(error)));
                 }
                 Next::Confirm if !matches!(this.sent, Some(Sent::Confirm(_))) => {
-                    *this.sent = Some(Sent::Confirm(confirm(this.client, attempt)));
+                    *this.sent = Some(Sent::Confirm(confirm(this.client, attempt, over)));
                     continue;
                 }
                 Next::Ask if this.sent.is_none() && now >= *this.pause => {
-                    let sending = ask(this.client, attempt, *this.wait, *this.deadline);
+                    let sending = ask(this.client, attempt, *this.wait, over);
                     *this.sent = Some(Sent::Ask(sending));
                     continue;
                 }
                 Next::Ask | Next::Confirm | Next::Wait => {}
             }
-            let silent = heard + shared.options.unavailable_after;
-            if now >= *this.deadline || now >= silent {
+            if now >= over {
                 return Poll::Ready(self.time_is_up());
             }
-            let mut wake = (*this.deadline).min(silent);
-            if this.sent.is_none() && *this.pause > now {
-                wake = wake.min(*this.pause);
+            if this.sent.is_some() {
+                return Poll::Pending; // what was sent has a deadline of its own, and it is no later
             }
+            let wake = if *this.pause > now {
+                over.min(*this.pause)
+            } else {
+                over
+            };
             ready!(this.timer.as_mut().poll_until(cx, wake));
         }
     }
@@ -177,7 +182,6 @@ impl Acquire {
             return Ok(());
         };
         let shared = this.client.shared();
-        shared.check_open().map_err(|error| error.named(&request.name))?;
         *this.deadline = match *this.wait {
             Wait::Forever => Moment::NEVER,
             Wait::Until(instant) if instant > Instant::now() => Moment::at(instant),
@@ -186,8 +190,7 @@ impl Acquire {
                 Moment::now() + shared.options.operation_timeout
             }
         };
-        let attempt = shared.attempt(request.key, request.name, request.spec);
-        *this.attempt = Some(attempt);
+        *this.attempt = Some(shared.attempt(request.key, request.name, request.spec)?);
         Ok(())
     }
 
@@ -396,12 +399,12 @@ pub(crate) fn foreign() -> Error {
     )
 }
 
-fn ask(client: &Client, attempt: &Arc<Attempt>, wait: Wait, deadline: Moment) -> Work<Answer> {
+fn ask(client: &Client, attempt: &Arc<Attempt>, wait: Wait, over: Moment) -> Work<Answer> {
     let (client, attempt) = (client.clone(), Arc::clone(attempt));
     Box::pin(async move {
         let shared = client.shared();
         let spec = &attempt.spec;
-        let deadline = shared.request_deadline(spec.lease).min(deadline);
+        let deadline = shared.request_deadline(spec.lease).min(over);
         let not_after = shared.commands.server_time(deadline) / 1000 + 1;
         let room = if wait == Wait::Try {
             0
@@ -435,12 +438,12 @@ fn ask(client: &Client, attempt: &Arc<Attempt>, wait: Wait, deadline: Moment) ->
 }
 
 /// Renews a hand-off before it is handed out (rules 5 and 7).
-fn confirm(client: &Client, attempt: &Arc<Attempt>) -> Work<()> {
+fn confirm(client: &Client, attempt: &Arc<Attempt>, over: Moment) -> Work<()> {
     let (client, attempt) = (client.clone(), Arc::clone(attempt));
     Box::pin(async move {
         let shared = client.shared();
         let token = attempt.state().token;
-        let deadline = shared.request_deadline(attempt.spec.lease);
+        let deadline = shared.request_deadline(attempt.spec.lease).min(over);
         let item = Item {
             attempt,
             kind: Kind::Renew { token },

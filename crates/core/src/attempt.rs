@@ -261,6 +261,8 @@ impl State {
         self.stamp = stamp;
         match standing {
             Standing::Granted { token, left, claim } => {
+                // After a backward step of its clock the server may say more than a lease (H49).
+                let left = left.min(spec.lease);
                 let deadline = sent + left.saturating_sub(drift.margin(left));
                 self.grant(token, deadline, claim, left, now, spec);
             }

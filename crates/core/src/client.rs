@@ -15,7 +15,7 @@ use crate::keeper;
 use crate::options::Options;
 use crate::shared::{Life, Shared};
 use crate::transport::{
-    Endpoint, Failure, Request, ServerInfo, Warning, connect_first, label_command, receive, supervise,
+    Answer, Endpoint, Failure, Request, ServerInfo, Warning, connect_first, label_command, receive, supervise,
 };
 
 /// One process's connection to a Redis or Valkey server, with the tasks that keep its locks.
@@ -166,14 +166,27 @@ impl Client {
     }
 
     /// Runs a script that may run twice, with tries until the operation timeout.
-    pub(crate) async fn call(&self, request: &Request) -> Result<crate::transport::Answer> {
+    pub(crate) async fn call(&self, request: &Request) -> Result<Answer> {
+        self.try_call(request, true).await
+    }
+
+    /// The same for one that must not run twice: no further try once it may have run.
+    pub(crate) async fn call_once(&self, request: &Request) -> Result<Answer> {
+        self.try_call(request, false).await
+    }
+
+    async fn try_call(&self, request: &Request, twice: bool) -> Result<Answer> {
         let shared = self.shared();
         shared.check_open()?;
         let deadline = Moment::now() + shared.options.operation_timeout;
         loop {
             match shared.commands.run(request, deadline).await {
                 Ok(answer) => return Ok(answer),
-                Err(Failure { error, passing, .. }) if !passing || Moment::now() >= deadline => {
+                Err(Failure {
+                    error,
+                    passing,
+                    unknown,
+                }) if !passing || (unknown && !twice) || Moment::now() >= deadline => {
                     return Err(error);
                 }
                 Err(_) => {

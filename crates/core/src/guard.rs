@@ -174,6 +174,7 @@ impl Guard {
         drop(state);
         let shared = client.shared();
         shared.keeper.no_later_than(due);
+        shared.wake_another_worker();
         let driver = shared.driver.clone();
         Self {
             view: Hold {
@@ -485,9 +486,8 @@ impl Client {
     #[doc(hidden)]
     pub async fn resume(&self, request: crate::acquire::AcquireRequest, ticket: &Ticket) -> Result<Guard> {
         let shared = self.shared();
-        shared.check_open()?;
         let name = request.name.clone();
-        let attempt = shared.attempt(request.key, request.name, request.spec);
+        let attempt = shared.attempt(request.key, request.name, request.spec)?;
         // If this future is dropped, or fails: whatever came of it is undone.
         let mut undo = Undo {
             client: self.clone(),

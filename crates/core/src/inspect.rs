@@ -176,7 +176,8 @@ impl Primitive {
                 .arg(self.spec().capacity)
                 .arg(millis(shared.options.retention))
                 .arg(&shared.inbox);
-            let answer = self.client().call(&request).await.map_err(named)?;
+            // Not twice: the second would end the hold of the one that it was handed to.
+            let answer = self.client().call_once(&request).await.map_err(named)?;
             let code = answer.reply.int_at(0).map_err(named)?;
             if code == 8 {
                 return Err(named(crate::acquire::foreign()));

@@ -99,15 +99,21 @@ impl Shared {
         }
     }
 
-    /// Takes a slot for a new attempt.
-    pub(crate) fn attempt(&self, key: Arc<[u8]>, name: Name, spec: Spec) -> Arc<Attempt> {
+    /// Takes a slot for a new attempt; `Closed` unless new ones are welcome.
+    pub(crate) fn attempt(&self, key: Arc<[u8]>, name: Name, spec: Spec) -> Result<Arc<Attempt>> {
         let lease = millis(spec.lease);
         self.longest_lease.fetch_max(lease, Ordering::Relaxed);
         let window = millis(self.claim_window(spec.lease));
-        self.table.insert(|counter| {
+        let attempt = self.table.insert(|counter| {
             let id = format!("{}.{counter}:{}:{lease}:{window}", self.client_id, spec.weight);
             Attempt::new(id, counter, key, name, spec)
-        })
+        });
+        // Looked at after the slot is taken: `shut` ends whatever has one, and this one it may just have missed.
+        if let Err(error) = self.check_open() {
+            self.table.remove(&attempt);
+            return Err(error.named(&attempt.name));
+        }
+        Ok(attempt)
     }
 
     /// Rule 6: long enough to hear of the hand-off and confirm it, never above the lease.
@@ -151,7 +157,6 @@ impl Shared {
     /// A message came in.
     pub(crate) fn deliver(&self, payload: &[u8]) {
         let receipt = Moment::now();
-        let mut granted = false;
         for message in message::parse(payload) {
             let Some(attempt) = self.table.get(message.counter()) else {
                 // Its end was answered, so nothing of it is left there: an old message.
@@ -164,7 +169,7 @@ impl Shared {
                 } => {
                     let mut state = attempt.state();
                     let drift = self.options.drift;
-                    granted |= state.apply_message(token, stamp, window, receipt, &attempt.spec, drift);
+                    state.apply_message(token, stamp, window, receipt, &attempt.spec, drift);
                 }
                 Message::Behind { left, stamp, .. } => {
                     attempt.state().apply_queued(stamp);
@@ -173,10 +178,16 @@ impl Shared {
                 Message::Forced { .. } => self.forced(&attempt),
             }
         }
-        if granted && !self.same_thread {
-            // Rule 7: the task that was woken may run next on this very worker and block it while no other worker
-            // watches the timers. Scheduling one thing more makes tokio wake another worker.
-            drop(self.driver.spawn(async {}));
+    }
+
+    /// Rule 7: whoever gets a guard may block this worker right away. What was scheduled from here last would be stuck in
+    /// its LIFO slot, which nobody steals from (the keeper that was just told of the hold), and the others may all sleep
+    /// while nobody watches the timers. Two tasks more push the rest out, and make tokio wake another worker.
+    pub(crate) fn wake_another_worker(&self) {
+        if !self.same_thread && !self.options.keeper_thread {
+            for _ in 0..2 {
+                drop(self.driver.spawn(async {}));
+            }
         }
     }
 

@@ -308,6 +308,11 @@ fn fence_admits_what_is_not_older() {
         [0, 1_700_000_000_000_005],
         "stale"
     );
+    assert_eq!(
+        fence(&keys, &["0", "60000", "w"]),
+        [0, 1_700_000_000_000_005],
+        "only asked"
+    );
     lock.bench.redis(&["SET", keys[0], "2:17"]);
     assert_eq!(
         ints(&lock.bench.call(Script::Fence, &keys, &["1", "60000", "w"])),

@@ -299,7 +299,12 @@ fn settle(shared: &Shared, item: &Item, outcome: Outcome, stamp: u64, sent: Mome
         }
         (Kind::Renew { .. } | Kind::Extend { .. }, Outcome::Held(left)) => {
             state.sample = Some((sent, stamp));
-            state.renewed(left, sent, now, drift);
+            // Never more than was asked for: after a backward step of its clock the server may say so (H49).
+            let asked = match *kind {
+                Kind::Extend { lease, .. } => lease,
+                _ => attempt.spec.lease,
+            };
+            state.renewed(left.min(asked), sent, now, drift);
         }
         (Kind::Renew { .. } | Kind::Extend { .. }, Outcome::Lost(why)) => {
             let stepped = state.sample.is_some_and(|(then, before)| {
