@@ -9,6 +9,7 @@ use crate::dump::Dump;
 
 /// Units of 256 ms after which a waiter is dropped when it reaches the front.
 const PATIENCE: i64 = 40;
+const DEAF: i64 = 16;
 const UNIT: i64 = 256;
 const UNITS: i64 = 1 << 18;
 /// The chance of a waiter that polls.
@@ -254,7 +255,7 @@ impl Record {
         if lapsed.is_empty() {
             return;
         }
-        let seen = (call.seen_now() - PATIENCE / 2).rem_euclid(UNITS);
+        let seen = (call.seen_now() - DEAF + 4).rem_euclid(UNITS);
         for hold in lapsed.into_iter().rev() {
             let chance = hold.claim.map_or(0, |missed| missed + 1);
             self.queue.push_front(Waiter {
@@ -279,12 +280,14 @@ impl Record {
         let mut at = 0; // those before it are passed over
         while at < self.queue.len() && self.used() < call.capacity {
             let head = &self.queue[at];
-            if call.age(head.seen) > PATIENCE {
+            let listens =
+                head.chance == POLLS || call.listening.iter().any(|client| client == head.who.parts().0);
+            let age = call.age(head.seen);
+            if age > PATIENCE || (age > DEAF && !listens) {
                 self.queue.remove(at);
             } else if self.used() + head.who.weight > call.capacity {
                 break;
-            } else if head.chance == POLLS || call.listening.iter().any(|client| client == head.who.parts().0)
-            {
+            } else if listens {
                 let behind = self.queue.get(at + 1).map(|next| next.who.clone());
                 self.hand_over(call, at, behind);
             } else {

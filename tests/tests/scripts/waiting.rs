@@ -84,6 +84,23 @@ fn an_entry_that_was_passed_over_is_granted_when_the_next_does_not_fit() {
 }
 
 #[test]
+fn an_entry_without_subscriber_that_was_not_seen_either_is_dropped() {
+    let mut lock = Lock::new(1);
+    let [a, dead, b] = [1, 2, 3].map(|count| attempt(count, 1));
+    let token = lock.acquire(&a, WAIT)[2];
+    lock.acquire(&dead, WAIT);
+    lock.bench.advance(17 * 256);
+    lock.tick('h', &a, token);
+    lock.end(&a, None);
+    assert_eq!(
+        (lock.holders(), lock.queue()),
+        (vec![], vec![]),
+        "a dead process's place costs no claim window after that"
+    );
+    assert_eq!(lock.acquire(&b, WAIT)[0], 1, "free");
+}
+
+#[test]
 fn an_entry_that_polls_needs_no_subscriber() {
     let mut lock = Lock::new(1);
     let [a, polls, b] = [1, 2, 3].map(|count| attempt(count, 1));
@@ -134,8 +151,8 @@ fn a_waiter_that_comes_back_starts_anew() {
     lock.tick('w', &b, 0);
     assert_eq!(
         lock.dump().queue,
-        [(slow.id.clone(), 1, (lock.now() / 256 - 20) % (1 << 18))],
-        "half-way to given up"
+        [(slow.id.clone(), 1, (lock.now() / 256 - 12) % (1 << 18))],
+        "a second more if nobody listens for it, else seven"
     );
     assert_eq!(lock.tick('w', &slow, 0)[0], 3, "it lives");
     lock.end(&b, None);

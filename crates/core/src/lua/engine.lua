@@ -5,6 +5,7 @@ local BASE, TICKET, CHANCE = -9007199254740992, 1048576, 262144
 local FIRST_TICKET, LAST_TICKET = 4294967296, 8589934591
 local HOLDER, TOMB = 1000000000000, 100000000000000
 local PATIENCE = 40 -- x 256 ms: a waiter not seen for longer is dropped when it reaches the front (H8)
+local DEAF = 16 -- the same for one whose inbox has no subscriber: a tick at least every 3 s shows that it lives all the same
 local BOUND = 100 -- entries that one step may remove; more than that is left to the next call
 local SCAN = 1000 -- waiters that one pump may look at
 local seen_now = math.floor(now / 256) % CHANCE
@@ -187,7 +188,7 @@ local function pump()
     local behind = tonumber(head[4] or 0) < 0 and head[3] or nil
     if not who or score >= 0 then
       break
-    elseif age(score) > PATIENCE then
+    elseif age(score) > PATIENCE or (age(score) > DEAF and not listens(who, score)) then
       redis.call('ZREM', lock, who)
     elseif used + fields(who) > capacity then
       break -- nobody behind it is granted, but those passed over may fit
@@ -209,7 +210,8 @@ local function pump()
   end
 end
 
--- A claim that lapsed let one other pass and goes back to the front, half-way to being given up.
+-- A claim that lapsed let one other pass and goes back to the front, half-way to being given up: it has a second more
+-- if nobody listens for it, else seven.
 local function put_back()
   for i = #lapsed, 1, -1 do
     local first = tonumber(redis.call('ZRANGE', lock, 0, 0, 'WITHSCORES')[2] or 0)
@@ -219,7 +221,7 @@ local function put_back()
     else
       redis.call('ZADD', lock, FIRST_TICKET + 1, 'q')
     end
-    local seen = (seen_now - PATIENCE / 2) % CHANCE
+    local seen = (seen_now - DEAF + 4) % CHANCE
     redis.call('ZADD', lock, place + lapsed[i][2] * CHANCE + seen, lapsed[i][1])
   end
   lapsed = {}
