@@ -79,9 +79,9 @@ async fn a_contended_acquisition_is_two_requests_and_one_message() {
     for _ in 0..CLIENTS {
         clients.push(counted(&place).await);
     }
-    server.reset_stats().expect("an answer");
     // One that nobody counts holds until everybody waits.
     let outside = place.client().await;
+    server.reset_stats().expect("an answer");
     let first = Mutex::new(&outside, "a")
         .expect("a mutex")
         .lock()

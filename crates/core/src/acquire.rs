@@ -80,6 +80,8 @@ pub struct Acquire {
     backoff: Backoff,
     /// The server said that it is busy.
     known: bool,
+    /// The last request before giving up on a silent server was sent.
+    last_try: bool,
     last_error: Option<Error>,
 }
 
@@ -106,6 +108,7 @@ impl Acquire {
             pause: Moment::now(),
             backoff: Backoff::new((Duration::from_millis(10), Duration::from_millis(500))),
             known: false,
+            last_try: false,
             last_error: None,
         }
     }
@@ -158,7 +161,15 @@ impl Future for Acquire {
                 }
                 Next::Ask | Next::Confirm | Next::Wait => {}
             }
-            if now >= over {
+            if now >= over && !(*this.last_try && this.sent.is_some()) {
+                if now < *this.deadline && !*this.last_try && this.sent.is_none() {
+                    // Ticks brought nothing, or the process was paused (H20): ask once more before giving up.
+                    *this.last_try = true;
+                    let over = now + shared.options.operation_timeout;
+                    let sending = ask(this.client, attempt, *this.wait, over.min(*this.deadline));
+                    *this.sent = Some(Sent::Ask(sending));
+                    continue;
+                }
                 return Poll::Ready(self.time_is_up());
             }
             if this.sent.is_some() {
@@ -223,6 +234,9 @@ impl Acquire {
                         {
                             attempt.state().stage = Stage::Asking;
                         }
+                        if !failure.passing {
+                            return Some(self.give_up(Err(failure.error)));
+                        }
                         self.failed(failure)
                     }
                 }
@@ -235,6 +249,7 @@ impl Acquire {
             Ok(Reading::Applied { queued }) => {
                 let this = self.project();
                 *this.known = queued;
+                *this.last_try = false;
                 *this.last_error = None;
                 this.backoff.reset();
                 None
@@ -245,17 +260,28 @@ impl Acquire {
                 *this.pause = Moment::now() + this.backoff.next();
                 None
             }
-            Err(error) => Some(self.nothing_there(Err(error))),
+            Err(error) if says_nothing_was_done(&error) => Some(self.nothing_there(Err(error))),
+            Err(error) => Some(self.give_up(Err(error))),
         }
     }
 
     fn failed(self: Pin<&mut Self>, failure: Failure) -> Option<Result<Option<Guard>>> {
         if !failure.passing {
-            return Some(self.nothing_there(Err(failure.error)));
+            // A script that stopped half-way, for want of a right, has written what it wrote before (H46).
+            let half_done = matches!(failure.error.kind(), ErrorKind::Denied | ErrorKind::Protocol);
+            return Some(if half_done {
+                self.give_up(Err(failure.error))
+            } else {
+                self.nothing_there(Err(failure.error))
+            });
         }
         let this = self.project();
         *this.pause = Moment::now() + this.backoff.next();
-        *this.last_error = Some(failure.error);
+        // The connection to a replica is replaced: what the server said tells more than the pause that follows.
+        let said = this.last_error.as_ref().map(Error::kind) == Some(ErrorKind::ReadOnly);
+        if !said || failure.error.kind() != ErrorKind::Unavailable {
+            *this.last_error = Some(failure.error);
+        }
         None
     }
 
@@ -293,13 +319,18 @@ impl Acquire {
             }
             2 => {
                 apply(Standing::Queued);
-                shared.keeper.waiting(attempt.spec.lease);
+                shared
+                    .keeper
+                    .waiting(attempt.spec.lease, shared.options.unavailable_after);
                 if reply.int_at(3)? != 0 {
-                    shared.keeper.look_at(attempt, now, stamp);
+                    shared.keeper.look_at(attempt, now, stamp, Some(answer.sent));
                 } else if let Ok(wake) = reply.count_at(2) {
-                    shared
-                        .keeper
-                        .look_at(attempt, now + Duration::from_millis(wake), stamp);
+                    shared.keeper.look_at(
+                        attempt,
+                        now + Duration::from_millis(wake),
+                        stamp,
+                        Some(answer.sent),
+                    );
                 }
                 Ok(Reading::Applied { queued: true })
             }
@@ -384,6 +415,14 @@ impl PinnedDrop for Acquire {
             self.client.shared().end(attempt);
         }
     }
+}
+
+/// Refused before the first write.
+fn says_nothing_was_done(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::OutOfMemory | ErrorKind::WrongType | ErrorKind::QueueFull | ErrorKind::Invalid
+    )
 }
 
 enum Reading {

@@ -75,6 +75,8 @@ pub(crate) struct State {
     pub(crate) closed: bool,
     /// The newest stamp that was applied, microseconds of the server.
     pub(crate) stamp: u64,
+    /// When it was applied: what was asked for after that is newer, whatever its stamp.
+    pub(crate) applied_at: Moment,
     /// Send instant and stamp of the last reply about this attempt.
     pub(crate) sample: Option<(Moment, u64)>,
     /// The first send.
@@ -152,6 +154,7 @@ impl Attempt {
             loss: None,
             closed: false,
             stamp: 0,
+            applied_at: now,
             sample: None,
             started: now,
             heard: now,
@@ -255,10 +258,15 @@ impl State {
     ) {
         self.heard = now;
         self.sample = Some((sent, stamp));
-        if stamp < self.stamp || !matches!(self.stage, Stage::Asking | Stage::Queued | Stage::Granted) {
+        if !matches!(self.stage, Stage::Asking | Stage::Queued | Stage::Granted) {
+            return;
+        }
+        // A request that was sent after the newer word had come is newer still: the clock was set back (H49).
+        if stamp < self.stamp && sent < self.applied_at {
             return;
         }
         self.stamp = stamp;
+        self.applied_at = now;
         match standing {
             Standing::Granted { token, left, claim } => {
                 // After a backward step of its clock the server may say more than a lease (H49).
@@ -280,11 +288,33 @@ impl State {
     pub(crate) fn apply_queued(&mut self, stamp: u64) {
         if stamp >= self.stamp && self.stage == Stage::Asking {
             self.stamp = stamp;
+            self.applied_at = Moment::now();
             self.stage = Stage::Queued;
         }
     }
 
-    /// Applies a grant message. Returns whether it counted.
+    /// Applies the news that a hold of this attempt was forced open; `true`: a guard was out.
+    pub(crate) fn apply_forced(&mut self, stamp: u64) -> bool {
+        if stamp < self.stamp {
+            return false; // it is about an earlier hold
+        }
+        match self.stage {
+            Stage::Held => {
+                self.lose(Loss::Forced);
+                return true;
+            }
+            Stage::Asking | Stage::Queued | Stage::Granted => {
+                self.stamp = stamp;
+                self.applied_at = Moment::now();
+                self.stage = Stage::Asking;
+                self.wake();
+            }
+            Stage::Ending | Stage::Gone => {}
+        }
+        false
+    }
+
+    /// Applies a grant message.
     pub(crate) fn apply_message(
         &mut self,
         token: u64,
@@ -293,11 +323,13 @@ impl State {
         receipt: Moment,
         spec: &Spec,
         drift: Drift,
-    ) -> bool {
+    ) {
         if stamp < self.stamp || !matches!(self.stage, Stage::Asking | Stage::Queued) {
-            return false;
+            return;
         }
         self.stamp = stamp;
+        self.applied_at = receipt;
+        let window = window.min(spec.lease);
         // Rule 5: a message has no send instant of its own.
         let mut start = self.started;
         let mut stepped = false;
@@ -308,7 +340,6 @@ impl State {
         let deadline = start.min(receipt) + window.saturating_sub(drift.margin(window));
         self.grant(token, deadline, true, window, receipt, spec);
         self.confirm_first |= stepped;
-        true
     }
 
     fn grant(
@@ -408,6 +439,6 @@ pub(crate) struct Drift {
 
 impl Drift {
     pub(crate) fn margin(self, lease: Duration) -> Duration {
-        lease * self.parts_per_million / 1_000_000 + Duration::from_millis(2)
+        lease.saturating_mul(self.parts_per_million) / 1_000_000 + Duration::from_millis(2)
     }
 }

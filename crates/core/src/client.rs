@@ -68,11 +68,36 @@ impl Client {
     ///
     /// # Cancel safety
     /// Cancel safe: what was begun is given up.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # use latchwork_core::{Client};
+    /// # async fn example() -> latchwork_core::Result<()> {
+    /// let client = Client::connect("redis://127.0.0.1").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn connect(url: impl AsRef<str>) -> Result<Self> {
         Self::builder().url(url.as_ref()).connect().await
     }
 
     /// A client with options.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use latchwork_core::{Client};
+    /// # async fn example() -> latchwork_core::Result<()> {
+    /// let client = Client::builder()
+    ///     .url("redis://127.0.0.1")
+    ///     .prefix("billing")
+    ///     .lease(Duration::from_secs(30))
+    ///     .keeper_thread(true)
+    ///     .connect()
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn builder() -> ClientBuilder {
         ClientBuilder {
             endpoint: None,
@@ -89,6 +114,18 @@ impl Client {
     ///
     /// # Cancel safety
     /// Once polled, it goes on without its future.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # use latchwork_core::{Client};
+    /// # async fn example(client: Client) -> latchwork_core::Result<()> {
+    /// let closed = client.close().await;
+    /// if closed.unsent > 0 {
+    ///     eprintln!("{} locks stay taken until their leases end", closed.unsent);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn close(&self) -> Closed {
         let shared = self.shared();
         let before = shared.table.len();
@@ -111,6 +148,17 @@ impl Client {
     }
 
     /// What could lose locks: found at connect, or later.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # use latchwork_core::{Client};
+    /// # async fn example(client: Client) -> latchwork_core::Result<()> {
+    /// for warning in client.warnings() {
+    ///     eprintln!("this server can lose locks: {warning}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn warnings(&self) -> Vec<Warning> {
         self.shared().warnings()
     }
@@ -341,25 +389,9 @@ impl ClientBuilder {
         let shared = Arc::new(Shared::new(options, driver.clone()));
         let first = {
             let (shared, endpoint) = (Arc::clone(&shared), endpoint.clone());
-            driver.spawn(async move {
-                let options = &shared.options;
-                connect_first(
-                    &shared.commands,
-                    &endpoint,
-                    &options.prefix,
-                    options.operation_timeout,
-                )
-                .await
-            })
+            driver.spawn(async move { connect_first(&shared, &endpoint).await })
         };
-        let greeting = AbortOnDrop(first).join().await??;
-        *shared
-            .server
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(greeting.info);
-        for warning in greeting.warnings {
-            shared.warn_once(warning);
-        }
+        AbortOnDrop(first).join().await??;
         let client = Client(Arc::new(ClientHandle {
             shared: Arc::clone(&shared),
         }));
@@ -380,9 +412,15 @@ struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
 
 impl<T> AbortOnDrop<T> {
     async fn join(mut self) -> Result<T> {
-        (&mut self.0)
-            .await
-            .map_err(|error| Error::new(ErrorKind::Closed, NO_RUNTIME).caused_by(error))
+        (&mut self.0).await.map_err(|error| {
+            // Without I/O tokio panics; otherwise the runtime has ended.
+            let kind = if error.is_panic() {
+                ErrorKind::Invalid
+            } else {
+                ErrorKind::Closed
+            };
+            Error::new(kind, NO_RUNTIME).caused_by(error)
+        })
     }
 }
 
@@ -443,7 +481,7 @@ fn start_tasks(shared: &Arc<Shared>, endpoint: Endpoint, thread: Option<oneshot:
     drop(driver.spawn(async move {
         let orphan = orphan;
         keeper::run(&orphan.0).await;
-        orphan.0.life.send_replace(Life::Closed);
+        orphan.0.shut(Life::Closed); // wakes those who still wait for an answer
         for task in [supervisor, inbox, label] {
             task.abort();
         }

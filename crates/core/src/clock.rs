@@ -83,8 +83,8 @@ const SLICE: Duration = Duration::from_secs(1);
 
 /// A timer that can be polled anywhere: inside any tokio runtime, or in another executor.
 ///
-/// It uses the runtime it is polled in, else the one that drives the client. It never panics: without either it
-/// never fires, and whoever polls it relies on being woken otherwise.
+/// It uses the runtime it is polled in, else the one that drives the client. Without either it never fires, and whoever
+/// polls it relies on being woken otherwise. It never panics (with `panic = "abort"` a runtime without a timer does).
 #[derive(Debug)]
 #[pin_project]
 pub(crate) struct Timer {
@@ -127,7 +127,11 @@ impl Timer {
             // Polling a sleep whose runtime was shut down panics inside tokio.
             match catch_unwind(AssertUnwindSafe(|| sleep.poll(cx))) {
                 Ok(Poll::Pending) => return Poll::Pending,
-                Ok(Poll::Ready(())) | Err(_) => this.sleep.set(None),
+                Ok(Poll::Ready(())) => this.sleep.set(None),
+                Err(_) => {
+                    this.sleep.set(None);
+                    *this.driver = None; // not made again in the runtime that has ended
+                }
             }
         }
         cx.waker().wake_by_ref();

@@ -45,6 +45,15 @@ impl Fence {
     ///
     /// # Errors
     /// `Invalid` if it is empty or longer than 512 bytes.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # use latchwork_core::{Client, Fence};
+    /// # async fn example(client: Client) -> latchwork_core::Result<()> {
+    /// let stock = Fence::new(&client, "stock:42")?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new(client: &Client, resource: impl AsRef<[u8]>) -> Result<Self> {
         let resource = Name::new(resource.as_ref())?;
         let key = fence_key(&client.shared().options.prefix, &resource);
@@ -67,7 +76,19 @@ impl Fence {
     ///
     /// # Cancel safety
     /// It may or may not be admitted; asking again is safe.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # use latchwork_core::{Fence, FencingToken};
+    /// # async fn example(photos: Fence, token: FencingToken) -> latchwork_core::Result<()> {
+    /// if photos.admit(token).await? {
+    ///     // Write to what cannot look at a token by itself. A pause between the two is not caught.
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn admit(&self, token: FencingToken) -> Result<bool> {
+        self.check(token)?;
         let request = Request::new(&script::FENCE, &[&self.key]);
         self.send(request.arg(token.get()).arg(millis(FENCE_MEMORY)))
             .await
@@ -80,7 +101,19 @@ impl Fence {
     ///
     /// # Cancel safety
     /// It may or may not be written; writing again is safe.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # use latchwork_core::{Fence, FencingToken};
+    /// # async fn example(stock: Fence, token: FencingToken) -> latchwork_core::Result<()> {
+    /// if !stock.set(token, "41").await? {
+    ///     // A newer holder has written.
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn set(&self, token: FencingToken, value: impl AsRef<[u8]>) -> Result<bool> {
+        self.check(token)?;
         let request = Request::new(&script::FENCE, &[&self.key, self.resource.as_bytes()]);
         self.send(
             request
@@ -89,6 +122,15 @@ impl Fence {
                 .arg(value.as_ref()),
         )
         .await
+    }
+
+    /// A number that no server of ours can have issued would lock everybody out for as long as it is remembered.
+    fn check(&self, token: FencingToken) -> Result<()> {
+        if token.get() == 0 || token.get() >= 1 << 53 {
+            let text = format!("{token} is not a fencing token: it must be above 0 and below 2^53");
+            return Err(Error::invalid(text).named(&self.resource));
+        }
+        Ok(())
     }
 
     async fn send(&self, request: Request) -> Result<bool> {
@@ -107,8 +149,8 @@ impl Fence {
     /// Runs a Lua script only if the token is admitted, in the same step. It sees `KEYS` and `ARGV` as they are given
     /// here. `None`: the token is stale, the script was not run.
     ///
-    /// In a cluster all keys must be in the resource's slot. It is sent again when its reply is lost: make it such
-    /// that running twice does no harm, or count on [`ErrorKind::Unavailable`] and look.
+    /// In a cluster all keys must be in the resource's slot. It is sent once: after [`ErrorKind::Unavailable`] it may or
+    /// may not have run, or may run late, though never after a newer token was seen.
     ///
     /// # Errors
     /// As [`admit`](Self::admit); `Protocol` if the script raises an error: then the token was admitted, and what the
@@ -116,6 +158,20 @@ impl Fence {
     ///
     /// # Cancel safety
     /// It may or may not run.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # use latchwork_core::{Fence, FenceReply, FencingToken};
+    /// # async fn example(stock: Fence, token: FencingToken) -> latchwork_core::Result<()> {
+    /// let script = "return redis.call('DECRBY', KEYS[1], ARGV[1])";
+    /// match stock.eval(token, script, &[b"stock:42"], &[b"2"]).await? {
+    ///     Some(FenceReply::Int(left)) => println!("{left} left"),
+    ///     Some(other) => println!("unexpected: {other:?}"),
+    ///     None => println!("a newer holder has written"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn eval(
         &self,
         token: FencingToken,
@@ -123,6 +179,7 @@ impl Fence {
         keys: &[&[u8]],
         args: &[&[u8]],
     ) -> Result<Option<FenceReply>> {
+        self.check(token)?;
         let shared = self.client.shared();
         shared.check_open()?;
         let command = eval_guarded(&self.key, token.get(), millis(FENCE_MEMORY), script, keys, args);
@@ -136,7 +193,12 @@ impl Fence {
         let mut parts = reply.items()?.into_iter();
         let code = parts.next().map_or(Ok(8), |code| code.int())?;
         match code {
-            1 => Ok(Some(parts.next().map_or(FenceReply::Nil, Reply::into_fence))),
+            1 => Ok(Some(
+                parts
+                    .next()
+                    .map_or(Ok(FenceReply::Nil), Reply::into_fence)
+                    .map_err(|error| error.named(&self.resource))?,
+            )),
             0 => Ok(None),
             _ => Err(crate::acquire::foreign().named(&self.resource)),
         }
@@ -149,6 +211,17 @@ impl Fence {
     ///
     /// # Cancel safety
     /// Cancel safe: it changes nothing.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # use latchwork_core::{Fence};
+    /// # async fn example(stock: Fence) -> latchwork_core::Result<()> {
+    /// if let Some(token) = stock.highest().await? {
+    ///     println!("the last writer had token {token}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn highest(&self) -> Result<Option<FencingToken>> {
         let named = |error: Error| error.named(&self.resource);
         // Token 0 is below every other and above none: it asks without changing anything.

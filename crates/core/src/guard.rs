@@ -170,11 +170,12 @@ impl Guard {
     pub(crate) fn new(client: Client, attempt: Arc<Attempt>) -> Self {
         let state = attempt.state();
         let token = FencingToken::new(state.token);
-        let due = state.due;
+        let (due, claim) = (state.due, state.claim);
         drop(state);
         let shared = client.shared();
-        shared.keeper.no_later_than(due);
-        shared.wake_another_worker();
+        if shared.keeper.no_later_than(due) || claim {
+            shared.wake_another_worker();
+        }
         let driver = shared.driver.clone();
         Self {
             view: Hold {
@@ -283,6 +284,8 @@ impl Guard {
             work: None,
             started: false,
             done: false,
+            over: Moment::NEVER,
+            timer: Timer::new(Some(self.client.shared().driver.clone())),
         }
     }
 
@@ -394,6 +397,10 @@ pub struct Unlock {
     work: Option<EndWork>,
     started: bool,
     done: bool,
+    /// The lease is over, and one request had its time.
+    over: Moment,
+    #[pin]
+    timer: Timer,
 }
 
 impl fmt::Debug for Unlock {
@@ -409,13 +416,15 @@ impl Future for Unlock {
     type Output = Result<()>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        let this = self.project();
+        let mut this = self.project();
         let shared = this.client.shared();
         let named = |error: Error| error.named(&this.attempt.name);
         if !*this.started {
             *this.started = true;
+            let now = Moment::now();
             let mut state = this.attempt.state();
-            if let Some(loss) = state.check(Moment::now()) {
+            *this.over = state.deadline.max(now + shared.options.operation_timeout);
+            if let Some(loss) = state.check(now) {
                 drop(state);
                 *this.done = true;
                 shared.end(this.attempt);
@@ -448,22 +457,30 @@ impl Future for Unlock {
         let result = match state.ended {
             Some(Ended::GaveUp) => Ok(()),
             Some(Ended::HadNothing) => Err(named(Error::lost(Loss::Vanished))),
-            Some(Ended::Unknown) => Err(named(Error::new(
-                ErrorKind::Unavailable,
-                "the release was not answered until the lease was over",
-            ))),
+            Some(Ended::Unknown) => Err(named(unanswered())),
             None if matches!(shared.life(), Life::Closed | Life::Orphaned) => {
                 Err(named(shared.closed_error()))
             }
             None => {
                 state.watch_for(cx);
-                return Poll::Pending;
+                drop(state);
+                ready!(this.timer.as_mut().poll_until(cx, *this.over));
+                // The keeper goes on; the caller has nothing to wait for any more (T2, H44).
+                *this.done = true;
+                return Poll::Ready(Err(named(unanswered())));
             }
         };
         drop(state);
         *this.done = true;
         Poll::Ready(result)
     }
+}
+
+fn unanswered() -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        "the release was not answered until the lease was over",
+    )
 }
 
 #[pinned_drop]

@@ -2,6 +2,15 @@
 
 use std::time::Duration;
 
+impl Message {
+    /// The server's clock when it was sent, microseconds.
+    pub(crate) const fn stamp(&self) -> u64 {
+        match self {
+            Self::Grant { stamp, .. } | Self::Behind { stamp, .. } | Self::Forced { stamp, .. } => *stamp,
+        }
+    }
+}
+
 /// What a script told a client. `counter` names the attempt: the channel is the rest of its id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Message {
@@ -19,13 +28,15 @@ pub(crate) enum Message {
         stamp: u64,
     },
     /// Its hold was forced open.
-    Forced { counter: u64 },
+    Forced { counter: u64, stamp: u64 },
 }
 
 impl Message {
     pub(crate) const fn counter(&self) -> u64 {
         match self {
-            Self::Grant { counter, .. } | Self::Behind { counter, .. } | Self::Forced { counter } => *counter,
+            Self::Grant { counter, .. } | Self::Behind { counter, .. } | Self::Forced { counter, .. } => {
+                *counter
+            }
         }
     }
 }
@@ -54,7 +65,10 @@ fn parse_one(text: &str) -> Option<Message> {
             left: Duration::from_millis(number()?),
             stamp: number()?,
         },
-        "f" => Message::Forced { counter },
+        "f" => Message::Forced {
+            counter,
+            stamp: number()?,
+        },
         _ => return None,
     };
     Some(message)
@@ -83,7 +97,10 @@ mod tests {
                     left: Duration::from_millis(250),
                     stamp: 1764
                 },
-                Message::Forced { counter: 19 },
+                Message::Forced {
+                    counter: 19,
+                    stamp: 1764
+                },
             ],
             "all three"
         );

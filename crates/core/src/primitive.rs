@@ -66,6 +66,11 @@ impl Primitive {
         if let Some(most) = options.max_hold {
             between("maximum hold", most, lease, 365 * MAX_LEASE).map_err(named)?;
         }
+        if options.weight == 0 || options.weight > options.capacity {
+            return Err(named(Error::invalid(
+                "the weight must be at least 1 and at most the capacity",
+            )));
+        }
         let floor = options.token_floor.map_or(0, FencingToken::get);
         if floor >= 1 << 53 {
             return Err(named(Error::invalid(

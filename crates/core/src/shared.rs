@@ -18,10 +18,13 @@ use crate::options::Options;
 use crate::script;
 use crate::table::Table;
 use crate::trace::{debug, warn};
-use crate::transport::{Commands, Request, ServerInfo, Warning};
+use crate::transport::{Commands, Greeting, Request, ServerInfo, Warning};
 
 /// Characters of a client id; scripts take the first 22 of an attempt id for the channel.
 const CLIENT_ID: usize = 22;
+
+/// A message from further ahead than this was not written by a script, microseconds: a day.
+const FUTURE: u64 = 86_400_000_000;
 
 /// The life of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,11 +53,12 @@ pub(crate) struct Shared {
     /// The keeper runs on the thread that user code may block: a hand-off is confirmed before it is handed out (rule 7).
     pub(crate) same_thread: bool,
     pub(crate) life: watch::Sender<Life>,
+    /// The client's life ends, and everything there was is in the queue of those to be ended.
+    pub(crate) collected: AtomicBool,
     /// Whether the inbox was subscribed or refused at least once.
     pub(crate) inbox_tried: watch::Sender<bool>,
     pub(crate) server: Mutex<Option<ServerInfo>>,
     warnings: Mutex<Vec<Warning>>,
-    publish_refused: AtomicBool,
     /// The longest lease that this client has used, in ms: its label lives as long.
     pub(crate) longest_lease: AtomicU64,
 }
@@ -69,15 +73,19 @@ impl Shared {
         };
         Self {
             channel: format!("{inbox}{client_id}"),
-            commands: Commands::new(Arc::clone(&options.prefix), driver.clone()),
+            commands: Commands::new(
+                Arc::clone(&options.prefix),
+                driver.clone(),
+                options.operation_timeout,
+            ),
             table: Table::default(),
-            keeper: KeeperLink::new(),
+            keeper: KeeperLink::new(options.unavailable_after),
             same_thread: !options.keeper_thread && workers < 2,
             life: watch::Sender::new(Life::Open),
+            collected: AtomicBool::new(false),
             inbox_tried: watch::Sender::new(false),
             server: Mutex::new(None),
             warnings: Mutex::new(Vec::new()),
-            publish_refused: AtomicBool::new(false),
             longest_lease: AtomicU64::new(millis(options.lease)),
             client_id,
             inbox,
@@ -157,7 +165,11 @@ impl Shared {
     /// A message came in.
     pub(crate) fn deliver(&self, payload: &[u8]) {
         let receipt = Moment::now();
+        let latest = self.commands.server_time(receipt) + FUTURE;
         for message in message::parse(payload) {
+            if message.stamp() > latest {
+                continue; // no script of ours wrote this
+            }
             let Some(attempt) = self.table.get(message.counter()) else {
                 // Its end was answered, so nothing of it is left there: an old message.
                 debug!(message = ?message, "a message for an attempt that is gone");
@@ -173,9 +185,9 @@ impl Shared {
                 }
                 Message::Behind { left, stamp, .. } => {
                     attempt.state().apply_queued(stamp);
-                    self.keeper.look_at(&attempt, receipt + left, stamp);
+                    self.keeper.look_at(&attempt, receipt + left, stamp, None);
                 }
-                Message::Forced { .. } => self.forced(&attempt),
+                Message::Forced { stamp, .. } => self.forced(&attempt, stamp),
             }
         }
     }
@@ -191,17 +203,22 @@ impl Shared {
         }
     }
 
-    fn forced(&self, attempt: &Arc<Attempt>) {
-        let mut state = attempt.state();
-        if matches!(state.stage, Stage::Held | Stage::Granted) {
-            state.lose(Loss::Forced);
-            let held = state.stage == Stage::Held;
-            drop(state);
-            if held {
-                warn!(name = %attempt.name, "a hold was forced open");
-                self.end(attempt);
-            }
+    fn forced(&self, attempt: &Arc<Attempt>, stamp: u64) {
+        let held = attempt.state().apply_forced(stamp);
+        if held {
+            warn!(name = %attempt.name, "a hold was forced open");
+            self.end(attempt);
         }
+    }
+
+    /// A handshake is done: what it found.
+    pub(crate) fn greeted(&self, greeting: &Greeting, sent: Moment) {
+        self.commands.note_stamp(sent, greeting.stamp);
+        *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(greeting.info.clone());
+        for warning in &greeting.warnings {
+            self.warn_once(warning.clone());
+        }
+        self.note_publish(greeting.publish_refused);
     }
 
     pub(crate) fn warnings(&self) -> Vec<Warning> {
@@ -221,7 +238,7 @@ impl Shared {
 
     /// A script said that it could not publish.
     pub(crate) fn note_publish(&self, refused: bool) {
-        if refused && !self.publish_refused.swap(true, Ordering::Relaxed) {
+        if refused && self.keeper.no_messages() {
             self.warn_once(Warning::PublishDenied);
         }
     }
@@ -241,6 +258,7 @@ impl Shared {
                 self.end(&attempt);
             }
         }
+        self.collected.store(true, Ordering::Release);
         self.keeper.wake.notify_one();
     }
 }

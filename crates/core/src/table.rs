@@ -49,6 +49,7 @@ impl Table {
         }
         state.stage = Stage::Ending;
         state.ending_queued = true;
+        state.wake_watchers();
         drop(state);
         self.lock().ending.push_back(Arc::clone(attempt));
         true

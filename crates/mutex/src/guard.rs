@@ -53,6 +53,21 @@ impl MutexGuard {
     }
 
     /// Whether the hold ended under the guard. Looks at the clock: needs no task and no network.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # fn work(_: u32) {}
+    /// # async fn example(mutex: latchwork_mutex::Mutex) -> Result<(), latchwork_mutex::Error> {
+    /// let guard = mutex.lock().await?;
+    /// for part in 0..1000 {
+    ///     if guard.is_lost() {
+    ///         break; // somebody else may be at it
+    ///     }
+    ///     work(part); // which is not async
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn is_lost(&self) -> bool {
         self.guard.is_lost()
     }
@@ -82,12 +97,36 @@ impl MutexGuard {
     }
 
     /// A token that is cancelled when the hold ends, lost or released.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(mutex: latchwork_mutex::Mutex) -> Result<(), latchwork_mutex::Error> {
+    /// let guard = mutex.lock().await?;
+    /// let ended = guard.cancellation_token();
+    /// // give `ended` to the tasks that work under the lock
+    /// # Ok(())
+    /// # }
+    /// ```
     #[cfg(feature = "cancellation-token")]
     pub fn cancellation_token(&self) -> tokio_util::sync::CancellationToken {
         self.guard.hold().cancellation_token()
     }
 
     /// A cheap view of the hold for tasks that work under it. It cannot release.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(mutex: latchwork_mutex::Mutex) -> Result<(), latchwork_mutex::Error> {
+    /// let guard = mutex.lock().await?;
+    /// let hold = guard.hold();
+    /// std::thread::spawn(move || {
+    ///     while !hold.is_lost() {
+    ///         // a part of the work
+    ///     }
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn hold(&self) -> Hold {
         self.guard.hold().clone()
     }
@@ -100,6 +139,17 @@ impl MutexGuard {
     ///
     /// # Cancel safety
     /// The extension may or may not happen.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # async fn example(mutex: latchwork_mutex::Mutex) -> Result<(), latchwork_mutex::Error> {
+    /// let guard = mutex.lock().await?;
+    /// guard.extend(Duration::from_secs(120)).await?;
+    /// // now a step that blocks the runtime for a minute is safe
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn extend(&self, lease: Duration) -> Result<()> {
         self.guard.extend(lease).await
     }
@@ -113,6 +163,17 @@ impl MutexGuard {
     ///
     /// # Cancel safety
     /// The release happens all the same.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(mutex: latchwork_mutex::Mutex) -> Result<(), latchwork_mutex::Error> {
+    /// let guard = mutex.lock().await?;
+    /// if let Err(error) = guard.unlock().await {
+    ///     eprintln!("it was not ours to the end: {error}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn unlock(self) -> Unlock {
         self.guard.unlock()
     }
@@ -143,6 +204,15 @@ impl MutexGuard {
     ///
     /// # Cancel safety
     /// Dropping it releases.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(mutex: latchwork_mutex::Mutex) -> Result<(), latchwork_mutex::Error> {
+    /// let ticket = mutex.lock().await?.into_ticket().await?;
+    /// println!("{ticket}"); // the text to give to the other process
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn into_ticket(self) -> Result<Ticket> {
         self.guard.into_ticket().await
     }
@@ -164,9 +234,10 @@ impl MutexGuard {
         let name = self.name().clone();
         match raced {
             Ok(done) => {
-                let valid = !self.is_lost();
                 match self.unlock().await {
-                    Err(error) if error.is_lost() && !valid => Err(error),
+                    // The server's word, or the deadline's: somebody else may have been inside.
+                    Err(error) if error.is_lost() => Err(error),
+                    // Unanswered, but valid to the end.
                     _ => Ok(done),
                 }
             }

@@ -225,6 +225,14 @@ impl Mutex {
     ///
     /// # Cancel safety
     /// Cancel safe: it changes nothing.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(mutex: latchwork_mutex::Mutex) -> Result<(), latchwork_mutex::Error> {
+    /// println!("busy: {}", mutex.is_locked().await?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn is_locked(&self) -> Result<bool> {
         self.primitive.is_locked().await
     }
@@ -262,6 +270,16 @@ impl Mutex {
     ///
     /// # Cancel safety
     /// It may or may not happen.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(mutex: latchwork_mutex::Mutex) -> Result<(), latchwork_mutex::Error> {
+    /// if mutex.force_unlock().await? {
+    ///     println!("its holder was told");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn force_unlock(&self) -> Result<bool> {
         self.primitive.force_unlock().await
     }

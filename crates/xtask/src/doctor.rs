@@ -48,7 +48,7 @@ fn yes_or(it_is: bool, no: &str) -> &str {
 }
 
 /// The URL with what stands between `://` and `@` hidden.
-fn without_password(url: &str) -> String {
+pub(crate) fn without_password(url: &str) -> String {
     let parts = url
         .split_once("://")
         .and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1)));

@@ -12,6 +12,7 @@
 #[cfg(not(unix))]
 compile_error!("cargo xtask is Unix only, as the servers that it starts are");
 
+mod demo;
 mod doctor;
 mod fetch;
 mod test;
@@ -26,6 +27,12 @@ use lexopt::prelude::*;
 const HELP: &str = "\
 Usage: cargo xtask <command>
 
+  demo                      let real processes take turns under a lock while one of them is killed
+       [--no-lock]          without the lock: see what gets lost
+       [--seconds N]        how long they work (12)
+       [--workers N]        processes (4)
+       [--tasks N]          tasks in each (8)
+       [--json]             the result as JSON
   test [-- <arguments>]     run every test; arguments go to the test runner, and then doctests are left out
   doctor                    say which server the tests would use and what it can do
   fetch                     fetch a server into the target folder, installing nothing
@@ -40,9 +47,14 @@ const USAGE: u8 = 64;
 #[derive(Debug, PartialEq)]
 enum Command {
     Help,
+    Demo(demo::Options),
+    /// Hidden: what the demo starts several of.
+    DemoWorker(demo::Part),
     Doctor,
     Fetch(Fetch),
-    Test { arguments: Vec<OsString> },
+    Test {
+        arguments: Vec<OsString>,
+    },
 }
 
 /// Which servers to fetch.
@@ -89,6 +101,8 @@ fn run(command: Command) -> Result<(), Failure> {
             print!("{HELP}");
             Ok(())
         }
+        Command::Demo(options) => demo::run(&options),
+        Command::DemoWorker(part) => demo::work(&part),
         Command::Doctor => doctor::run(),
         Command::Fetch(which) => fetch::run(&which),
         Command::Test { arguments } => test::run(&arguments),
@@ -103,6 +117,8 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
     };
     match name.as_str() {
         "help" => no_more(parser, Command::Help),
+        "demo" => parse_demo(parser),
+        "demo-worker" => parse_demo_worker(parser),
         "doctor" => no_more(parser, Command::Doctor),
         "fetch" => parse_fetch(parser),
         "test" => parse_test(parser),
@@ -114,6 +130,33 @@ fn no_more(mut parser: lexopt::Parser, command: Command) -> Result<Command, lexo
     parser
         .next()?
         .map_or(Ok(command), |argument| Err(argument.unexpected()))
+}
+
+fn parse_demo(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
+    let mut options = demo::Options::default();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("no-lock") => options.lock = false,
+            Long("json") => options.json = true,
+            Long("seconds") => options.seconds = parser.value()?.parse()?,
+            Long("workers") => options.workers = parser.value()?.parse()?,
+            Long("tasks") => options.tasks = parser.value()?.parse()?,
+            other => return Err(other.unexpected()),
+        }
+    }
+    options.check()?;
+    Ok(Command::Demo(options))
+}
+
+/// The counterpart of [`demo::Part::arguments`].
+fn parse_demo_worker(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
+    let part = demo::Part {
+        prefix: parser.value()?.string()?,
+        index: parser.value()?.parse()?,
+        tasks: parser.value()?.parse()?,
+        lock: parser.value()?.parse()?,
+    };
+    no_more(parser, Command::DemoWorker(part))
 }
 
 fn parse_fetch(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
@@ -179,9 +222,40 @@ mod tests {
     }
 
     #[test]
+    fn reads_the_demo() {
+        let defaults = demo::Options::default();
+        assert_eq!(parsed("demo").unwrap(), Command::Demo(defaults));
+        let options = demo::Options {
+            lock: false,
+            json: true,
+            seconds: 3,
+            workers: 2,
+            tasks: 1,
+        };
+        assert_eq!(
+            parsed("demo --no-lock --json --seconds 3 --workers=2 --tasks 1").unwrap(),
+            Command::Demo(options)
+        );
+        let part = demo::Part {
+            prefix: "prefix-1".to_owned(),
+            index: 3,
+            tasks: 8,
+            lock: true,
+        };
+        let arguments = part.arguments();
+        assert_eq!(
+            parse(lexopt::Parser::from_args(&arguments)).unwrap(),
+            Command::DemoWorker(part)
+        );
+    }
+
+    #[test]
     fn refuses_the_rest() {
         for line in [
             "tset",
+            "demo --seconds 0",
+            "demo --workers 1",
+            "demo now",
             "doctor now",
             "fetch --version valkey-1",
             "fetch it",

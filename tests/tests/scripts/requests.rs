@@ -35,6 +35,12 @@ impl Record {
         if ask.floor > stamp + DAY_US {
             return numbers(&[7, stamp]);
         }
+        let chance = if ask.polls { POLLS } else { 0 };
+        if let Some(place) = self.place_of(&ask.who.id)
+            && now <= ask.not_after
+        {
+            self.refresh(call, place, chance);
+        }
         let lapsed = self.settle(call);
         self.hand_on(call, lapsed);
         if self.tombs.contains_key(&ask.who.id) {
@@ -51,7 +57,6 @@ impl Record {
         if now > ask.not_after {
             return numbers(&[4, stamp]);
         }
-        let chance = if ask.polls { POLLS } else { 0 };
         if let Some(place) = self.place_of(&ask.who.id) {
             self.refresh(call, place, chance);
             self.keep(call.ttl);

@@ -34,6 +34,8 @@ const ENDS: usize = 256;
 struct Alarm {
     stamp: u64,
     when: Moment,
+    /// When it was armed.
+    at: Moment,
 }
 
 /// What others tell the keeper; none of it blocks.
@@ -43,6 +45,10 @@ pub(crate) struct KeeperLink {
     /// The next scan, as nanoseconds of a `Moment`.
     due: AtomicU64,
     listening: AtomicBool,
+    /// Publishing is refused: nobody is told anything.
+    deaf: AtomicBool,
+    /// The longest pause between two ticks of somebody who waits.
+    pub(crate) tick_most: Duration,
     /// When the places of all waiters are to be refreshed, likewise.
     tick_at: AtomicU64,
     /// Tick for all waiters at the next scan: a message may have been lost (H2).
@@ -54,12 +60,15 @@ pub(crate) struct KeeperLink {
 }
 
 impl KeeperLink {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(unavailable_after: Duration) -> Self {
         Self {
             wake: Notify::new(),
             due: AtomicU64::new(Moment::NEVER.nanos()),
             tick_at: AtomicU64::new(Moment::NEVER.nanos()),
             listening: AtomicBool::new(false),
+            deaf: AtomicBool::new(false),
+            // A waiter hears of the server by ticks, and must not take a pause between two for silence.
+            tick_most: TICK_MOST.min(unavailable_after / 3),
             tick_now: AtomicBool::new(false),
             keys: Mutex::new(HashMap::new()),
             lateness: AtomicU64::new(0),
@@ -67,16 +76,19 @@ impl KeeperLink {
     }
 
     /// There is something to do at `when`, at the latest.
-    pub(crate) fn no_later_than(&self, when: Moment) {
-        if self.due.fetch_min(when.nanos(), Ordering::Relaxed) > when.nanos() {
+    /// Returns whether the keeper had to be woken for it.
+    pub(crate) fn no_later_than(&self, when: Moment) -> bool {
+        let earlier = self.due.fetch_min(when.nanos(), Ordering::AcqRel) > when.nanos();
+        if earlier {
             self.wake.notify_one();
         }
+        earlier
     }
 
-    /// An attempt of this lease waits now.
-    pub(crate) fn waiting(&self, lease: Duration) {
+    /// An attempt of this lease waits now, and gives up after so much `silence` of the server.
+    pub(crate) fn waiting(&self, lease: Duration, silence: Duration) {
         let pause = if self.is_listening() {
-            TICK_MOST.min(lease / 3)
+            self.tick_most.min(lease / 3).min(silence / 3)
         } else {
             POLL_LEAST
         };
@@ -84,50 +96,66 @@ impl KeeperLink {
     }
 
     fn tick_no_later_than(&self, when: Moment) {
-        self.tick_at.fetch_min(when.nanos(), Ordering::Relaxed);
+        self.tick_at.fetch_min(when.nanos(), Ordering::AcqRel);
         self.no_later_than(when);
     }
 
-    /// Arms the timer of a key by what the server said at `stamp`; an older word never overrides a newer one (rule 4). 5 to 25 ms late, so that the living are first and clients do not come together.
-    pub(crate) fn look_at(&self, attempt: &Attempt, when: Moment, stamp: u64) {
+    /// Arms the timer of a key by what the server said at `stamp` in answer to a request of `sent` (`None`: a message).
+    /// An older word never overrides a newer one (rule 4). 5 to 25 ms late, so that the living are first and clients do
+    /// not come together.
+    pub(crate) fn look_at(&self, attempt: &Attempt, when: Moment, stamp: u64, sent: Option<Moment>) {
         let when = when + Duration::from_millis(5) + jitter(Duration::from_millis(20));
+        let alarm = Alarm {
+            stamp,
+            when,
+            at: Moment::now(),
+        };
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        let armed = keys
-            .entry(Arc::clone(&attempt.key))
-            .or_insert(Alarm { stamp, when });
-        if stamp < armed.stamp {
+        let armed = keys.entry(Arc::clone(&attempt.key)).or_insert(alarm);
+        if stamp < armed.stamp && sent.is_none_or(|sent| sent < armed.at) {
             return;
         }
-        *armed = Alarm { stamp, when };
+        *armed = alarm;
         drop(keys);
         self.no_later_than(when);
     }
 
+    /// The keys whose time has come at `now`, and the next time; forgets keys for which `waits` is false, unless they were
+    /// armed since: then somebody came to wait whom the caller has not seen.
     #[allow(
         clippy::significant_drop_tightening,
         reason = "one critical section, a few instructions long"
     )]
-    /// The keys whose time has come, and the next time; forgets keys for which `waits` is false.
     fn due_keys(&self, now: Moment, waits: impl Fn(&Arc<[u8]>) -> bool) -> (Vec<Arc<[u8]>>, Moment) {
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         let mut due = Vec::new();
         let mut next = Moment::NEVER;
-        keys.retain(|key, Alarm { when, .. }| {
+        keys.retain(|key, alarm| {
             if !waits(key) {
-                return false;
+                next = next.min(alarm.when.max(now + Duration::from_millis(1)));
+                return alarm.at >= now;
             }
-            if *when <= now {
+            if alarm.when <= now {
                 due.push(Arc::clone(key));
                 return false;
             }
-            next = next.min(*when);
+            next = next.min(alarm.when);
             true
         });
         (due, next)
     }
 
     pub(crate) fn is_listening(&self) -> bool {
-        self.listening.load(Ordering::Relaxed)
+        self.listening.load(Ordering::Relaxed) && !self.deaf.load(Ordering::Relaxed)
+    }
+
+    /// Publishing is refused; `true`: that is news.
+    pub(crate) fn no_messages(&self) -> bool {
+        let news = !self.deaf.swap(true, Ordering::Relaxed);
+        if news {
+            self.reconnected(); // those who wait have to poll from now on
+        }
+        news
     }
 
     /// The inbox was subscribed, or lost.
@@ -164,6 +192,8 @@ pub(crate) async fn run(shared: &Shared) {
     let mut ends = FuturesUnordered::new();
     let mut give_up = Moment::NEVER;
     loop {
+        // Read before the queue is looked at: once it is set, nothing that has to be sent comes into the queue any more.
+        let collected = shared.collected.load(Ordering::Acquire);
         while ends.len() < ENDS
             && let Some(attempt) = shared.table.pop_ending()
         {
@@ -172,12 +202,12 @@ pub(crate) async fn run(shared: &Shared) {
         if give_up == Moment::NEVER && *life.borrow_and_update() != Life::Open {
             give_up = Moment::now() + shared.options.operation_timeout;
         }
-        if give_up != Moment::NEVER && (ends.is_empty() || Moment::now() >= give_up) {
+        if give_up != Moment::NEVER && (collected && ends.is_empty() || Moment::now() >= give_up) {
             return;
         }
-        let due = Moment::from_nanos(keeper.due.load(Ordering::Relaxed)).min(give_up);
+        let due = Moment::from_nanos(keeper.due.load(Ordering::Acquire)).min(give_up);
         if Moment::now() >= due {
-            keeper.due.store(Moment::NEVER.nanos(), Ordering::Relaxed);
+            keeper.due.swap(Moment::NEVER.nanos(), Ordering::AcqRel);
             for batch in plan.scan(shared) {
                 ticks.push(tick::send(shared, batch));
             }

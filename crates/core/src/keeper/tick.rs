@@ -66,7 +66,7 @@ impl Plan {
         let now = Moment::now();
         let keeper = &shared.keeper;
         // Whoever comes to wait after this sets it anew; whoever came before is seen below.
-        let tick_at = Moment::from_nanos(keeper.tick_at.swap(Moment::NEVER.nanos(), Ordering::Relaxed));
+        let tick_at = Moment::from_nanos(keeper.tick_at.swap(Moment::NEVER.nanos(), Ordering::AcqRel));
         let mut next = Moment::NEVER;
         let mut items = Vec::new();
         let mut waiting = Vec::new();
@@ -85,7 +85,13 @@ impl Plan {
                     shortest = shortest.min(attempt.spec.lease);
                     // What is due soon comes along, so that holds of one lease end up in the same requests.
                     let renewable = state.due < state.deadline;
-                    if renewable && !state.busy && state.due <= now + attempt.spec.lease / 6 {
+                    // A claim does not: its critical section may be over before it has to be confirmed.
+                    let soon = if state.claim {
+                        Duration::ZERO
+                    } else {
+                        attempt.spec.lease / 6
+                    };
+                    if renewable && !state.busy && state.due <= now + soon {
                         worst = worst.max(now.since(state.due));
                         state.busy = true;
                         let kind = Kind::Renew { token: state.token };
@@ -136,7 +142,8 @@ impl Plan {
         let listening = keeper.is_listening();
         let pause = if listening {
             self.poll.reset();
-            shortest / 3
+            // A quiet queue must not look like a silent server.
+            shortest.min(shared.options.unavailable_after) / 3
         } else {
             self.poll.next()
         };
@@ -175,6 +182,9 @@ pub(super) async fn send(shared: &Shared, items: Vec<Item>) {
     let now = Moment::now();
     if let Err(failure) = &result {
         debug!(error = %failure.error, items = items.len(), "a tick failed");
+        if items.iter().any(|item| item.kind == Kind::Refresh) {
+            shared.keeper.tick_no_later_than(now + POLL_MOST);
+        }
     }
     for item in &items {
         if matches!(item.kind, Kind::Renew { .. }) {
@@ -234,7 +244,7 @@ fn apply(shared: &Shared, items: &[Item], reply: Reply, sent: Moment) -> Result<
     shared.note_publish(refused != 0);
     let mut outcomes = Vec::with_capacity(items.len());
     for item in items {
-        let outcome = read(&replies.next().ok_or_else(missing)?)?;
+        let outcome = read(&replies.next().ok_or_else(missing)?).unwrap_or(Outcome::Broken);
         settle(shared, item, outcome, stamp, sent);
         outcomes.push(outcome);
     }
@@ -290,13 +300,16 @@ fn settle(shared: &Shared, item: &Item, outcome: Outcome, stamp: u64, sent: Mome
             state.apply(standing, stamp, sent, now, &attempt.spec, drift);
             drop(state);
             if let Some(wake) = wake {
-                shared.keeper.look_at(attempt, now + wake, stamp);
+                shared.keeper.look_at(attempt, now + wake, stamp, Some(sent));
             }
         }
-        (Kind::Refresh, Outcome::Lost(_)) => {
-            // A tombstone: its end was under way, or it was forced open before it was handed out.
+        (Kind::Refresh, Outcome::Lost(_) | Outcome::Broken) => {
+            // A tombstone: its end was under way, or it was forced open before it was handed out. Or its key is not
+            // ours any more: acquire has the error (H41).
             state.apply(Standing::Missing, stamp, sent, now, &attempt.spec, drift);
         }
+        // A late answer about an earlier grant of the same attempt.
+        (Kind::Renew { token } | Kind::Extend { token, .. }, _) if *token != state.token => {}
         (Kind::Renew { .. } | Kind::Extend { .. }, Outcome::Held(left)) => {
             state.sample = Some((sent, stamp));
             // Never more than was asked for: after a backward step of its clock the server may say so (H49).
@@ -321,7 +334,13 @@ fn settle(shared: &Shared, item: &Item, outcome: Outcome, stamp: u64, sent: Mome
             };
             lost(shared, attempt, state, loss);
         }
-        _ => debug!(name = %attempt.name, "a tick's item failed"),
+        _ => {
+            debug!(name = %attempt.name, "a tick's item failed");
+            if matches!(kind, Kind::Renew { .. }) && state.stage == Stage::Granted {
+                state.stage = Stage::Asking; // it was to be confirmed; acquire says what is wrong
+                state.wake();
+            }
+        }
     }
 }
 

@@ -8,6 +8,10 @@ end
 if floor > now_us + 86400000000 then
   return { 7, now_us }
 end
+local place = tonumber(redis.call('ZSCORE', lock, id) or 0)
+if place < 0 and now <= not_after then -- seen now, so that this very call does not drop it
+  refresh(id, place, polls)
+end
 settle()
 hand_on()
 

@@ -1,6 +1,6 @@
 //! The command connection: sends a script, and says what is known of its outcome.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -14,9 +14,6 @@ use super::refusal::{breaks_connection, classify, is_no_script};
 use crate::clock::{Moment, until};
 use crate::error::{Error, ErrorKind, Result};
 use crate::script::Script;
-
-/// Time-outs in a row after which the connection is replaced.
-const PATIENCE: u32 = 3;
 
 /// Why a request has no answer.
 #[derive(Debug)]
@@ -65,7 +62,9 @@ pub(crate) struct Request {
 impl Request {
     #[allow(clippy::disallowed_methods, reason = "the one place that sends scripts")]
     pub(crate) fn new<K: AsRef<[u8]>>(script: &'static Script, keys: &[K]) -> Self {
-        let mut command = redis::cmd("EVALSHA");
+        let room = keys.iter().map(|key| key.as_ref().len()).sum::<usize>();
+        let mut command = Cmd::with_capacity(14 + keys.len(), 256 + room);
+        command.arg("EVALSHA");
         command.arg(script.hash()).arg(keys.len());
         for key in keys {
             command.arg(key.as_ref());
@@ -126,7 +125,10 @@ pub(crate) struct Commands {
     /// Tells the supervisor that the connection of this generation is bad.
     bad: AtomicU64,
     pub(super) trouble: Notify,
-    timeouts: AtomicU32,
+    /// When the oldest request was sent after which nothing came; nanoseconds of a `Moment`, 0: none.
+    silent_since: AtomicU64,
+    /// The longest silence that is borne.
+    patience: Duration,
     /// Single flight: one SCRIPT LOAD however many requests meet NOSCRIPT (H37).
     loading: tokio::sync::Mutex<u64>,
     loads: AtomicU64,
@@ -147,13 +149,14 @@ impl std::fmt::Debug for Commands {
 }
 
 impl Commands {
-    pub(crate) fn new(prefix: Arc<str>, driver: Handle) -> Self {
+    pub(crate) fn new(prefix: Arc<str>, driver: Handle, patience: Duration) -> Self {
         Self {
             link: RwLock::new(None),
             up: watch::Sender::new(0),
             bad: AtomicU64::new(0),
             trouble: Notify::new(),
-            timeouts: AtomicU32::new(0),
+            silent_since: AtomicU64::new(0),
+            patience,
             loading: tokio::sync::Mutex::new(0),
             loads: AtomicU64::new(0),
             clock: Mutex::new((Moment::now(), 0)),
@@ -165,7 +168,7 @@ impl Commands {
     }
 
     pub(super) fn install(&self, connection: MultiplexedConnection, generation: u64) {
-        self.timeouts.store(0, Ordering::Relaxed);
+        self.silent_since.store(0, Ordering::Relaxed);
         let mut link = self.link.write().unwrap_or_else(PoisonError::into_inner);
         *link = Some(Link {
             connection,
@@ -195,13 +198,22 @@ impl Commands {
     }
 
     fn report(&self, generation: u64) {
-        self.bad.store(generation, Ordering::Relaxed);
+        self.bad.fetch_max(generation, Ordering::Relaxed);
         self.trouble.notify_one();
     }
 
+    /// A request timed out. Its deadline may be a caller's, and short: what counts is how long nothing came at all.
     fn note_timeout(&self, generation: u64) {
-        if self.timeouts.fetch_add(1, Ordering::Relaxed) + 1 >= PATIENCE {
+        let since = self.silent_since.load(Ordering::Relaxed);
+        let silence = Moment::now().since(Moment::from_nanos(since));
+        if since != 0 && silence >= self.patience && generation == self.generation() {
             self.report(generation);
+        }
+    }
+
+    fn note_sent(&self, now: Moment) {
+        if self.silent_since.load(Ordering::Relaxed) == 0 {
+            self.silent_since.store(now.nanos(), Ordering::Relaxed);
         }
     }
 
@@ -281,6 +293,7 @@ impl Commands {
         script: Option<&'static Script>,
     ) -> Result<Value, Failure> {
         let start = Moment::now();
+        self.note_sent(start);
         let sending = link.connection.send_packed_command(command);
         let result = until(deadline, Some(self.driver.clone()), sending).await;
         let result = match result {
@@ -294,9 +307,9 @@ impl Commands {
                 )));
             }
         };
+        self.silent_since.store(0, Ordering::Relaxed);
         match result {
             Ok(value) => {
-                self.timeouts.store(0, Ordering::Relaxed);
                 self.note_round_trip(Moment::now().since(start));
                 Ok(value)
             }

@@ -3,6 +3,7 @@
 use redis::{Cmd, Value};
 
 use super::Reply;
+use crate::error::{Error, ErrorKind, Result};
 use crate::fence::FenceReply;
 
 /// What stands before the user's text, on one line so that its line numbers stay right; the same rules as in `fence.lua`.
@@ -42,18 +43,25 @@ pub(crate) fn eval_guarded(
 }
 
 impl Reply {
-    pub(crate) fn into_fence(self) -> FenceReply {
+    /// What the user's script returned.
+    pub(crate) fn into_fence(self) -> Result<FenceReply> {
         convert(self.0)
     }
 }
 
-fn convert(value: Value) -> FenceReply {
-    match value {
+fn convert(value: Value) -> Result<FenceReply> {
+    Ok(match value {
         Value::Int(number) => FenceReply::Int(number),
         Value::BulkString(bytes) => FenceReply::Bytes(bytes),
         Value::SimpleString(text) => FenceReply::Bytes(text.into_bytes()),
         Value::Okay => FenceReply::Bytes(b"OK".to_vec()),
-        Value::Array(items) => FenceReply::Array(items.into_iter().map(convert).collect()),
+        Value::Array(items) => FenceReply::Array(items.into_iter().map(convert).collect::<Result<_>>()?),
+        Value::ServerError(error) => {
+            return Err(Error::new(
+                ErrorKind::Protocol,
+                format!("the guarded script returned an error: {error}"),
+            ));
+        }
         _ => FenceReply::Nil,
-    }
+    })
 }

@@ -83,6 +83,7 @@ pub(crate) struct Greeting {
     pub(crate) warnings: Vec<Warning>,
     /// The server's clock, microseconds.
     pub(crate) stamp: u64,
+    pub(crate) publish_refused: bool,
 }
 
 #[allow(clippy::disallowed_methods, reason = "the one place that sends commands")]
@@ -125,17 +126,30 @@ pub(crate) fn read_labels(keys: &[String]) -> Cmd {
     command(&words)
 }
 
+/// Asks everything at once: one round trip, whatever the distance.
 pub(super) async fn greet(
     connection: &mut MultiplexedConnection,
     address: String,
+    channel: &str,
 ) -> RedisResult<Result<Greeting>> {
+    let mut copies = [(); 5].map(|()| connection.clone());
+    let [first, second, third, fourth, fifth] = &mut copies;
+    // An empty message is none; whether it may be sent is what counts.
+    let publish = ["PUBLISH", channel, ""];
+    let (server, save, time, publish, loaded) = tokio::join!(
+        ask(first, &["INFO"]),
+        ask(second, &["CONFIG", "GET", "save"]),
+        ask(third, &["TIME"]),
+        ask(fourth, &publish),
+        load_scripts(fifth, &crate::script::ALL),
+    );
     let mut warnings = Vec::new();
     let mut info = ServerInfo {
         flavour: "redis".into(),
         version: "unknown".into(),
         address,
     };
-    match ask(connection, &["INFO"]).await {
+    match server {
         Ok(value) => {
             let text = text_of(&value);
             if let Err(error) = read_info(&text, &mut info, &mut warnings) {
@@ -143,7 +157,7 @@ pub(super) async fn greet(
             }
             // Snapshots are not in INFO; being refused CONFIG is common and no reason to warn.
             if field(&text, "aof_enabled") == Some("0")
-                && let Ok(Value::Array(save)) = ask(connection, &["CONFIG", "GET", "save"]).await
+                && let Ok(Value::Array(save)) = save
                 && save
                     .get(1)
                     .is_some_and(|points| text_of(points).trim().is_empty())
@@ -151,7 +165,6 @@ pub(super) async fn greet(
                 warnings.push(Warning::NoPersistence);
             }
         }
-        Err(error) if error.is_io_error() || error.is_unrecoverable_error() => return Err(error),
         Err(error) if error.code() == Some("NOPERM") => {
             warnings.push(Warning::NotInspected {
                 message: error.to_string(),
@@ -159,18 +172,19 @@ pub(super) async fn greet(
         }
         Err(error) => return Err(error),
     }
-    let stamp = match ask(connection, &["TIME"]).await? {
+    let stamp = match time? {
         Value::Array(parts) if parts.len() == 2 => {
             let number = |value: &Value| text_of(value).parse::<u64>().unwrap_or(0);
             number(&parts[0]) * 1_000_000 + number(&parts[1])
         }
         _ => 0,
     };
-    load_scripts(connection, &crate::script::ALL).await?;
+    loaded?;
     Ok(Ok(Greeting {
         info,
         warnings,
         stamp,
+        publish_refused: publish.is_err_and(|error| error.code() == Some("NOPERM")),
     }))
 }
 

@@ -16,8 +16,8 @@ mod supervisor;
 
 pub(crate) use commands::{Answer, Commands, Failure, Reply, Request};
 pub(crate) use guarded::eval_guarded;
+pub(crate) use handshake::{Greeting, label_command, read_labels};
 pub use handshake::{ServerInfo, Warning};
-pub(crate) use handshake::{label_command, read_labels};
 pub(crate) use refusal::Target;
 pub(crate) use subscription::receive;
 pub(crate) use supervisor::{connect_first, supervise};

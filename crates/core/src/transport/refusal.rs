@@ -91,6 +91,13 @@ pub(crate) fn classify(error: RedisError, target: Target<'_>) -> Failure {
             Failure::passing(Error::new(kind, message).caused_by(error))
         }
         "ERR" if is_denial(&detail) => failed(ErrorKind::Denied, denied(&detail, place, target.prefix)),
+        "ERR" if detail.contains("max number of clients") => Failure::passing(
+            Error::new(
+                ErrorKind::Unavailable,
+                "the server has as many clients as it allows (maxclients)",
+            )
+            .caused_by(error),
+        ),
         "ERR" if detail.contains("unknown command") || detail.contains("disabled") => failed(
             ErrorKind::Unsupported,
             format!("the server refuses a command that is needed: {detail}"),
@@ -137,9 +144,9 @@ fn place(script: &'static Script, detail: &str) -> Option<Place> {
 
 /// Names the right that is missing, as an ACL rule.
 fn denied(detail: &str, place: Option<Place>, prefix: &str) -> String {
-    let rule = if detail.contains("key") && !detail.contains("command or subcommand") {
+    let rule = if detail.contains("the keys") || detail.contains("access a key") {
         format!("keys `~{prefix}:*`")
-    } else if detail.contains("channel") {
+    } else if detail.contains("the channel") || detail.contains("access a channel") {
         format!("channels `&{prefix}:*`")
     } else {
         // "... has no permissions to run the 'evalsha' command", or the command in the Lua line that failed.

@@ -1,13 +1,11 @@
 //! Makes the command connection, watches it, and makes it anew, for ever.
 
-use std::time::Duration;
-
 use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 
 use super::handshake::{Greeting, greet};
 use super::refusal::classify;
-use super::{Commands, Endpoint, Failure, Target};
+use super::{Endpoint, Failure, Target};
 use crate::backoff::Backoff;
 use crate::clock::{Moment, sleep_until, until};
 use crate::error::{Error, ErrorKind, Result};
@@ -17,12 +15,12 @@ use crate::trace::{debug, info, warn};
 /// Requests that may be queued in front of the socket.
 const PIPELINE: usize = 1024;
 
-/// Connects and greets, within `within`.
+/// Connects and greets, within the operation timeout.
 async fn connect(
     endpoint: &Endpoint,
-    prefix: &str,
-    within: Duration,
+    shared: &Shared,
 ) -> Result<(MultiplexedConnection, Greeting, Moment), Failure> {
+    let within = shared.options.operation_timeout;
     // Time-outs are ours: redis-rs's default of 500 ms would fire in the middle of a script's run (H28).
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(within))
@@ -34,19 +32,26 @@ async fn connect(
             .get_multiplexed_async_connection_with_config(&config)
             .await?;
         let sent = Moment::now();
-        let greeting = greet(&mut connection, endpoint.address()).await?;
+        let greeting = greet(&mut connection, endpoint.address(), &shared.channel).await?;
         Ok((connection, greeting, sent))
     };
-    let target = Target { script: None, prefix };
+    let target = Target {
+        script: None,
+        prefix: &shared.options.prefix,
+    };
     match until(Moment::now() + within, None, work).await {
         Some(Ok((connection, Ok(greeting), sent))) => Ok((connection, greeting, sent)),
         Some(Ok((_, Err(error), _))) => Err(Failure::refused(error)),
         Some(Err(error)) => Err(refused(error, endpoint, target)),
-        None => Err(Failure::unknown(Error::new(
-            ErrorKind::Unavailable,
-            format!("the server at {} does not answer", endpoint.address()),
-        ))),
+        None => Err(Failure::unknown(silent(endpoint))),
     }
+}
+
+fn silent(endpoint: &Endpoint) -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        format!("the server at {} does not answer", endpoint.address()),
+    )
 }
 
 fn refused(error: redis::RedisError, endpoint: &Endpoint, target: Target<'_>) -> Failure {
@@ -59,6 +64,9 @@ fn refused(error: redis::RedisError, endpoint: &Endpoint, target: Target<'_>) ->
             Error::invalid(format!("the connection options do not work: {error}")).caused_by(error),
         );
     }
+    if error.is_timeout() {
+        return Failure::unknown(silent(endpoint).caused_by(error));
+    }
     if error.is_io_error() {
         let text = format!(
             "cannot connect to {}: is the server running there?",
@@ -70,36 +78,36 @@ fn refused(error: redis::RedisError, endpoint: &Endpoint, target: Target<'_>) ->
 }
 
 /// The first connection: its failure is the caller's error, at once.
-pub(crate) async fn connect_first(
-    commands: &Commands,
-    endpoint: &Endpoint,
-    prefix: &str,
-    within: Duration,
-) -> Result<Greeting> {
-    let (connection, greeting, sent) = connect(endpoint, prefix, within)
-        .await
-        .map_err(|failure| failure.error)?;
-    commands.count_load();
-    commands.note_stamp(sent, greeting.stamp);
-    commands.install(connection, 1);
-    Ok(greeting)
+pub(crate) async fn connect_first(shared: &Shared, endpoint: &Endpoint) -> Result<()> {
+    let (connection, greeting, sent) = connect(endpoint, shared).await.map_err(|failure| failure.error)?;
+    shared.commands.count_load();
+    shared.greeted(&greeting, sent);
+    shared.commands.install(connection, 1);
+    Ok(())
 }
 
 /// Watches the connection; runs until the client ends.
 pub(crate) async fn supervise(shared: &Shared, endpoint: &Endpoint) -> ! {
     let commands = &shared.commands;
     let mut generation = 1;
+    let mut backoff = Backoff::new(shared.options.reconnect_backoff);
     loop {
+        let since = Moment::now();
         let why = watch(shared, generation).await;
         commands.take_down(&why);
         warn!(error = %why, "the command connection is being replaced");
         generation += 1;
-        let mut backoff = Backoff::new(shared.options.reconnect_backoff);
+        if Moment::now().since(since) > shared.options.heartbeat {
+            backoff.reset();
+        } else {
+            // It was made a moment ago, as to a primary that was demoted: no storm of new ones.
+            sleep_until(Moment::now() + backoff.next(), None).await;
+        }
         loop {
-            match connect(endpoint, &shared.options.prefix, shared.options.operation_timeout).await {
+            match connect(endpoint, shared).await {
                 Ok((connection, greeting, sent)) => {
                     commands.count_load();
-                    commands.note_stamp(sent, greeting.stamp);
+                    shared.greeted(&greeting, sent);
                     commands.install(connection, generation);
                     shared.keeper.reconnected();
                     info!(server = %greeting.info.version, "connected again");
