@@ -442,3 +442,6 @@ impl Drift {
         lease.saturating_mul(self.parts_per_million) / 1_000_000 + Duration::from_millis(2)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,297 @@
+//! Bugs that were found once, each as the test that would have found it.
+#![allow(clippy::significant_drop_tightening, reason = "guards are the subject")]
+
+use std::time::Duration;
+
+use latchwork_mutex::{ErrorKind, Fence, FencingToken, Loss, Mutex};
+use latchwork_testkit::{Action, Direction, Proxy, TestServer, contains};
+use latchwork_tests::{LEASE, Place, eventually, go};
+
+#[tokio::test]
+async fn run_reports_a_hold_that_the_server_had_forgotten() {
+    let place = Place::shared();
+    let client = place
+        .builder()
+        .lease(Duration::from_secs(30))
+        .connect()
+        .await
+        .expect("a client");
+    let mutex = Mutex::new(&client, "a").expect("a mutex");
+    let result = mutex
+        .run(async |_| {
+            place.server.admin(&["DEL", &place.key("a")]).expect("an answer");
+        })
+        .await;
+    assert_eq!(
+        result.expect_err("lost").loss(),
+        Some(Loss::Vanished),
+        "H38: somebody else may have been inside"
+    );
+}
+
+#[tokio::test]
+async fn an_unlock_that_waits_is_answered_when_the_client_closes() {
+    let server = TestServer::start().expect("a server");
+    let place = Place::on(&server);
+    let client = place
+        .builder()
+        .lease(Duration::from_secs(30))
+        .operation_timeout(Duration::from_millis(100))
+        .connect()
+        .await
+        .expect("a client");
+    let guard = Mutex::new(&client, "a")
+        .expect("a mutex")
+        .lock()
+        .await
+        .expect("the lock");
+    server.freeze().expect("frozen");
+    let unlock = go(guard.unlock());
+    // Its first request has failed by then: it waits for the keeper.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let closed = client.close().await;
+    assert_eq!(closed.unsent, 1, "{closed:?}");
+    let error = unlock.await.expect("no panic").expect_err("nothing was heard");
+    assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
+    server.thaw().expect("thawed");
+}
+
+#[tokio::test]
+async fn h42_a_demoted_primary_causes_no_storm_of_connections() {
+    let server = TestServer::start().expect("a server");
+    let place = Place::on(&server);
+    let proxy = Proxy::start(server.port()).expect("a proxy");
+    let client = place.builder_at(proxy.url()).connect().await.expect("a client");
+    let before = proxy.accepted();
+    server.admin(&["REPLICAOF", "127.0.0.1", "1"]).expect("an answer");
+    let mutex = Mutex::new(&client, "a").expect("a mutex");
+    let error = mutex
+        .try_lock_for(Duration::from_secs(1))
+        .await
+        .expect_err("a replica");
+    assert_eq!(error.kind(), ErrorKind::ReadOnly, "{error}");
+    let made = proxy.accepted() - before;
+    assert!(
+        made < 80,
+        "{made} connections in a second, with pauses of 2 to 50 ms"
+    );
+    server.admin(&["REPLICAOF", "NO", "ONE"]).expect("an answer");
+    mutex
+        .lock()
+        .await
+        .expect("a primary again")
+        .unlock()
+        .await
+        .expect("released");
+}
+
+#[tokio::test]
+async fn short_waits_do_not_replace_the_connection() {
+    let place = Place::shared();
+    let proxy = Proxy::start(place.server.port()).expect("a proxy");
+    let client = place.builder_at(proxy.url()).connect().await.expect("a client");
+    let mutex = Mutex::new(&client, "a").expect("a mutex");
+    let before = proxy.accepted();
+    proxy.delay(Duration::from_millis(20));
+    for _ in 0..10 {
+        let error = mutex
+            .try_lock_for(Duration::from_millis(5))
+            .await
+            .expect_err("no answer in that time");
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    }
+    proxy.delay(Duration::ZERO);
+    mutex
+        .lock()
+        .await
+        .expect("the lock")
+        .unlock()
+        .await
+        .expect("released");
+    assert_eq!(proxy.accepted(), before, "the same connection");
+    eventually("all is undone", || client.live() == 0).await;
+    place.settled("a", Duration::from_secs(1)).await;
+}
+
+#[tokio::test]
+async fn h46_an_acquire_that_is_refused_half_way_leaves_no_hold() {
+    let server = TestServer::start().expect("a server");
+    let place = Place::on(&server);
+    server
+        .admin(&[
+            "ACL", "SETUSER", "half", "on", ">pw", "~*", "&*", "+@all", "-pexpire",
+        ])
+        .expect("an answer");
+    let url = format!("redis://half:pw@127.0.0.1:{}", server.port());
+    let client = place
+        .builder_at(url)
+        .lease(Duration::from_secs(30))
+        .connect()
+        .await
+        .expect("a client");
+    let mutex = Mutex::new(&client, "a").expect("a mutex");
+    let error = mutex.lock().await.expect_err("denied");
+    assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
+    assert!(error.to_string().contains("pexpire"), "names the right: {error}");
+    place.settled("a", Duration::from_secs(1)).await;
+}
+
+#[tokio::test]
+async fn h20_a_short_unavailable_after_does_not_fail_a_healthy_wait() {
+    let place = Place::shared();
+    let client = place
+        .builder()
+        .lease(Duration::from_secs(30))
+        .unavailable_after(Duration::from_millis(300))
+        .connect()
+        .await
+        .expect("a client");
+    let mutex = Mutex::new(&client, "a").expect("a mutex");
+    let guard = mutex.lock().await.expect("the lock");
+    let waiter = go(mutex.lock());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!waiter.is_finished(), "the server answers, so it waits");
+    guard.unlock().await.expect("released");
+    waiter
+        .await
+        .expect("no panic")
+        .expect("the lock")
+        .unlock()
+        .await
+        .expect("released");
+}
+
+#[tokio::test]
+async fn without_the_right_to_publish_waiters_poll() {
+    let server = TestServer::start().expect("a server");
+    let place = Place::on(&server);
+    server
+        .admin(&[
+            "ACL", "SETUSER", "mute", "on", ">pw", "~*", "&*", "+@all", "-publish",
+        ])
+        .expect("an answer");
+    let url = format!("redis://mute:pw@127.0.0.1:{}", server.port());
+    let client = place
+        .builder_at(url)
+        .lease(Duration::from_secs(30))
+        .connect()
+        .await
+        .expect("a client");
+    assert!(!client.is_listening(), "nobody can tell it anything");
+    assert!(!client.warnings().is_empty(), "and it says so");
+    let mutex = Mutex::new(&client, "a").expect("a mutex");
+    for _ in 0..5 {
+        let guard = mutex.lock().await.expect("the lock");
+        let waiter = go(mutex.lock());
+        eventually("it waits", || place.members("a").len() == 3).await;
+        guard.unlock().await.expect("released");
+        waiter
+            .await
+            .expect("no panic")
+            .expect("handed over")
+            .unlock()
+            .await
+            .expect("released");
+    }
+    place.settled("a", Duration::ZERO).await;
+}
+
+#[tokio::test]
+async fn forged_messages_do_no_lasting_harm() {
+    let place = Place::shared();
+    let client = place.client().await;
+    let mutex = Mutex::new(&client, "a").expect("a mutex");
+    let guard = mutex.lock().await.expect("the lock");
+    let waiter = go(mutex.lock());
+    eventually("it waits", || place.members("a").len() == 3).await;
+    let members = place.members("a");
+    let id = members.iter().find(|id| id.contains(".2:")).expect("the waiter");
+    let channel = format!("{}:inbox:{}", place.prefix, &id[..22]);
+    let rest = &id[22..];
+    let most = u64::MAX;
+    for text in [
+        format!("g {rest} 1 {most} {most}"),
+        format!("w {rest} {most} {most}"),
+        format!("f {rest} {most}"),
+        "nonsense".to_owned(),
+    ] {
+        place
+            .server
+            .admin(&["PUBLISH", &channel, &text])
+            .expect("an answer");
+    }
+    guard.unlock().await.expect("released");
+    let next = waiter.await.expect("no panic").expect("handed over all the same");
+    assert!(client.is_listening(), "the inbox lives");
+    next.unlock().await.expect("released");
+}
+
+#[tokio::test]
+async fn t16_a_fence_refuses_what_cannot_be_a_token() {
+    let place = Place::shared();
+    let client = place.client().await;
+    let fence = Fence::new(&client, "stock").expect("a fence");
+    for number in [0, 1 << 53, u64::MAX] {
+        let error = fence
+            .admit(FencingToken::new(number))
+            .await
+            .expect_err("no token");
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    }
+    assert_eq!(
+        fence.highest().await.expect("an answer"),
+        None,
+        "and remembers none"
+    );
+}
+
+#[tokio::test]
+async fn a_dropped_guard_cancels_its_token_without_waiting_for_a_timer() {
+    let place = Place::shared();
+    let client = place
+        .builder()
+        .lease(Duration::from_secs(600))
+        .connect()
+        .await
+        .expect("a client");
+    let guard = Mutex::new(&client, "a")
+        .expect("a mutex")
+        .lock()
+        .await
+        .expect("the lock");
+    let token = guard.cancellation_token();
+    tokio::task::yield_now().await;
+    drop(guard);
+    // A few turns of the scheduler; its timer would take a second.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert!(token.is_cancelled(), "told, not found out");
+}
+
+#[tokio::test]
+async fn h2_a_hand_off_that_is_lost_twice_is_found_by_ticks() {
+    let place = Place::shared();
+    let proxy = Proxy::start(place.server.port()).expect("a proxy");
+    let client = place.builder_at(proxy.url()).connect().await.expect("a client");
+    let holder = place.client().await;
+    let guard = Mutex::new(&holder, "a")
+        .expect("a mutex")
+        .lock()
+        .await
+        .expect("the lock");
+    let waiter = go(Mutex::new(&client, "a").expect("a mutex").lock());
+    eventually("it waits", || place.members("a").len() == 3).await;
+    proxy.on_chunk(|direction, _, chunk| {
+        let message = direction == Direction::ToClient && contains(chunk, b"g .");
+        if message { Action::Drop } else { Action::Pass }
+    });
+    guard.unlock().await.expect("released");
+    let guard = tokio::time::timeout(LEASE * 10, waiter)
+        .await
+        .expect("served")
+        .expect("no panic")
+        .expect("the lock");
+    assert!(!guard.is_lost(), "a good one");
+    guard.unlock().await.expect("released");
+}
