@@ -15,6 +15,9 @@ fn everywhere<T: Debug + Send + Sync + Unpin + 'static>() {}
 fn handle<T: Clone + Debug + Send + Sync + Unpin + 'static>() {}
 fn value<T: Copy + Eq + Hash + Debug + Display + Send + Sync + 'static>() {}
 fn future<T: Future + Debug + Send + 'static>() {}
+fn error<T: StdError>() {}
+fn text<T: Display + FromStr>() {}
+fn ordered<T: Ord + Hash>() {}
 
 #[test]
 fn bounds() {
@@ -43,9 +46,6 @@ fn bounds() {
     future::<futures::TryMutexLock>();
     future::<futures::Unlock>();
     future::<futures::Lost>();
-    fn error<T: StdError>() {}
-    fn text<T: Display + FromStr>() {}
-    fn ordered<T: Ord + Hash>() {}
     error::<Error>();
     text::<Ticket>();
     ordered::<FencingToken>();
