@@ -1,1 +1,35 @@
-//! Wrong input and refusals.
+//! Wrong input, and servers that refuse: a typed error with a remedy, at once or after the deadline, and nothing half done.
+#![allow(clippy::significant_drop_tightening, reason = "guards are the subject")]
+
+#[path = "bad_input/arguments.rs"]
+mod arguments;
+#[path = "bad_input/connecting.rs"]
+mod connecting;
+#[path = "bad_input/refusing.rs"]
+mod refusing;
+#[path = "bad_input/rights.rs"]
+mod rights;
+
+use latchwork_mutex::{Client, Error, ErrorKind, Mutex};
+
+/// The error, of this kind, with these words in its text.
+fn expect<T>(result: Result<T, Error>, kind: ErrorKind, words: &[&str]) -> Error {
+    let Err(error) = result else {
+        panic!("not refused: {kind:?} {words:?}")
+    };
+    assert_eq!(error.kind(), kind, "{error:?}");
+    for word in words {
+        assert!(error.to_string().contains(word), "{word} is not in: {error}");
+    }
+    error
+}
+
+fn mutex(client: &Client, name: &str) -> Mutex {
+    Mutex::new(client, name).expect("a mutex")
+}
+
+/// Fails the test when something hangs.
+async fn soon<F: Future>(what: &str, future: F) -> F::Output {
+    let limited = tokio::time::timeout(std::time::Duration::from_secs(25), future);
+    limited.await.unwrap_or_else(|_| panic!("it hangs: {what}"))
+}

@@ -1,0 +1,343 @@
+//! Names, durations, floors, tickets, options out of range: refused before anything is sent, or taken as they are.
+
+use std::time::{Duration, Instant};
+
+use latchwork_mutex::{
+    ClientBuilder, ErrorKind, FencingToken, MAX_LEASE, MAX_NAME, MIN_LEASE, Mutex, Renew, Ticket,
+};
+use latchwork_tests::{LEASE, Place, eventually, go};
+
+use super::{expect, mutex, soon};
+
+/// Sets an option to what it must not be.
+type Spoil = fn(ClientBuilder) -> ClientBuilder;
+
+const MS: Duration = Duration::from_millis(1);
+
+#[tokio::test]
+async fn names_of_the_wrong_length() {
+    let place = Place::shared();
+    let client = place.client().await;
+    expect(Mutex::new(&client, ""), ErrorKind::Invalid, &["empty", "512"]);
+    let long = vec![b'a'; MAX_NAME + 1];
+    expect(Mutex::new(&client, &long), ErrorKind::Invalid, &["513", "512"]);
+    let longest = Mutex::new(&client, &long[1..]).expect("512 bytes");
+    let guard = longest.lock().await.expect("the lock");
+    assert_eq!(guard.name().as_bytes(), &long[1..], "all of it");
+    guard.unlock().await.expect("released");
+}
+
+#[tokio::test]
+async fn h59_names_of_any_bytes_are_distinct_locks() {
+    let place = Place::shared();
+    let (one, two) = (place.client().await, place.client().await);
+    let all_bytes: Vec<u8> = (0..=255).collect();
+    let names: [&[u8]; 24] = [
+        b"a",
+        b"A",
+        b"a ",
+        b" a",
+        b"a\0",
+        b"a\0b",
+        b"\0",
+        b"\n",
+        b"\r\n",
+        b"{",
+        b"}",
+        b"{}",
+        b"{a}",
+        b"a}b{c",
+        b"}x",
+        b"%",
+        b"%7B",
+        b"%00",
+        b"*",
+        b"\xff",
+        b"\xfe",
+        "\u{e4}".as_bytes(),
+        b"a\xcc\x88",
+        &all_bytes,
+    ];
+    let mut guards = Vec::new();
+    for name in names {
+        let mutex = Mutex::new(&one, name).expect("a mutex");
+        assert_eq!(mutex.name().as_bytes(), name, "as it was given");
+        let guard = mutex.try_lock().await.expect("an answer");
+        guards.push(guard.unwrap_or_else(|| panic!("{} is another's lock", name.escape_ascii())));
+    }
+    for name in names {
+        let other = Mutex::new(&two, name).expect("a mutex").try_lock().await;
+        assert!(
+            other.expect("an answer").is_none(),
+            "{} is held",
+            name.escape_ascii()
+        );
+    }
+    for guard in guards {
+        guard.unlock().await.expect("released");
+    }
+    place.check_leftovers();
+}
+
+#[tokio::test]
+async fn t20_leases_out_of_range() {
+    let place = Place::shared();
+    let client = place.client().await;
+    for lease in [
+        Duration::ZERO,
+        9 * MS,
+        MIN_LEASE.saturating_sub(Duration::from_nanos(1)),
+        MAX_LEASE + MS,
+        Duration::MAX,
+    ] {
+        let built = Mutex::builder(&client, "a").lease(lease).build();
+        expect(built, ErrorKind::Invalid, &["`a`", "lease"]);
+        let connected = place.builder().lease(lease).connect().await;
+        expect(connected, ErrorKind::Invalid, &["lease"]);
+    }
+    for lease in [MIN_LEASE, MAX_LEASE] {
+        let built = Mutex::builder(&client, "a")
+            .lease(lease)
+            .renew(Renew::Manual)
+            .build();
+        let locked = soon("a lock", built.expect("in range").lock()).await;
+        drop(locked.expect("the lock"));
+    }
+    let guard = mutex(&client, "b").lock().await.expect("the lock");
+    for lease in [Duration::ZERO, 9 * MS, MAX_LEASE + MS] {
+        expect(guard.extend(lease).await, ErrorKind::Invalid, &["`b`", "lease"]);
+    }
+    assert!(!guard.is_lost(), "a refused extension costs nothing");
+}
+
+#[tokio::test]
+async fn t20_a_maximum_hold_below_the_lease() {
+    let place = Place::shared();
+    let client = place.client().await;
+    let builder = || Mutex::builder(&client, "a").lease(LEASE);
+    for most in [Duration::ZERO, LEASE.saturating_sub(MS), Duration::MAX] {
+        expect(
+            builder().max_hold(most).build(),
+            ErrorKind::Invalid,
+            &["`a`", "maximum hold"],
+        );
+    }
+    let mutex = builder().max_hold(LEASE).build().expect("as long as the lease");
+    let guard = mutex.lock().await.expect("the lock");
+    expect(
+        guard.extend(LEASE * 2).await,
+        ErrorKind::Invalid,
+        &["maximum hold"],
+    );
+    assert!(guard.valid_for() <= LEASE, "no longer");
+    soon("its end", guard.lost()).await;
+}
+
+#[tokio::test]
+async fn a_wait_of_zero_is_one_try() {
+    let place = Place::shared();
+    let client = place.client().await;
+    let mutex = mutex(&client, "a");
+    let guard = soon("a try", mutex.try_lock_for(Duration::ZERO)).await;
+    let guard = guard.expect("an answer").expect("free");
+    for busy in [
+        mutex.try_lock_for(Duration::ZERO),
+        mutex.try_lock_until(Instant::now()),
+    ] {
+        assert!(soon("a try", busy).await.expect("an answer").is_none(), "busy");
+    }
+    assert_eq!(place.members("a").len(), 1, "nobody queued");
+    let forever = go(mutex.try_lock_for(Duration::MAX));
+    eventually("it queues", || place.members("a").len() == 3).await;
+    guard.unlock().await.expect("released");
+    let guard = soon("a grant", forever)
+        .await
+        .expect("no panic")
+        .expect("an answer");
+    drop(guard.expect("the lock"));
+}
+
+#[tokio::test]
+async fn t16_floors() {
+    let place = Place::shared();
+    let (one, two) = (place.client().await, place.client().await);
+    let with_floor = |client, floor: u64| {
+        let builder = Mutex::builder(client, "a").token_floor(FencingToken::new(floor));
+        builder.build()
+    };
+    for floor in [1 << 53, u64::MAX] {
+        expect(
+            with_floor(&one, floor),
+            ErrorKind::Invalid,
+            &["`a`", "floor", "2^53"],
+        );
+    }
+    let first = mutex(&one, "a").lock().await.expect("the lock");
+    let now = first.fencing_token().get();
+    first.unlock().await.expect("released");
+
+    let day = 86_400_000_000;
+    let ahead = with_floor(&one, now + 2 * day).expect("local");
+    expect(ahead.lock().await, ErrorKind::Invalid, &["`a`", "floor", "a day"]);
+    expect(ahead.try_lock().await, ErrorKind::Invalid, &["floor"]);
+    assert_eq!(one.live(), 0, "no slot is left");
+    place.settled("a", Duration::ZERO).await;
+    let again = mutex(&one, "a").lock().await.expect("the lock");
+    assert!(again.fencing_token().get() < now + day, "the floor left no trace");
+
+    // By hand-off: the one who releases knows nothing of the waiter's floor.
+    let floor = now + day / 2;
+    let waiter = go(with_floor(&two, floor).expect("local").lock());
+    eventually("it queues", || place.members("a").len() == 3).await;
+    again.unlock().await.expect("released");
+    let guard = soon("a grant", waiter)
+        .await
+        .expect("no panic")
+        .expect("the lock");
+    let token = guard.fencing_token();
+    assert!(token.get() > floor, "{token} is not above {floor}");
+    tokio::time::sleep(LEASE).await;
+    assert!(!guard.is_lost(), "renewed with the token that it has");
+    guard.unlock().await.expect("released");
+    // And at once.
+    let guard = with_floor(&one, floor + 1000).expect("local").lock().await;
+    let guard = guard.expect("the lock");
+    assert!(guard.fencing_token().get() > floor + 1000, "above");
+    guard.unlock().await.expect("released");
+    let guard = mutex(&two, "a").lock().await.expect("the lock");
+    assert!(guard.fencing_token().get() > floor + 1001, "it stays so for all");
+    guard.unlock().await.expect("released");
+}
+
+#[tokio::test]
+async fn h68_a_full_queue() {
+    let place = Place::shared();
+    let client = place.builder().max_waiters(1).connect().await.expect("a client");
+    let mutex = mutex(&client, "a");
+    let guard = mutex.lock().await.expect("the lock");
+    let waiter = go(mutex.lock());
+    eventually("it queues", || place.members("a").len() == 3).await;
+    let error = expect(
+        soon("a refusal", mutex.lock()).await,
+        ErrorKind::QueueFull,
+        &["`a`", "1 waiters", "max_waiters"],
+    );
+    assert!(error.is_transient(), "it may pass");
+    assert_eq!(place.members("a").len(), 3, "nothing was left");
+    assert!(
+        mutex.try_lock().await.expect("busy is no error").is_none(),
+        "one try needs no room"
+    );
+    guard.unlock().await.expect("released");
+    let second = soon("a grant", waiter)
+        .await
+        .expect("no panic")
+        .expect("the lock");
+    let waiter = go(mutex.lock());
+    eventually("there is room again", || place.members("a").len() == 3).await;
+    drop(second);
+    drop(
+        soon("a grant", waiter)
+            .await
+            .expect("no panic")
+            .expect("the lock"),
+    );
+}
+
+#[tokio::test]
+async fn options_out_of_range() {
+    let place = Place::shared();
+    let week = 7 * MAX_LEASE;
+    let bad: [(&str, Spoil); 20] = [
+        ("prefix", |b| b.prefix("")),
+        ("prefix", |b| b.prefix("a b")),
+        ("prefix", |b| b.prefix("a{b")),
+        ("prefix", |b| b.prefix("a*")),
+        ("prefix", |b| b.prefix("a".repeat(65))),
+        ("label", |b| b.label("x".repeat(257))),
+        ("operation timeout", |b| b.operation_timeout(Duration::ZERO)),
+        ("operation timeout", |b| b.operation_timeout(MAX_LEASE)),
+        ("unavailable", |b| b.unavailable_after(Duration::ZERO)),
+        ("unavailable", |b| b.unavailable_after(MAX_LEASE + MS)),
+        ("claim window", |b| b.claim_window(Duration::ZERO)),
+        ("claim window", |b| b.claim_window(MAX_LEASE)),
+        ("retention", |b| b.retention(Duration::ZERO)),
+        ("retention", |b| b.retention(Duration::MAX)),
+        ("heartbeat", |b| b.heartbeat(Duration::ZERO)),
+        ("drift", |b| b.drift_margin(100_001)),
+        ("waiters", |b| b.max_waiters(0)),
+        ("waiters", |b| b.max_waiters(1_000_001)),
+        ("reconnect", |b| b.reconnect_backoff(Duration::ZERO, MS)),
+        ("reconnect", |b| b.reconnect_backoff(2 * MS, MS)),
+    ];
+    for (what, spoil) in bad {
+        let connected = spoil(place.builder()).connect().await;
+        expect(connected, ErrorKind::Invalid, &[what]);
+    }
+    let extremes = place
+        .builder()
+        .prefix(format!("{:a<64}", place.prefix))
+        .label("x".repeat(256))
+        .retention(week)
+        .drift_margin(100_000)
+        .max_waiters(1_000_000)
+        .unavailable_after(MAX_LEASE);
+    let client = extremes.connect().await.expect("in range");
+    let guard = mutex(&client, "a").lock().await.expect("the lock");
+    let info = mutex(&client, "a").inspect().await.expect("an answer");
+    let label = info.holders[0].label.clone();
+    assert!(label.is_none_or(|label| label.len() == 256), "the whole label");
+    guard.unlock().await.expect("released");
+}
+
+#[tokio::test]
+async fn garbage_instead_of_tickets() {
+    let place = Place::shared();
+    let client = place.client().await;
+    let guard = mutex(&client, "a").lock().await.expect("the lock");
+    let ticket = guard.into_ticket().await.expect("a ticket");
+    let good = ticket.to_string();
+    let cut: Vec<&str> = (0..good.len() - 2).step_by(7).map(|at| &good[..at]).collect();
+    let doubled = format!("{good} {good}");
+    let other = good.replace("ticket-1", "ticket-9");
+    let odd = format!("{good}f");
+    let words = [
+        "",
+        " ",
+        "ticket",
+        "\0",
+        "latchwork-ticket-1",
+        "\u{1f512}",
+        &doubled,
+        &other,
+        &odd,
+    ];
+    for text in words.into_iter().chain(cut) {
+        expect(text.parse::<Ticket>(), ErrorKind::Invalid, &["ticket"]);
+    }
+    let back: Ticket = good.parse().expect("a ticket");
+    let error = expect(
+        mutex(&client, "b").resume(&back).await,
+        ErrorKind::Invalid,
+        &["`b`", "`a`"],
+    );
+    assert!(!error.is_transient(), "never works");
+    // One that was made up names no hold.
+    let words: Vec<&str> = good.split(' ').collect();
+    let forged: Ticket = format!(
+        "{} {} {} nobody.1:1:300:300 {}",
+        words[0], words[1], words[2], words[4]
+    )
+    .parse()
+    .expect("a ticket");
+    expect(
+        mutex(&client, "a").resume(&forged).await,
+        ErrorKind::Lost,
+        &["`a`"],
+    );
+    let guard = mutex(&client, "a").resume(&back).await.expect("the hold");
+    expect(mutex(&client, "a").resume(&back).await, ErrorKind::Lost, &["`a`"]);
+    guard.unlock().await.expect("released");
+    eventually("no slot is left", || client.live() == 0).await;
+    place.settled("a", Duration::ZERO).await;
+}

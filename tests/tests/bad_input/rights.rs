@@ -1,0 +1,177 @@
+//! ACL rights that are missing: the error names them.
+
+use std::time::Duration;
+
+use latchwork_mutex::{Client, Error, ErrorKind, Warning};
+use latchwork_testkit::TestServer;
+use latchwork_tests::{Place, eventually, go};
+
+use super::{expect, mutex, soon};
+
+/// A server with a user who may do everything but for these rules.
+struct Restricted {
+    server: TestServer,
+    prefix: String,
+}
+
+impl Restricted {
+    fn new(rules: &[&str]) -> Self {
+        let server = TestServer::start().expect("a server");
+        let mut command = vec!["ACL", "SETUSER", "worker", "on", ">secret", "~*", "&*", "+@all"];
+        command.extend(rules);
+        server.admin(&command).expect("a user");
+        let prefix = Place::on(&server).prefix;
+        Self { server, prefix }
+    }
+
+    fn key(&self, name: &str) -> String {
+        format!("{}:lock:{{{name}}}", self.prefix)
+    }
+
+    async fn connect(&self) -> Result<Client, Error> {
+        let url = format!("redis://worker:secret@127.0.0.1:{}", self.server.port());
+        let place = Place::on(&self.server);
+        let builder = place.builder_at(url).prefix(&self.prefix);
+        soon("a connection", builder.connect()).await
+    }
+
+    async fn client(&self) -> Client {
+        self.connect().await.expect("a client")
+    }
+}
+
+#[tokio::test]
+async fn h46_what_connecting_needs() {
+    for (rule, right) in [("-script", "`+script"), ("-time", "`+time`")] {
+        let restricted = Restricted::new(&[rule]);
+        let error = expect(restricted.connect().await, ErrorKind::Denied, &[right, "ACL"]);
+        assert!(!error.is_transient(), "it needs somebody: {error}");
+    }
+}
+
+#[tokio::test]
+async fn h46_what_locking_needs() {
+    for (rule, right) in [
+        ("-evalsha", "`+evalsha`"),
+        ("-zadd", "`+zadd`"),
+        ("-zrange", "`+zrange`"),
+        ("-pexpire", "`+pexpire`"),
+    ] {
+        let restricted = Restricted::new(&[rule]);
+        let client = restricted.client().await;
+        let lock = soon("a refusal", mutex(&client, "a").lock()).await;
+        expect(lock, ErrorKind::Denied, &["`a`", right, "ACL"]);
+        eventually("what it wrote is undone", || client.live() == 0).await;
+        let tried = soon("a refusal", mutex(&client, "a").try_lock()).await;
+        expect(tried, ErrorKind::Denied, &[right]);
+        eventually("no slot is left", || client.live() == 0).await;
+        let left = restricted.server.dump_zset(&restricted.key("a")).expect("a dump");
+        assert!(
+            left.iter().all(|(member, _)| member == "t1"),
+            "{rule}: nobody holds: {left:?}"
+        );
+        assert!(
+            client.ping().await.expect("an answer") > Duration::ZERO,
+            "the connection is fine"
+        );
+    }
+}
+
+#[tokio::test]
+async fn h46_keys_of_another_pattern() {
+    let restricted = Restricted::new(&["resetkeys", "~elsewhere:*"]);
+    let client = restricted.client().await;
+    let keys = format!("`~{}:*`", restricted.prefix);
+    let lock = soon("a refusal", mutex(&client, "a").lock()).await;
+    expect(lock, ErrorKind::Denied, &["`a`", &keys]);
+    let looked = soon("a refusal", mutex(&client, "a").is_locked()).await;
+    expect(looked, ErrorKind::Denied, &["`a`", &keys]);
+    let left = restricted.server.keys("").expect("an answer");
+    assert_eq!(left, Vec::<String>::new(), "nothing was written");
+}
+
+#[tokio::test]
+async fn h46_publish_and_channels_are_warnings() {
+    let restricted = Restricted::new(&["resetchannels", "&elsewhere:*"]);
+    let client = restricted.client().await;
+    let warnings = client.warnings();
+    let denied = warnings.iter().find_map(|warning| match warning {
+        Warning::SubscribeDenied { message } => Some((message, warning.to_string())),
+        _ => None,
+    });
+    let (message, text) = denied.unwrap_or_else(|| panic!("not among {warnings:?}"));
+    assert!(message.contains("channel"), "what the server said: {message}");
+    assert!(text.contains("allow SUBSCRIBE"), "the remedy: {text}");
+    let guard = soon("a lock", mutex(&client, "a").lock())
+        .await
+        .expect("the lock");
+    guard.unlock().await.expect("released");
+}
+
+#[tokio::test]
+async fn without_info_nothing_is_checked_and_that_is_said() {
+    let restricted = Restricted::new(&["-info"]);
+    let client = restricted.client().await;
+    let warnings = client.warnings();
+    let said = |warning: &Warning| matches!(warning, Warning::NotInspected { .. });
+    assert!(warnings.iter().any(said), "{warnings:?}");
+    let guard = soon("a lock", mutex(&client, "a").lock())
+        .await
+        .expect("the lock");
+    guard.unlock().await.expect("released");
+}
+
+#[tokio::test]
+async fn the_documented_rights_are_enough() {
+    let server = TestServer::start().expect("a server");
+    let place = Place::on(&server);
+    let keys = format!("~{}:*", place.prefix);
+    let channels = format!("&{}:*", place.prefix);
+    let mut command = vec![
+        "ACL",
+        "SETUSER",
+        "worker",
+        "on",
+        ">secret",
+        &keys,
+        "resetchannels",
+        &channels,
+        "-@all",
+    ];
+    command.extend([
+        "+evalsha",
+        "+eval",
+        "+script|load",
+        "+time",
+        "+info",
+        "+ping",
+        "+subscribe",
+        "+publish",
+        "+pubsub",
+        "+set",
+        "+get",
+        "+mget",
+        "+pexpire",
+        "+pttl",
+        "+@sortedset",
+    ]);
+    server.admin(&command).expect("a user");
+    let url = format!("redis://worker:secret@127.0.0.1:{}", server.port());
+    let client = soon("a connection", place.builder_at(url).connect()).await;
+    let client = client.expect("a client");
+    assert!(client.is_listening(), "it may subscribe");
+    let mutex = mutex(&client, "a");
+    let guard = soon("a lock", mutex.lock()).await.expect("the lock");
+    let waiter = go(mutex.lock());
+    eventually("it queues", || place.members("a").len() == 3).await;
+    mutex.inspect().await.expect("an answer");
+    guard.unlock().await.expect("released");
+    let second = soon("a grant", waiter)
+        .await
+        .expect("no panic")
+        .expect("the lock");
+    assert!(mutex.force_unlock().await.expect("an answer"), "it was held");
+    soon("a loss", second.lost()).await;
+    let warnings = client.warnings();
+    assert!(!warnings.contains(&Warning::PublishDenied), "{warnings:?}");
+}
