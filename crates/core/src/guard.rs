@@ -170,12 +170,11 @@ impl Guard {
     pub(crate) fn new(client: Client, attempt: Arc<Attempt>) -> Self {
         let state = attempt.state();
         let token = FencingToken::new(state.token);
-        let (due, claim) = (state.due, state.claim);
+        let due = state.due;
         drop(state);
         let shared = client.shared();
-        if shared.keeper.no_later_than(due) || claim {
-            shared.wake_another_worker();
-        }
+        shared.keeper.no_later_than(due);
+        shared.wake_another_worker();
         let driver = shared.driver.clone();
         Self {
             view: Hold {

@@ -194,7 +194,8 @@ impl Shared {
 
     /// Rule 7: whoever gets a guard may block this worker right away. What was scheduled from here last would be stuck in
     /// its LIFO slot, which nobody steals from (the keeper that was just told of the hold), and the others may all sleep
-    /// while nobody watches the timers. Two tasks more push the rest out, and make tokio wake another worker.
+    /// while nobody watches the timers: also when the keeper need not be told, because another hold is due sooner. Two
+    /// tasks more push the rest out, and make tokio wake another worker.
     pub(crate) fn wake_another_worker(&self) {
         if !self.same_thread && !self.options.keeper_thread {
             for _ in 0..2 {

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use latchwork_mutex::Client;
 use latchwork_testkit::TestServer;
-use latchwork_tests::{Place, eventually, go};
+use latchwork_tests::{Place, eventually};
 
-use super::common::{LONG, granted, held, holders, mutex, queued, soon, still_held, waiters, waiting};
+use super::common::{LONG, granted, held, holders, queued, soon, still_held, waiters, waiting};
 
 const SHORT: Duration = Duration::from_millis(400);
 

@@ -76,13 +76,10 @@ impl KeeperLink {
     }
 
     /// There is something to do at `when`, at the latest.
-    /// Returns whether the keeper had to be woken for it.
-    pub(crate) fn no_later_than(&self, when: Moment) -> bool {
-        let earlier = self.due.fetch_min(when.nanos(), Ordering::AcqRel) > when.nanos();
-        if earlier {
+    pub(crate) fn no_later_than(&self, when: Moment) {
+        if self.due.fetch_min(when.nanos(), Ordering::AcqRel) > when.nanos() {
             self.wake.notify_one();
         }
-        earlier
     }
 
     /// An attempt of this lease waits now, and gives up after so much `silence` of the server.
