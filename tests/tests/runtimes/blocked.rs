@@ -1,0 +1,179 @@
+//! Code that blocks its thread right after a contended `lock()` (H23), and loss while the keeper cannot run.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use latchwork_mutex::{Loss, Mutex};
+use latchwork_tests::{LEASE, Place};
+use tokio::runtime::Runtime;
+
+use crate::support::{Driven, block_on, current, multi, soon, waiters};
+
+const BLOCK: Duration = Duration::from_secs(2);
+const LONG: Duration = Duration::from_secs(10);
+
+/// Takes a contended lock in a task of `runtime` and blocks its thread for two seconds, with the defaults: a lease of
+/// 10 s and a claim window of 1 s. Nobody else may get it meanwhile, and the guard must still be good.
+fn block_after_a_contended_lock(runtime: &Runtime, round: usize) {
+    let place = Place::shared();
+    let theirs = Driven::multi();
+    let other = theirs
+        .run(place.builder().lease(LONG).connect())
+        .expect("a client");
+    let others = Mutex::new(&other, "a").expect("a mutex");
+    let held = block_on(others.lock()).expect("the lock");
+
+    let ours = runtime
+        .block_on(place.builder().lease(LONG).connect())
+        .expect("a client");
+    let mutex = Mutex::new(&ours, "a").expect("a mutex");
+    let task = runtime.spawn(async move {
+        let guard = mutex.lock().await.expect("the lock");
+        thread::sleep(BLOCK);
+        // Looked at right after the block, before the keeper can make anything good.
+        let (valid, lost) = (guard.valid_for(), guard.is_lost());
+        (guard, valid, lost, Instant::now())
+    });
+    let ((guard, valid, lost, at), (next, theirs)) = {
+        let (place, others) = (&place, &others);
+        // The current_thread runtime moves only while it is in `block_on`.
+        thread::scope(|scope| {
+            let watch = scope.spawn(move || {
+                soon("it queues", || waiters(place, "a") == 1);
+                let next = theirs.handle.spawn(others.lock());
+                soon("the next one queues", || waiters(place, "a") == 2);
+                block_on(held.unlock()).expect("released");
+                (next, theirs)
+            });
+            let done = runtime.block_on(task).expect("no panic");
+            (done, watch.join().expect("no panic"))
+        })
+    };
+    assert!(!lost && !valid.is_zero(), "round {round}: lost during the block");
+    assert!(valid > LONG / 2, "round {round}: confirmed late, {valid:?} left");
+    assert!(!next.is_finished(), "round {round}: somebody else was granted");
+    assert!(!guard.is_lost(), "round {round}: and it stays so");
+    let token = guard.fencing_token();
+    runtime.block_on(guard.unlock()).expect("still ours");
+    let next = theirs.run(next).expect("no panic").expect("the lock");
+    assert!(next.fencing_token() > token, "round {round}: in their order");
+    assert!(
+        at.elapsed() < LONG,
+        "round {round}: by hand-off, not by the end of the lease"
+    );
+}
+
+#[test]
+fn h23_two_workers_block_after_a_contended_lock() {
+    thread::scope(|scope| {
+        for round in 0..10 {
+            thread::sleep(Duration::from_millis(70));
+            scope.spawn(move || block_after_a_contended_lock(&multi(2), round));
+        }
+    });
+}
+
+#[test]
+fn h23_one_worker_blocks_after_a_contended_lock() {
+    thread::scope(|scope| {
+        for round in 0..3 {
+            scope.spawn(move || block_after_a_contended_lock(&multi(1), round));
+        }
+    });
+}
+
+#[test]
+fn h23_a_current_thread_blocks_after_a_contended_lock() {
+    thread::scope(|scope| {
+        for round in 0..3 {
+            scope.spawn(move || block_after_a_contended_lock(&current(), round));
+        }
+    });
+}
+
+/// The lease is shorter than the block: only a keeper that runs on can save the hold.
+#[test]
+fn h23_with_two_workers_the_keeper_goes_on_while_one_is_blocked() {
+    thread::scope(|scope| {
+        for round in 0..5 {
+            scope.spawn(move || {
+                let place = Place::shared();
+                let lease = Duration::from_secs(1);
+                let runtime = multi(2);
+                let client = runtime
+                    .block_on(place.builder().lease(lease).connect())
+                    .expect("a client");
+                // The keeper has something to do for this one sooner: the other guard does not even tell it.
+                let short = Mutex::builder(&client, "b")
+                    .lease(lease / 2)
+                    .build()
+                    .expect("a mutex");
+                let short = runtime.block_on(short.lock()).expect("the lock");
+                let locking = Mutex::new(&client, "a").expect("a mutex").lock();
+                let task = runtime.spawn(async move {
+                    let guard = locking.await.expect("the lock");
+                    thread::sleep(2 * lease);
+                    (guard.is_lost(), guard)
+                });
+                let (lost, guard) = runtime.block_on(task).expect("no panic");
+                assert!(!lost, "round {round}: nobody renewed it");
+                assert!(!short.is_lost(), "round {round}: nor the other one");
+                runtime.block_on(guard.unlock()).expect("still ours");
+            });
+        }
+    });
+}
+
+#[test]
+fn h23_a_keeper_thread_goes_on_while_everything_is_blocked() {
+    let place = Place::shared();
+    let runtime = current();
+    let client = runtime
+        .block_on(place.builder().keeper_thread(true).connect())
+        .expect("a client");
+    let mutex = Mutex::new(&client, "a").expect("a mutex");
+    runtime.block_on(async {
+        let guard = mutex.lock().await.expect("the lock");
+        thread::sleep(5 * LEASE);
+        assert!(!guard.is_lost(), "renewed");
+        guard.unlock().await.expect("still ours");
+    });
+}
+
+#[test]
+fn h20_lost_is_right_while_the_keeper_is_dead() {
+    for driver in [Driven::current(), Driven::with_one_worker()] {
+        let place = Place::shared();
+        let client = driver.client(&place);
+        let mutex = Mutex::new(&client, "a").expect("a mutex");
+        let guard = driver.run(async move { mutex.lock().await }).expect("the lock");
+        let (hold, start) = (guard.hold(), Instant::now());
+        drop(driver.handle.spawn(async { thread::sleep(6 * LEASE) }));
+        let ours = current();
+        let loss = ours.block_on(hold.lost());
+        assert_eq!(loss, Loss::Expired, "by its own timer");
+        // One renewal may have come through just before the block.
+        assert!(
+            start.elapsed() < 3 * LEASE,
+            "at its deadline, not when the keeper is back"
+        );
+        assert!(guard.is_lost(), "for everybody");
+        assert_eq!(guard.valid_for(), Duration::ZERO, "no time left");
+        drop(guard);
+    }
+}
+
+/// The same outside of any runtime: the clock is enough for `is_lost`.
+#[test]
+fn h20_is_lost_needs_no_runtime() {
+    let place = Place::shared();
+    let runtime = current();
+    let client = runtime.block_on(place.client());
+    let mutex = Mutex::new(&client, "a").expect("a mutex");
+    let guard = runtime.block_on(mutex.lock()).expect("the lock");
+    assert!(!guard.is_lost(), "just taken");
+    thread::sleep(LEASE); // nobody drives the runtime
+    assert!(guard.is_lost(), "its lease is over");
+    let error = runtime.block_on(guard.unlock()).expect_err("lost");
+    assert!(error.is_lost(), "{error}");
+}

@@ -1,0 +1,122 @@
+//! After everything was dropped no task, connection or thread is left.
+
+use std::time::Duration;
+
+use latchwork_mutex::{Client, Mutex};
+use latchwork_testkit::{TestServer, drop_after_polls};
+use latchwork_tests::{Place, eventually, go};
+
+use crate::support::{current, multi, soon, waiters};
+
+/// The server's connections, without the testkit's own.
+fn connections(server: &TestServer) -> usize {
+    let list = server
+        .admin(&["CLIENT", "LIST"])
+        .expect("a list")
+        .text()
+        .expect("text");
+    list.lines().count() - 1
+}
+
+fn threads() -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("Linux");
+    tasks
+        .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok())
+        .filter(|name| name.starts_with("latchwork-keep"))
+        .count()
+}
+
+async fn a_busy_life(place: &Place<'_>, client: Client, other: Client) {
+    let mutex = Mutex::new(&client, "a").expect("a mutex");
+    let guard = mutex.lock().await.expect("the lock");
+    let waiting = go(Mutex::new(&other, "a").expect("a mutex").lock());
+    eventually("it queues", || waiters(place, "a") == 1).await;
+    let cancelled = drop_after_polls(mutex.lock(), 1).await;
+    assert!(cancelled.is_dropped(), "busy");
+    let token = guard.hold().cancellation_token();
+    drop(guard);
+    drop(waiting.await.expect("no panic").expect("the lock"));
+    token.cancelled().await;
+    drop(mutex.lock().await.expect("the lock"));
+}
+
+#[test]
+fn no_task_and_no_connection_is_left() {
+    for runtime in [current(), multi(2)] {
+        let server = TestServer::start().expect("a server");
+        let place = Place::on(&server);
+        runtime.block_on(async {
+            let tasks = tokio::runtime::Handle::current().metrics();
+            assert_eq!(
+                (tasks.num_alive_tasks(), connections(&server)),
+                (0, 0),
+                "at first"
+            );
+            for _ in 0..3 {
+                let (client, other) = (place.client().await, place.client().await);
+                assert_eq!(connections(&server), 4, "two for each");
+                a_busy_life(&place, client, other).await;
+                eventually("the tasks end", || tasks.num_alive_tasks() == 0).await;
+                eventually("the connections are closed", || connections(&server) == 0).await;
+            }
+            place.settled("a", Duration::ZERO).await;
+        });
+        place.check_leftovers();
+    }
+}
+
+#[test]
+fn close_leaves_no_task_even_while_handles_live() {
+    let server = TestServer::start().expect("a server");
+    let place = Place::on(&server);
+    current().block_on(async {
+        let tasks = tokio::runtime::Handle::current().metrics();
+        let client = place.client().await;
+        let mutex = Mutex::new(&client, "a").expect("a mutex");
+        let guard = mutex.lock().await.expect("the lock");
+        assert_eq!(client.close().await.unsent, 0, "all was sent");
+        drop((mutex, guard, client));
+        eventually("the tasks end", || tasks.num_alive_tasks() == 0).await;
+        eventually("the connections are closed", || connections(&server) == 0).await;
+    });
+}
+
+#[test]
+fn a_connect_that_failed_or_was_dropped_leaves_nothing() {
+    let server = TestServer::start().expect("a server");
+    let place = Place::on(&server);
+    current().block_on(async {
+        let tasks = tokio::runtime::Handle::current().metrics();
+        for polls in 0.. {
+            let done = drop_after_polls(place.builder().connect(), polls).await;
+            let done = done.completed().map(|client| client.expect("a client")).is_some();
+            eventually("the tasks end", || tasks.num_alive_tasks() == 0).await;
+            eventually("the connections are closed", || connections(&server) == 0).await;
+            if done {
+                break;
+            }
+        }
+        let nobody = place.builder_at("redis://127.0.0.1:1").connect().await;
+        drop(nobody.expect_err("nobody listens there"));
+        eventually("the tasks end", || tasks.num_alive_tasks() == 0).await;
+    });
+}
+
+/// Apart from other tests that have keeper threads, the count falls back to what it was.
+#[test]
+fn a_keeper_thread_ends_with_its_client() {
+    let server = TestServer::start().expect("a server");
+    let place = Place::on(&server);
+    let runtime = current();
+    let client = runtime
+        .block_on(place.builder().keeper_thread(true).connect())
+        .expect("a client");
+    let guard = runtime
+        .block_on(Mutex::new(&client, "a").expect("a mutex").lock())
+        .expect("the lock");
+    drop(client);
+    assert!(threads() > 0, "it lives with the guard");
+    drop(guard);
+    soon("its connections are closed", || connections(&server) == 0);
+    runtime.block_on(place.settled("a", Duration::ZERO));
+}
