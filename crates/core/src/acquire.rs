@@ -9,51 +9,15 @@ use std::time::{Duration, Instant};
 
 use pin_project::{pin_project, pinned_drop};
 
-use crate::attempt::{Attempt, Ended, Next, Spec, Stage, Standing};
+use crate::asking::{AcquireRequest, Wait, Work, ask, confirm, foreign, says_nothing_was_done};
+use crate::attempt::{Attempt, Ended, Next, Stage, Standing};
 use crate::backoff::Backoff;
 use crate::client::Client;
-use crate::clock::{Moment, Timer, millis};
+use crate::clock::{Moment, Timer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::guard::Guard;
 use crate::keeper::ending::finish;
-use crate::keeper::tick::{Item, Kind, exchange};
-use crate::name::Name;
-use crate::script;
-use crate::transport::{Answer, Failure, Request};
-
-/// What a primitive asks the engine for.
-#[derive(Debug, Clone)]
-pub struct AcquireRequest {
-    pub(crate) name: Name,
-    pub(crate) key: Arc<[u8]>,
-    pub(crate) spec: Spec,
-}
-
-/// How long to wait for a hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Wait {
-    /// As long as the server answers.
-    Forever,
-    /// Not at all: one try.
-    Try,
-    /// Until then.
-    Until(Instant),
-}
-
-impl Wait {
-    /// Zero is one try; what the clock cannot hold is for ever.
-    pub fn for_duration(wait: Duration) -> Self {
-        if wait.is_zero() {
-            return Self::Try;
-        }
-        Instant::now()
-            .checked_add(wait)
-            .map_or(Self::Forever, Self::Until)
-    }
-}
-
-type Work<T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send>>;
+use crate::transport::{Answer, Failure};
 
 /// What was sent and not answered yet.
 enum Sent {
@@ -417,78 +381,10 @@ impl PinnedDrop for Acquire {
     }
 }
 
-/// Refused before the first write.
-fn says_nothing_was_done(error: &Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::OutOfMemory | ErrorKind::WrongType | ErrorKind::QueueFull | ErrorKind::Invalid
-    )
-}
-
 enum Reading {
     Applied { queued: bool },
     Busy,
     Late,
-}
-
-pub(crate) fn foreign() -> Error {
-    Error::new(
-        ErrorKind::WrongType,
-        "its key holds foreign data, or a record of another version of Latchwork: choose another name, or do not mix versions",
-    )
-}
-
-fn ask(client: &Client, attempt: &Arc<Attempt>, wait: Wait, over: Moment) -> Work<Answer> {
-    let (client, attempt) = (client.clone(), Arc::clone(attempt));
-    Box::pin(async move {
-        let shared = client.shared();
-        let spec = &attempt.spec;
-        let deadline = shared.request_deadline(spec.lease).min(over);
-        let not_after = shared.commands.server_time(deadline) / 1000 + 1;
-        let room = if wait == Wait::Try {
-            0
-        } else {
-            shared.options.max_waiters
-        };
-        let request = Request::new(&script::ACQUIRE, &[&*attempt.key])
-            .arg(&attempt.id)
-            .arg(millis(spec.lease))
-            .arg(shared.life_ms(spec.lease))
-            .arg(spec.weight)
-            .arg(spec.capacity)
-            .arg(not_after)
-            .arg(room)
-            .arg(spec.floor)
-            .arg(if shared.keeper.is_listening() { 0 } else { 3 })
-            .arg(&shared.inbox);
-        {
-            let mut state = attempt.state();
-            state.unanswered += 1;
-            state.not_after = state.not_after.max(not_after);
-        }
-        let result = shared.commands.run(&request, deadline).await;
-        if let Err(failure) = &result
-            && !failure.unknown
-        {
-            attempt.state().unanswered -= 1;
-        }
-        result
-    })
-}
-
-/// Renews a hand-off before it is handed out (rules 5 and 7).
-fn confirm(client: &Client, attempt: &Arc<Attempt>, over: Moment) -> Work<()> {
-    let (client, attempt) = (client.clone(), Arc::clone(attempt));
-    Box::pin(async move {
-        let shared = client.shared();
-        let token = attempt.state().token;
-        let deadline = shared.request_deadline(attempt.spec.lease).min(over);
-        let item = Item {
-            attempt,
-            kind: Kind::Renew { token },
-        };
-        exchange(shared, &[item], deadline).await.map(drop)
-    })
 }
 
 #[allow(dead_code, reason = "compiled, not called: the bounds that users rely on")]

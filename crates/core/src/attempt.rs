@@ -8,7 +8,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use crate::clock::Moment;
-use crate::guard::Loss;
+use crate::hold::Loss;
 use crate::name::Name;
 use crate::options::Renew;
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 
-use crate::guard::Loss;
+use crate::hold::Loss;
 use crate::name::Name;
 
 /// `Result` with Latchwork's [`Error`].

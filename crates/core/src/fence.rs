@@ -142,7 +142,7 @@ impl Fence {
         match answer.reply.int_at(0)? {
             1 => Ok(true),
             0 => Ok(false),
-            _ => Err(crate::acquire::foreign().named(&self.resource)),
+            _ => Err(crate::asking::foreign().named(&self.resource)),
         }
     }
 
@@ -200,7 +200,7 @@ impl Fence {
                     .map_err(|error| error.named(&self.resource))?,
             )),
             0 => Ok(None),
-            _ => Err(crate::acquire::foreign().named(&self.resource)),
+            _ => Err(crate::asking::foreign().named(&self.resource)),
         }
     }
 
@@ -230,7 +230,7 @@ impl Fence {
             .arg(millis(FENCE_MEMORY));
         let answer = self.client.call(&request).await.map_err(named)?;
         match (answer.reply.int_at(0)?, answer.reply.count_at(1)?) {
-            (8, _) => Err(named(crate::acquire::foreign())),
+            (8, _) => Err(named(crate::asking::foreign())),
             (_, 0) => Ok(None),
             (0 | 1, highest) => Ok(Some(FencingToken::new(highest))),
             _ => Err(named(Error::new(

@@ -71,7 +71,7 @@ impl Primitive {
         let answer = self.client().call(&request).await?;
         match answer.reply.int_at(0)? {
             0 => return Ok(nobody),
-            8 => return Err(crate::acquire::foreign()),
+            8 => return Err(crate::asking::foreign()),
             _ => {}
         }
         let stamp = answer.reply.count_at(1)?;
@@ -150,7 +150,7 @@ impl Primitive {
         let answer = self.client().call(&request).await.map_err(named)?;
         match answer.reply.int_at(0).map_err(named)? {
             0 => Ok(false),
-            8 => Err(named(crate::acquire::foreign())),
+            8 => Err(named(crate::asking::foreign())),
             _ => {
                 let holders = answer.reply.items()?.into_iter().nth(4);
                 Ok(!holders.map_or(Ok(Vec::new()), Reply::items)?.is_empty())
@@ -180,7 +180,7 @@ impl Primitive {
             let answer = self.client().call_once(&request).await.map_err(named)?;
             let code = answer.reply.int_at(0).map_err(named)?;
             if code == 8 {
-                return Err(named(crate::acquire::foreign()));
+                return Err(named(crate::asking::foreign()));
             }
             shared.note_publish(answer.reply.int_at(2).map_err(named)? != 0);
             held |= code == 1;

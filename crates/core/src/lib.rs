@@ -6,19 +6,24 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod acquire;
+mod asking;
 mod attempt;
 mod backoff;
+mod builder;
 mod client;
 mod clock;
 mod error;
 mod fence;
 mod guard;
+mod hold;
 mod inspect;
 mod keeper;
 mod message;
 mod name;
 mod options;
 mod primitive;
+mod release;
+mod resume;
 mod script;
 mod shared;
 mod table;
@@ -27,15 +32,19 @@ mod token;
 mod trace;
 mod transport;
 
-pub use acquire::{Acquire, AcquireRequest, Wait};
-pub use client::{Client, ClientBuilder, Closed};
+pub use acquire::Acquire;
+pub use asking::{AcquireRequest, Wait};
+pub use builder::ClientBuilder;
+pub use client::{Client, Closed};
 pub use error::{Error, ErrorKind, Result};
 pub use fence::{FENCE_MEMORY, Fence, FenceReply};
-pub use guard::{Guard, Hold, Loss, Lost, Unlock};
+pub use guard::Guard;
+pub use hold::{Hold, Loss, Lost};
 pub use inspect::{HolderInfo, LockInfo, WaiterInfo};
 pub use name::{MAX_NAME, Name};
 pub use options::{MAX_LEASE, MIN_LEASE, Renew};
 pub use primitive::{Primitive, PrimitiveOptions};
+pub use release::Unlock;
 pub use ticket::Ticket;
 pub use token::FencingToken;
 pub use transport::{ServerInfo, Warning};

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::acquire::{Acquire, AcquireRequest, Wait};
+use crate::acquire::Acquire;
+use crate::asking::{AcquireRequest, Wait};
 use crate::attempt::Spec;
 use crate::client::Client;
 use crate::error::{Error, Result};

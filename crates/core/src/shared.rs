@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::attempt::{Attempt, CLOSED, Spec, Stage};
 use crate::clock::{Moment, millis};
 use crate::error::{Error, ErrorKind, Result};
-use crate::guard::Loss;
+use crate::hold::Loss;
 use crate::keeper::KeeperLink;
 use crate::message::{self, Message};
 use crate::name::Name;

@@ -10,7 +10,7 @@ use crate::attempt::{Attempt, Stage, Standing};
 use crate::backoff::Backoff;
 use crate::clock::{Moment, millis};
 use crate::error::Result;
-use crate::guard::Loss;
+use crate::hold::Loss;
 use crate::script;
 use crate::shared::Shared;
 use crate::trace::{debug, warn};

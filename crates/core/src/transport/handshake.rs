@@ -5,7 +5,7 @@ use std::fmt;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, RedisResult, Value};
 
-use super::commands::all_ok;
+use super::request::all_ok;
 use crate::error::{Error, ErrorKind, Result};
 use crate::script::Script;
 

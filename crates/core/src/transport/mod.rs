@@ -1,6 +1,7 @@
 //! Everything that needs a connection. Only this module knows redis-rs.
 //!
 //! - `commands`: the command connection; sends a script and says what is known of its outcome.
+//! - `request`: what is sent, and what comes back.
 //! - `supervisor`: makes that connection, watches it, makes it anew, for ever.
 //! - `handshake`: what is asked once per connection: version, role, warnings, scripts.
 //! - `subscription`: the inbox's connection.
@@ -11,14 +12,16 @@ mod commands;
 mod guarded;
 mod handshake;
 mod refusal;
+mod request;
 mod subscription;
 mod supervisor;
 
-pub(crate) use commands::{Answer, Commands, Failure, Reply, Request};
+pub(crate) use commands::Commands;
 pub(crate) use guarded::eval_guarded;
 pub(crate) use handshake::{Greeting, label_command, read_labels};
 pub use handshake::{ServerInfo, Warning};
 pub(crate) use refusal::Target;
+pub(crate) use request::{Answer, Failure, Reply, Request};
 pub(crate) use subscription::receive;
 pub(crate) use supervisor::{connect_first, supervise};
 

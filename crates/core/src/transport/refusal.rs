@@ -2,7 +2,7 @@
 
 use redis::RedisError;
 
-use super::commands::Failure;
+use super::request::Failure;
 use crate::error::{Error, ErrorKind};
 use crate::script::Script;
 

@@ -1,0 +1,116 @@
+//! Going on with the hold of a ticket.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::asking::{AcquireRequest, foreign};
+use crate::attempt::{Attempt, Stage, Standing};
+use crate::client::Client;
+use crate::clock::{Moment, millis, sleep_until};
+use crate::error::{Error, Result};
+use crate::guard::Guard;
+use crate::hold::Loss;
+use crate::script;
+use crate::ticket::Ticket;
+use crate::transport::Request;
+
+impl Client {
+    /// Goes on with a hold that another process turned into a ticket. Of several that try, one succeeds.
+    ///
+    /// # Errors
+    /// `Lost` if the hold has ended or was resumed by somebody else.
+    ///
+    /// # Cancel safety
+    /// Dropping it gives the hold up.
+    #[doc(hidden)]
+    pub async fn resume(&self, request: AcquireRequest, ticket: &Ticket) -> Result<Guard> {
+        let shared = self.shared();
+        let name = request.name.clone();
+        let attempt = shared.attempt(request.key, request.name, request.spec)?;
+        // If this future is dropped, or fails: whatever came of it is undone.
+        let mut undo = Undo {
+            client: self.clone(),
+            attempt: Some(Arc::clone(&attempt)),
+        };
+        let over = Moment::now() + shared.options.operation_timeout;
+        loop {
+            let deadline = shared.request_deadline(attempt.spec.lease).min(over);
+            let not_after = shared.commands.server_time(deadline) / 1000 + 1;
+            {
+                let mut state = attempt.state();
+                state.unanswered += 1;
+                state.not_after = state.not_after.max(not_after);
+            }
+            let request = Request::new(&script::ADOPT, &[&*attempt.key])
+                .arg(&attempt.id)
+                .arg(millis(attempt.spec.lease))
+                .arg(shared.life_ms(attempt.spec.lease))
+                .arg(ticket.id())
+                .arg(ticket.token().get())
+                .arg(not_after);
+            let answer = match shared.commands.run(&request, deadline).await {
+                Ok(answer) => answer,
+                Err(failure) => {
+                    if !failure.unknown {
+                        attempt.state().unanswered -= 1;
+                    }
+                    if failure.passing && Moment::now() < over {
+                        sleep_until(
+                            Moment::now() + Duration::from_millis(20),
+                            Some(shared.driver.clone()),
+                        )
+                        .await;
+                        continue;
+                    }
+                    return Err(failure.error.named(&name));
+                }
+            };
+            attempt.state().unanswered -= 1;
+            let stamp = answer.reply.count_at(1)?;
+            shared.commands.note_stamp(answer.sent, stamp);
+            match answer.reply.int_at(0)? {
+                1 => {
+                    let left = Duration::from_millis(answer.reply.count_at(3)?);
+                    let standing = Standing::Granted {
+                        token: answer.reply.count_at(2)?,
+                        left,
+                        claim: false,
+                    };
+                    let now = Moment::now();
+                    let mut state = attempt.state();
+                    state.apply(
+                        standing,
+                        stamp,
+                        answer.sent,
+                        now,
+                        &attempt.spec,
+                        shared.options.drift,
+                    );
+                    if state.stage != Stage::Granted {
+                        return Err(Error::lost(Loss::Expired).named(&name));
+                    }
+                    state.take(now, &attempt.spec);
+                    drop(state);
+                    undo.attempt = None;
+                    return Ok(Guard::new(self.clone(), attempt));
+                }
+                4 if Moment::now() < over => {}
+                8 => return Err(foreign().named(&name)),
+                _ => return Err(Error::lost(Loss::Taken).named(&name)),
+            }
+        }
+    }
+}
+
+struct Undo {
+    client: Client,
+    attempt: Option<Arc<Attempt>>,
+}
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        if let Some(attempt) = &self.attempt {
+            self.client.shared().end(attempt);
+        }
+    }
+}
