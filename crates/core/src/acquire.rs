@@ -104,6 +104,7 @@ impl Future for Acquire {
             };
             let silent = heard + shared.options.unavailable_after;
             let over = silent.min(*this.deadline);
+            let queued = matches!(next, Next::Wait);
             match next {
                 Next::Take => {
                     let attempt = Arc::clone(attempt);
@@ -126,7 +127,7 @@ impl Future for Acquire {
                 Next::Ask | Next::Confirm | Next::Wait => {}
             }
             if now >= over && !(*this.last_try && this.sent.is_some()) {
-                if now < *this.deadline && !*this.last_try && this.sent.is_none() {
+                if queued && now < *this.deadline && !*this.last_try && this.sent.is_none() {
                     // Ticks brought nothing, or the process was paused (H20): ask once more before giving up.
                     *this.last_try = true;
                     let over = now + shared.options.operation_timeout;
@@ -328,19 +329,22 @@ impl Acquire {
         if *this.known && !silent {
             return self.give_up(Ok(None));
         }
-        let mut error = Error::new(
-            ErrorKind::Unavailable,
-            "the server gave no usable answer in time; the attempt is being undone",
-        );
-        if let Some(cause) = this.last_error.take() {
-            if cause.kind() == ErrorKind::ReadOnly {
-                error = Error::new(
-                    ErrorKind::ReadOnly,
-                    "the server is a replica or refuses writes, and no other was found in time",
-                );
-            }
-            error = error.caused_by(cause);
-        }
+        let error = match this.last_error.take() {
+            None => Error::new(
+                ErrorKind::Unavailable,
+                "the server gave no usable answer in time; the attempt is being undone",
+            ),
+            Some(cause) if cause.kind() == ErrorKind::ReadOnly => Error::new(
+                ErrorKind::ReadOnly,
+                "the server is a replica or refuses writes, and no other was found in time",
+            )
+            .caused_by(cause),
+            Some(cause) => Error::new(
+                ErrorKind::Unavailable,
+                format!("the server gave no usable answer in time ({cause}); the attempt is being undone"),
+            )
+            .caused_by(cause),
+        };
         self.give_up(Err(error))
     }
 

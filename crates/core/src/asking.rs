@@ -1,5 +1,6 @@
 //! What an acquire asks for, and the requests that it sends.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,11 +16,20 @@ use crate::script;
 use crate::transport::{Answer, Failure, Request};
 
 /// What a primitive asks the engine for.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct AcquireRequest {
     pub(crate) name: Name,
     pub(crate) key: Arc<[u8]>,
     pub(crate) spec: Spec,
+}
+
+impl fmt::Debug for AcquireRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AcquireRequest")
+            .field("name", &self.name)
+            .field("spec", &self.spec)
+            .finish_non_exhaustive()
+    }
 }
 
 /// How long to wait for a hold.

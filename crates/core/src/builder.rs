@@ -140,9 +140,7 @@ impl ClientBuilder {
         options.check()?;
         let endpoint = match endpoint {
             Some(Ok(endpoint)) => endpoint,
-            Some(Err(error)) => {
-                return Err(Error::new(error.kind(), error.message().to_owned()).caused_by(error));
-            }
+            Some(Err(error)) => return Err(again(&error)),
             None => {
                 return Err(Error::invalid(
                     "no server was named: call url, redis or connection_info",
@@ -177,6 +175,15 @@ impl ClientBuilder {
         let over = Moment::now() + shared.options.operation_timeout;
         until(over, Some(driver), subscribed).await;
         Ok(client)
+    }
+}
+
+/// The error that a setter noted, for a builder that may be used again.
+fn again(noted: &Error) -> Error {
+    let error = Error::new(noted.kind(), noted.message().to_owned());
+    match std::error::Error::source(noted) {
+        Some(cause) => error.caused_by(cause.to_string()),
+        None => error,
     }
 }
 

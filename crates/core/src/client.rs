@@ -47,7 +47,7 @@ impl fmt::Debug for Client {
 pub struct Closed {
     /// Holds and waiters that the server has given up.
     pub released: usize,
-    /// Those of which it did not hear in time: they end with their leases.
+    /// Those of which it did not hear in time, and that it may or may not have: what it has ends with its lease.
     pub unsent: usize,
 }
 
@@ -141,14 +141,14 @@ impl Client {
         }
     }
 
-    /// What could lose locks: found at connect, or later.
+    /// What could cost locks or speed: found at connect, or later.
     ///
     /// # Examples
     /// ```no_run
     /// # use latchwork_core::{Client};
     /// # async fn example(client: Client) -> latchwork_core::Result<()> {
     /// for warning in client.warnings() {
-    ///     eprintln!("this server can lose locks: {warning}");
+    ///     eprintln!("warning: {warning}");
     /// }
     /// # Ok(())
     /// # }

@@ -140,8 +140,18 @@ impl fmt::Display for Error {
     }
 }
 
+/// For people, as when `main` returns it: the text and its causes. `{:#?}` shows the fields.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !f.alternate() {
+            write!(f, "{self}")?;
+            let mut cause = self.source();
+            while let Some(error) = cause {
+                write!(f, ": {error}")?;
+                cause = error.source();
+            }
+            return Ok(());
+        }
         let Inner {
             kind,
             name,

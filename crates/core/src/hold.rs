@@ -90,9 +90,15 @@ impl Hold {
         self.token
     }
 
-    /// Whether the hold ended under its guard. Looks at the clock: needs no task and no network.
+    /// Whether the hold ended *under its guard*. A hold that was released or dropped is not lost; to work as long as it is held,
+    /// look at [`is_valid`](Self::is_valid).
     pub fn is_lost(&self) -> bool {
         self.attempt.check(Moment::now()).is_some()
+    }
+
+    /// Whether the hold can be relied on now: not lost, and not released. Looks at the clock: needs no task and no network.
+    pub fn is_valid(&self) -> bool {
+        !self.valid_for().is_zero()
     }
 
     /// How long the hold can still be relied on if no renewal comes through; zero when it was lost or released.

@@ -40,7 +40,7 @@ impl AsRef<[u8]> for Name {
     }
 }
 
-/// Bytes that are not printable ASCII are escaped.
+/// Text as it is, unless it has control characters; other bytes escaped.
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match std::str::from_utf8(&self.0) {

@@ -54,7 +54,7 @@
 //! # }
 //! ```
 //!
-//! Synchronous code cannot be dropped: let it look at [`Hold::is_lost`] now and then. Between the last look and the write
+//! Synchronous code cannot be dropped: let it look at [`Hold::is_valid`] now and then. Between the last look and the write
 //! there is always room for a pause, and against that only the resource can help:
 //!
 //! # Fencing

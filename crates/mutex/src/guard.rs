@@ -120,7 +120,8 @@ impl MutexGuard {
     /// let guard = mutex.lock().await?;
     /// let hold = guard.hold();
     /// std::thread::spawn(move || {
-    ///     while !hold.is_lost() {
+    ///     // Ends when the hold is lost, and when it is released.
+    ///     while hold.is_valid() {
     ///         // a part of the work
     ///     }
     /// });

@@ -15,7 +15,7 @@ use crate::guard::MutexGuard;
 /// one lock, in one process as in two. It guards nothing by itself; a guard proves that nobody else has one, as long as
 /// its hold is valid: see [`MutexGuard`].
 ///
-/// It happens to be fair; to rely on the order, use a primitive that promises it.
+/// Waiters that answer are served in the order in which they came to the server.
 ///
 /// # Examples
 ///
@@ -23,7 +23,7 @@ use crate::guard::MutexGuard;
 /// # use latchwork_mutex::{Client, Mutex};
 /// # async fn example(client: Client) -> Result<(), latchwork_mutex::Error> {
 /// let mutex = Mutex::new(&client, "orders")?;
-/// let orders = mutex
+/// let token = mutex
 ///     .run(async |guard| {
 ///         // Dropped at an await if the hold is lost: then `run` returns an error.
 ///         guard.fencing_token().get()

@@ -136,6 +136,7 @@ fn parse_demo(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
     let mut options = demo::Options::default();
     while let Some(argument) = parser.next()? {
         match argument {
+            Short('h') | Long("help") => return Ok(Command::Help),
             Long("no-lock") => options.lock = false,
             Long("json") => options.json = true,
             Long("seconds") => options.seconds = parser.value()?.parse()?,

@@ -1,13 +1,14 @@
 //! What can be wrong before there is a connection, and what a connection finds.
 
 use std::future::poll_fn;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use latchwork_mutex::{Client, ErrorKind, Warning};
-use latchwork_testkit::{TestServer, Version, fetch_version};
+use latchwork_testkit::{TestServer, shared_server};
 use latchwork_tests::{LEASE, Place, eventually};
 
 use super::{expect, mutex, soon};
@@ -98,14 +99,76 @@ async fn wrong_password_and_wrong_user() {
     assert!(client.is_listening(), "the inbox, too");
 }
 
+/// A server of another age: answers `INFO` as Redis 5 does, and everything else with OK.
+fn an_old_server() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            std::thread::spawn(move || drop(answer_as_redis_5(&stream)));
+        }
+    });
+    port
+}
+
+fn answer_as_redis_5(stream: &std::net::TcpStream) -> std::io::Result<()> {
+    let (mut input, mut output) = (BufReader::new(stream), stream);
+    loop {
+        let mut line = String::new();
+        if input.read_line(&mut line)? == 0 {
+            return Ok(());
+        }
+        let words: usize = line.trim_start_matches('*').trim().parse().unwrap_or(0);
+        let mut command = Vec::new();
+        for _ in 0..words {
+            line.clear();
+            input.read_line(&mut line)?;
+            let mut word = vec![0; line.trim_start_matches('$').trim().parse::<usize>().unwrap_or(0) + 2];
+            input.read_exact(&mut word)?;
+            command.push(word);
+        }
+        let info = "redis_version:5.0.6\r\n";
+        match command.first().map(Vec::as_slice) {
+            Some(b"INFO\r\n") => write!(output, "${}\r\n{info}\r\n", info.len())?,
+            _ => output.write_all(b"+OK\r\n")?,
+        }
+    }
+}
+
 #[tokio::test]
 async fn h51_a_server_that_is_too_old() {
-    let binary = fetch_version(Version::Redis5_0).expect("it can be fetched");
-    let server = TestServer::builder().binary(binary).start().expect("a server");
+    let url = format!("redis://127.0.0.1:{}", an_old_server());
     expect(
-        soon("a refusal", Client::connect(server.url())).await,
+        soon("a refusal", Client::connect(url)).await,
         ErrorKind::Unsupported,
         &["redis 5.0.6", "6.2"],
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_something_else() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("redis://{}", listener.local_addr().expect("an address"));
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            drop(stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n"));
+        }
+    });
+    let error = expect(
+        soon("a refusal", Client::connect(url)).await,
+        ErrorKind::Protocol,
+        &["127.0.0.1", "does not speak"],
+    );
+    assert!(!error.is_transient(), "trying again does not help: {error}");
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_there() {
+    let url = format!("{}/99", shared_server().url());
+    expect(
+        soon("a refusal", Client::connect(url)).await,
+        ErrorKind::Invalid,
+        &["database"],
     );
 }
 

@@ -21,7 +21,7 @@ pub struct ServerInfo {
     pub address: String,
 }
 
-/// Something about the server that can lose locks, found at connect.
+/// Something about the server that can cost locks or speed, found at connect or later.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Warning {

@@ -46,7 +46,7 @@ impl Endpoint {
             let remedy = if url.starts_with("rediss://") || url.starts_with("valkeys://") {
                 "the URL asks for TLS: switch on the feature `tls-rustls` or `tls-native-tls`"
             } else {
-                "the URL is not understood: use redis://[user:password@]host[:port][/database]"
+                "the URL is not understood: use redis://[user:password@]host[:port][/database] or unix:///path/of/the/socket"
             };
             Error::invalid(remedy).caused_by(error)
         })?;

@@ -59,6 +59,17 @@ fn refused(error: redis::RedisError, endpoint: &Endpoint, target: Target<'_>) ->
         let text = "the server does not accept the user name or password: check the URL's credentials";
         return Failure::refused(Error::new(ErrorKind::Denied, text).caused_by(error));
     }
+    if error.kind() == redis::ErrorKind::Parse {
+        let text = format!(
+            "the server at {} does not speak the Redis protocol",
+            endpoint.address()
+        );
+        return Failure::refused(Error::new(ErrorKind::Protocol, text).caused_by(error));
+    }
+    if error.detail().is_some_and(|detail| detail.contains("DB index")) {
+        let text = "the server has no database of the number in the URL";
+        return Failure::refused(Error::invalid(text).caused_by(error));
+    }
     if error.kind() == redis::ErrorKind::InvalidClientConfig {
         return Failure::refused(
             Error::invalid(format!("the connection options do not work: {error}")).caused_by(error),
