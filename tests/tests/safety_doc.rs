@@ -272,10 +272,10 @@ async fn without_the_rights_that_only_help_it_works_and_says_so() {
 
 #[test]
 fn every_file_that_the_documents_name_exists() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let root = workspace();
     let mut seen = 0;
     for document in ["README.md", "docs/design.md", "docs/safety.md"] {
-        let text = std::fs::read_to_string(root.join(document)).expect("it is there");
+        let text = fs::read_to_string(root.join(document)).expect("it is there");
         for quoted in text.split('`').skip(1).step_by(2) {
             let path = quoted.split("::").next().unwrap_or(quoted);
             let ours = ["crates/", "tests/", "examples/", "docs/"]
