@@ -295,3 +295,122 @@ async fn h2_a_hand_off_that_is_lost_twice_is_found_by_ticks() {
     assert!(!guard.is_lost(), "a good one");
     guard.unlock().await.expect("released");
 }
+
+#[tokio::test]
+async fn a_lock_future_that_nobody_polls_does_not_hold_up_the_others() {
+    let place = Place::shared();
+    let (parked, one, two) = (place.client().await, place.client().await, place.client().await);
+    let first = Mutex::new(&one, "a")
+        .expect("a mutex")
+        .lock()
+        .await
+        .expect("the lock");
+    let mut future = Box::pin(Mutex::new(&parked, "a").expect("a mutex").lock());
+    // Polled until it waits, and then left alone, as in a `select!` whose other branch is busy.
+    let polled = tokio::time::timeout(Duration::from_millis(50), &mut future).await;
+    assert!(polled.is_err(), "it waits");
+    first.unlock().await.expect("released");
+    let turns = |client: &latchwork_mutex::Client| {
+        let mutex = Mutex::new(client, "a").expect("a mutex");
+        go(async move {
+            for _ in 0..50 {
+                mutex
+                    .lock()
+                    .await
+                    .expect("the lock")
+                    .unlock()
+                    .await
+                    .expect("released");
+            }
+        })
+    };
+    // Three claims of at most a lease are lost on it; after that nobody waits for it.
+    let both = async {
+        let (left, right) = (turns(&one), turns(&two));
+        left.await.expect("no panic");
+        right.await.expect("no panic");
+    };
+    tokio::time::timeout(LEASE * 15, both)
+        .await
+        .expect("the others go on");
+    drop(future);
+    place.settled("a", Duration::from_secs(1)).await;
+}
+
+#[tokio::test]
+async fn h41_a_release_of_a_record_that_is_not_ours_any_more_says_lost() {
+    let place = Place::shared();
+    let client = place
+        .builder()
+        .lease(Duration::from_secs(30))
+        .connect()
+        .await
+        .expect("a client");
+    for foreign in [1, 5] {
+        let guard = Mutex::new(&client, "a")
+            .expect("a mutex")
+            .lock()
+            .await
+            .expect("the lock");
+        place.server.admin(&["DEL", &place.key("a")]).expect("an answer");
+        for member in 0..foreign {
+            place
+                .server
+                .admin(&["ZADD", &place.key("a"), "1", &member.to_string()])
+                .expect("an answer");
+        }
+        let error = guard.unlock().await.expect_err("lost");
+        assert_eq!(
+            error.loss(),
+            Some(Loss::Vanished),
+            "{foreign} foreign members: {error}"
+        );
+        place.server.admin(&["DEL", &place.key("a")]).expect("an answer");
+    }
+}
+
+#[tokio::test]
+async fn the_right_to_publish_can_be_given_later() {
+    let server = TestServer::start().expect("a server");
+    let place = Place::on(&server);
+    let user = |right: &str| {
+        server
+            .admin(&["ACL", "SETUSER", "mute", "on", ">pw", "~*", "&*", "+@all", right])
+            .expect("an answer");
+    };
+    user("-publish");
+    let url = format!("redis://mute:pw@127.0.0.1:{}", server.port());
+    let client = place.builder_at(url).connect().await.expect("a client");
+    assert!(!client.is_listening(), "nobody can tell it anything");
+    user("+publish");
+    server.kill_normal_clients().expect("an answer");
+    eventually("it listens", || client.is_listening()).await;
+}
+
+#[tokio::test]
+async fn requests_that_are_dropped_do_not_replace_the_connection() {
+    let place = Place::shared();
+    let proxy = Proxy::start(place.server.port()).expect("a proxy");
+    let client = place
+        .builder_at(proxy.url())
+        .operation_timeout(Duration::from_millis(100))
+        .connect()
+        .await
+        .expect("a client");
+    let mutex = Mutex::new(&client, "a").expect("a mutex");
+    let before = proxy.accepted();
+    proxy.delay(Duration::from_millis(10));
+    for _ in 0..5 {
+        let dropped = tokio::time::timeout(Duration::from_millis(2), client.ping()).await;
+        assert!(dropped.is_err(), "dropped before its reply");
+        // Longer than the operation timeout: the next one looks as if nothing had come since.
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        let error = mutex
+            .try_lock_for(Duration::from_millis(4))
+            .await
+            .expect_err("too short");
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    }
+    assert!(client.ping().await.is_ok(), "it answers");
+    assert_eq!(proxy.accepted(), before, "the same connection");
+}

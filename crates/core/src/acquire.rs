@@ -363,7 +363,8 @@ impl Acquire {
     fn nothing_there(self: Pin<&mut Self>, result: Result<Option<Guard>>) -> Result<Option<Guard>> {
         if self.attempt.as_ref().is_some_and(|attempt| {
             let state = attempt.state();
-            state.unanswered > 0 || state.stage != Stage::Asking
+            // Once anything was applied, a grant may have been confirmed with the answer lost.
+            state.unanswered > 0 || state.stage != Stage::Asking || state.stamp > 0
         }) {
             return self.give_up(result);
         }

@@ -105,7 +105,10 @@ pub(crate) struct State {
     /// Renew before handing it out.
     pub(crate) confirm_first: bool,
     pub(crate) due: Moment,
+    /// A renewal is under way.
     pub(crate) busy: bool,
+    /// A refresh of the place is under way.
+    pub(crate) refreshing: bool,
 
     /// The acquire future, or the one that awaits the end.
     waker: Option<Waker>,
@@ -171,6 +174,7 @@ impl Attempt {
             confirm_first: false,
             due: Moment::NEVER,
             busy: false,
+            refreshing: false,
             waker: None,
             watchers: Vec::new(),
             next_watcher: 0,

@@ -184,8 +184,9 @@ impl Primitive {
             }
             shared.note_publish(answer.reply.int_at(2).map_err(named)? != 0);
             held |= code == 1;
-            if answer.reply.int_at(1).map_err(named)? == 0 {
-                break;
+            let exclusive = self.spec().weight == self.spec().capacity;
+            if answer.reply.int_at(1).map_err(named)? == 0 || (held && exclusive) {
+                break; // a second one would end the hold of the next
             }
         }
         Ok(held)

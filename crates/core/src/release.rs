@@ -106,6 +106,9 @@ impl Future for Unlock {
         let mut state = this.attempt.state();
         let result = match state.ended {
             Some(Ended::GaveUp) => Ok(()),
+            Some(Ended::HadNothing) if Moment::now() >= state.deadline => {
+                Err(named(Error::lost(Loss::Expired)))
+            }
             Some(Ended::HadNothing) => Err(named(Error::lost(Loss::Vanished))),
             Some(Ended::Unknown) => Err(named(unanswered())),
             None if matches!(shared.life(), Life::Closed | Life::Orphaned) => {

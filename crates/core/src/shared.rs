@@ -220,6 +220,7 @@ impl Shared {
             self.warn_once(warning.clone());
         }
         self.note_publish(greeting.publish_refused);
+        self.keeper.set_deaf(greeting.publish_refused); // the right may have been given since
     }
 
     pub(crate) fn warnings(&self) -> Vec<Warning> {
@@ -239,7 +240,7 @@ impl Shared {
 
     /// A script said that it could not publish.
     pub(crate) fn note_publish(&self, refused: bool) {
-        if refused && self.keeper.no_messages() {
+        if refused && self.keeper.set_deaf(true) {
             self.warn_once(Warning::PublishDenied);
         }
     }

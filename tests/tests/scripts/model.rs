@@ -183,6 +183,22 @@ impl Record {
         self.queue[place].seen = call.seen_now();
     }
 
+    /// By a tick: the claims that it missed stay counted.
+    pub(crate) fn refresh_by_tick(&mut self, call: &Call<'_>, place: usize, chance: i64) {
+        let before = self.queue[place].chance;
+        let kept = if chance == POLLS || before == POLLS {
+            chance
+        } else {
+            before
+        };
+        self.refresh(call, place, kept);
+    }
+
+    /// The queue is full: places of the dead make room.
+    pub(crate) fn sweep(&mut self, call: &Call<'_>) {
+        self.queue.retain(|waiter| call.age(waiter.seen) <= PATIENCE);
+    }
+
     pub(crate) fn remove_hold(&mut self, id: &str) -> bool {
         let before = self.holds.len();
         self.holds.retain(|hold| hold.who.id != id);
@@ -317,7 +333,7 @@ impl Record {
         };
         let token = self.admit(call, claim, 0);
         call.post(&who, 'g', &format!("{token} {} {window}", call.now_us));
-        if let Some(behind) = behind.filter(|_| call.age(seen) * UNIT > window) {
+        if let Some(behind) = behind.filter(|_| missed > 0 || call.age(seen) * UNIT > window) {
             call.post(&behind, 'w', &format!("{window} {}", call.now_us));
         }
     }

@@ -76,6 +76,9 @@ impl Record {
             return numbers(&[3, stamp, self.wake(now)]);
         }
         if self.waiting() >= ask.room {
+            self.sweep(call);
+        }
+        if self.waiting() >= ask.room {
             return numbers(&[6, stamp]);
         }
         self.queue.push_back(Waiter {
@@ -220,7 +223,7 @@ pub(crate) fn tick(records: &mut [Record], call: &mut Call<'_>, items: &[Item]) 
     for item in rest.iter().map(|at| &items[*at]) {
         let record = &mut records[item.record];
         if let ('w' | 'p', Some(place)) = (item.op, record.place_of(&item.who.id)) {
-            record.refresh(call, place, if item.op == 'p' { POLLS } else { 0 });
+            record.refresh_by_tick(call, place, if item.op == 'p' { POLLS } else { 0 });
         }
     }
     let mut settled = Vec::new();
@@ -296,7 +299,7 @@ fn look(record: &mut Record, call: &Call<'_>, item: &Item) -> Reply {
     let Some(place) = record.place_of(&item.who.id) else {
         return numbers(&[4]);
     };
-    record.refresh(call, place, if item.op == 'p' { POLLS } else { 0 });
+    record.refresh_by_tick(call, place, if item.op == 'p' { POLLS } else { 0 });
     record.keep(item.ttl);
     numbers(&[3, record.wake(now), 0])
 }

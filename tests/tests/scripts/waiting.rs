@@ -101,6 +101,21 @@ fn an_entry_without_subscriber_that_was_not_seen_either_is_dropped() {
 }
 
 #[test]
+fn a_full_queue_makes_room_for_the_living() {
+    let mut lock = Lock::new(1);
+    let [a, dead, b] = [1, 2, 3].map(|count| attempt(count, 1));
+    let token = lock.acquire(&a, WAIT)[2];
+    let one = Terms { room: 1, ..WAIT };
+    assert_eq!(lock.acquire(&dead, one)[0], 2, "room for one");
+    assert_eq!(lock.acquire(&b, one)[0], 6, "it may be alive");
+    lock.bench.advance(PATIENCE / 2);
+    lock.tick('h', &a, token);
+    lock.bench.advance(PATIENCE / 2);
+    assert_eq!(lock.acquire(&b, one)[0], 2, "it was not seen for ten seconds");
+    assert_eq!(lock.queue(), [b.id]);
+}
+
+#[test]
 fn an_entry_that_polls_needs_no_subscriber() {
     let mut lock = Lock::new(1);
     let [a, polls, b] = [1, 2, 3].map(|count| attempt(count, 1));
@@ -154,7 +169,13 @@ fn a_waiter_that_comes_back_starts_anew() {
         [(slow.id.clone(), 1, (lock.now() / 256 - 12) % (1 << 18))],
         "a second more if nobody listens for it, else seven"
     );
-    assert_eq!(lock.tick('w', &slow, 0)[0], 3, "it lives");
+    assert_eq!(lock.tick('w', &slow, 0)[0], 3, "its client lives");
+    assert_eq!(
+        lock.dump().queue[0].1,
+        1,
+        "but nobody polls its future: the miss is counted"
+    );
+    assert_eq!(lock.acquire(&slow, WAIT)[0], 2, "it asks by itself");
     lock.end(&b, None);
     assert_eq!(
         lock.dump().holds[&slow.id].1,

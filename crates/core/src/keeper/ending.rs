@@ -84,8 +84,10 @@ fn read(shared: &Shared, attempt: &Attempt, answer: &Answer) -> Result<(Ended, b
     shared.note_publish(answer.reply.int_at(2)? != 0);
     let mut state = attempt.state();
     state.end_unanswered -= 1;
-    // "Nothing there" after an earlier copy was lost on the way: that copy did it.
-    let ended = if code == 0 && state.end_unanswered == 0 {
+    // "Nothing there" after an earlier copy was lost on the way: that copy did it. A record that is not ours has
+    // nothing of ours either.
+    let earlier = state.end_unanswered > 0 || state.ended == Some(Ended::GaveUp);
+    let ended = if matches!(code, 0 | 8) && !earlier {
         Ended::HadNothing
     } else {
         Ended::GaveUp
@@ -97,7 +99,9 @@ fn read(shared: &Shared, attempt: &Attempt, answer: &Answer) -> Result<(Ended, b
 pub(crate) fn finish(shared: &Shared, attempt: &Attempt, ended: Ended) {
     let mut state = attempt.state();
     state.stage = Stage::Gone;
-    state.ended = Some(ended);
+    if state.ended != Some(Ended::GaveUp) {
+        state.ended = Some(ended);
+    }
     state.wake();
     drop(state);
     shared.table.remove(attempt);

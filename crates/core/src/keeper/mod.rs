@@ -146,11 +146,11 @@ impl KeeperLink {
         self.listening.load(Ordering::Relaxed) && !self.deaf.load(Ordering::Relaxed)
     }
 
-    /// Publishing is refused; `true`: that is news.
-    pub(crate) fn no_messages(&self) -> bool {
-        let news = !self.deaf.swap(true, Ordering::Relaxed);
+    /// Whether publishing is refused; `true`: that is news.
+    pub(crate) fn set_deaf(&self, now: bool) -> bool {
+        let news = self.deaf.swap(now, Ordering::Relaxed) != now;
         if news {
-            self.reconnected(); // those who wait have to poll from now on
+            self.reconnected(); // those who wait have to poll from now on, or need not any more
         }
         news
     }

@@ -70,7 +70,7 @@ impl Plan {
         let mut next = Moment::NEVER;
         let mut items = Vec::new();
         let mut waiting = Vec::new();
-        let mut shortest = TICK_MOST * 3;
+        let (mut shortest, mut shortest_held) = (TICK_MOST * 3, TICK_MOST * 3);
         let mut worst = Duration::ZERO;
         for attempt in shared.table.all() {
             let mut state = attempt.state();
@@ -82,7 +82,7 @@ impl Plan {
                     shared.end(&attempt); // rule 9: at once
                 }
                 Stage::Held => {
-                    shortest = shortest.min(attempt.spec.lease);
+                    shortest_held = shortest_held.min(attempt.spec.lease);
                     // What is due soon comes along, so that holds of one lease end up in the same requests.
                     let renewable = state.due < state.deadline;
                     // A claim does not: its critical section may be over before it has to be confirmed.
@@ -110,7 +110,7 @@ impl Plan {
             }
         }
         keeper.note_lateness(worst);
-        if worst > shortest / 6 && worst > Duration::from_millis(20) {
+        if worst > shortest_held / 6 && worst > Duration::from_millis(20) {
             warn!(late = ?worst, "the keeper is late: something blocks its runtime; keeper_thread(true) gives it a thread of its own");
         }
         self.places(shared, (now, tick_at), shortest, waiting, &mut items, &mut next);
@@ -124,7 +124,7 @@ impl Plan {
         shared: &Shared,
         (now, tick_at): (Moment, Moment),
         shortest: Duration,
-        waiting: Vec<Arc<Attempt>>,
+        mut waiting: Vec<Arc<Attempt>>,
         items: &mut Vec<Item>,
         next: &mut Moment,
     ) {
@@ -158,6 +158,8 @@ impl Plan {
         let mut tick_at = tick_at.min(now + pause);
         if at_once || now >= tick_at {
             tick_at = now + pause;
+            // While the server is silent, one request about a place is enough.
+            waiting.retain(|attempt| !std::mem::replace(&mut attempt.state().refreshing, true));
             items.extend(waiting.into_iter().map(refresh));
         } else {
             items.extend(due.iter().filter_map(|key| first_of.remove(key)).map(refresh));
@@ -167,17 +169,48 @@ impl Plan {
     }
 }
 
-/// Items of about one lease together: the shortest sets the request's deadline.
+/// Items of one kind and of about one lease together: the shortest sets the request's deadline.
 fn batches(mut items: Vec<Item>) -> Vec<Vec<Item>> {
-    items.sort_by_key(|item| item.attempt.spec.lease);
-    items.chunks(BATCH).map(<[Item]>::to_vec).collect()
+    let refresh = |item: &Item| item.kind == Kind::Refresh;
+    items.sort_by_key(|item| (refresh(item), item.attempt.spec.lease));
+    let mut batches: Vec<Vec<Item>> = Vec::new();
+    for item in items {
+        match batches.last_mut() {
+            Some(batch)
+                if batch.len() < BATCH
+                    && refresh(&batch[0]) == refresh(&item)
+                    && item.attempt.spec.lease <= batch[0].attempt.spec.lease * 2 =>
+            {
+                batch.push(item);
+            }
+            _ => batches.push(vec![item]),
+        }
+    }
+    batches
+}
+
+/// How long a batch's request may take.
+fn patience(shared: &Shared, items: &[Item]) -> Duration {
+    let most = shared.options.operation_timeout;
+    let Some(first) = items.first().filter(|item| item.kind != Kind::Refresh) else {
+        return most; // a place lasts for ten seconds
+    };
+    // Rule 10: within a sixth of the lease and half of what is left, so that another try has a chance.
+    let lease = first.attempt.spec.lease;
+    let now = Moment::now();
+    let left = items
+        .iter()
+        .map(|item| item.attempt.state().deadline.since(now))
+        .min();
+    let sixth = (lease / 6).max(shared.commands.round_trip() * 4).min(lease / 3);
+    most.min(sixth)
+        .min(left.unwrap_or(lease) / 2)
+        .max(Duration::from_millis(1))
 }
 
 /// Sends one batch and applies its replies. Survives every error: what failed is due again soon.
 pub(super) async fn send(shared: &Shared, items: Vec<Item>) {
-    let lease = items.first().map_or(TICK_MOST, |item| item.attempt.spec.lease);
-    // Rule 10: within a sixth of the lease, so that another try has a chance.
-    let deadline = Moment::now() + shared.options.operation_timeout.min(lease / 6);
+    let deadline = Moment::now() + patience(shared, &items);
     let result = exchange(shared, &items, deadline).await;
     let now = Moment::now();
     if let Err(failure) = &result {
@@ -187,17 +220,20 @@ pub(super) async fn send(shared: &Shared, items: Vec<Item>) {
         }
     }
     for item in &items {
-        if matches!(item.kind, Kind::Renew { .. }) {
-            let mut state = item.attempt.state();
-            state.busy = false;
-            state.schedule(now, &item.attempt.spec);
-            // After a failure the same would be due at once.
-            state.due = state
-                .due
-                .max(now + (lease / 24).max(Duration::from_millis(1)))
-                .min(state.deadline);
-            shared.keeper.no_later_than(state.due);
+        let mut state = item.attempt.state();
+        if item.kind == Kind::Refresh {
+            state.refreshing = false;
+            continue;
         }
+        state.busy = false;
+        state.schedule(now, &item.attempt.spec);
+        // After a failure the same would be due at once; while anything is left, it is tried again.
+        let left = state.deadline.since(now);
+        let pause = (item.attempt.spec.lease / 24)
+            .min(left / 8)
+            .max(Duration::from_millis(1));
+        state.due = state.due.max(now + pause).min(state.deadline);
+        shared.keeper.no_later_than(state.due);
     }
 }
 
@@ -320,6 +356,7 @@ fn settle(shared: &Shared, item: &Item, outcome: Outcome, stamp: u64, sent: Mome
             state.renewed(left.min(asked), sent, now, drift);
         }
         (Kind::Renew { .. } | Kind::Extend { .. }, Outcome::Lost(why)) => {
+            state.check(now); // its own deadline comes first
             let stepped = state.sample.is_some_and(|(then, before)| {
                 let ours = sent.since(then);
                 let theirs = Duration::from_micros(stamp.saturating_sub(before));

@@ -10,7 +10,7 @@ if floor > now_us + 86400000000 then
 end
 local place = tonumber(redis.call('ZSCORE', lock, id) or 0)
 if place < 0 and now <= not_after then -- seen now, so that this very call does not drop it
-  refresh(id, place, polls)
+  renew_place(id, place, polls)
 end
 settle()
 hand_on()
@@ -31,7 +31,7 @@ elseif score > 0 then -- a replay, or a grant whose message was lost: the same t
 elseif now > not_after then -- a copy that was stuck on the way must not even refresh a place (H35)
   reply = { 4, now_us }
 elseif score < 0 then
-  refresh(id, score, polls)
+  renew_place(id, score, polls)
   keep(ttl)
   reply = { 2, now_us, wake_in(), more }
 elseif not redis.call('ZSCORE', lock, 'q') and used + weight <= capacity then
@@ -42,7 +42,8 @@ elseif room == 0 then
   reply = { 3, now_us, wake_in() }
 else
   local ticket = tonumber(redis.call('ZSCORE', lock, 'q') or FIRST_TICKET)
-  if ticket >= LAST_TICKET or redis.call('ZCOUNT', lock, '-inf', '(0') >= room then
+  local waiting = redis.call('ZCOUNT', lock, '-inf', '(0')
+  if ticket >= LAST_TICKET or (waiting >= room and sweep(waiting) >= room) then
     reply = { 6, now_us }
   else
     redis.call('ZADD', lock, ticket + 1, 'q', BASE + ticket * TICKET + polls * CHANCE + seen_now, id)

@@ -171,7 +171,7 @@ local function hand_over(who, score, behind)
   keep(window + ttl) -- the head may have set the key's life long ago: a record must not end before its claim
   local token = admit(who, weight_of, now + window + (1 + missed) / 16, 0)
   post(who, 'g ' .. string.sub(who, 23) .. ' ' .. text(token) .. ' ' .. text(now_us) .. ' ' .. text(window))
-  if behind and age(score) * 256 > window then
+  if behind and (missed > 0 or age(score) * 256 > window) then
     tell(behind, window)
   end
 end
@@ -198,7 +198,7 @@ local function pump()
       passed[#passed + 1] = { who, score }
       skip = skip + 1
     end
-    if step == SCAN then
+    if step == SCAN and used < capacity then
       more = 1
     end
   end
@@ -257,6 +257,32 @@ local function tell_head()
   end
 end
 
+-- Seen now. The claims that it missed stay counted: a client that ticks for a future that nobody polls lives, but it
+-- must not make the others wait for ever.
 local function refresh(who, score, polls_now)
+  local chance = math.floor(score % TICKET / CHANCE)
+  if polls_now == 3 or chance == 3 then
+    chance = polls_now
+  end
+  redis.call('ZADD', lock, 'XX', score - score % TICKET + chance * CHANCE + seen_now, who)
+end
+
+-- The same for a waiter that asks by itself: it is being polled, so the claims that it missed are forgiven.
+local function renew_place(who, score, polls_now)
   redis.call('ZADD', lock, 'XX', score - score % TICKET + polls_now * CHANCE + seen_now, who)
+end
+
+-- The queue is full: places of the dead make room. They may stand anywhere, so a long queue is looked at in parts.
+local function sweep(count)
+  local from = count > SCAN and now % count or 0
+  local places = redis.call('ZRANGE', lock, from, from + SCAN - 1, 'WITHSCORES')
+  local swept = 0
+  for i = 1, #places, 2 do
+    local score = tonumber(places[i + 1])
+    if score < 0 and age(score) > PATIENCE and swept < BOUND then
+      redis.call('ZREM', lock, places[i])
+      swept = swept + 1
+    end
+  end
+  return count - swept
 end

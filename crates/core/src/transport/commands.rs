@@ -1,6 +1,6 @@
 //! The command connection: sends a script, and says what is known of its outcome.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -32,7 +32,9 @@ pub(crate) struct Commands {
     pub(super) trouble: Notify,
     /// When the oldest request was sent after which nothing came; nanoseconds of a `Moment`, 0: none.
     silent_since: AtomicU64,
-    /// The longest silence that is borne.
+    /// Nothing came for a while: the supervisor has to ask.
+    suspect: AtomicBool,
+    /// The longest silence that is borne without asking.
     patience: Duration,
     /// Single flight: one SCRIPT LOAD however many requests meet NOSCRIPT (H37).
     loading: tokio::sync::Mutex<u64>,
@@ -61,6 +63,7 @@ impl Commands {
             bad: AtomicU64::new(0),
             trouble: Notify::new(),
             silent_since: AtomicU64::new(0),
+            suspect: AtomicBool::new(false),
             patience,
             loading: tokio::sync::Mutex::new(0),
             loads: AtomicU64::new(0),
@@ -107,13 +110,20 @@ impl Commands {
         self.trouble.notify_one();
     }
 
-    /// A request timed out. Its deadline may be a caller's, and short: what counts is how long nothing came at all.
+    /// A request timed out. That proves nothing: its deadline may be a caller's, or the reply came when nobody awaited it
+    /// any more. After a silence the supervisor asks; only that counts.
     fn note_timeout(&self, generation: u64) {
         let since = self.silent_since.load(Ordering::Relaxed);
         let silence = Moment::now().since(Moment::from_nanos(since));
         if since != 0 && silence >= self.patience && generation == self.generation() {
-            self.report(generation);
+            self.suspect.store(true, Ordering::Relaxed);
+            self.trouble.notify_one();
         }
+    }
+
+    /// Whether a silence has to be looked into; once.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.suspect.swap(false, Ordering::Relaxed)
     }
 
     fn note_sent(&self, now: Moment) {

@@ -142,12 +142,15 @@ async fn watch(shared: &Shared, generation: u64) -> Error {
             loop {
                 commands.trouble.notified().await;
                 if commands.is_bad(generation) {
-                    break;
+                    return true;
+                }
+                if commands.is_suspect() {
+                    return false;
                 }
             }
         };
         let idle = Moment::now() + shared.options.heartbeat;
-        if until(idle, None, trouble).await.is_some() {
+        if until(idle, None, trouble).await == Some(true) {
             return Error::new(ErrorKind::Unavailable, "the connection failed");
         }
         // Half-open: nobody may have asked for anything for a while (H3).
