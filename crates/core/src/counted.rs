@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::asking::{AcquireRequest, foreign};
+use crate::attempt::Stage;
 use crate::clock::{Moment, millis};
 use crate::error::{Error, ErrorKind, Result};
 use crate::guard::Guard;
@@ -201,6 +202,12 @@ impl Guard {
             .arg(shared.key_life_ms(&attempt.spec, attempt.spec.lease))
             .arg(&part.id)
             .arg(not_after);
+        // From here on it is given back or part of this one: no renewal is sent, which would find it gone.
+        {
+            let mut state = part.state();
+            state.stage = Stage::Ending;
+            state.wake_watchers();
+        }
         let sent = Moment::now(); // of the first copy: it may be the one that did it
         let answer = client.call(&request).await?;
         shared.commands.note_stamp(answer.sent, answer.reply.count_at(1)?);
