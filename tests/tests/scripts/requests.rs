@@ -237,7 +237,7 @@ impl Record {
         }
         let is_last = token == 0 || self.token == Some(token);
         let lives = self.hold_of(old).is_some_and(|hold| !hold.is_over(now));
-        if !lives || !is_last {
+        if !lives || !is_last || self.hold_of(&new.id).is_some() {
             return numbers(&[3, stamp, -1]);
         }
         self.remove_hold(old);
@@ -274,6 +274,9 @@ impl Record {
         if now > not_after {
             return numbers(&[4, stamp]);
         }
+        if self.hold_of(&part.id).is_some() {
+            return numbers(&[3, stamp, -1]); // its time is over, it was not removed yet
+        }
         let Some(hold) = self
             .hold_of(whole)
             .filter(|hold| !hold.is_over(now) && hold.has() > part.weight)
@@ -284,7 +287,6 @@ impl Record {
         if hold.claim.take().is_some() || hold.end < now + part.lease {
             hold.end = now + part.lease;
         }
-        self.remove_hold(&part.id); // one that is over, and not removed yet
         self.holds.push(Hold {
             who: part.clone(),
             end: now + part.lease,

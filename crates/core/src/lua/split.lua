@@ -8,7 +8,7 @@
 -- ARGV[5]  not_after  server's clock, ms
 --
 -- Returns  {1, stamp_us, 0, left_ms, 0}  split, now or by an earlier copy
---          {3, stamp_us, -1}             the whole has ended, or has not more than that
+--          {3, stamp_us, -1}             the whole has ended, or has not more than that, or the time of the part is over
 --          {4, stamp_us}                 late
 --          {5, stamp_us}                 the part has ended
 --          {8, stamp_us}                 not our record, or another schema version
@@ -35,7 +35,7 @@ elseif now > not_after then
 end
 local ends = tonumber(redis.call('ZSCORE', lock, whole) or 0)
 local has = tonumber(redis.call('ZSCORE', lock, 'w' .. whole) or weight_of(whole))
-if ends <= now or ends >= 100000000000000 or has <= weight_of(id) then
+if part ~= 0 or ends <= now or ends >= 100000000000000 or has <= weight_of(id) then
   return { 3, now_us, -1 }
 end
 -- A claim is confirmed by it: were it to lapse, it would go back to the queue with the weight in its id.
