@@ -19,7 +19,7 @@ use crate::transport::Failure;
 
 type EndWork = Pin<Box<dyn Future<Output = Result<Ended, Failure>> + Send>>;
 
-/// Releases a hold. See [`Guard::unlock`].
+/// Releases a hold. See [`Guard::unlock`](crate::Guard::unlock).
 ///
 /// # Errors
 /// `Lost` if the hold had ended before: then nobody else's is touched. `Unavailable` if nothing was heard until the
