@@ -33,7 +33,8 @@ fn waiters(place: &Place<'_>) -> usize {
         .count()
 }
 
-/// Nothing of anybody is left, not even a count; every key has a TTL.
+/// Nothing of anybody is left, not even a count (tombstones may be: a grant can overtake the reply that says "queued"); every
+/// key has a TTL.
 async fn settled(place: &Place<'_>) {
     eventually("nothing is left", || {
         members(place)
@@ -198,7 +199,6 @@ async fn h32_never_more_are_inside_than_there_are_permits() {
         "all of them, and never more"
     );
     settled(&place).await;
-    assert!(members(&place).is_empty(), "{:?}", members(&place));
 }
 
 /// Starts an acquire, and comes back when it waits.
@@ -421,7 +421,6 @@ async fn drain_takes_what_is_free_in_one_step() {
     held.release().await.expect("released");
     drop(waiter.await.expect("no panic"));
     settled(&place).await;
-    assert!(members(&place).is_empty(), "{:?}", members(&place));
 }
 
 #[tokio::test]
