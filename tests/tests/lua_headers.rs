@@ -40,7 +40,10 @@ fn lua_headers() {
         check(&name, &header.join("\n"), &body);
         scripts += 1;
     }
-    assert_eq!(scripts, 7, "acquire, end, tick, force, inspect, adopt, fence");
+    assert_eq!(
+        scripts, 10,
+        "acquire, end, tick, force, inspect, adopt, resize, split, merge, fence"
+    );
 }
 
 fn check(name: &str, header: &str, body: &str) {

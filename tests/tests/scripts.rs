@@ -11,6 +11,8 @@ mod bench;
 mod clock;
 #[path = "scripts/compare.rs"]
 mod compare;
+#[path = "scripts/counted.rs"]
+mod counted;
 #[path = "scripts/dump.rs"]
 mod dump;
 #[path = "scripts/faults.rs"]

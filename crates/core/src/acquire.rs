@@ -157,10 +157,14 @@ impl Acquire {
         let Some(request) = this.request.take() else {
             return Ok(());
         };
+        if request.spec.weight == 0 {
+            return Err(Error::invalid("ask for one at least").named(&request.name));
+        }
         let shared = this.client.shared();
         *this.deadline = match *this.wait {
             Wait::Forever => Moment::NEVER,
             Wait::Until(instant) if instant > Instant::now() => Moment::at(instant),
+            Wait::Drain => Moment::now() + shared.options.operation_timeout,
             Wait::Try | Wait::Until(_) => {
                 *this.wait = Wait::Try;
                 Moment::now() + shared.options.operation_timeout
@@ -274,6 +278,9 @@ impl Acquire {
         };
         match code {
             1 => {
+                if self.wait == Wait::Drain {
+                    attempt.state().weight = u32::try_from(reply.count_at(5)?).unwrap_or(u32::MAX);
+                }
                 let left = Duration::from_millis(reply.count_at(3)?);
                 apply(Standing::Granted {
                     token: reply.count_at(2)?,
@@ -315,6 +322,22 @@ impl Acquire {
                 "the token floor is more than a day ahead of the server's clock: is it really a fencing token of this server?",
             )),
             8 => Err(foreign()),
+            9 => Err(Error::new(
+                ErrorKind::Mismatch,
+                format!(
+                    "it has {} permits, this handle says {}: use one number everywhere, or `resize`, after which the handles' numbers do not matter",
+                    reply.count_at(2)?,
+                    attempt.spec.capacity
+                ),
+            )),
+            10 => Err(Error::new(
+                ErrorKind::TooLarge,
+                format!(
+                    "{} were asked for, and it has {}: that can never be, unless somebody calls `resize`",
+                    attempt.spec.weight,
+                    reply.count_at(2)?
+                ),
+            )),
             _ => Err(Error::new(
                 ErrorKind::Protocol,
                 "the server says that the attempt has ended",

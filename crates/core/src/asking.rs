@@ -42,6 +42,8 @@ pub enum Wait {
     Try,
     /// Until then.
     Until(Instant),
+    /// Not at all, and all that is free is taken, whatever the weight says; of a counted primitive.
+    Drain,
 }
 
 impl Wait {
@@ -62,7 +64,12 @@ pub(crate) type Work<T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send
 pub(crate) fn says_nothing_was_done(error: &Error) -> bool {
     matches!(
         error.kind(),
-        ErrorKind::OutOfMemory | ErrorKind::WrongType | ErrorKind::QueueFull | ErrorKind::Invalid
+        ErrorKind::OutOfMemory
+            | ErrorKind::WrongType
+            | ErrorKind::QueueFull
+            | ErrorKind::Invalid
+            | ErrorKind::Mismatch
+            | ErrorKind::TooLarge
     )
 }
 
@@ -80,17 +87,17 @@ pub(crate) fn ask(client: &Client, attempt: &Arc<Attempt>, wait: Wait, over: Mom
         let spec = &attempt.spec;
         let deadline = shared.request_deadline(spec.lease).min(over);
         let not_after = shared.commands.server_time(deadline) / 1000 + 1;
-        let room = if wait == Wait::Try {
-            0
-        } else {
-            shared.options.max_waiters
+        let room = match wait {
+            Wait::Try => 0,
+            Wait::Drain => -1,
+            Wait::Forever | Wait::Until(_) => i64::from(shared.options.max_waiters),
         };
         let request = Request::new(&script::ACQUIRE, &[&*attempt.key])
             .arg(&attempt.id)
             .arg(millis(spec.lease))
-            .arg(shared.life_ms(spec.lease))
+            .arg(shared.key_life_ms(spec, spec.lease))
             .arg(spec.weight)
-            .arg(spec.capacity)
+            .arg(spec.capacity_text())
             .arg(not_after)
             .arg(room)
             .arg(spec.floor)

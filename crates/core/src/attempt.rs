@@ -18,10 +18,20 @@ pub(crate) struct Spec {
     pub(crate) lease: Duration,
     pub(crate) weight: u32,
     pub(crate) capacity: u32,
+    /// Every hold is shared, and the record says how much there is.
+    pub(crate) counted: bool,
     pub(crate) renew: Renew,
     pub(crate) max_hold: Option<Duration>,
     /// The token must be above it; 0: any.
     pub(crate) floor: u64,
+}
+
+impl Spec {
+    /// The capacity as the scripts take it.
+    pub(crate) fn capacity_text(&self) -> String {
+        let suffix = if self.counted { "c" } else { "" };
+        format!("{}{suffix}", self.capacity)
+    }
 }
 
 /// One call of an acquire function.
@@ -94,6 +104,8 @@ pub(crate) struct State {
     pub(crate) ended: Option<Ended>,
 
     pub(crate) token: u64,
+    /// What it has of the capacity, if it holds.
+    pub(crate) weight: u32,
     /// From here on the hold is not to be relied on.
     pub(crate) deadline: Moment,
     /// No renewal reaches past this.
@@ -167,6 +179,7 @@ impl Attempt {
             ending_queued: false,
             ended: None,
             token: 0,
+            weight: spec.weight,
             deadline: now,
             cap: Moment::NEVER,
             length: Duration::ZERO,

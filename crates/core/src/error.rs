@@ -50,6 +50,10 @@ pub enum ErrorKind {
     Lost,
     /// The queue has as many waiters as it may have.
     QueueFull,
+    /// The primitive was made with another capacity than this handle says. Nothing was changed.
+    Mismatch,
+    /// More was asked for than there is, however long one waits. Nothing was changed.
+    TooLarge,
 }
 
 impl Error {

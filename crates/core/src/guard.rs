@@ -21,8 +21,10 @@ use crate::token::FencingToken;
 /// Dropping it hands the release to the keeper: it never blocks, allocates, panics or needs a runtime.
 #[must_use = "the lock is released when the guard is dropped"]
 pub struct Guard {
-    view: Hold,
-    client: Client,
+    pub(crate) view: Hold,
+    pub(crate) client: Client,
+    /// What it has of the capacity.
+    pub(crate) weight: u32,
     /// Still ours to release.
     live: bool,
 }
@@ -42,7 +44,7 @@ impl Guard {
     pub(crate) fn new(client: Client, attempt: Arc<Attempt>) -> Self {
         let state = attempt.state();
         let token = FencingToken::new(state.token);
-        let due = state.due;
+        let (due, weight) = (state.due, state.weight);
         drop(state);
         let shared = client.shared();
         shared.keeper.no_later_than(due);
@@ -55,6 +57,7 @@ impl Guard {
                 driver,
             },
             client,
+            weight,
             live: true,
         }
     }
@@ -84,8 +87,13 @@ impl Guard {
         self.view.valid_for()
     }
 
+    /// What it has of the capacity.
+    pub fn weight(&self) -> u32 {
+        self.weight
+    }
+
     /// The error to give when the hold was lost.
-    fn lost_error(&self) -> Option<Error> {
+    pub(crate) fn lost_error(&self) -> Option<Error> {
         let loss = self.view.attempt.check(Moment::now())?;
         Some(Error::lost(loss).named(self.name()))
     }
@@ -157,7 +165,7 @@ impl Guard {
         self.leave();
     }
 
-    fn leave(&mut self) {
+    pub(crate) fn leave(&mut self) {
         self.live = false;
         let mut state = self.view.attempt.state();
         state.stage = Stage::Gone;

@@ -31,14 +31,17 @@ pub struct LockInfo {
 pub struct HolderInfo {
     /// The label of its client; `None` if its record is gone.
     pub label: Option<String>,
-    /// Since when it holds, by its token: exact unless the server's clock was set back or a token floor was used.
+    /// Since when it holds, by its token: exact unless the server's clock was set back or a token floor was used. Zero for
+    /// shared holders, which have no token of their own.
     pub held_for: Duration,
     /// What is left of its lease.
     pub lease_left: Duration,
-    /// Its token.
+    /// Its token; the last that there was, for shared holders.
     pub token: FencingToken,
     /// Whether others may hold at the same time.
     pub shared: bool,
+    /// How much it has of the capacity: the permits of a semaphore; 1 of a mutex.
+    pub weight: u32,
 }
 
 /// A waiter.
@@ -86,6 +89,8 @@ impl Primitive {
         };
         let held = strings()?;
         let waiting = strings()?;
+        let counted = self.spec().counted;
+        let mut weights = parts.nth(2).map_or(Ok(Vec::new()), Reply::items)?.into_iter();
         let ids = held.iter().step_by(2).chain(&waiting);
         let labels = self.labels(ids.map(String::as_str)).await;
         let mut labels = labels.into_iter();
@@ -93,12 +98,20 @@ impl Primitive {
             .chunks_exact(2)
             .map(|pair| HolderInfo {
                 label: labels.next().flatten(),
-                held_for: Duration::from_micros(stamp.saturating_sub(token)),
+                held_for: if counted {
+                    Duration::ZERO
+                } else {
+                    Duration::from_micros(stamp.saturating_sub(token))
+                },
                 lease_left: Duration::from_millis(
                     pair[1].parse::<u64>().unwrap_or(0).saturating_sub(stamp / 1000),
                 ),
                 token: FencingToken::new(token),
-                shared: self.spec().weight < self.spec().capacity,
+                shared: counted || self.spec().weight < self.spec().capacity,
+                weight: weights
+                    .next()
+                    .and_then(|weight| u32::try_from(weight.int().ok()?).ok())
+                    .unwrap_or_else(|| self.spec().weight),
             })
             .collect();
         let waiters = waiting
@@ -173,7 +186,7 @@ impl Primitive {
         let mut held = false;
         for _ in 0..MOST {
             let request = Request::new(&script::FORCE, &[&**self.key()])
-                .arg(self.spec().capacity)
+                .arg(self.spec().capacity_text())
                 .arg(millis(shared.options.retention))
                 .arg(&shared.inbox);
             // Not twice: the second would end the hold of the one that it was handed to.

@@ -37,6 +37,8 @@ pub struct PrimitiveOptions {
     pub weight: u32,
     /// What there is.
     pub capacity: u32,
+    /// Every hold is shared, has no token, and the capacity is kept in the record, where it can be changed.
+    pub counted: bool,
 }
 
 impl Default for PrimitiveOptions {
@@ -49,6 +51,7 @@ impl Default for PrimitiveOptions {
             token_floor: None,
             weight: 1,
             capacity: 1,
+            counted: false,
         }
     }
 }
@@ -82,6 +85,7 @@ impl Primitive {
             lease,
             weight: options.weight,
             capacity: options.capacity,
+            counted: options.counted,
             renew: options.renew,
             max_hold: options.max_hold,
             floor,
@@ -114,6 +118,13 @@ impl Primitive {
     /// An attempt; see [`Acquire`].
     pub fn acquire(&self, wait: Wait) -> Acquire {
         Acquire::new(&self.client, self.request.clone(), wait)
+    }
+
+    /// An attempt at so much of the capacity. What is more than there is the server refuses: it may have been resized.
+    pub fn acquire_weight(&self, weight: u32, wait: Wait) -> Acquire {
+        let mut request = self.request.clone();
+        request.spec.weight = weight;
+        Acquire::new(&self.client, request, wait)
     }
 
     /// Goes on with the hold of a ticket.

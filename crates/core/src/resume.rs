@@ -10,7 +10,7 @@ use crate::clock::{Moment, millis, sleep_until};
 use crate::error::{Error, Result};
 use crate::guard::Guard;
 use crate::hold::Loss;
-use crate::script;
+use crate::script::{self, Script};
 use crate::ticket::Ticket;
 use crate::transport::Request;
 
@@ -24,6 +24,18 @@ impl Client {
     /// Dropping it gives the hold up.
     #[doc(hidden)]
     pub async fn resume(&self, request: AcquireRequest, ticket: &Ticket) -> Result<Guard> {
+        let args = |request: Request| request.arg(ticket.id()).arg(ticket.token().get());
+        self.take_over(&script::ADOPT, request, args).await
+    }
+
+    /// A new attempt gets what another has, or a part of it, by a script like `adopt`; `args` are those between the key's
+    /// life and `not_after`.
+    pub(crate) async fn take_over(
+        &self,
+        script: &'static Script,
+        request: AcquireRequest,
+        args: impl Fn(Request) -> Request,
+    ) -> Result<Guard> {
         let shared = self.shared();
         let name = request.name.clone();
         let attempt = shared.attempt(request.key, request.name, request.spec)?;
@@ -41,13 +53,11 @@ impl Client {
                 state.unanswered += 1;
                 state.not_after = state.not_after.max(not_after);
             }
-            let request = Request::new(&script::ADOPT, &[&*attempt.key])
+            let request = Request::new(script, &[&*attempt.key])
                 .arg(&attempt.id)
                 .arg(millis(attempt.spec.lease))
-                .arg(shared.life_ms(attempt.spec.lease))
-                .arg(ticket.id())
-                .arg(ticket.token().get())
-                .arg(not_after);
+                .arg(shared.key_life_ms(&attempt.spec, attempt.spec.lease));
+            let request = args(request).arg(not_after);
             let answer = match shared.commands.run(&request, deadline).await {
                 Ok(answer) => answer,
                 Err(failure) => {

@@ -36,10 +36,21 @@ script!(TICK, "tick", "tick_fast.lua", "engine.lua", "tick_slow.lua");
 script!(FORCE, "force", "force_fast.lua", "engine.lua", "force_slow.lua");
 script!(INSPECT, "inspect", "inspect.lua");
 script!(ADOPT, "adopt", "adopt.lua");
+script!(
+    RESIZE,
+    "resize",
+    "resize_fast.lua",
+    "engine.lua",
+    "resize_slow.lua"
+);
+script!(SPLIT, "split", "split.lua");
+script!(MERGE, "merge", "merge.lua");
 script!(FENCE, "fence", "fence.lua");
 
 /// All of them, as they are loaded after every connect.
-pub(crate) static ALL: [&Script; 7] = [&ACQUIRE, &END, &TICK, &FORCE, &INSPECT, &ADOPT, &FENCE];
+pub(crate) static ALL: [&Script; 10] = [
+    &ACQUIRE, &END, &TICK, &FORCE, &INSPECT, &ADOPT, &RESIZE, &SPLIT, &MERGE, &FENCE,
+];
 
 impl Script {
     #[allow(clippy::disallowed_methods, reason = "the one place that hashes scripts")]

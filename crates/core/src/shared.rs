@@ -26,6 +26,9 @@ const CLIENT_ID: usize = 22;
 /// A message from further ahead than this was not written by a script, microseconds: a day.
 const FUTURE: u64 = 86_400_000_000;
 
+/// How long the capacity of a counted primitive is remembered after its last use.
+pub(crate) const KEEP: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// The life of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Life {
@@ -138,6 +141,16 @@ impl Shared {
         millis(lease + self.options.retention)
     }
 
+    /// The same for the key of a primitive, which may have something to remember.
+    pub(crate) fn key_life_ms(&self, spec: &Spec, lease: Duration) -> u64 {
+        let life = self.life_ms(lease);
+        if spec.counted {
+            life.max(millis(KEEP))
+        } else {
+            life
+        }
+    }
+
     /// The deadline of one request (not the caller's): operation timeout, or a third of the lease.
     pub(crate) fn request_deadline(&self, lease: Duration) -> Moment {
         Moment::now() + self.options.operation_timeout.min(lease / 3)
@@ -149,7 +162,7 @@ impl Shared {
         drop(state);
         Request::new(&script::END, &[&*attempt.key])
             .arg(&attempt.id)
-            .arg(attempt.spec.capacity)
+            .arg(attempt.spec.capacity_text())
             .arg(millis(self.options.retention))
             .arg(not_after)
             .arg(&self.inbox)

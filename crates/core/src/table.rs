@@ -82,6 +82,7 @@ mod tests {
             lease: Duration::from_secs(1),
             weight: 1,
             capacity: 1,
+            counted: false,
             renew: Renew::Watchdog,
             max_hold: None,
             floor: 0,

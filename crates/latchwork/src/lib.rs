@@ -30,6 +30,8 @@
 //! - A [`Client`] is one process's connection to a server, with the tasks that look after its locks. Make one and clone it.
 //! - A [`Mutex`] is a handle: a client, a name, options. Handles of one name are one lock, in one process as in many, as
 //!   long as server and [key prefix](ClientBuilder::prefix) are the same.
+//! - A [`Semaphore`] lets so many in at once. A [`SemaphorePermit`] is to it what a guard is to a mutex, except that it has no
+//!   fencing token.
 //! - A *lease* is how long the server keeps a hold without hearing of it: 10 s unless you say otherwise. The *keeper*, a
 //!   task of the client, renews it at a third of that for as long as the [`MutexGuard`] lives.
 //! - A hold is *lost* when it ends under its guard: the server says so, or the lease ran out by the guard's own clock
@@ -143,8 +145,9 @@
 //! | feature | default | what |
 //! |---|---|---|
 //! | `mutex` | yes | [`Mutex`] |
+//! | `semaphore` | yes | [`Semaphore`] |
 //! | `tracing` | yes | logs reconnects, losses, late renewals and degraded waiting through `tracing` |
-//! | `cancellation-token` | | `MutexGuard::cancellation_token` and `Hold::cancellation_token` |
+//! | `cancellation-token` | | `cancellation_token` of guards and permits, and `Hold::cancellation_token` |
 //! | `tls-rustls` | | `rediss://` URLs, with rustls |
 //! | `tls-native-tls` | | `rediss://` URLs, with the platform's TLS |
 //!
@@ -160,11 +163,16 @@ pub use latchwork_core::{
 #[cfg(feature = "mutex")]
 pub use latchwork_mutex::{Mutex, MutexBuilder, MutexGuard};
 
+#[cfg(feature = "semaphore")]
+pub use latchwork_semaphore::{Semaphore, SemaphoreBuilder, SemaphorePermit};
+
 /// The named futures of all primitives.
 pub mod futures {
     pub use latchwork_core::{Lost, Unlock};
     #[cfg(feature = "mutex")]
     pub use latchwork_mutex::futures::{MutexLock, TryMutexLock};
+    #[cfg(feature = "semaphore")]
+    pub use latchwork_semaphore::futures::{SemaphoreAcquire, TrySemaphoreAcquire};
 }
 
 /// The code of the README is compiled with the doctests. Only there: the README is not in the package.

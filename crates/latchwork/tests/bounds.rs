@@ -7,8 +7,8 @@ use std::str::FromStr;
 
 use latchwork::{
     Client, ClientBuilder, Closed, Error, ErrorKind, Fence, FenceReply, FencingToken, Hold, HolderInfo,
-    LockInfo, Loss, Mutex, MutexBuilder, MutexGuard, Name, Renew, ServerInfo, Ticket, WaiterInfo, Warning,
-    futures,
+    LockInfo, Loss, Mutex, MutexBuilder, MutexGuard, Name, Renew, Semaphore, SemaphoreBuilder,
+    SemaphorePermit, ServerInfo, Ticket, WaiterInfo, Warning, futures,
 };
 
 fn everywhere<T: Debug + Send + Sync + Unpin + 'static>() {}
@@ -23,6 +23,11 @@ fn ordered<T: Ord + Hash>() {}
 fn bounds() {
     everywhere::<Error>();
     everywhere::<MutexGuard>();
+    everywhere::<SemaphorePermit>();
+    handle::<Semaphore>();
+    handle::<SemaphoreBuilder>();
+    future::<futures::SemaphoreAcquire>();
+    future::<futures::TrySemaphoreAcquire>();
     everywhere::<Closed>();
     handle::<Client>();
     handle::<ClientBuilder>();

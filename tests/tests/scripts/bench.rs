@@ -24,17 +24,23 @@ pub(crate) enum Script {
     Force,
     Inspect,
     Adopt,
+    Resize,
+    Split,
+    Merge,
     Fence,
 }
 
 impl Script {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Acquire,
         Self::End,
         Self::Tick,
         Self::Force,
         Self::Inspect,
         Self::Adopt,
+        Self::Resize,
+        Self::Split,
+        Self::Merge,
         Self::Fence,
     ];
 
@@ -61,6 +67,13 @@ impl Script {
                 ENGINE,
                 include_str!("../../../crates/core/src/lua/force_slow.lua"),
             ],
+            Self::Resize => &[
+                include_str!("../../../crates/core/src/lua/resize_fast.lua"),
+                ENGINE,
+                include_str!("../../../crates/core/src/lua/resize_slow.lua"),
+            ],
+            Self::Split => &[include_str!("../../../crates/core/src/lua/split.lua")],
+            Self::Merge => &[include_str!("../../../crates/core/src/lua/merge.lua")],
             Self::Inspect => &[include_str!("../../../crates/core/src/lua/inspect.lua")],
             Self::Adopt => &[include_str!("../../../crates/core/src/lua/adopt.lua")],
             Self::Fence => &[include_str!("../../../crates/core/src/lua/fence.lua")],

@@ -18,15 +18,17 @@ impl World<'_> {
         &mut self,
         script: Script,
         at: usize,
+        made_with: i64,
         ttl: i64,
         args: &[A],
         model: impl FnOnce(&mut Record, &mut Call<'_>) -> Reply,
     ) -> Result<(), String> {
         let outcome = self.bench.run(script, &[KEYS[at]], args, &[KEYS[at]]);
-        let (now_us, capacity) = (self.bench.now_us, self.capacity);
+        let (now_us, capacity) = (self.bench.now_us, made_with);
         let mut call = Call {
             now_us,
             capacity,
+            counted: self.counted,
             ttl,
             listening: &self.listening,
             mail: BTreeMap::new(),
@@ -49,15 +51,21 @@ impl World<'_> {
         self.compare_mail(&mail)
     }
 
-    pub(crate) fn compare_record(&self, at: usize, (dump, pttl): &(Dump, i64)) -> Result<(), String> {
+    pub(crate) fn compare_record(&mut self, at: usize, (dump, pttl): &(Dump, i64)) -> Result<(), String> {
         let record = &self.records[at];
-        same("the record", dump, &record.dump(self.capacity))?;
+        same(
+            "the record",
+            dump,
+            &record.dump(if self.counted { 0 } else { self.capacity }),
+        )?;
         let exists = record.token.is_some();
         if exists && (*pttl < record.life - SLACK || *pttl > record.life) {
             return Err(format!("PTTL is {pttl}, {} was asked for", record.life));
         }
-        if record.used() > self.capacity {
-            return Err(format!("{} of {} is in use", record.used(), self.capacity));
+        let capacity = record.stored.map_or(self.capacity, |(stored, _)| stored);
+        let before = std::mem::replace(&mut self.used_before[at], record.used());
+        if record.used() > capacity.max(before) {
+            return Err(format!("{} of {capacity} is in use", record.used()));
         }
         Ok(())
     }

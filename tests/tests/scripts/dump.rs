@@ -21,6 +21,10 @@ pub(crate) struct Dump {
     pub(crate) extended: BTreeMap<String, i64>,
     pub(crate) tombs: BTreeMap<String, i64>,
     pub(crate) forced: BTreeMap<String, i64>,
+    /// `w` members: id and weight.
+    pub(crate) weights: BTreeMap<String, i64>,
+    /// Member `c`: the capacity, and whether it was resized.
+    pub(crate) stored: Option<(i64, bool)>,
     /// Member `u`.
     pub(crate) shared: Option<i64>,
     /// Whether there is a member `q`.
@@ -41,6 +45,10 @@ impl Dump {
             match member.as_str() {
                 "t1" if number >= TOKEN => dump.token = Some(whole(number)?),
                 "u" if number > 0.0 && number < HOLDER => dump.shared = Some(whole(number)?),
+                "c" if number > 0.0 && number < HOLDER => {
+                    let score = whole(number)?;
+                    dump.stored = Some((score / 2, score % 2 == 1));
+                }
                 "q" if number > 0.0 && number < HOLDER => next = Some(whole(number)?),
                 _ => last = dump.attempt(member, number)?.or(last),
             }
@@ -62,10 +70,12 @@ impl Dump {
                 .push((member, (bits >> 18) & 3, bits & ((1 << 18) - 1)));
             return Ok(Some(bits >> 20));
         } else if score < HOLDER {
-            let id = member
-                .strip_prefix('x')
-                .ok_or_else(|| format!("what is {member}?"))?;
-            self.extended.insert(id.to_owned(), whole(score)?);
+            let marks = match member.get(..1) {
+                Some("x") => &mut self.extended,
+                Some("w") => &mut self.weights,
+                _ => return Err(format!("what is {member}?")),
+            };
+            marks.insert(member[1..].to_owned(), whole(score)?);
         } else if score < TOMB {
             let missed = whole(score.fract() * 16.0)?
                 .checked_sub(1)

@@ -34,6 +34,7 @@ pub(crate) const TRY: Terms = Terms { room: 0, ..WAIT };
 pub(crate) struct Lock {
     pub(crate) bench: Bench,
     pub(crate) capacity: i64,
+    pub(crate) counted: bool,
 }
 
 /// Attempt `count` of client `count`: everybody has an inbox of their own.
@@ -64,7 +65,41 @@ impl Lock {
         Self {
             bench: Bench::start(),
             capacity,
+            counted: false,
         }
+    }
+
+    pub(crate) fn counted(capacity: i64) -> Self {
+        Self {
+            counted: true,
+            ..Self::new(capacity)
+        }
+    }
+
+    /// The capacity as the scripts take it.
+    fn text(&self) -> String {
+        format!("{}{}", self.capacity, if self.counted { "c" } else { "" })
+    }
+
+    pub(crate) fn resize(&mut self, capacity: i64, not_after: i64) -> Vec<i64> {
+        let numbers = [LEASE + RETENTION, self.now() + not_after].map(|number| number.to_string());
+        let [ttl, not_after] = numbers;
+        let args = [format!("{capacity}c"), ttl, not_after, INBOX.to_owned()];
+        ints(&self.bench.call(Script::Resize, &[KEY], &args))
+    }
+
+    /// Splits `one` off `other`, or adds what `other` has to `one`.
+    pub(crate) fn part(
+        &mut self,
+        script: Script,
+        one: &Attempt,
+        other: &Attempt,
+        not_after: i64,
+    ) -> Vec<i64> {
+        let numbers = [one.lease, one.lease + RETENTION].map(|number| number.to_string());
+        let rest = [other.id.clone(), (self.now() + not_after).to_string()];
+        let args = [std::slice::from_ref(&one.id), &numbers, &rest].concat();
+        ints(&self.bench.call(script, &[KEY], &args))
     }
 
     /// The clock, ms and µs.
@@ -87,18 +122,11 @@ impl Lock {
     pub(crate) fn acquire_raw(&mut self, who: &Attempt, terms: Terms) -> Reply {
         let not_after = self.now() + terms.not_after;
         let ttl = who.lease + RETENTION;
-        let numbers = [
-            who.lease,
-            ttl,
-            who.weight,
-            self.capacity,
-            not_after,
-            terms.room,
-            terms.floor,
-            terms.polls,
-        ];
         let mut args = vec![who.id.clone()];
-        args.extend(numbers.iter().map(ToString::to_string));
+        args.extend([who.lease, ttl, who.weight].map(|number| number.to_string()));
+        args.push(self.text());
+        let rest = [not_after, terms.room, terms.floor, terms.polls];
+        args.extend(rest.map(|number| number.to_string()));
         args.push(INBOX.to_owned());
         self.bench.call(Script::Acquire, &[KEY], &args)
     }
@@ -110,7 +138,7 @@ impl Lock {
 
     pub(crate) fn end_raw(&mut self, who: &Attempt, tomb: Option<i64>) -> Reply {
         let not_after = tomb.map_or(0, |ms| self.now() + ms);
-        let numbers = [self.capacity, RETENTION, not_after].map(|number| number.to_string());
+        let numbers = [self.text(), RETENTION.to_string(), not_after.to_string()];
         let args = [std::slice::from_ref(&who.id), &numbers, &[INBOX.to_owned()]].concat();
         self.bench.call(Script::End, &[KEY], &args)
     }
@@ -126,13 +154,14 @@ impl Lock {
         let mut args = vec![INBOX.to_owned()];
         for (op, who, token, lease) in items {
             args.extend([op.to_string(), who.id.clone()]);
-            args.extend([*token, *lease, lease + RETENTION, self.capacity].map(|number| number.to_string()));
+            args.extend([*token, *lease, lease + RETENTION].map(|number| number.to_string()));
+            args.push(self.text());
         }
         self.bench.call(Script::Tick, keys, &args)
     }
 
     pub(crate) fn force(&mut self) -> Vec<i64> {
-        let args = [self.capacity.to_string(), RETENTION.to_string(), INBOX.to_owned()];
+        let args = [self.text(), RETENTION.to_string(), INBOX.to_owned()];
         ints(&self.bench.call(Script::Force, &[KEY], &args))
     }
 

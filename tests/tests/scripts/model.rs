@@ -54,9 +54,15 @@ pub(crate) struct Hold {
     pub(crate) end: i64,
     /// For a claim: how many of the attempt's claims lapsed before.
     pub(crate) claim: Option<i64>,
+    /// What it has, if that is not what its id says: drained, split or merged.
+    pub(crate) weight: Option<i64>,
 }
 
 impl Hold {
+    pub(crate) fn has(&self) -> i64 {
+        self.weight.unwrap_or(self.who.weight)
+    }
+
     /// Holds sort by score and then by id; a claim's score has a fraction.
     pub(crate) fn order(&self) -> (i64, i64, &str) {
         (self.end, self.claim.map_or(0, |missed| missed + 1), &self.who.id)
@@ -71,7 +77,9 @@ impl Hold {
 #[derive(Debug)]
 pub(crate) struct Call<'a> {
     pub(crate) now_us: i64,
+    /// What the request says; from `settle` on what the record says, if it says anything.
     pub(crate) capacity: i64,
+    pub(crate) counted: bool,
     pub(crate) ttl: i64,
     /// The clients whose inbox is subscribed.
     pub(crate) listening: &'a [String],
@@ -79,6 +87,10 @@ pub(crate) struct Call<'a> {
 }
 
 impl Call<'_> {
+    pub(crate) fn exclusive(&self, weight: i64) -> bool {
+        !self.counted && weight >= self.capacity
+    }
+
     pub(crate) fn now(&self) -> i64 {
         self.now_us.div_euclid(1000)
     }
@@ -109,6 +121,8 @@ impl Call<'_> {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Record {
     pub(crate) token: Option<i64>,
+    /// The capacity of a counted primitive, and whether it was resized.
+    pub(crate) stored: Option<(i64, bool)>,
     pub(crate) queue: VecDeque<Waiter>,
     pub(crate) holds: Vec<Hold>,
     pub(crate) extended: BTreeMap<String, i64>,
@@ -119,6 +133,7 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    /// `capacity` is 0 if it is counted: then nobody is exclusive.
     pub(crate) fn dump(&self, capacity: i64) -> Dump {
         let queue = self
             .queue
@@ -133,11 +148,18 @@ impl Record {
         let shared = self
             .holds
             .iter()
-            .map(|hold| hold.who.weight)
-            .filter(|weight| *weight < capacity)
+            .map(Hold::has)
+            .filter(|weight| capacity == 0 || *weight < capacity)
             .sum::<i64>();
+        let weights = self
+            .holds
+            .iter()
+            .filter_map(|hold| Some((hold.who.id.clone(), hold.weight?)))
+            .collect();
         Dump {
             token: self.token,
+            weights,
+            stored: self.stored,
             queue,
             holds,
             extended: self.extended.clone(),
@@ -149,7 +171,7 @@ impl Record {
     }
 
     pub(crate) fn used(&self) -> i64 {
-        self.holds.iter().map(|hold| hold.who.weight).sum()
+        self.holds.iter().map(Hold::has).sum()
     }
 
     /// The length of the queue.
@@ -220,18 +242,24 @@ impl Record {
 
     /// Makes `who` a holder and returns its token; shared holders have none.
     pub(crate) fn admit(&mut self, call: &Call<'_>, hold: Hold, above: i64) -> i64 {
-        let exclusive = hold.who.weight >= call.capacity;
+        let exclusive = call.exclusive(hold.has());
         self.holds.push(hold);
         if exclusive {
             return self.new_token(call, above);
         }
         self.token.get_or_insert(call.now_us);
+        if call.counted {
+            self.stored.get_or_insert((call.capacity, false));
+        }
         0
     }
 
     /// Removes what is over; returns the claims that go back to the front.
-    pub(crate) fn settle(&mut self, call: &Call<'_>) -> Vec<Hold> {
+    pub(crate) fn settle(&mut self, call: &mut Call<'_>) -> Vec<Hold> {
         let now = call.now();
+        if let (true, Some((stored, _))) = (call.counted, self.stored) {
+            call.capacity = stored;
+        }
         self.tombs.retain(|_, end| *end > now);
         self.forced.retain(|_, end| *end > now);
         self.holds.sort_by(|a, b| a.order().cmp(&b.order()));
@@ -301,6 +329,10 @@ impl Record {
             let age = call.age(head.seen);
             if age > PATIENCE || (age > DEAF && !listens) {
                 self.queue.remove(at);
+            } else if head.who.weight > call.capacity {
+                let who = head.who.clone();
+                self.queue.remove(at);
+                call.post(&who, 'w', &format!("0 {}", call.now_us));
             } else if self.used() + head.who.weight > call.capacity {
                 break;
             } else if listens {
@@ -330,6 +362,7 @@ impl Record {
             who: who.clone(),
             end: call.now() + window,
             claim: Some(missed),
+            weight: None,
         };
         let token = self.admit(call, claim, 0);
         call.post(&who, 'g', &format!("{token} {} {window}", call.now_us));

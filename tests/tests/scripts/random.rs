@@ -21,24 +21,29 @@ const REGRESSIONS: &str = concat!(
 
 #[test]
 fn capacity_1_agrees_with_the_model() {
-    agrees(1, &[1]);
+    agrees(1, false, &[1]);
 }
 
 #[test]
 fn capacity_3_agrees_with_the_model() {
-    agrees(3, &[1, 2, 3]);
+    agrees(3, false, &[1, 2, 3]);
 }
 
 #[test]
 fn readers_and_writers_agree_with_the_model() {
-    agrees(1 << 20, &[1, 1, 1, 1 << 20]);
+    agrees(1 << 20, false, &[1, 1, 1, 1 << 20]);
+}
+
+#[test]
+fn a_counted_primitive_agrees_with_the_model() {
+    agrees(3, true, &[1, 2, 3, 5]);
 }
 
 #[allow(
     clippy::print_stdout,
     reason = "it stands with a failure, and with --nocapture"
 )]
-fn agrees(capacity: i64, weights: &'static [i64]) {
+fn agrees(capacity: i64, counted: bool, weights: &'static [i64]) {
     let requests = std::env::var("LATCHWORK_SCRIPT_CASES").map_or(REQUESTS, |text| text.parse().unwrap());
     let config = Config {
         cases: (requests / 35).max(1), // a case has 60 steps on average, more than half are requests
@@ -51,7 +56,7 @@ fn agrees(capacity: i64, weights: &'static [i64]) {
     let steps = prop::collection::vec(steps::step(), STEPS);
     let run = |steps: Vec<Step>| {
         let mut bench = bench.borrow_mut();
-        let mut world = World::new(&mut bench, capacity, weights);
+        let mut world = World::new(&mut bench, capacity, counted, weights);
         let outcome = steps.iter().enumerate().try_for_each(|(at, step)| {
             world
                 .apply(step)
@@ -66,12 +71,10 @@ fn agrees(capacity: i64, weights: &'static [i64]) {
         .run(&steps, run)
         .unwrap_or_else(|failure| panic!("{failure}"));
     let seen = seen.into_inner();
-    println!("capacity {capacity}, replies seen: {seen:?}");
+    println!("capacity {capacity}, counted: {counted}, replies seen: {seen:?}");
     if requests >= REQUESTS {
-        let unseen: Vec<_> = steps::COMMON
-            .iter()
-            .filter(|what| !seen.contains_key(**what))
-            .collect();
+        let common = if counted { steps::COUNTED } else { steps::COMMON };
+        let unseen: Vec<_> = common.iter().filter(|what| !seen.contains_key(**what)).collect();
         assert!(unseen.is_empty(), "the random requests never got {unseen:?}");
     }
 }

@@ -31,7 +31,7 @@ pub(crate) struct Item {
 impl Record {
     pub(crate) fn acquire(&mut self, call: &mut Call<'_>, ask: &Acquire) -> Reply {
         let (stamp, now) = (call.now_us, call.now());
-        let exclusive = ask.who.weight >= call.capacity;
+        let made_with = call.capacity;
         if ask.floor > stamp + DAY_US {
             return numbers(&[7, stamp]);
         }
@@ -48,6 +48,10 @@ impl Record {
         }
         if let Some(hold) = self.hold_of(&ask.who.id) {
             let (left, claim) = (hold.end - now, i64::from(hold.claim.is_some()));
+            if ask.room < 0 {
+                return numbers(&[1, stamp, 0, left, claim, hold.has()]);
+            }
+            let exclusive = call.exclusive(ask.who.weight);
             let mut token = if exclusive { self.token.unwrap() } else { 0 };
             if exclusive && token <= ask.floor {
                 token = self.new_token(call, ask.floor);
@@ -62,17 +66,31 @@ impl Record {
             self.keep(call.ttl);
             return numbers(&[2, stamp, self.wake(now), 0]);
         }
-        if self.queue.is_empty() && self.used() + ask.who.weight <= call.capacity {
+        if let Some((stored, false)) = self.stored
+            && stored != made_with
+        {
+            return numbers(&[9, stamp, stored]);
+        }
+        if ask.room >= 0 && ask.who.weight > call.capacity {
+            return numbers(&[10, stamp, call.capacity]);
+        }
+        let drained = Some(call.capacity - self.used()).filter(|_| ask.room < 0);
+        let wanted = drained.unwrap_or(ask.who.weight);
+        if wanted > 0 && self.queue.is_empty() && self.used() + wanted <= call.capacity {
             let hold = Hold {
                 who: ask.who.clone(),
                 end: now + ask.who.lease,
                 claim: None,
+                weight: drained,
             };
             let token = self.admit(call, hold, ask.floor);
             self.keep(call.ttl);
+            if let Some(weight) = drained {
+                return numbers(&[1, stamp, 0, ask.who.lease, 0, weight]);
+            }
             return numbers(&[1, stamp, token, ask.who.lease, 0]);
         }
-        if ask.room == 0 {
+        if ask.room <= 0 {
             return numbers(&[3, stamp, self.wake(now)]);
         }
         if self.waiting() >= ask.room {
@@ -91,7 +109,7 @@ impl Record {
     }
 
     pub(crate) fn end(&mut self, call: &mut Call<'_>, id: &str, not_after: i64) -> Reply {
-        if not_after == 0 && self.members(call.capacity) < 3 {
+        if not_after == 0 && self.members(if call.counted { 0 } else { call.capacity }) < 3 {
             // The fast path removes the one other member unseen: it may be a hold whose time is over, or a tombstone.
             let removed = self.remove_hold(id) || self.tombs.remove(id).is_some();
             return numbers(&[i64::from(removed), 0, 0]);
@@ -123,11 +141,17 @@ impl Record {
 
     fn members(&self, capacity: i64) -> usize {
         let dump = self.dump(capacity);
-        let derived = [self.token.is_some(), dump.shared.is_some(), dump.tickets];
+        let derived = [
+            self.token.is_some(),
+            self.stored.is_some(),
+            dump.shared.is_some(),
+            dump.tickets,
+        ];
         derived.into_iter().filter(|is| *is).count()
             + self.queue.len()
             + self.holds.len()
             + self.extended.len()
+            + dump.weights.len()
             + self.tombs.len()
             + self.forced.len()
     }
@@ -149,7 +173,7 @@ impl Record {
         numbers(&[i64::from(!holds.is_empty()), 0, 0])
     }
 
-    pub(crate) fn inspect(&self, now_us: i64, most: usize) -> Reply {
+    pub(crate) fn inspect(&self, now_us: i64, capacity: i64, most: usize) -> Reply {
         let Some(token) = self.token else {
             return numbers(&[0]);
         };
@@ -168,6 +192,20 @@ impl Record {
             .take(most)
             .map(|waiter| text(&waiter.who))
             .collect();
+        let weights = holds
+            .iter()
+            .take(most)
+            .filter(|_| self.stored.is_some())
+            .map(|hold| Reply::Int(hold.has()))
+            .collect();
+        let used = if self.stored.is_some() {
+            holds.iter().map(|hold| hold.has()).sum()
+        } else {
+            self.dump(capacity).shared.unwrap_or(0)
+        };
+        let stored = self
+            .stored
+            .map_or(0, |(stored, resized)| 2 * stored + i64::from(resized));
         let [code, stamp, token, queued] = [1, now_us, token, self.waiting()].map(Reply::Int);
         Reply::Array(vec![
             code,
@@ -176,6 +214,9 @@ impl Record {
             queued,
             Reply::Array(holders),
             Reply::Array(waiters),
+            Reply::Int(used),
+            Reply::Int(stored),
+            Reply::Array(weights),
         ])
     }
 
@@ -199,7 +240,7 @@ impl Record {
         }
         let is_last = token == 0 || self.token == Some(token);
         let lives = self.hold_of(old).is_some_and(|hold| !hold.is_over(now));
-        if !lives || !is_last {
+        if !lives || !is_last || self.hold_of(&new.id).is_some() {
             return numbers(&[3, stamp, -1]);
         }
         self.remove_hold(old);
@@ -207,9 +248,80 @@ impl Record {
             who: new.clone(),
             end: now + new.lease,
             claim: None,
+            weight: None,
         });
         self.keep(call.ttl);
         numbers(&[1, stamp, token, new.lease, 0])
+    }
+
+    pub(crate) fn resize(&mut self, call: &mut Call<'_>, not_after: i64) -> Reply {
+        if call.now() > not_after {
+            return numbers(&[4, call.now_us]);
+        }
+        self.token.get_or_insert(call.now_us);
+        self.stored = Some((call.capacity, true));
+        self.keep(call.ttl);
+        let lapsed = self.settle(call);
+        self.hand_on(call, lapsed);
+        numbers(&[1, call.now_us, 0, 0])
+    }
+
+    pub(crate) fn split(&mut self, call: &Call<'_>, part: &Attempt, whole: &str, not_after: i64) -> Reply {
+        let (stamp, now) = (call.now_us, call.now());
+        if self.tombs.contains_key(&part.id) {
+            return numbers(&[5, stamp]);
+        }
+        if let Some(hold) = self.hold_of(&part.id).filter(|hold| !hold.is_over(now)) {
+            return numbers(&[1, stamp, 0, hold.end - now, 0]);
+        }
+        if now > not_after {
+            return numbers(&[4, stamp]);
+        }
+        if self.hold_of(&part.id).is_some() {
+            return numbers(&[3, stamp, -1]); // its time is over, it was not removed yet
+        }
+        let Some(hold) = self
+            .hold_of(whole)
+            .filter(|hold| !hold.is_over(now) && hold.has() > part.weight)
+        else {
+            return numbers(&[3, stamp, -1]);
+        };
+        hold.weight = Some(hold.has() - part.weight);
+        if hold.claim.take().is_some() || hold.end < now + part.lease {
+            hold.end = now + part.lease;
+        }
+        self.holds.push(Hold {
+            who: part.clone(),
+            end: now + part.lease,
+            claim: None,
+            weight: None,
+        });
+        self.keep(call.ttl);
+        numbers(&[1, stamp, 0, part.lease, 0])
+    }
+
+    pub(crate) fn merge(&mut self, call: &Call<'_>, into: &Attempt, part: &Attempt, not_after: i64) -> Reply {
+        let (stamp, now) = (call.now_us, call.now());
+        let lives = |hold: &&mut Hold| !hold.is_over(now);
+        let done = self.tombs.contains_key(&part.id);
+        let has = self.hold_of(&part.id).filter(lives).map(|hold| hold.has());
+        let Some(hold) = self.hold_of(&into.id).filter(lives) else {
+            return numbers(&[3, stamp]);
+        };
+        let Some(has) = has.filter(|_| !done) else {
+            return numbers(&[if done { 1 } else { 3 }, stamp]);
+        };
+        if now > not_after {
+            return numbers(&[4, stamp]);
+        }
+        hold.weight = Some(hold.has() + has);
+        if hold.claim.take().is_some() || hold.end < now + into.lease {
+            hold.end = now + into.lease;
+        }
+        self.remove_hold(&part.id);
+        self.tombs.insert(part.id.clone(), not_after + 1000);
+        self.keep(call.ttl);
+        numbers(&[1, stamp])
     }
 }
 
@@ -226,11 +338,13 @@ pub(crate) fn tick(records: &mut [Record], call: &mut Call<'_>, items: &[Item]) 
             record.refresh_by_tick(call, place, if item.op == 'p' { POLLS } else { 0 });
         }
     }
+    let made_with = call.capacity;
     let mut settled = Vec::new();
     for at in rest {
         let item = &items[at];
         let record = &mut records[item.record];
         call.ttl = item.ttl;
+        call.capacity = made_with;
         if !settled.contains(&item.record) {
             settled.push(item.record);
             let lapsed = record.settle(call);
@@ -288,7 +402,7 @@ fn look(record: &mut Record, call: &Call<'_>, item: &Item) -> Reply {
     if record.tombs.contains_key(&item.who.id) {
         return numbers(&[5, 1]);
     }
-    let token = if item.who.weight >= call.capacity {
+    let token = if call.exclusive(item.who.weight) {
         record.token.unwrap_or(0)
     } else {
         0

@@ -15,6 +15,14 @@ pub(crate) const COMMON: &[&str] = &[
     "message w", "message f",
 ];
 
+/// The same for a counted primitive.
+#[rustfmt::skip]
+pub(crate) const COUNTED: &[&str] = &[
+    "acquire 1", "acquire 2", "acquire 3", "acquire 4", "acquire 5", "acquire 9", "acquire 10", "end 0", "end 1", "end 2",
+    "tick 1", "tick 2", "tick 3", "tick 4", "tick 5 1", "force 0", "force 1", "inspect 1", "resize 1", "resize 4", "split 1",
+    "split 3", "split 4", "merge 1", "merge 3", "message g", "message w", "message f",
+];
+
 /// In place of a tick's op: `h` for an attempt that holds, else `w`.
 pub(crate) const APT: char = '?';
 
@@ -44,6 +52,12 @@ pub(crate) enum Step {
     Tick(Vec<(char, usize, Token)>),
     Force(usize),
     Inspect(usize, usize),
+    /// Record, capacity, too late. This and the next two only if it is counted.
+    Resize(usize, i64, bool),
+    /// The slot of the part, that of the whole.
+    Split(usize, usize, bool),
+    /// The slot that takes, that which gives.
+    Merge(usize, usize, bool),
     /// New slot, old slot.
     Adopt {
         new: usize,
@@ -91,6 +105,12 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         22 => prop::collection::vec((item(), likely(), token()), 1..6).prop_map(Step::Tick),
         1 => (0_usize..2).prop_map(Step::Force),
         1 => (0_usize..2, 0_usize..4).prop_map(|(record, most)| Step::Inspect(record, most)),
+        3 => (0_usize..2, 1_i64..8, prop::bool::weighted(0.1))
+            .prop_map(|(record, capacity, late)| Step::Resize(record, capacity, late)),
+        3 => (slot(), likely(), prop::bool::weighted(0.1))
+            .prop_map(|(part, whole, late)| Step::Split(part, whole, late)),
+        3 => (likely(), likely(), prop::bool::weighted(0.1))
+            .prop_map(|(into, part, late)| Step::Merge(into, part, late)),
         3 => (slot(), likely(), token(), prop::bool::weighted(0.1))
             .prop_map(|(new, old, token, late)| Step::Adopt { new, old, token, late }),
     ]

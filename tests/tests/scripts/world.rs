@@ -27,6 +27,9 @@ pub(crate) struct Slot {
 pub(crate) struct World<'a> {
     pub(crate) bench: &'a mut Bench,
     pub(crate) capacity: i64,
+    pub(crate) counted: bool,
+    /// What was in use after the last request: after a resize that may be more than there is, but it never grows then.
+    pub(crate) used_before: [i64; 2],
     pub(crate) weights: &'static [i64],
     pub(crate) records: [Record; 2],
     pub(crate) slots: Vec<Slot>,
@@ -40,12 +43,14 @@ pub(crate) struct World<'a> {
 }
 
 impl<'a> World<'a> {
-    pub(crate) fn new(bench: &'a mut Bench, capacity: i64, weights: &'static [i64]) -> Self {
+    pub(crate) fn new(bench: &'a mut Bench, capacity: i64, counted: bool, weights: &'static [i64]) -> Self {
         bench.redis(&["DEL", KEYS[0], KEYS[1]]);
         bench.now_us = 1_700_000_000_000_000;
         let mut world = Self {
             bench,
             capacity,
+            counted,
+            used_before: [0; 2],
             weights,
             records: Default::default(),
             slots: Vec::new(),
@@ -119,16 +124,24 @@ impl<'a> World<'a> {
             Step::Tick(items) => return self.tick(items),
             Step::Force(record) => {
                 let args = [
-                    self.capacity.to_string(),
+                    self.text(self.capacity),
                     (5 * MINUTE).to_string(),
                     INBOX.to_owned(),
                 ];
-                return self.compare(Script::Force, *record, 5 * MINUTE, &args, Record::force);
+                return self.compare(
+                    Script::Force,
+                    *record,
+                    self.capacity,
+                    5 * MINUTE,
+                    &args,
+                    Record::force,
+                );
             }
             Step::Inspect(record, most) => {
                 let args = [most.to_string()];
-                return self.compare(Script::Inspect, *record, 0, &args, |record, call| {
-                    record.inspect(call.now_us, *most)
+                let capacity = self.capacity;
+                return self.compare(Script::Inspect, *record, capacity, 0, &args, |record, call| {
+                    record.inspect(call.now_us, capacity, *most)
                 });
             }
             Step::Adopt {
@@ -137,8 +150,64 @@ impl<'a> World<'a> {
                 token,
                 late,
             } => return self.adopt(*new, self.resolve(*old), *token, *late),
+            Step::Resize(record, capacity, late) if self.counted => {
+                let not_after = self.bench.now() - i64::from(*late);
+                let args = [
+                    self.text(*capacity),
+                    (7 * MINUTE).to_string(),
+                    not_after.to_string(),
+                    INBOX.to_owned(),
+                ];
+                return self.compare(
+                    Script::Resize,
+                    *record,
+                    *capacity,
+                    7 * MINUTE,
+                    &args,
+                    |record, call| record.resize(call, not_after),
+                );
+            }
+            Step::Split(part, whole, late) if self.counted => {
+                return self.part(Script::Split, *part, self.resolve(*whole), *late);
+            }
+            Step::Merge(into, part, late) if self.counted => {
+                return self.part(Script::Merge, self.resolve(*into), self.resolve(*part), *late);
+            }
+            Step::Resize(..) | Step::Split(..) | Step::Merge(..) => {}
         }
         Ok(())
+    }
+
+    /// A capacity as the scripts take it.
+    fn text(&self, capacity: i64) -> String {
+        format!("{capacity}{}", if self.counted { "c" } else { "" })
+    }
+
+    /// Splits a new attempt off another's hold, or merges two.
+    fn part(&mut self, script: Script, one: usize, other: usize, late: bool) -> Result<(), String> {
+        let at = self.slots[one].record;
+        let (who, other) = (self.slots[one].who.clone(), &self.slots[other]);
+        let (other, elsewhere) = (other.who.clone(), other.record != at || other.who == who);
+        if elsewhere {
+            return Ok(());
+        }
+        if script == Script::Split {
+            if self.is_there(one) && !self.adopters.contains(&who.id) {
+                return Ok(()); // an attempt that is split off does not acquire
+            }
+            self.adopters.insert(who.id.clone());
+        }
+        let (ttl, not_after) = (who.lease + 6 * MINUTE, self.bench.now() - i64::from(late));
+        let numbers = [who.lease, ttl].map(|number| number.to_string());
+        let rest = [other.id.clone(), not_after.to_string()];
+        let args = [std::slice::from_ref(&who.id), &numbers, &rest].concat();
+        self.compare(script, at, self.capacity, ttl, &args, |record, call| {
+            if script == Script::Split {
+                record.split(call, &who, &other.id, not_after)
+            } else {
+                record.merge(call, &who, &other, not_after)
+            }
+        })
     }
 
     /// The slot that is meant: from `SLOTS` on one whose attempt holds or waits, if there is any.
@@ -175,7 +244,9 @@ impl<'a> World<'a> {
         if self.adopters.contains(&who.id) {
             return Ok(());
         }
+        let made_with = self.capacity + i64::from(self.counted && self.attempts.is_multiple_of(8));
         let floor = match floor {
+            _ if self.counted => 0,
             Floor::None => 0,
             Floor::FromToken(more) => self.records[at].token.map_or(0, |token| token + more),
             Floor::FromNow(more) => self.bench.now_us + more,
@@ -183,18 +254,12 @@ impl<'a> World<'a> {
         let not_after = self.bench.now() + if late { -1 } else { 5 * i64::from(polls) };
         let ttl = who.lease + 3 * MINUTE;
         let weight = who.weight;
-        let numbers = [
-            who.lease,
-            ttl,
-            weight,
-            self.capacity,
-            not_after,
-            room,
-            floor,
-            if polls { 3 } else { 0 },
-        ];
+        let room = if self.counted && room == 2 { -1 } else { room };
         let mut args = vec![who.id.clone()];
-        args.extend(numbers.iter().map(ToString::to_string));
+        args.extend([who.lease, ttl, weight].map(|number| number.to_string()));
+        args.push(self.text(made_with));
+        let polling = if polls { 3 } else { 0 };
+        args.extend([not_after, room, floor, polling].map(|number| number.to_string()));
         args.push(INBOX.to_owned());
         let ask = Acquire {
             who,
@@ -203,7 +268,7 @@ impl<'a> World<'a> {
             floor,
             polls,
         };
-        self.compare(Script::Acquire, at, ttl, &args, |record, call| {
+        self.compare(Script::Acquire, at, made_with, ttl, &args, |record, call| {
             record.acquire(call, &ask)
         })
     }
@@ -211,14 +276,26 @@ impl<'a> World<'a> {
     fn end(&mut self, slot: usize, tomb: Option<i64>) -> Result<(), String> {
         let (id, at) = (self.slots[slot].who.id.clone(), self.slots[slot].record);
         let not_after = tomb.map_or(0, |ms| self.bench.now() + ms);
-        let numbers = [self.capacity, 2 * MINUTE, not_after].map(|number| number.to_string());
+        let numbers = [
+            self.text(self.capacity),
+            (2 * MINUTE).to_string(),
+            not_after.to_string(),
+        ];
         let args = [std::slice::from_ref(&id), &numbers, &[INBOX.to_owned()]].concat();
-        self.compare(Script::End, at, 2 * MINUTE, &args, |record, call| {
-            record.end(call, &id, not_after)
-        })
+        self.compare(
+            Script::End,
+            at,
+            self.capacity,
+            2 * MINUTE,
+            &args,
+            |record, call| record.end(call, &id, not_after),
+        )
     }
 
     fn adopt(&mut self, new: usize, old: usize, token: Token, late: bool) -> Result<(), String> {
+        if self.counted {
+            return Ok(()); // permits have no tickets
+        }
         let (at, old_id) = (self.slots[old].record, self.slots[old].who.id.clone());
         let who = self.slots[new].who.clone();
         if self.slots[new].record != at || who.weight != self.slots[old].who.weight {
@@ -237,7 +314,7 @@ impl<'a> World<'a> {
         let numbers = [who.lease, ttl].map(|number| number.to_string());
         let rest = [old_id.clone(), token.to_string(), not_after.to_string()];
         let args = [std::slice::from_ref(&who.id), &numbers, &rest].concat();
-        self.compare(Script::Adopt, at, ttl, &args, |record, call| {
+        self.compare(Script::Adopt, at, self.capacity, ttl, &args, |record, call| {
             record.adopt(call, &who, &old_id, token, not_after)
         })
     }
@@ -283,13 +360,15 @@ impl<'a> World<'a> {
         let mut args = vec![INBOX.to_owned()];
         for item in &items {
             args.extend([item.op.to_string(), item.who.id.clone()]);
-            args.extend([item.token, item.lease, item.ttl, self.capacity].map(|number| number.to_string()));
+            args.extend([item.token, item.lease, item.ttl].map(|number| number.to_string()));
+            args.push(self.text(self.capacity));
         }
         let outcome = self.bench.run(Script::Tick, &keys, &args, &KEYS);
         let (now_us, capacity) = (self.bench.now_us, self.capacity);
         let mut call = Call {
             now_us,
             capacity,
+            counted: self.counted,
             ttl: 0,
             listening: &self.listening,
             mail: BTreeMap::new(),

@@ -18,6 +18,7 @@ fn attempt() -> Attempt {
         lease: LEASE,
         weight: 1,
         capacity: 1,
+        counted: false,
         renew: Renew::Watchdog,
         max_hold: None,
         floor: 0,

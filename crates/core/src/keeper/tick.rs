@@ -265,8 +265,8 @@ fn request(shared: &Shared, items: &[Item]) -> Request {
             .arg(&attempt.id)
             .arg(token)
             .arg(millis(lease))
-            .arg(shared.life_ms(lease))
-            .arg(attempt.spec.capacity);
+            .arg(shared.key_life_ms(&attempt.spec, lease))
+            .arg(attempt.spec.capacity_text());
     }
     request
 }

@@ -6,14 +6,16 @@
 -- ARGV[2]   lease      length of the lease, ms
 -- ARGV[3]   ttl        the key lives at least this long from now: lease + retention, ms
 -- ARGV[4]   weight     what the attempt takes of the capacity
--- ARGV[5]   capacity   of the primitive; a weight equal to it is exclusive
+-- ARGV[5]   capacity   of the primitive; a weight equal to it is exclusive. With the suffix `c`, as in `3c`: counted; no
+--                      hold is exclusive, and the capacity in the record counts, if there is one
 -- ARGV[6]   not_after  server's clock, ms; later the answer is `late` and nothing changes (H35)
--- ARGV[7]   room       most entries the queue may have; 0: do not wait
+-- ARGV[7]   room       most entries the queue may have; 0: do not wait; -1: nor that, and take whatever is free, if counted
 -- ARGV[8]   floor      the token must be above it, µs; 0: none
 -- ARGV[9]   polls      3: the caller's inbox is down and it polls; 0: it listens
 -- ARGV[10]  inbox      prefix of the clients' channels
 --
 -- Returns  {1, stamp_us, token, left_ms, claim}  granted, or held already; claim = 1: confirm it
+--          {1, stamp_us, 0, left_ms, claim, weight}  the same for room -1: that much of it
 --          {2, stamp_us, wake_ms, more}          queued; wake_ms: until the first hold ends, -1: none
 --          {3, stamp_us, wake_ms}                busy
 --          {4, stamp_us}                         late
@@ -21,6 +23,8 @@
 --          {6, stamp_us}                         the queue is full
 --          {7, stamp_us}                         the floor is more than a day ahead of the clock
 --          {8, stamp_us}                         not our record, or another schema version (H75)
+--          {9, stamp_us, capacity}               counted, and made with another capacity: this one
+--          {10, stamp_us, capacity}              the weight is more than there is
 local lock = KEYS[1]
 local id, lease, ttl, weight, capacity = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local not_after, room, floor = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])

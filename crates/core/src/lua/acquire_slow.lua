@@ -1,5 +1,6 @@
 -- acquire, when somebody holds or waits: contract in acquire_fast.lua, functions in engine.lua.
-capacity = tonumber(capacity)
+read_capacity(capacity)
+local made_with = capacity
 weight = tonumber(weight)
 redis.call('ZADD', lock, 'XX', 'GT', 0, 't1') -- changes nothing; refused when memory is full (H40)
 if head[1] and not redis.call('ZSCORE', lock, 't1') then
@@ -21,26 +22,39 @@ if score >= TOMB then
   reply = { 5, now_us }
 elseif score > 0 then -- a replay, or a grant whose message was lost: the same token, nothing extended (H26)
   local token = 0
-  if weight >= capacity then
+  if exclusive(weight) then
     token = tonumber(redis.call('ZSCORE', lock, 't1'))
     if token <= floor then
       token = new_token(floor)
     end
   end
-  reply = { 1, now_us, token, math.floor(score) - now, score % 1 > 0 and 1 or 0 }
+  reply = { 1, now_us, token, math.floor(score) - now, score % 1 > 0 and 1 or 0, room < 0 and held(id) or nil }
 elseif now > not_after then -- a copy that was stuck on the way must not even refresh a place (H35)
   reply = { 4, now_us }
 elseif score < 0 then
   renew_place(id, score, polls)
   keep(ttl)
   reply = { 2, now_us, wake_in(), more }
-elseif not redis.call('ZSCORE', lock, 'q') and used + weight <= capacity then
+elseif stored and stored % 2 == 0 and made_with ~= capacity then
+  reply = { 9, now_us, capacity }
+elseif room >= 0 and weight > capacity then
+  reply = { 10, now_us, capacity }
+elseif redis.call('ZSCORE', lock, 'q') or used >= capacity then
+  reply = room <= 0 and { 3, now_us, wake_in() } or nil
+elseif room < 0 then
+  weight = capacity - used
+  admit(id, weight, now + lease, 0)
+  redis.call('ZADD', lock, weight, 'w' .. id)
+  keep(ttl)
+  reply = { 1, now_us, 0, lease, 0, weight }
+elseif used + weight <= capacity then
   local token = admit(id, weight, now + lease, floor)
   keep(ttl)
   reply = { 1, now_us, token, lease, 0 }
 elseif room == 0 then
   reply = { 3, now_us, wake_in() }
-else
+end
+if not reply then
   local ticket = tonumber(redis.call('ZSCORE', lock, 'q') or FIRST_TICKET)
   local waiting = redis.call('ZCOUNT', lock, '-inf', '(0')
   if ticket >= LAST_TICKET or (waiting >= room and sweep(waiting) >= room) then

@@ -9,7 +9,8 @@
 -- ARGV[6]  not_after  server's clock, ms
 --
 -- Returns  {1, stamp_us, token, left_ms, 0}  adopted, now or by an earlier copy
---          {3, stamp_us, -1}                 the ticket's hold has ended, or was adopted by somebody else
+--          {3, stamp_us, -1}                 the ticket's hold has ended, or was adopted by somebody else, or the time of the
+--                                            new one is over
 --          {4, stamp_us}                     late
 --          {5, stamp_us}                     the new attempt has ended
 --          {8, stamp_us}                     not our record, or another schema version
@@ -33,7 +34,7 @@ elseif now > not_after then
   return { 4, now_us }
 end
 local ends = tonumber(redis.call('ZSCORE', lock, old) or 0)
-if ends <= now or ends >= 100000000000000 or (token > 0 and last ~= token) then
+if mine ~= 0 or ends <= now or ends >= 100000000000000 or (token > 0 and last ~= token) then
   return { 3, now_us, -1 }
 end
 redis.call('ZREM', lock, old, 'x' .. old) -- first: allowed when memory is full

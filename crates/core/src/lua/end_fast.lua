@@ -3,7 +3,7 @@
 --
 -- KEYS[1]  lock       zset  <prefix>:lock:{<name>}
 -- ARGV[1]  id         id of the attempt that ends
--- ARGV[2]  capacity   of the primitive
+-- ARGV[2]  capacity   of the primitive, as in acquire
 -- ARGV[3]  ttl        retention, ms: how long a token that is ahead of the clock is kept beyond that
 -- ARGV[4]  not_after  server's clock, ms: the latest that a copy of its acquire may still ask for; 0: none is under way
 -- ARGV[5]  inbox      prefix of the clients' channels
@@ -13,7 +13,7 @@
 --          {2, more, refused}  it waited
 --          {8, 0, 0}           not our record, or another schema version
 local lock = KEYS[1]
-local id, capacity, ttl, not_after, inbox = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+local id, capacity, ttl, not_after, inbox = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 
 if not_after == 0 and redis.call('ZCARD', lock) < 3 then
   return { redis.call('ZREM', lock, id), 0, 0 }

@@ -1,4 +1,5 @@
 -- end, when somebody waits or a tombstone is due: contract in end_fast.lua, functions in engine.lua.
+read_capacity(capacity)
 if redis.call('ZCARD', lock) > 0 and not redis.call('ZSCORE', lock, 't1') then
   return { 8, 0, 0 }
 end
@@ -18,9 +19,7 @@ if score < 0 then
   redis.call('ZREM', lock, id)
   had = 2
 elseif score > 0 and score < TOMB then
-  local weight = fields(id)
-  give_back(id)
-  used = math.max(used - weight, shared)
+  used = math.max(used - give_back(id), shared)
   had = 1
 end
 if not_after > 0 then -- a copy of the acquire may still be under way (H14, H35)

@@ -1,4 +1,4 @@
--- engine: settle, hand over, tell. Joined into the slow path of acquire, end, tick and force; it stands
+-- engine: settle, hand over, tell. Joined into the slow path of acquire, end, tick, force and resize; it stands
 -- below their fast paths and uses these locals of theirs: lock, capacity, ttl, inbox, now_us, now.
 -- What the numbers mean is in docs/design.md, "One key per primitive".
 local BASE, TICKET, CHANCE = -9007199254740992, 1048576, 262144
@@ -15,10 +15,28 @@ local lapsed = {} -- claims that ended unconfirmed and go back to the front
 local subscribed = {} -- channel -> does anybody listen?
 local mail = {} -- channel -> text
 local more, refused = 0, 0
+local counted = false -- every hold is shared and without a token, the record says in `c` how much there is
+local stored = nil -- the score of `c`: twice the capacity, and one more if it was resized
+
+-- `3c`: counted, made with a capacity of 3.
+local function read_capacity(of)
+  local number, suffix = string.match(of, '^(%d+)(c?)$')
+  capacity = tonumber(number)
+  counted = suffix == 'c'
+end
 
 local function fields(of)
   local weight_of, lease_of, window_of = string.match(of, ':(%d+):(%d+):(%d+)$')
   return tonumber(weight_of or 1), tonumber(lease_of or 0), tonumber(window_of or 0)
+end
+
+local function exclusive(weight_of)
+  return not counted and weight_of >= capacity
+end
+
+-- What a holder has: what its id says, unless it was split or merged.
+local function held(who)
+  return counted and tonumber(redis.call('ZSCORE', lock, 'w' .. who) or nil) or (fields(who))
 end
 
 -- Units of 256 ms since a waiter was seen; a clock that was set back counts as "just now".
@@ -84,23 +102,27 @@ end
 local function admit(who, weight_of, ends, above)
   redis.call('ZADD', lock, ends, who)
   used = used + weight_of
-  if weight_of >= capacity then
+  if exclusive(weight_of) then
     return new_token(above)
   end
-  if shared == 0 then -- maybe on a fresh key: `t1` makes the record ours
+  if counted and not stored then
+    stored = 2 * capacity
+    redis.call('ZADD', lock, 'NX', now_us, 't1', stored, 'c')
+  elseif shared == 0 then -- maybe on a fresh key: `t1` makes the record ours
     redis.call('ZADD', lock, 'NX', now_us, 't1')
   end
   set_shared(shared + weight_of)
   return 0
 end
 
--- The weight of a holder that leaves becomes free.
+-- The weight of a holder that leaves becomes free. Returns it.
 local function give_back(who)
-  local weight_of = fields(who)
-  redis.call('ZREM', lock, who, 'x' .. who)
+  local weight_of = held(who)
+  redis.call('ZREM', lock, who, 'x' .. who, 'w' .. who)
   if shared > 0 then
     set_shared(math.max(shared - weight_of, 0))
   end
+  return weight_of
 end
 
 -- A hold that would outlast its own lease was made before the clock was set back: cut it (H49).
@@ -119,6 +141,10 @@ end
 -- Removes what is over, and counts what is in use.
 local function settle()
   redis.call('ZREMRANGEBYSCORE', lock, TOMB, TOMB + now)
+  if counted then
+    stored = tonumber(redis.call('ZSCORE', lock, 'c') or nil)
+    capacity = stored and math.floor(stored / 2) or capacity
+  end
   shared = tonumber(redis.call('ZSCORE', lock, 'u') or 0)
   local over = redis.call('ZRANGEBYSCORE', lock, HOLDER, now, 'WITHSCORES', 'LIMIT', 0, BOUND)
   for i = 1, #over, 2 do
@@ -135,7 +161,7 @@ local function settle()
   local last = redis.call('ZREVRANGEBYSCORE', lock, TOMB, HOLDER, 'WITHSCORES', 'LIMIT', 0, 1)
   if last[1] then -- no other hold ends later: if this one is within its lease, none outlasts the longest lease in play
     local weight_of, most = fields(last[1])
-    used = math.max(used, weight_of)
+    used = counted and shared or math.max(used, weight_of)
     if last[2] - now > most then
       clamp(redis.call('ZREVRANGEBYSCORE', lock, TOMB, HOLDER, 'WITHSCORES', 'LIMIT', 0, BOUND))
     end
@@ -190,6 +216,9 @@ local function pump()
       break
     elseif age(score) > PATIENCE or (age(score) > DEAF and not listens(who, score)) then
       redis.call('ZREM', lock, who)
+    elseif counted and fields(who) > capacity then -- resized since: it asks again, and learns that there is not so much
+      redis.call('ZREM', lock, who)
+      tell(who, 0)
     elseif used + fields(who) > capacity then
       break -- nobody behind it is granted, but those passed over may fit
     elseif listens(who, score) then

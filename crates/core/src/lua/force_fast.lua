@@ -1,7 +1,7 @@
 -- force: end every hold, tell the holders, hand on. This part only reads the request; then engine.lua, force_slow.lua.
 --
 -- KEYS[1]  lock      zset  <prefix>:lock:{<name>}
--- ARGV[1]  capacity  of the primitive
+-- ARGV[1]  capacity  of the primitive, as in acquire
 -- ARGV[2]  ttl       retention, ms
 -- ARGV[3]  inbox     prefix of the clients' channels
 --
@@ -9,7 +9,7 @@
 --          {1, more, refused}  holds were ended
 --          {8, 0, 0}           not our record, or another schema version
 local lock = KEYS[1]
-local capacity, ttl, inbox = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
+local capacity, ttl, inbox = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local T = redis.call('TIME') -- once (H50)
 local now_us = T[1] * 1000000 + T[2]
 local now = (now_us - now_us % 1000) / 1000

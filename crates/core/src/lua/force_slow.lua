@@ -1,4 +1,5 @@
 -- force: contract in force_fast.lua, functions in engine.lua.
+read_capacity(capacity)
 if redis.call('ZCARD', lock) == 0 then
   return { 0, 0, 0 }
 elseif not redis.call('ZSCORE', lock, 't1') then

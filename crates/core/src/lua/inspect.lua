@@ -4,7 +4,9 @@
 -- ARGV[1]  most  most waiters (and holders) to list
 --
 -- Returns  {0}                                            there is no record
---          {1, stamp_us, token, queued, holders, waiters}  holders: id, end in ms, id, end, ...; waiters: id, id, ...
+--          {1, stamp_us, token, queued, holders, waiters, used, stored, weights}
+--              holders: id, end in ms, id, end, ...; waiters: id, id, ...; used: weight of shared holders; stored: `c`, 0:
+--              there is none; weights: of the holders in a counted primitive
 --          {8}                                            not our record, or another schema version
 local lock = KEYS[1]
 local most = tonumber(ARGV[1])
@@ -27,5 +29,21 @@ for i = 1, #found, 2 do
     holders[#holders + 1] = math.floor(tonumber(found[i + 1]))
   end
 end
+local used = tonumber(redis.call('ZSCORE', lock, 'u') or 0)
+local stored = tonumber(redis.call('ZSCORE', lock, 'c') or 0)
+local function held(who)
+  return tonumber(redis.call('ZSCORE', lock, 'w' .. who) or string.match(who, ':(%d+):%d+:%d+$') or 1)
+end
+local weights = {}
+if stored > 0 then
+  for i = 1, #holders, 2 do
+    weights[#weights + 1] = held(holders[i])
+  end
+  -- Nobody settled since those ended; 1000 at most, so that it stays short.
+  local over = redis.call('ZRANGEBYSCORE', lock, 1000000000000, now, 'LIMIT', 0, 1000)
+  for i = 1, #over do
+    used = used - held(over[i])
+  end
+end
 local waiters = redis.call('ZRANGEBYSCORE', lock, '-inf', '(0', 'LIMIT', 0, most)
-return { 1, now_us, tonumber(token), redis.call('ZCOUNT', lock, '-inf', '(0'), holders, waiters }
+return { 1, now_us, tonumber(token), redis.call('ZCOUNT', lock, '-inf', '(0'), holders, waiters, used, stored, weights }

@@ -3,7 +3,7 @@
 --
 -- KEYS[...]  keys      zset  <prefix>:lock:{<name>}  one per item; a key may occur more than once
 -- ARGV[1]    inbox     prefix of the clients' channels
--- ARGV[...]  items     six per key: op, id, token, lease, ttl, capacity. op is
+-- ARGV[...]  items     six per key: op, id, token, lease, ttl, capacity (as in acquire). op is
 --                      h  hold: renew (or confirm) it for `lease` ms; `token` must be its own, 0 for a shared hold
 --                      x  the same with a lease that is longer than the one in the id
 --                      w  waiter: refresh its place; its inbox works

@@ -27,7 +27,7 @@ local function look(id, op)
     return { 5, 1 }
   elseif score > 0 then
     local token = 0
-    if fields(id) >= capacity then
+    if exclusive(fields(id)) then
       token = tonumber(redis.call('ZSCORE', lock, 't1'))
     end
     return { 2, token, math.floor(score) - now, score % 1 > 0 and 1 or 0 }
@@ -40,7 +40,8 @@ end
 local settled = {} -- key -> 1: its record is ours; 2: and it was settled; false: it is not ours
 local function open(i)
   local at = i * 6 - 4
-  lock, ttl, capacity = keys[i], tonumber(items[at + 4]), tonumber(items[at + 5])
+  lock, ttl = keys[i], tonumber(items[at + 4])
+  read_capacity(items[at + 5])
   if settled[lock] == nil then
     settled[lock] = (redis.call('ZCARD', lock) == 0 or redis.call('ZSCORE', lock, 't1')) and 1 or false
   end

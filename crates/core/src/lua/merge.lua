@@ -1,0 +1,45 @@
+-- merge: what a holder of a counted primitive has is added to another's hold, and it ends. The other is renewed.
+--
+-- KEYS[1]  lock       zset  <prefix>:semaphore:{<name>}
+-- ARGV[1]  id         attempt id of the hold that grows
+-- ARGV[2]  lease      ms
+-- ARGV[3]  ttl        the key lives at least this long from now, ms
+-- ARGV[4]  part       attempt id of the one that ends
+-- ARGV[5]  not_after  server's clock, ms
+--
+-- Returns  {1, stamp_us}  merged, now or by an earlier copy
+--          {3, stamp_us}  one of them has ended: nothing changed
+--          {4, stamp_us}  late
+--          {8, stamp_us}  not our record, or another schema version
+local lock = KEYS[1]
+local id, lease, ttl, part, not_after = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
+local T = redis.call('TIME') -- once (H50)
+local now_us = T[1] * 1000000 + T[2]
+local now = (now_us - now_us % 1000) / 1000
+local TOMB = 100000000000000
+local function held(who)
+  return tonumber(redis.call('ZSCORE', lock, 'w' .. who) or string.match(who, ':(%d+):%d+:%d+$') or 1)
+end
+
+redis.call('ZADD', lock, 'XX', 'GT', 0, 't1') -- changes nothing; refused when memory is full (H40)
+if redis.call('ZCARD', lock) > 0 and not redis.call('ZSCORE', lock, 't1') then
+  return { 8, now_us }
+end
+local ends = tonumber(redis.call('ZSCORE', lock, id) or 0)
+local other = tonumber(redis.call('ZSCORE', lock, part) or 0)
+if ends <= now or ends >= TOMB or other <= now then
+  return { 3, now_us }
+elseif other >= TOMB then -- the mark of an earlier copy
+  return { 1, now_us }
+elseif now > not_after then
+  return { 4, now_us }
+end
+if ends % 1 > 0 or ends < now + lease then -- a claim is confirmed by it, as in split
+  ends = now + lease
+end
+redis.call('ZADD', lock, ends, id, held(id) + held(part), 'w' .. id, TOMB + not_after + 1000, part)
+redis.call('ZREM', lock, 'x' .. part, 'w' .. part)
+if redis.call('PTTL', lock) < ttl then
+  redis.call('PEXPIRE', lock, ttl)
+end
+return { 1, now_us }

@@ -1,0 +1,15 @@
+-- resize: contract in resize_fast.lua, functions in engine.lua.
+read_capacity(capacity)
+redis.call('ZADD', lock, 'XX', 'GT', 0, 't1') -- changes nothing; refused when memory is full (H40)
+if redis.call('ZCARD', lock) > 0 and not redis.call('ZSCORE', lock, 't1') then
+  return { 8, now_us }
+elseif now > not_after then
+  return { 4, now_us }
+end
+redis.call('ZADD', lock, 'NX', now_us, 't1')
+redis.call('ZADD', lock, 2 * capacity + 1, 'c')
+keep(ttl)
+settle()
+hand_on()
+send_mail()
+return { 1, now_us, more, refused }

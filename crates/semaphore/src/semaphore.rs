@@ -1,0 +1,482 @@
+//! The semaphore and its builder.
+
+use std::time::{Duration, Instant};
+
+use latchwork_core::{Client, LockInfo, Name, Primitive, PrimitiveOptions, Renew, Result, Wait};
+
+use crate::futures::{SemaphoreAcquire, TrySemaphoreAcquire};
+use crate::permit::SemaphorePermit;
+
+/// A semaphore that all processes share which use the same server, prefix and name: at most so many permits are out at
+/// once.
+///
+/// A handle: a client, a name, options. Cheap to clone, and without an identity of its own. The number of permits is kept
+/// at the server from the first acquire until nobody has used the semaphore for a day: a handle that says another number
+/// gets [`Mismatch`](crate::ErrorKind::Mismatch), until somebody calls [`resize`](Self::resize). From then on the number
+/// that was given there counts, and not that of any handle.
+///
+/// Who waits is served in the order of arrival, whatever it asks for: a large request is not overtaken by small ones. One
+/// task that holds permits and waits for more may wait for itself.
+///
+/// Permits have no fencing tokens: several holders are meant to be there at once. Who has to be alone uses a mutex.
+///
+/// # Examples
+///
+/// ```no_run
+/// # use latchwork_semaphore::{Client, Semaphore};
+/// # async fn call() {}
+/// # async fn example(client: Client) -> Result<(), latchwork_semaphore::Error> {
+/// let calls = Semaphore::new(&client, "calls-to-the-bank", 5)?;
+/// calls.run(async |_permit| call().await).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Semaphore {
+    primitive: Primitive,
+}
+
+impl Semaphore {
+    /// A semaphore with this many permits and default options. Local: nothing is sent.
+    ///
+    /// # Errors
+    /// `Invalid` if the name is empty or longer than 512 bytes, or for zero permits.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # use latchwork_semaphore::{Client, Semaphore};
+    /// # fn example(client: &Client) -> Result<(), latchwork_semaphore::Error> {
+    /// let calls = Semaphore::new(client, "calls-to-the-bank", 5)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn new(client: &Client, name: impl AsRef<[u8]>, permits: u32) -> Result<Self> {
+        Self::builder(client, name, permits).build()
+    }
+
+    /// A semaphore with options.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # use latchwork_semaphore::{Client, Semaphore};
+    /// # use std::time::Duration;
+    /// # fn example(client: &Client) -> Result<(), latchwork_semaphore::Error> {
+    /// let calls = Semaphore::builder(client, "calls-to-the-bank", 5)
+    ///     .lease(Duration::from_secs(30))
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn builder(client: &Client, name: impl AsRef<[u8]>, permits: u32) -> SemaphoreBuilder {
+        let mut options = PrimitiveOptions::default();
+        options.capacity = permits;
+        options.counted = true;
+        SemaphoreBuilder {
+            client: client.clone(),
+            name: name.as_ref().to_vec(),
+            options,
+        }
+    }
+
+    /// The name.
+    pub fn name(&self) -> &Name {
+        self.primitive.name()
+    }
+
+    fn wait(&self, n: u32) -> SemaphoreAcquire {
+        SemaphoreAcquire::new(self.primitive.acquire_weight(n, Wait::Forever))
+    }
+
+    fn attempt(&self, n: u32, wait: Wait) -> TrySemaphoreAcquire {
+        TrySemaphoreAcquire::new(self.primitive.acquire_weight(n, wait))
+    }
+
+    /// Waits for a permit.
+    ///
+    /// # Errors
+    /// `Unavailable` when the server has given no usable answer for `unavailable_after` (the attempt is undone),
+    /// `Mismatch` if the semaphore was made with another number of permits, `Closed`, `Denied`, `WrongType`,
+    /// `OutOfMemory`, `QueueFull`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future undoes the attempt: its place in the queue is lost, a grant on its way goes to the next
+    /// waiter, and within a round trip nothing of it is left.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(semaphore: latchwork_semaphore::Semaphore) -> Result<(), latchwork_semaphore::Error> {
+    /// let permit = semaphore.acquire().await?;
+    /// permit.release().await
+    /// # }
+    /// ```
+    pub fn acquire(&self) -> SemaphoreAcquire {
+        self.wait(1)
+    }
+
+    /// Waits for `n` permits, which are had together or not at all.
+    ///
+    /// # Errors
+    /// As [`acquire`](Self::acquire); `Invalid` for zero; `TooLarge` if the semaphore does not have so many, and also if a
+    /// resize takes them away during the wait.
+    ///
+    /// # Cancel safety
+    /// As [`acquire`](Self::acquire).
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(semaphore: latchwork_semaphore::Semaphore) -> Result<(), latchwork_semaphore::Error> {
+    /// let permit = semaphore.acquire_many(3).await?;
+    /// assert_eq!(permit.permits(), 3);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn acquire_many(&self, n: u32) -> SemaphoreAcquire {
+        self.wait(n)
+    }
+
+    /// Takes a permit if there is one: `Ok(None)` if there is none, or somebody waits.
+    ///
+    /// # Errors
+    /// As [`acquire`](Self::acquire); `Unavailable` after the operation timeout.
+    ///
+    /// # Cancel safety
+    /// As [`acquire`](Self::acquire).
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(semaphore: latchwork_semaphore::Semaphore) -> Result<(), latchwork_semaphore::Error> {
+    /// if let Some(permit) = semaphore.try_acquire().await? {
+    ///     // do it
+    /// } else {
+    ///     // enough others do
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn try_acquire(&self) -> TrySemaphoreAcquire {
+        self.attempt(1, Wait::Try)
+    }
+
+    /// Waits for a permit this long at most: `Ok(None)` if there was none until then. Zero is one try.
+    ///
+    /// The time runs from this call.
+    ///
+    /// # Errors
+    /// As [`acquire`](Self::acquire); `Unavailable` if nothing was heard of the server in that time.
+    ///
+    /// # Cancel safety
+    /// As [`acquire`](Self::acquire).
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # async fn example(semaphore: latchwork_semaphore::Semaphore) -> Result<(), latchwork_semaphore::Error> {
+    /// let Some(permit) = semaphore.try_acquire_for(Duration::from_secs(5)).await? else {
+    ///     return Ok(()); // busy for five seconds
+    /// };
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn try_acquire_for(&self, wait: Duration) -> TrySemaphoreAcquire {
+        self.attempt(1, Wait::for_duration(wait))
+    }
+
+    /// Waits for a permit until `deadline` at most. See [`try_acquire_for`](Self::try_acquire_for).
+    ///
+    /// # Errors
+    /// As [`try_acquire_for`](Self::try_acquire_for).
+    ///
+    /// # Cancel safety
+    /// As [`acquire`](Self::acquire).
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # use std::time::{Duration, Instant};
+    /// # async fn example(semaphore: latchwork_semaphore::Semaphore) -> Result<(), latchwork_semaphore::Error> {
+    /// let deadline = Instant::now() + Duration::from_secs(5);
+    /// let permit = semaphore.try_acquire_until(deadline).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn try_acquire_until(&self, deadline: Instant) -> TrySemaphoreAcquire {
+        self.attempt(1, Wait::Until(deadline))
+    }
+
+    /// Takes `n` permits if they are there: `Ok(None)` if not, or if somebody waits.
+    ///
+    /// # Errors
+    /// As [`try_acquire`](Self::try_acquire) and [`acquire_many`](Self::acquire_many).
+    ///
+    /// # Cancel safety
+    /// As [`acquire`](Self::acquire).
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(semaphore: latchwork_semaphore::Semaphore) -> Result<(), latchwork_semaphore::Error> {
+    /// let three = semaphore.try_acquire_many(3).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn try_acquire_many(&self, n: u32) -> TrySemaphoreAcquire {
+        self.attempt(n, Wait::Try)
+    }
+
+    /// Waits for `n` permits this long at most. See [`try_acquire_for`](Self::try_acquire_for).
+    ///
+    /// # Errors
+    /// As [`try_acquire_for`](Self::try_acquire_for) and [`acquire_many`](Self::acquire_many).
+    ///
+    /// # Cancel safety
+    /// As [`acquire`](Self::acquire).
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # async fn example(semaphore: latchwork_semaphore::Semaphore) -> Result<(), latchwork_semaphore::Error> {
+    /// let three = semaphore.try_acquire_many_for(3, Duration::from_secs(5)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn try_acquire_many_for(&self, n: u32, wait: Duration) -> TrySemaphoreAcquire {
+        self.attempt(n, Wait::for_duration(wait))
+    }
+
+    /// Waits for `n` permits until `deadline` at most. See [`try_acquire_for`](Self::try_acquire_for).
+    ///
+    /// # Errors
+    /// As [`try_acquire_for`](Self::try_acquire_for) and [`acquire_many`](Self::acquire_many).
+    ///
+    /// # Cancel safety
+    /// As [`acquire`](Self::acquire).
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # use std::time::{Duration, Instant};
+    /// # async fn example(semaphore: latchwork_semaphore::Semaphore) -> Result<(), latchwork_semaphore::Error> {
+    /// let deadline = Instant::now() + Duration::from_secs(5);
+    /// let three = semaphore.try_acquire_many_until(3, deadline).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn try_acquire_many_until(&self, n: u32, deadline: Instant) -> TrySemaphoreAcquire {
+        self.attempt(n, Wait::Until(deadline))
+    }
+
+    /// Takes all permits that are free, in one step: `Ok(None)` if there is none, or if somebody waits.
+    ///
+    /// # Errors
+    /// As [`try_acquire`](Self::try_acquire).
+    ///
+    /// # Cancel safety
+    /// As [`acquire`](Self::acquire).
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(semaphore: latchwork_semaphore::Semaphore) -> Result<(), latchwork_semaphore::Error> {
+    /// if let Some(all) = semaphore.drain().await? {
+    ///     println!("{} were free", all.permits());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn drain(&self) -> Result<Option<SemaphorePermit>> {
+        self.attempt(1, Wait::Drain).await
+    }
+
+    /// Runs `body` with a permit, and drops it at an await when the permit is lost.
+    ///
+    /// When the body is done the permit is released. If the release is not answered but the permit was valid to the end,
+    /// the result is still `Ok`.
+    ///
+    /// # Errors
+    /// As [`acquire`](Self::acquire); `Lost` if the hold ended before the body did.
+    ///
+    /// # Cancel safety
+    /// Dropping it drops the body and releases.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn charge() -> Result<(), std::io::Error> { Ok(()) }
+    /// # async fn example(semaphore: latchwork_semaphore::Semaphore) -> Result<(), Box<dyn std::error::Error>> {
+    /// semaphore.run(async |_permit| charge().await).await??;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn run<T>(&self, body: impl AsyncFnOnce(&SemaphorePermit) -> T) -> Result<T> {
+        self.acquire().await?.race(body).await
+    }
+
+    /// Runs `body` if there is a permit: `Ok(None)` if not. See [`run`](Self::run).
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    ///
+    /// # Cancel safety
+    /// As [`run`](Self::run).
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(semaphore: latchwork_semaphore::Semaphore) -> Result<(), latchwork_semaphore::Error> {
+    /// let done = semaphore.try_run(async |_permit| 42).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn try_run<T>(&self, body: impl AsyncFnOnce(&SemaphorePermit) -> T) -> Result<Option<T>> {
+        match self.try_acquire().await? {
+            Some(permit) => permit.race(body).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// How many permits nobody has now. By the time you read it, it may be otherwise: to decide, use
+    /// [`try_acquire`](Self::try_acquire). Permits that are free may be meant for somebody who waits for more.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Closed`, `Denied`, `WrongType`.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it changes nothing.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(semaphore: latchwork_semaphore::Semaphore) -> Result<(), latchwork_semaphore::Error> {
+    /// println!("{} free", semaphore.available_permits().await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn available_permits(&self) -> Result<u32> {
+        Ok(self.primitive.count().await?.available)
+    }
+
+    /// How many permits there are, had or free. If nobody has used the semaphore yet: how many this handle says.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Closed`, `Denied`, `WrongType`.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it changes nothing.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(semaphore: latchwork_semaphore::Semaphore) -> Result<(), latchwork_semaphore::Error> {
+    /// let (all, free) = (semaphore.capacity().await?, semaphore.available_permits().await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn capacity(&self) -> Result<u32> {
+        Ok(self.primitive.count().await?.capacity)
+    }
+
+    /// Sets how many permits there are, for everybody: from now on the numbers of the handles do not matter.
+    ///
+    /// More: waiters who can go on do so at once. Fewer: nobody loses a permit; new ones are given when enough came back.
+    /// Who waits for more than there is now gets `TooLarge` when it comes to the front of the queue, and keeps nobody
+    /// waiting.
+    ///
+    /// # Errors
+    /// `Invalid` for zero; `Unavailable` (then it may or may not have happened), `Closed`, `Denied`, `WrongType`,
+    /// `OutOfMemory`.
+    ///
+    /// # Cancel safety
+    /// It may or may not happen.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(semaphore: latchwork_semaphore::Semaphore) -> Result<(), latchwork_semaphore::Error> {
+    /// semaphore.resize(10).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn resize(&self, permits: u32) -> Result<()> {
+        self.primitive.resize(permits).await
+    }
+
+    /// Who has permits and who waits. Every holder is `shared`, and its `weight` is how many it has.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Closed`, `Denied`, `WrongType`.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it changes nothing.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(semaphore: latchwork_semaphore::Semaphore) -> Result<(), latchwork_semaphore::Error> {
+    /// for holder in &semaphore.inspect().await?.holders {
+    ///     println!("{:?} has {}", holder.label, holder.weight);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn inspect(&self) -> Result<LockInfo> {
+        self.primitive.inspect().await
+    }
+
+    /// Takes all permits away from their holders, tells them at once, and hands on. `false`: nobody had any.
+    ///
+    /// The holders go on until they hear of it: until then more may be at work than there are permits.
+    ///
+    /// # Errors
+    /// `Unavailable` (then it may or may not have happened), `Closed`, `Denied`, `WrongType`.
+    ///
+    /// # Cancel safety
+    /// It may or may not happen.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(semaphore: latchwork_semaphore::Semaphore) -> Result<(), latchwork_semaphore::Error> {
+    /// if semaphore.force_release().await? {
+    ///     println!("the holders were told");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn force_release(&self) -> Result<bool> {
+        self.primitive.force_unlock().await
+    }
+}
+
+/// Options of a [`Semaphore`].
+#[derive(Debug, Clone)]
+#[must_use = "call `build`"]
+pub struct SemaphoreBuilder {
+    client: Client,
+    name: Vec<u8>,
+    options: PrimitiveOptions,
+}
+
+impl SemaphoreBuilder {
+    /// How long the server keeps permits without hearing of their holder: 10 ms to 24 h. Defaults to the client's, 10 s.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.options.lease = Some(lease);
+        self
+    }
+
+    /// Whether the keeper renews the lease. Defaults to [`Renew::Watchdog`].
+    pub fn renew(mut self, renew: Renew) -> Self {
+        self.options.renew = renew;
+        self
+    }
+
+    /// The longest that permits are held: renewals stop, and they read lost. At least the lease. Defaults to no limit.
+    pub fn max_hold(mut self, most: Duration) -> Self {
+        self.options.max_hold = Some(most);
+        self
+    }
+
+    /// The semaphore. Local: nothing is sent.
+    ///
+    /// # Errors
+    /// `Invalid` for a name, number or option that cannot work.
+    pub fn build(self) -> Result<Semaphore> {
+        let primitive = Primitive::new(&self.client, "semaphore", &self.name, &self.options)?;
+        Ok(Semaphore { primitive })
+    }
+}
+
+#[allow(dead_code, reason = "compiled, not called: the bounds that users rely on")]
+fn bounds() {
+    fn handle<T: Clone + std::fmt::Debug + Send + Sync + Unpin + 'static>() {}
+    handle::<Semaphore>();
+    handle::<SemaphoreBuilder>();
+}
