@@ -170,7 +170,7 @@ async fn inspection_shows_who_holds_and_who_waits() {
     );
     let holder = &info.holders[0];
     assert_eq!(holder.label.as_deref(), Some("first"), "its label");
-    assert_eq!(holder.token, guard.fencing_token(), "its token");
+    assert_eq!(holder.token, Some(guard.fencing_token()), "its token");
     assert!(
         holder.lease_left <= LEASE && holder.lease_left > Duration::ZERO,
         "{holder:?}"

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,9 @@ use crate::client::Client;
 use crate::clock::{Moment, Timer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::guard::Guard;
+use crate::hold::Loss;
 use crate::keeper::ending::finish;
+use crate::place::Place;
 use crate::transport::{Answer, Failure};
 
 /// What was sent and not answered yet.
@@ -36,6 +38,8 @@ pub struct Acquire {
     request: Option<AcquireRequest>,
     wait: Wait,
     attempt: Option<Arc<Attempt>>,
+    /// The same, for those who ask for its place.
+    place: OnceLock<Arc<OnceLock<Arc<Attempt>>>>,
     sent: Option<Sent>,
     #[pin]
     timer: Timer,
@@ -66,6 +70,7 @@ impl Acquire {
             request: Some(request),
             wait,
             attempt: None,
+            place: OnceLock::new(),
             sent: None,
             timer: Timer::new(Some(client.shared().driver.clone())),
             deadline: Moment::NEVER,
@@ -74,6 +79,21 @@ impl Acquire {
             known: false,
             last_try: false,
             last_error: None,
+        }
+    }
+}
+
+impl Acquire {
+    /// Its place in the queue, now or from its first poll on.
+    #[doc(hidden)]
+    pub fn place(&self) -> Place {
+        let attempt = self.place.get_or_init(|| match &self.attempt {
+            Some(attempt) => Arc::new(OnceLock::from(Arc::clone(attempt))),
+            None => Arc::default(),
+        });
+        Place {
+            client: self.client.clone(),
+            attempt: Arc::clone(attempt),
         }
     }
 }
@@ -170,7 +190,9 @@ impl Acquire {
                 Moment::now() + shared.options.operation_timeout
             }
         };
-        *this.attempt = Some(shared.attempt(request.key, request.name, request.spec)?);
+        let attempt = shared.attempt(request.key, request.name, request.spec)?;
+        this.place.get().map(|place| place.set(Arc::clone(&attempt)));
+        *this.attempt = Some(attempt);
         Ok(())
     }
 
@@ -314,8 +336,8 @@ impl Acquire {
             6 => Err(Error::new(
                 ErrorKind::QueueFull,
                 format!(
-                    "the queue already has {} waiters, the most that this client allows (max_waiters)",
-                    shared.options.max_waiters
+                    "the queue already has {} waiters, the most that it may have (max_waiters)",
+                    attempt.spec.max_waiters(shared)
                 ),
             )),
             7 => Err(Error::invalid(
@@ -338,6 +360,7 @@ impl Acquire {
                     reply.count_at(2)?
                 ),
             )),
+            11 => Err(Error::lost(Loss::Vanished)),
             _ => Err(Error::new(
                 ErrorKind::Protocol,
                 "the server says that the attempt has ended",

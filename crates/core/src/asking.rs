@@ -90,7 +90,7 @@ pub(crate) fn ask(client: &Client, attempt: &Arc<Attempt>, wait: Wait, over: Mom
         let room = match wait {
             Wait::Try => 0,
             Wait::Drain => -1,
-            Wait::Forever | Wait::Until(_) => i64::from(shared.options.max_waiters),
+            Wait::Forever | Wait::Until(_) => i64::from(spec.max_waiters(shared)),
         };
         let request = Request::new(&script::ACQUIRE, &[&*attempt.key])
             .arg(&attempt.id)
@@ -102,7 +102,8 @@ pub(crate) fn ask(client: &Client, attempt: &Arc<Attempt>, wait: Wait, over: Mom
             .arg(room)
             .arg(spec.floor)
             .arg(if shared.keeper.is_listening() { 0 } else { 3 })
-            .arg(&shared.inbox);
+            .arg(&shared.inbox)
+            .arg(spec.ahead);
         {
             let mut state = attempt.state();
             state.unanswered += 1;

@@ -7,10 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use crate::clock::Moment;
+use crate::clock::{Moment, millis};
 use crate::hold::Loss;
 use crate::name::Name;
 use crate::options::Renew;
+use crate::owner::Owner;
+use crate::shared::Shared;
 
 /// What an attempt asks for, and how its hold is to be kept.
 #[derive(Debug, Clone)]
@@ -24,19 +26,68 @@ pub(crate) struct Spec {
     pub(crate) max_hold: Option<Duration>,
     /// The token must be above it; 0: any.
     pub(crate) floor: u64,
+    pub(crate) kin: Kin,
+    /// The head start in the queue, in ms; negative: it lets others go first.
+    pub(crate) ahead: i64,
+    /// The most entries that the queue may have; the client's limit if `None`.
+    pub(crate) max_waiters: Option<u32>,
+}
+
+/// Which holds an attempt is related to. It is part of the id, so the server knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kin {
+    None,
+    /// Those of this owner: they do not exclude it, and it overtakes the queue.
+    Owner(Owner),
+    /// This one, which it is to make exclusive; it goes before the queue, and what it is granted is the hold, changed.
+    Base(Base),
+}
+
+/// The hold that is to be upgraded; with the lease, the same, this is its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Base {
+    pub(crate) counter: u64,
+    pub(crate) weight: u32,
+    /// Its claim window, ms.
+    pub(crate) window: u64,
 }
 
 impl Spec {
     /// The capacity as the scripts take it.
     pub(crate) fn capacity_text(&self) -> String {
-        let suffix = if self.counted { "c" } else { "" };
+        let suffix = match self.kin {
+            Kin::Base(_) => "u",
+            _ if self.counted => "c",
+            _ => "",
+        };
         format!("{}{suffix}", self.capacity)
+    }
+
+    /// The most entries that its queue may have.
+    pub(crate) fn max_waiters(&self, shared: &Shared) -> u32 {
+        self.max_waiters.unwrap_or(shared.options.max_waiters)
+    }
+
+    /// `<client>.<counter><kin>:<weight>:<lease ms>:<claim window ms>`: the owner in Redis.
+    pub(crate) fn id(&self, client: &str, counter: u64, window: u64) -> String {
+        let (weight, lease) = (self.weight, millis(self.lease));
+        match self.kin {
+            Kin::None => format!("{client}.{counter}:{weight}:{lease}:{window}"),
+            Kin::Owner(owner) => format!("{client}.{counter}@{owner}:{weight}:{lease}:{window}"),
+            Kin::Base(base) => {
+                let Base { window, .. } = base;
+                format!(
+                    "{client}.{counter}^{}-{}:{weight}:{lease}:{window}",
+                    base.counter, base.weight
+                )
+            }
+        }
     }
 }
 
 /// One call of an acquire function.
 pub(crate) struct Attempt {
-    /// `<client>.<counter>:<weight>:<lease ms>:<claim window ms>`; the owner in Redis.
+    /// See [`Spec::id`]; the owner in Redis.
     pub(crate) id: String,
     pub(crate) counter: u64,
     pub(crate) key: Arc<[u8]>,
@@ -355,7 +406,9 @@ impl State {
             stepped = start > receipt + STEP;
         }
         let deadline = start.min(receipt) + window.saturating_sub(drift.margin(window));
-        self.grant(token, deadline, true, window, receipt, spec);
+        // What an upgrade is granted is a hold that is renewed by itself.
+        let claim = !matches!(spec.kin, Kin::Base(_));
+        self.grant(token, deadline, claim, window, receipt, spec);
         self.confirm_first |= stepped;
     }
 

@@ -71,16 +71,16 @@ impl Error {
         Self::new(ErrorKind::Invalid, message)
     }
 
+    /// A bad option that only the primitive knows of; for the shells.
+    #[doc(hidden)]
+    pub fn refused(message: impl Into<Cow<'static, str>>, name: &Name) -> Self {
+        Self::invalid(message).named(name)
+    }
+
     pub(crate) fn lost(loss: Loss) -> Self {
         let mut error = Self::new(ErrorKind::Lost, loss.text());
         error.0.loss = Some(loss);
         error
-    }
-
-    /// The error of a hold that ended under its guard; for the shells.
-    #[doc(hidden)]
-    pub fn from_loss(loss: Loss, name: &Name) -> Self {
-        Self::lost(loss).named(name)
     }
 
     /// An answer that only a wait with a deadline can have came without one; for the shells.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::attempt::{Attempt, Stage};
+use crate::attempt::{Attempt, Kin, Stage};
 use crate::client::Client;
 use crate::clock::{Moment, millis};
 use crate::error::{Error, ErrorKind, Result};
@@ -12,6 +12,7 @@ use crate::hold::Hold;
 use crate::keeper::tick::{Item, Kind, Outcome, exchange};
 use crate::name::Name;
 use crate::options::check_lease;
+use crate::owner::Owner;
 use crate::release::Unlock;
 use crate::ticket::Ticket;
 use crate::token::FencingToken;
@@ -43,7 +44,7 @@ impl Guard {
     /// The hold is handed out: the keeper looks after it from now on.
     pub(crate) fn new(client: Client, attempt: Arc<Attempt>) -> Self {
         let state = attempt.state();
-        let token = FencingToken::new(state.token);
+        let token = FencingToken::from_reply(state.token);
         let (due, weight) = (state.due, state.weight);
         drop(state);
         let shared = client.shared();
@@ -67,9 +68,14 @@ impl Guard {
         self.view.name()
     }
 
-    /// See [`Hold::fencing_token`].
+    /// The token as the scripts take it: zero for a shared hold.
+    pub(crate) fn token_number(&self) -> u64 {
+        self.view.token.map_or(0, FencingToken::get)
+    }
+
+    /// The token of an exclusive hold.
     pub fn fencing_token(&self) -> FencingToken {
-        self.view.token
+        FencingToken::new(self.token_number())
     }
 
     /// A cheap view of the hold for tasks that work under it.
@@ -85,6 +91,14 @@ impl Guard {
     /// See [`Hold::valid_for`].
     pub fn valid_for(&self) -> Duration {
         self.view.valid_for()
+    }
+
+    /// Whose hold it is, if it is reentrant.
+    pub fn owner(&self) -> Option<Owner> {
+        match self.view.attempt.spec.kin {
+            Kin::Owner(owner) => Some(owner),
+            _ => None,
+        }
     }
 
     /// What it has of the capacity.
@@ -108,7 +122,7 @@ impl Guard {
     /// The extension may or may not happen.
     pub async fn extend(&self, lease: Duration) -> Result<()> {
         check_lease(lease).map_err(|error| error.named(self.name()))?;
-        let token = self.view.token.get();
+        let token = self.token_number();
         if Moment::now() + lease > self.view.attempt.state().cap {
             return Err(Error::invalid("the extension reaches past the maximum hold").named(self.name()));
         }
@@ -182,14 +196,14 @@ impl Guard {
     /// # Cancel safety
     /// Dropping it releases the hold.
     pub async fn into_ticket(mut self) -> Result<Ticket> {
-        let token = self.view.token.get();
+        let token = self.token_number();
         self.renew(Kind::Renew { token }).await?;
         let attempt = Arc::clone(&self.view.attempt);
         self.leave();
         Ok(Ticket::new(
             attempt.name.clone(),
             attempt.id.clone(),
-            self.view.token,
+            self.fencing_token(),
             millis(attempt.spec.lease),
         ))
     }

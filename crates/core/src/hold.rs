@@ -66,7 +66,8 @@ impl fmt::Display for Loss {
 #[derive(Clone)]
 pub struct Hold {
     pub(crate) attempt: Arc<Attempt>,
-    pub(crate) token: FencingToken,
+    /// `None`: a shared hold has none.
+    pub(crate) token: Option<FencingToken>,
     pub(crate) driver: tokio::runtime::Handle,
 }
 
@@ -85,8 +86,8 @@ impl Hold {
         &self.attempt.name
     }
 
-    /// The token of this hold. See [`FencingToken`].
-    pub fn fencing_token(&self) -> FencingToken {
+    /// The token of this hold, if it is exclusive. See [`FencingToken`].
+    pub fn fencing_token(&self) -> Option<FencingToken> {
         self.token
     }
 

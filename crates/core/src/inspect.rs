@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::client::label_key;
 use crate::clock::{Moment, millis};
 use crate::error::Result;
+use crate::owner::Owner;
 use crate::primitive::Primitive;
 use crate::script;
 use crate::token::FencingToken;
@@ -36,8 +37,8 @@ pub struct HolderInfo {
     pub held_for: Duration,
     /// What is left of its lease.
     pub lease_left: Duration,
-    /// Its token; the last that there was, for shared holders.
-    pub token: FencingToken,
+    /// Its token; shared holders have none.
+    pub token: Option<FencingToken>,
     /// Whether others may hold at the same time.
     pub shared: bool,
     /// How much it has of the capacity: the permits of a semaphore; 1 of a mutex.
@@ -90,28 +91,30 @@ impl Primitive {
         let held = strings()?;
         let waiting = strings()?;
         let counted = self.spec().counted;
-        let mut weights = parts.nth(2).map_or(Ok(Vec::new()), Reply::items)?.into_iter();
+        let mut weights = parts
+            .nth(2)
+            .map_or(Ok(Vec::new()), Reply::items)?
+            .into_iter()
+            .filter_map(|weight| u32::try_from(weight.int().ok()?).ok());
         let ids = held.iter().step_by(2).chain(&waiting);
         let labels = self.labels(ids.map(String::as_str)).await;
         let mut labels = labels.into_iter();
         let holders = held
             .chunks_exact(2)
-            .map(|pair| HolderInfo {
-                label: labels.next().flatten(),
-                held_for: if counted {
-                    Duration::ZERO
-                } else {
-                    Duration::from_micros(stamp.saturating_sub(token))
-                },
-                lease_left: Duration::from_millis(
-                    pair[1].parse::<u64>().unwrap_or(0).saturating_sub(stamp / 1000),
-                ),
-                token: FencingToken::new(token),
-                shared: counted || self.spec().weight < self.spec().capacity,
-                weight: weights
-                    .next()
-                    .and_then(|weight| u32::try_from(weight.int().ok()?).ok())
-                    .unwrap_or_else(|| self.spec().weight),
+            .map(|pair| {
+                let weight = weights.next().unwrap_or_else(|| self.spec().weight);
+                let shared = counted || weight < self.spec().capacity;
+                let since = if shared { stamp } else { token };
+                HolderInfo {
+                    label: labels.next().flatten(),
+                    held_for: Duration::from_micros(stamp.saturating_sub(since)),
+                    lease_left: Duration::from_millis(
+                        pair[1].parse::<u64>().unwrap_or(0).saturating_sub(stamp / 1000),
+                    ),
+                    token: (!shared).then_some(FencingToken::new(token)),
+                    shared,
+                    weight,
+                }
             })
             .collect();
         let waiters = waiting
@@ -150,6 +153,39 @@ impl Primitive {
         labels
     }
 
+    /// How many holds this owner has; at most 10 000 are counted.
+    ///
+    /// # Errors
+    /// As [`inspect`](Self::inspect).
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it changes nothing.
+    pub async fn holds_of(&self, owner: &Owner) -> Result<u32> {
+        let tag = format!("@{owner}:");
+        let ids = self
+            .holder_ids(10_000)
+            .await
+            .map_err(|error| error.named(self.name()))?;
+        let ours = ids.iter().filter(|id| id.contains(&tag)).count();
+        Ok(u32::try_from(ours).unwrap_or(u32::MAX))
+    }
+
+    async fn holder_ids(&self, most: usize) -> Result<Vec<String>> {
+        let request = Request::new(&script::INSPECT, &[&**self.key()]).arg(most);
+        let answer = self.client().call(&request).await?;
+        match answer.reply.int_at(0)? {
+            0 => return Ok(Vec::new()),
+            8 => return Err(crate::asking::foreign()),
+            _ => {}
+        }
+        let held = answer.reply.items()?.into_iter().nth(4);
+        held.map_or(Ok(Vec::new()), Reply::items)?
+            .into_iter()
+            .step_by(2)
+            .map(|item| Ok(String::from_utf8_lossy(&item.bytes()?).into_owned()))
+            .collect()
+    }
+
     /// Whether anybody holds it now. By the time you read it, it may be otherwise: do not decide on it, `try` instead.
     ///
     /// # Errors
@@ -158,17 +194,11 @@ impl Primitive {
     /// # Cancel safety
     /// Cancel safe: it changes nothing.
     pub async fn is_locked(&self) -> Result<bool> {
-        let named = |error: crate::error::Error| error.named(self.name());
-        let request = Request::new(&script::INSPECT, &[&**self.key()]).arg(1);
-        let answer = self.client().call(&request).await.map_err(named)?;
-        match answer.reply.int_at(0).map_err(named)? {
-            0 => Ok(false),
-            8 => Err(named(crate::asking::foreign())),
-            _ => {
-                let holders = answer.reply.items()?.into_iter().nth(4);
-                Ok(!holders.map_or(Ok(Vec::new()), Reply::items)?.is_empty())
-            }
-        }
+        let ids = self
+            .holder_ids(1)
+            .await
+            .map_err(|error| error.named(self.name()))?;
+        Ok(!ids.is_empty())
     }
 
     /// Ends every hold, whoever has it, tells the holders at once, and hands on. `false`: nobody held.

@@ -50,8 +50,12 @@ pub(crate) fn parse(payload: &[u8]) -> impl Iterator<Item = Message> + '_ {
 fn parse_one(text: &str) -> Option<Message> {
     let mut words = text.split(' ');
     let kind = words.next()?;
-    // ".17:1:10000:1000" is what follows the channel in the id
-    let counter = words.next()?.strip_prefix('.')?.split(':').next()?.parse().ok()?;
+    // ".17:1:10000:1000" is what follows the channel in the id; between counter and weight there may be more
+    let counter = words.next()?.strip_prefix('.')?;
+    let digits = counter
+        .find(|digit: char| !digit.is_ascii_digit())
+        .unwrap_or(counter.len());
+    let counter = counter[..digits].parse().ok()?;
     let mut number = || words.next()?.parse::<u64>().ok();
     let message = match kind {
         "g" => Message::Grant {

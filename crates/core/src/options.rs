@@ -1,5 +1,6 @@
 //! Options of a client and of a primitive, with their defaults and limits.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,10 @@ use crate::error::{Error, Result};
 pub const MIN_LEASE: Duration = Duration::from_millis(10);
 /// The longest lease.
 pub const MAX_LEASE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What `max_waiters` may be.
+pub(crate) const MAX_WAITERS: RangeInclusive<u32> = 1..=1_000_000;
+pub(crate) const TOO_MANY_WAITERS: &str = "the maximum of waiters must be between 1 and 1 000 000";
 
 /// Whether the keeper renews a hold by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -122,10 +127,8 @@ impl Options {
                 "the drift margin must be at most 100 000 parts per million (10 %)",
             ));
         }
-        if self.max_waiters == 0 || self.max_waiters > 1_000_000 {
-            return Err(Error::invalid(
-                "the maximum of waiters must be between 1 and 1 000 000",
-            ));
+        if !MAX_WAITERS.contains(&self.max_waiters) {
+            return Err(Error::invalid(TOO_MANY_WAITERS));
         }
         Ok(())
     }

@@ -5,14 +5,18 @@ use std::time::Duration;
 
 use crate::acquire::Acquire;
 use crate::asking::{AcquireRequest, Wait};
-use crate::attempt::Spec;
+use crate::attempt::{Kin, Spec};
 use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::guard::Guard;
 use crate::name::{Name, key};
-use crate::options::{MAX_LEASE, Renew, between, check_lease};
+use crate::options::{MAX_LEASE, MAX_WAITERS, Renew, TOO_MANY_WAITERS, between, check_lease};
+use crate::owner::Owner;
 use crate::ticket::Ticket;
 use crate::token::FencingToken;
+
+/// The longest head start, in ms: 24.8 days.
+pub const MAX_HEAD_START: i64 = 1 << 31;
 
 /// A client plus a name plus options: what the handles of all primitives wrap. Cheap to clone, no identity of its own.
 #[derive(Debug, Clone)]
@@ -39,6 +43,8 @@ pub struct PrimitiveOptions {
     pub capacity: u32,
     /// Every hold is shared, has no token, and the capacity is kept in the record, where it can be changed.
     pub counted: bool,
+    /// The most that may wait; the client's limit if `None`.
+    pub max_waiters: Option<u32>,
 }
 
 impl Default for PrimitiveOptions {
@@ -52,6 +58,7 @@ impl Default for PrimitiveOptions {
             weight: 1,
             capacity: 1,
             counted: false,
+            max_waiters: None,
         }
     }
 }
@@ -75,6 +82,12 @@ impl Primitive {
                 "the weight must be at least 1 and at most the capacity",
             )));
         }
+        if options
+            .max_waiters
+            .is_some_and(|most| !MAX_WAITERS.contains(&most))
+        {
+            return Err(named(Error::invalid(TOO_MANY_WAITERS)));
+        }
         let floor = options.token_floor.map_or(0, FencingToken::get);
         if floor >= 1 << 53 {
             return Err(named(Error::invalid(
@@ -89,6 +102,9 @@ impl Primitive {
             renew: options.renew,
             max_hold: options.max_hold,
             floor,
+            kin: Kin::None,
+            ahead: 0,
+            max_waiters: options.max_waiters,
         };
         let key = key(&shared.options.prefix, kind, &name);
         Ok(Self {
@@ -120,11 +136,34 @@ impl Primitive {
         Acquire::new(&self.client, self.request.clone(), wait)
     }
 
-    /// An attempt at so much of the capacity. What is more than there is the server refuses: it may have been resized.
-    pub fn acquire_weight(&self, weight: u32, wait: Wait) -> Acquire {
-        let mut request = self.request.clone();
-        request.spec.weight = weight;
-        Acquire::new(&self.client, request, wait)
+    /// The same, for so much of the capacity. What is more than there is the server refuses: it may have been resized.
+    #[must_use]
+    pub fn with_weight(&self, weight: u32) -> Self {
+        self.with(|spec| {
+            spec.weight = weight;
+            if weight < spec.capacity {
+                spec.floor = 0; // shared: it has no token
+            }
+        })
+    }
+
+    /// The same, for this owner: its holds do not exclude each other.
+    #[must_use]
+    pub fn with_owner(&self, owner: Owner) -> Self {
+        self.with(|spec| spec.kin = Kin::Owner(owner))
+    }
+
+    /// The same with a head start of so many milliseconds in the queue: it counts as having come earlier by so much, or
+    /// later if it is negative. At most [`MAX_HEAD_START`] either way.
+    #[must_use]
+    pub fn with_head_start(&self, ms: i64) -> Self {
+        self.with(|spec| spec.ahead = ms.clamp(-MAX_HEAD_START, MAX_HEAD_START))
+    }
+
+    fn with(&self, change: impl FnOnce(&mut Spec)) -> Self {
+        let mut changed = self.clone();
+        change(&mut changed.request.spec);
+        changed
     }
 
     /// Goes on with the hold of a ticket.

@@ -43,13 +43,20 @@ script!(
     "engine.lua",
     "resize_slow.lua"
 );
+script!(
+    DOWNGRADE,
+    "downgrade",
+    "downgrade_fast.lua",
+    "engine.lua",
+    "downgrade_slow.lua"
+);
 script!(SPLIT, "split", "split.lua");
 script!(MERGE, "merge", "merge.lua");
 script!(FENCE, "fence", "fence.lua");
 
 /// All of them, as they are loaded after every connect.
-pub(crate) static ALL: [&Script; 10] = [
-    &ACQUIRE, &END, &TICK, &FORCE, &INSPECT, &ADOPT, &RESIZE, &SPLIT, &MERGE, &FENCE,
+pub(crate) static ALL: [&Script; 11] = [
+    &ACQUIRE, &END, &TICK, &FORCE, &INSPECT, &ADOPT, &RESIZE, &DOWNGRADE, &SPLIT, &MERGE, &FENCE,
 ];
 
 impl Script {

@@ -116,7 +116,7 @@ impl Shared {
         self.longest_lease.fetch_max(lease, Ordering::Relaxed);
         let window = millis(self.claim_window(spec.lease));
         let attempt = self.table.insert(|counter| {
-            let id = format!("{}.{counter}:{}:{lease}:{window}", self.client_id, spec.weight);
+            let id = spec.id(&self.client_id, counter, window);
             Attempt::new(id, counter, key, name, spec)
         });
         // Looked at after the slot is taken: `shut` ends whatever has one, and this one it may just have missed.
@@ -292,15 +292,9 @@ impl Shared {
 
 /// 122 random bits in 22 characters that are safe everywhere.
 fn new_client_id() -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut bits = uuid::Uuid::new_v4().as_u128();
-    let mut id = String::with_capacity(CLIENT_ID);
-    for _ in 0..CLIENT_ID {
-        let digit = usize::try_from(bits & 63).unwrap_or(0);
-        id.push(char::from(DIGITS[digit]));
-        bits >>= 6;
-    }
-    id
+    let mut id = [0; CLIENT_ID];
+    crate::random::digits(&mut id);
+    id.iter().copied().map(char::from).collect()
 }
 
 #[cfg(test)]

@@ -72,7 +72,7 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::attempt::Spec;
+    use crate::attempt::{Kin, Spec};
     use crate::name::Name;
     use crate::options::Renew;
     use std::time::Duration;
@@ -86,6 +86,9 @@ mod tests {
             renew: Renew::Watchdog,
             max_hold: None,
             floor: 0,
+            kin: Kin::None,
+            ahead: 0,
+            max_waiters: None,
         };
         let name = Name::new(b"a").expect("a name");
         Attempt::new(

@@ -14,6 +14,11 @@ use std::fmt;
 pub struct FencingToken(u64);
 
 impl FencingToken {
+    /// What the scripts say; they say zero of shared holds.
+    pub(crate) fn from_reply(number: u64) -> Option<Self> {
+        (number > 0).then_some(Self(number))
+    }
+
     /// A token from its number, as read back from where it was stored.
     pub const fn new(number: u64) -> Self {
         Self(number)

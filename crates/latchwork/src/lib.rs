@@ -144,9 +144,11 @@
 //!
 //! | feature | default | what |
 //! |---|---|---|
-//! | `mutex` | yes | [`Mutex`] |
+//! | `mutex` | yes | [`Mutex`], [`FairMutex`], [`ReentrantMutex`] |
+//! | `rwlock` | yes | [`RwLock`] |
 //! | `semaphore` | yes | [`Semaphore`] |
 //! | `tracing` | yes | logs reconnects, losses, late renewals and degraded waiting through `tracing` |
+//! | `serde` | | `Serialize` and `Deserialize` for `Owner`, [`Ticket`] and [`FencingToken`] |
 //! | `cancellation-token` | | `cancellation_token` of guards and permits, and `Hold::cancellation_token` |
 //! | `tls-rustls` | | `rediss://` URLs, with rustls |
 //! | `tls-native-tls` | | `rediss://` URLs, with the platform's TLS |
@@ -154,6 +156,7 @@
 //! Redis 6.2 or later, or Valkey; one server, not a cluster. Rust 1.88.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub use latchwork_core::dynamic::{self, Guard, Lock};
 pub use latchwork_core::{
     Client, ClientBuilder, Closed, Error, ErrorKind, FENCE_MEMORY, Fence, FenceReply, FencingToken, Hold,
     HolderInfo, LockInfo, Loss, MAX_LEASE, MAX_NAME, MIN_LEASE, Name, Renew, Result, ServerInfo, Ticket,
@@ -161,7 +164,16 @@ pub use latchwork_core::{
 };
 
 #[cfg(feature = "mutex")]
-pub use latchwork_mutex::{Mutex, MutexBuilder, MutexGuard};
+pub use latchwork_mutex::{
+    FairMutex, FairMutexBuilder, Mutex, MutexBuilder, MutexGuard, OwnedHandle, Owner, ReentrantMutex,
+    ReentrantMutexBuilder, ReentrantMutexGuard,
+};
+
+#[cfg(feature = "rwlock")]
+pub use latchwork_rwlock::{
+    ReadLock, RwLock, RwLockBuilder, RwLockReadGuard, RwLockUpgradableReadGuard, RwLockWriteGuard, RwPolicy,
+    UpgradeError, WriteLock,
+};
 
 #[cfg(feature = "semaphore")]
 pub use latchwork_semaphore::{Semaphore, SemaphoreBuilder, SemaphorePermit};
@@ -170,7 +182,13 @@ pub use latchwork_semaphore::{Semaphore, SemaphoreBuilder, SemaphorePermit};
 pub mod futures {
     pub use latchwork_core::{Lost, Unlock};
     #[cfg(feature = "mutex")]
-    pub use latchwork_mutex::futures::{MutexLock, TryMutexLock};
+    pub use latchwork_mutex::futures::{
+        FairLock, MutexLock, Positions, ReentrantLock, TryFairLock, TryMutexLock, TryReentrantLock,
+    };
+    #[cfg(feature = "rwlock")]
+    pub use latchwork_rwlock::futures::{
+        RwLockRead, RwLockUpgradableRead, RwLockWrite, TryRwLockRead, TryRwLockUpgradableRead, TryRwLockWrite,
+    };
     #[cfg(feature = "semaphore")]
     pub use latchwork_semaphore::futures::{SemaphoreAcquire, TrySemaphoreAcquire};
 }

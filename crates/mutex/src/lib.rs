@@ -21,14 +21,18 @@
 //! The crate `latchwork` re-exports this one together with the other primitives.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod fair;
 pub mod futures;
 mod guard;
 mod mutex;
+mod reentrant;
 
+pub use fair::{FairMutex, FairMutexBuilder};
 pub use guard::MutexGuard;
 pub use latchwork_core::{
     Client, ClientBuilder, Closed, Error, ErrorKind, FENCE_MEMORY, Fence, FenceReply, FencingToken, Hold,
-    HolderInfo, LockInfo, Loss, MAX_LEASE, MAX_NAME, MIN_LEASE, Name, Renew, Result, ServerInfo, Ticket,
-    WaiterInfo, Warning, redis,
+    HolderInfo, LockInfo, Loss, MAX_LEASE, MAX_NAME, MIN_LEASE, Name, Owner, Renew, Result, ServerInfo,
+    Ticket, WaiterInfo, Warning, dynamic, redis,
 };
 pub use mutex::{Mutex, MutexBuilder};
+pub use reentrant::{OwnedHandle, ReentrantMutex, ReentrantMutexBuilder, ReentrantMutexGuard};

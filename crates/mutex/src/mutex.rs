@@ -3,11 +3,15 @@
 use std::time::{Duration, Instant};
 
 use latchwork_core::{
-    Client, FencingToken, LockInfo, Name, Primitive, PrimitiveOptions, Renew, Result, Ticket, Wait,
+    Client, FencingToken, LockInfo, Name, Primitive, PrimitiveOptions, Result, Shell, Ticket, Wait,
+    builder_options, lock_by_its_methods, run,
 };
 
 use crate::futures::{MutexLock, TryMutexLock};
 use crate::guard::MutexGuard;
+
+/// The kind in the key: `Mutex`, `FairMutex` and `ReentrantMutex` of one name are one lock.
+pub(crate) const KIND: &str = "lock";
 
 /// A mutex that all processes share which use the same server, prefix and name.
 ///
@@ -193,7 +197,7 @@ impl Mutex {
     /// # }
     /// ```
     pub async fn run<T>(&self, body: impl AsyncFnOnce(&MutexGuard) -> T) -> Result<T> {
-        self.lock().await?.race(body).await
+        run(self.lock().await?, body).await
     }
 
     /// Runs `body` if the lock is free: `Ok(None)` if it is not. See [`run`](Self::run).
@@ -213,7 +217,7 @@ impl Mutex {
     /// ```
     pub async fn try_run<T>(&self, body: impl AsyncFnOnce(&MutexGuard) -> T) -> Result<Option<T>> {
         match self.try_lock().await? {
-            Some(guard) => guard.race(body).await.map(Some),
+            Some(guard) => run(guard, body).await.map(Some),
             None => Ok(None),
         }
     }
@@ -304,9 +308,11 @@ impl Mutex {
     /// # }
     /// ```
     pub async fn resume(&self, ticket: &Ticket) -> Result<MutexGuard> {
-        self.primitive.resume(ticket).await.map(MutexGuard::new)
+        self.primitive.resume(ticket).await.map(MutexGuard::from_guard)
     }
 }
+
+lock_by_its_methods!(Mutex, lock, try_lock_until);
 
 /// Options of a [`Mutex`].
 #[derive(Debug, Clone)]
@@ -317,25 +323,9 @@ pub struct MutexBuilder {
     options: PrimitiveOptions,
 }
 
+builder_options!(MutexBuilder);
+
 impl MutexBuilder {
-    /// How long the server keeps the lock without hearing of its holder: 10 ms to 24 h. Defaults to the client's, 10 s.
-    pub fn lease(mut self, lease: Duration) -> Self {
-        self.options.lease = Some(lease);
-        self
-    }
-
-    /// Whether the keeper renews the lease. Defaults to [`Renew::Watchdog`].
-    pub fn renew(mut self, renew: Renew) -> Self {
-        self.options.renew = renew;
-        self
-    }
-
-    /// The longest that the lock is held: renewals stop, and the guard reads lost. At least the lease. Defaults to no limit.
-    pub fn max_hold(mut self, most: Duration) -> Self {
-        self.options.max_hold = Some(most);
-        self
-    }
-
     /// Fencing tokens will be above this one: the highest that the resource has seen. It keeps them rising even if the
     /// server has lost its state and its clock was set back. Defaults to none.
     pub fn token_floor(mut self, floor: FencingToken) -> Self {
@@ -348,7 +338,7 @@ impl MutexBuilder {
     /// # Errors
     /// `Invalid` for a name or option that cannot work.
     pub fn build(self) -> Result<Mutex> {
-        let primitive = Primitive::new(&self.client, "lock", &self.name, &self.options)?;
+        let primitive = Primitive::new(&self.client, KIND, &self.name, &self.options)?;
         Ok(Mutex { primitive })
     }
 }

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use latchwork_core::{Client, LockInfo, Name, Primitive, PrimitiveOptions, Renew, Result, Wait};
+use latchwork_core::{
+    Client, LockInfo, Name, Primitive, PrimitiveOptions, Result, Wait, builder_options, run,
+};
 
 use crate::futures::{SemaphoreAcquire, TrySemaphoreAcquire};
 use crate::permit::SemaphorePermit;
@@ -84,11 +86,11 @@ impl Semaphore {
     }
 
     fn wait(&self, n: u32) -> SemaphoreAcquire {
-        SemaphoreAcquire::new(self.primitive.acquire_weight(n, Wait::Forever))
+        SemaphoreAcquire::new(self.primitive.with_weight(n).acquire(Wait::Forever))
     }
 
     fn attempt(&self, n: u32, wait: Wait) -> TrySemaphoreAcquire {
-        TrySemaphoreAcquire::new(self.primitive.acquire_weight(n, wait))
+        TrySemaphoreAcquire::new(self.primitive.with_weight(n).acquire(wait))
     }
 
     /// Waits for a permit.
@@ -303,7 +305,7 @@ impl Semaphore {
     /// # }
     /// ```
     pub async fn run<T>(&self, body: impl AsyncFnOnce(&SemaphorePermit) -> T) -> Result<T> {
-        self.acquire().await?.race(body).await
+        run(self.acquire().await?, body).await
     }
 
     /// Runs `body` if there is a permit: `Ok(None)` if not. See [`run`](Self::run).
@@ -323,7 +325,7 @@ impl Semaphore {
     /// ```
     pub async fn try_run<T>(&self, body: impl AsyncFnOnce(&SemaphorePermit) -> T) -> Result<Option<T>> {
         match self.try_acquire().await? {
-            Some(permit) => permit.race(body).await.map(Some),
+            Some(permit) => run(permit, body).await.map(Some),
             None => Ok(None),
         }
     }
@@ -445,25 +447,9 @@ pub struct SemaphoreBuilder {
     options: PrimitiveOptions,
 }
 
+builder_options!(SemaphoreBuilder);
+
 impl SemaphoreBuilder {
-    /// How long the server keeps permits without hearing of their holder: 10 ms to 24 h. Defaults to the client's, 10 s.
-    pub fn lease(mut self, lease: Duration) -> Self {
-        self.options.lease = Some(lease);
-        self
-    }
-
-    /// Whether the keeper renews the lease. Defaults to [`Renew::Watchdog`].
-    pub fn renew(mut self, renew: Renew) -> Self {
-        self.options.renew = renew;
-        self
-    }
-
-    /// The longest that permits are held: renewals stop, and they read lost. At least the lease. Defaults to no limit.
-    pub fn max_hold(mut self, most: Duration) -> Self {
-        self.options.max_hold = Some(most);
-        self
-    }
-
     /// The semaphore. Local: nothing is sent.
     ///
     /// # Errors

@@ -223,7 +223,7 @@ fn inspect_lists_and_changes_nothing() {
     let text = |id: &str| Reply::Bulk(id.as_bytes().to_vec());
     let holders = Reply::Array(vec![text(&a.id), Reply::Int(lock.now() + LEASE)]);
     let head = [1, lock.stamp(), token, 2].map(Reply::Int).to_vec();
-    let counts = vec![Reply::Int(0), Reply::Int(0), Reply::Array(vec![])];
+    let counts = vec![Reply::Int(0), Reply::Int(0), Reply::Array(vec![Reply::Int(1)])];
     let whole = [
         head,
         vec![holders, Reply::Array(vec![text(&b.id), text(&c.id)])],

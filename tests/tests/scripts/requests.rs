@@ -195,7 +195,6 @@ impl Record {
         let weights = holds
             .iter()
             .take(most)
-            .filter(|_| self.stored.is_some())
             .map(|hold| Reply::Int(hold.has()))
             .collect();
         let used = if self.stored.is_some() {

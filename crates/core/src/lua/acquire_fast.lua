@@ -7,12 +7,14 @@
 -- ARGV[3]   ttl        the key lives at least this long from now: lease + retention, ms
 -- ARGV[4]   weight     what the attempt takes of the capacity
 -- ARGV[5]   capacity   of the primitive; a weight equal to it is exclusive. With the suffix `c`, as in `3c`: counted; no
---                      hold is exclusive, and the capacity in the record counts, if there is one
+--                      hold is exclusive, and the capacity in the record counts, if there is one. With the suffix
+--                      `u`: an upgrade, which makes the shared hold that its id names exclusive
 -- ARGV[6]   not_after  server's clock, ms; later the answer is `late` and nothing changes (H35)
 -- ARGV[7]   room       most entries the queue may have; 0: do not wait; -1: nor that, and take whatever is free, if counted
 -- ARGV[8]   floor      the token must be above it, µs; 0: none
 -- ARGV[9]   polls      3: the caller's inbox is down and it polls; 0: it listens
 -- ARGV[10]  inbox      prefix of the clients' channels
+-- ARGV[11]  ahead      its head start in the queue, ms: it counts as having come earlier (or later) by so much
 --
 -- Returns  {1, stamp_us, token, left_ms, claim}  granted, or held already; claim = 1: confirm it
 --          {1, stamp_us, 0, left_ms, claim, weight}  the same for room -1: that much of it
@@ -25,10 +27,11 @@
 --          {8, stamp_us}                         not our record, or another schema version (H75)
 --          {9, stamp_us, capacity}               counted, and made with another capacity: this one
 --          {10, stamp_us, capacity}              the weight is more than there is
+--          {11, stamp_us}                        the hold that was to be upgraded has ended
 local lock = KEYS[1]
 local id, lease, ttl, weight, capacity = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local not_after, room, floor = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
-local polls, inbox = tonumber(ARGV[9]), ARGV[10]
+local polls, inbox, ahead = tonumber(ARGV[9]), ARGV[10], ARGV[11]
 
 local T = redis.call('TIME') -- once, at the top: before Redis 7.2 it moves inside a script (H50)
 local now_us = T[1] * 1000000 + T[2]

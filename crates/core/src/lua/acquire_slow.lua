@@ -1,7 +1,7 @@
 -- acquire, when somebody holds or waits: contract in acquire_fast.lua, functions in engine.lua.
 read_capacity(capacity)
 local made_with = capacity
-weight = tonumber(weight)
+weight, ahead = tonumber(weight), tonumber(ahead or 0)
 redis.call('ZADD', lock, 'XX', 'GT', 0, 't1') -- changes nothing; refused when memory is full (H40)
 if head[1] and not redis.call('ZSCORE', lock, 't1') then
   return { 8, now_us }
@@ -17,7 +17,24 @@ settle()
 hand_on()
 
 local score = tonumber(redis.call('ZSCORE', lock, id) or 0)
+local base, counter = base_of(id)
+local by = base and tonumber(redis.call('ZSCORE', lock, 'p' .. base) or nil)
+local ticket, next
 local reply
+
+-- A head start may put it before the head of the queue.
+local function overtakes()
+  if ahead > 0 then
+    ticket, next = new_ticket(id, ahead)
+  end
+  return ticket and ticket <= front()
+end
+
+local function granted(token)
+  keep(ttl)
+  return { 1, now_us, token, lease, 0 }
+end
+
 if score >= TOMB then
   reply = { 5, now_us }
 elseif score > 0 then -- a replay, or a grant whose message was lost: the same token, nothing extended (H26)
@@ -31,6 +48,15 @@ elseif score > 0 then -- a replay, or a grant whose message was lost: the same t
   reply = { 1, now_us, token, math.floor(score) - now, score % 1 > 0 and 1 or 0, room < 0 and held(id) or nil }
 elseif now > not_after then -- a copy that was stuck on the way must not even refresh a place (H35)
   reply = { 4, now_us }
+elseif base and not holds(base) then
+  reply = { 11, now_us }
+elseif base and (by or used == held(base)) then
+  if not by or by < counter then -- an earlier upgrade of this hold that is being given up has done it: this one goes on
+    redis.call('ZREM', lock, id)
+    by = upgrade(base, counter) and counter
+  end
+  local left_ms = math.floor(redis.call('ZSCORE', lock, base)) - now
+  reply = by > counter and { 5, now_us } or { 1, now_us, tonumber(redis.call('ZSCORE', lock, 't1')), left_ms, 0 }
 elseif score < 0 then
   renew_place(id, score, polls)
   keep(ttl)
@@ -39,28 +65,30 @@ elseif stored and stored % 2 == 0 and made_with ~= capacity then
   reply = { 9, now_us, capacity }
 elseif room >= 0 and weight > capacity then
   reply = { 10, now_us, capacity }
-elseif redis.call('ZSCORE', lock, 'q') or used >= capacity then
+elseif not base and owner and owner == owner_of(id) then -- a re-entry overtakes the queue
+  reply = granted(admit(id, weight, now + lease, 0))
+elseif used >= capacity or base or (redis.call('ZSCORE', lock, 'q') and not overtakes()) then
   reply = room <= 0 and { 3, now_us, wake_in() } or nil
 elseif room < 0 then
   weight = capacity - used
   admit(id, weight, now + lease, 0)
   redis.call('ZADD', lock, weight, 'w' .. id)
-  keep(ttl)
-  reply = { 1, now_us, 0, lease, 0, weight }
+  reply = granted(0)
+  reply[6] = weight
 elseif used + weight <= capacity then
-  local token = admit(id, weight, now + lease, floor)
-  keep(ttl)
-  reply = { 1, now_us, token, lease, 0 }
+  reply = granted(admit(id, weight, now + lease, floor))
 elseif room == 0 then
   reply = { 3, now_us, wake_in() }
 end
 if not reply then
-  local ticket = tonumber(redis.call('ZSCORE', lock, 'q') or FIRST_TICKET)
+  if not ticket then
+    ticket, next = new_ticket(id, ahead)
+  end
   local waiting = redis.call('ZCOUNT', lock, '-inf', '(0')
-  if ticket >= LAST_TICKET or (waiting >= room and sweep(waiting) >= room) then
+  if ticket >= LAST_TICKET or (not base and waiting >= room and sweep(waiting) >= room) then
     reply = { 6, now_us }
   else
-    redis.call('ZADD', lock, ticket + 1, 'q', BASE + ticket * TICKET + polls * CHANCE + seen_now, id)
+    enter_queue(id, ticket, next, polls * CHANCE + seen_now)
     keep(ttl)
     reply = { 2, now_us, wake_in(), more }
   end

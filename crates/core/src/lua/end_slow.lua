@@ -12,14 +12,24 @@ for i = #lapsed, 1, -1 do
 end
 
 local score = tonumber(redis.call('ZSCORE', lock, id) or 0)
+local base, counter = base_of(id)
 local had = 0
 local first = false
-if score < 0 then
+if base and tonumber(redis.call('ZSCORE', lock, 'p' .. base) or 0) == counter then -- the hold stays, and is shared again
+  redis.call('ZREM', lock, 'p' .. base)
+  set_shared((fields(base)))
+  used = shared
+  had = 1
+elseif score < 0 then
   first = redis.call('ZRANK', lock, id) == 0
-  redis.call('ZREM', lock, id)
+  leave_queue(id, score)
   had = 2
 elseif score > 0 and score < TOMB then
-  used = math.max(used - give_back(id), shared)
+  local weight_of = give_back(id)
+  used = math.max(used - weight_of, shared)
+  if owner then -- it may have other holds
+    measure()
+  end
   had = 1
 end
 if not_after > 0 then -- a copy of the acquire may still be under way (H14, H35)

@@ -17,10 +17,13 @@ local mail = {} -- channel -> text
 local more, refused = 0, 0
 local counted = false -- every hold is shared and without a token, the record says in `c` how much there is
 local stored = nil -- the score of `c`: twice the capacity, and one more if it was resized
+local owner = nil -- whose the exclusive holds are, if they say so in their ids: those do not exclude each other
+local CYCLE = 68719476736 -- 2^36 ms: what `s` counts modulo, so that it stays in its band
+local PROBES = 100 -- tickets that are tried when one is taken
 
--- `3c`: counted, made with a capacity of 3.
+-- `3c`: counted, made with a capacity of 3. `3u`: an upgrade is not for the fast path.
 local function read_capacity(of)
-  local number, suffix = string.match(of, '^(%d+)(c?)$')
+  local number, suffix = string.match(of, '^(%d+)(%a?)$')
   capacity = tonumber(number)
   counted = suffix == 'c'
 end
@@ -34,9 +37,32 @@ local function exclusive(weight_of)
   return not counted and weight_of >= capacity
 end
 
--- What a holder has: what its id says, unless it was split or merged.
+-- The owner in the id of a reentrant attempt.
+local function owner_of(who)
+  return string.find(who, '@', 23, true) and string.match(who, '@([^:]+)')
+end
+
+-- The id of the hold that an upgrade is to make exclusive, and the counter of the upgrade.
+local function base_of(who)
+  if string.find(who, '^', 23, true) then
+    local client, counter, base, weight_of, rest = string.match(who, '^(.-)%.(%d+)^(%d+)-(%d+):%d+(:.*)$')
+    return client .. '.' .. base .. ':' .. weight_of .. rest, tonumber(counter)
+  end
+end
+
+-- What a holder has: what its id says, unless it was split, merged or upgraded.
 local function held(who)
-  return counted and tonumber(redis.call('ZSCORE', lock, 'w' .. who) or nil) or (fields(who))
+  if counted then
+    return tonumber(redis.call('ZSCORE', lock, 'w' .. who) or nil) or (fields(who))
+  elseif shared > 0 and redis.call('ZSCORE', lock, 'p' .. who) then
+    return capacity
+  end
+  return (fields(who))
+end
+
+local function holds(who)
+  local score = tonumber(redis.call('ZSCORE', lock, who) or 0)
+  return score > now and score < TOMB
 end
 
 -- Units of 256 ms since a waiter was seen; a clock that was set back counts as "just now".
@@ -98,11 +124,16 @@ local function new_token(above)
   return us
 end
 
--- Makes `who` a holder until `ends` and returns its token; shared holders have none.
+-- Makes `who` a holder until `ends` and returns its token; shared holders have none, a re-entry has its owner's.
 local function admit(who, weight_of, ends, above)
   redis.call('ZADD', lock, ends, who)
   used = used + weight_of
   if exclusive(weight_of) then
+    local tag = owner_of(who)
+    if tag and tag == owner then
+      return tonumber(redis.call('ZSCORE', lock, 't1'))
+    end
+    owner = tag
     return new_token(above)
   end
   if counted and not stored then
@@ -118,11 +149,19 @@ end
 -- The weight of a holder that leaves becomes free. Returns it.
 local function give_back(who)
   local weight_of = held(who)
-  redis.call('ZREM', lock, who, 'x' .. who, 'w' .. who)
+  redis.call('ZREM', lock, who, 'x' .. who, (counted and 'w' or 'p') .. who)
   if shared > 0 then
     set_shared(math.max(shared - weight_of, 0))
   end
   return weight_of
+end
+
+-- Makes a shared hold that is alone exclusive, for the upgrade with this counter. Returns the token.
+local function upgrade(base, counter)
+  redis.call('ZADD', lock, counter, 'p' .. base)
+  used = capacity
+  set_shared(capacity)
+  return new_token(0)
 end
 
 -- A hold that would outlast its own lease was made before the clock was set back: cut it (H49).
@@ -136,6 +175,22 @@ local function clamp(holders)
       end
     end
   end
+end
+
+-- Counts what is in use, by the last hold to end and `shared`. No other hold ends later: if this one is within its
+-- lease, none outlasts the longest lease in play.
+local function measure()
+  used, owner = shared, nil
+  local last = redis.call('ZREVRANGEBYSCORE', lock, TOMB, HOLDER, 'WITHSCORES', 'LIMIT', 0, 1)
+  if not last[1] then
+    return last
+  end
+  local weight_of, most = fields(last[1])
+  if not counted then
+    used = math.max(used, weight_of)
+    owner = weight_of >= capacity and owner_of(last[1]) or nil
+  end
+  return last, most
 end
 
 -- Removes what is over, and counts what is in use.
@@ -157,14 +212,9 @@ local function settle()
   if #over == 2 * BOUND then
     more = 1
   end
-  used = shared
-  local last = redis.call('ZREVRANGEBYSCORE', lock, TOMB, HOLDER, 'WITHSCORES', 'LIMIT', 0, 1)
-  if last[1] then -- no other hold ends later: if this one is within its lease, none outlasts the longest lease in play
-    local weight_of, most = fields(last[1])
-    used = counted and shared or math.max(used, weight_of)
-    if last[2] - now > most then
-      clamp(redis.call('ZREVRANGEBYSCORE', lock, TOMB, HOLDER, 'WITHSCORES', 'LIMIT', 0, BOUND))
-    end
+  local last, most = measure()
+  if last[1] and last[2] - now > most then
+    clamp(redis.call('ZREVRANGEBYSCORE', lock, TOMB, HOLDER, 'WITHSCORES', 'LIMIT', 0, BOUND))
   end
 end
 
@@ -186,6 +236,34 @@ local function tell(who, ms)
   post(who, 'w ' .. string.sub(who, 23) .. ' ' .. text(ms) .. ' ' .. text(now_us))
 end
 
+-- A waiter has left the queue: the mark of its owner goes with the last one who waits for that owner.
+local function left(who, score)
+  local tag = owner_of(who)
+  if tag then
+    local from = score - score % TICKET
+    if redis.call('ZCOUNT', lock, from, '(' .. text(from + TICKET)) == 0 then
+      redis.call('ZREM', lock, 'o' .. tag)
+    end
+  end
+end
+
+local function leave_queue(who, score)
+  redis.call('ZREM', lock, who)
+  left(who, score)
+end
+
+-- It asks again, and learns why.
+local function drop_place(who, score)
+  leave_queue(who, score)
+  tell(who, 0)
+end
+
+-- Whether it may be granted beside those who hold.
+local function fits(who)
+  local weight_of = fields(who)
+  return used + weight_of <= capacity or (owner and owner == owner_of(who)) or false
+end
+
 -- The hand-off: a claim on the head's behalf, a message to it, and one to the entry behind if the head may be dead.
 local function hand_over(who, score, behind)
   local weight_of, most, window = fields(who)
@@ -196,17 +274,34 @@ local function hand_over(who, score, behind)
   window = math.min(window * 2 ^ missed, most)
   keep(window + ttl) -- the head may have set the key's life long ago: a record must not end before its claim
   local token = admit(who, weight_of, now + window + (1 + missed) / 16, 0)
+  left(who, score)
   post(who, 'g ' .. string.sub(who, 23) .. ' ' .. text(token) .. ' ' .. text(now_us) .. ' ' .. text(window))
   if behind and (missed > 0 or age(score) * 256 > window) then
     tell(behind, window)
   end
 end
 
+-- What an upgrade at the head comes to; `true`: it is out of the queue. Its base is a hold that is renewed, so it needs
+-- no claim.
+local function try_upgrade(who, score)
+  local base, counter = base_of(who)
+  if not holds(base) then
+    drop_place(who, score)
+    return true
+  elseif used == held(base) and shared < capacity then
+    redis.call('ZREM', lock, who)
+    local _, most = fields(who)
+    post(who, 'g ' .. string.sub(who, 23) .. ' ' .. text(upgrade(base, counter)) .. ' ' .. text(now_us) .. ' ' .. text(most))
+    return true
+  end
+  return false
+end
+
 -- Grants from the head of the queue while it fits.
 local function pump()
   local skip, passed = 0, {}
   for step = 1, SCAN do
-    if used >= capacity then
+    if used >= capacity and not owner then
       return
     end
     local head = redis.call('ZRANGE', lock, skip, skip + 1, 'WITHSCORES')
@@ -215,11 +310,14 @@ local function pump()
     if not who or score >= 0 then
       break
     elseif age(score) > PATIENCE or (age(score) > DEAF and not listens(who, score)) then
-      redis.call('ZREM', lock, who)
-    elseif counted and fields(who) > capacity then -- resized since: it asks again, and learns that there is not so much
-      redis.call('ZREM', lock, who)
-      tell(who, 0)
-    elseif used + fields(who) > capacity then
+      leave_queue(who, score)
+    elseif counted and fields(who) > capacity then -- resized since
+      drop_place(who, score)
+    elseif base_of(who) then
+      if not try_upgrade(who, score) then
+        break
+      end
+    elseif not fits(who) then
       break -- nobody behind it is granted, but those passed over may fit
     elseif listens(who, score) then
       hand_over(who, score, behind)
@@ -232,10 +330,25 @@ local function pump()
     end
   end
   for i = 1, #passed do -- nobody else can be granted
-    if used + fields(passed[i][1]) > capacity then
+    if not fits(passed[i][1]) then
       return
     end
     hand_over(passed[i][1], passed[i][2], passed[i + 1] and passed[i + 1][1])
+  end
+end
+
+-- The ticket before all others.
+local function front()
+  local first = tonumber(redis.call('ZRANGE', lock, 0, 0, 'WITHSCORES')[2] or 0)
+  return first < 0 and math.floor((first - BASE) / TICKET) - 1 or FIRST_TICKET
+end
+
+-- Puts a waiter into the queue; `next` is the ticket of the next newcomer.
+local function enter_queue(who, ticket, next, low)
+  local tag = owner_of(who)
+  redis.call('ZADD', lock, next, 'q', BASE + ticket * TICKET + low, who)
+  if tag then
+    redis.call('ZADD', lock, ticket, 'o' .. tag)
   end
 end
 
@@ -243,17 +356,45 @@ end
 -- if nobody listens for it, else seven.
 local function put_back()
   for i = #lapsed, 1, -1 do
-    local first = tonumber(redis.call('ZRANGE', lock, 0, 0, 'WITHSCORES')[2] or 0)
-    local place = BASE + FIRST_TICKET * TICKET
-    if first < 0 then
-      place = first - first % TICKET - TICKET
-    else
-      redis.call('ZADD', lock, FIRST_TICKET + 1, 'q')
-    end
-    local seen = (seen_now - DEAF + 4) % CHANCE
-    redis.call('ZADD', lock, place + lapsed[i][2] * CHANCE + seen, lapsed[i][1])
+    local ticket = front()
+    local next = tonumber(redis.call('ZSCORE', lock, 'q') or FIRST_TICKET + 1)
+    enter_queue(lapsed[i][1], ticket, next, lapsed[i][2] * CHANCE + (seen_now - DEAF + 4) % CHANCE)
   end
   lapsed = {}
+end
+
+-- The ticket of a newcomer, and that of the next: behind all others, unless it is an upgrade, its owner waits already, or
+-- it has a head start. That is in milliseconds, so from the first one on tickets are, too: `s` is when the first was.
+local function new_ticket(who, ahead)
+  local tag = owner_of(who)
+  local mark = tag and redis.call('ZSCORE', lock, 'o' .. tag)
+  local next = tonumber(redis.call('ZSCORE', lock, 'q') or FIRST_TICKET)
+  if mark then
+    return tonumber(mark), next
+  elseif base_of(who) then
+    return front(), math.max(next, FIRST_TICKET + 1)
+  end
+  local start = redis.call('ZSCORE', lock, 's')
+  if not start and ahead == 0 then
+    return next, next + 1
+  elseif not start then
+    start = (now - (next - FIRST_TICKET)) % CYCLE
+    redis.call('ZADD', lock, start, 's')
+  end
+  local since = (now - start) % CYCLE
+  if since > CYCLE / 2 then -- the clock was set back
+    since = since - CYCLE
+  end
+  local ticket = math.max(next, FIRST_TICKET + since) - ahead
+  ticket = math.max(ticket, TICKET) -- leaves room in front
+  for _ = 1, PROBES do
+    local from = BASE + ticket * TICKET
+    if redis.call('ZCOUNT', lock, from, '(' .. text(from + TICKET)) == 0 then
+      break
+    end
+    ticket = ticket + 1
+  end
+  return ticket, ahead == 0 and ticket + 1 or next
 end
 
 -- What every slow path ends with, before its reply: grant, put back, grant again, tidy, tell.
@@ -264,7 +405,7 @@ local function hand_on()
     pump()
   end
   if tonumber(redis.call('ZRANGE', lock, 0, 0, 'WITHSCORES')[2] or 0) >= 0 then
-    redis.call('ZREM', lock, 'q') -- or newcomers would queue behind nobody
+    redis.call('ZREM', lock, 'q', 's') -- or newcomers would queue behind nobody
   end
 end
 
@@ -309,7 +450,7 @@ local function sweep(count)
   for i = 1, #places, 2 do
     local score = tonumber(places[i + 1])
     if score < 0 and age(score) > PATIENCE and swept < BOUND then
-      redis.call('ZREM', lock, places[i])
+      leave_queue(places[i], score)
       swept = swept + 1
     end
   end

@@ -17,7 +17,7 @@ end
 if #holders == BOUND then
   more = 1
 end
-used = shared
+measure()
 hand_on()
 send_mail()
 return { holders[1] and 1 or 0, more, refused }

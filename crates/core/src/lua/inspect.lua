@@ -6,7 +6,7 @@
 -- Returns  {0}                                            there is no record
 --          {1, stamp_us, token, queued, holders, waiters, used, stored, weights}
 --              holders: id, end in ms, id, end, ...; waiters: id, id, ...; used: weight of shared holders; stored: `c`, 0:
---              there is none; weights: of the holders in a counted primitive
+--              there is none; weights: of the holders
 --          {8}                                            not our record, or another schema version
 local lock = KEYS[1]
 local most = tonumber(ARGV[1])
@@ -32,13 +32,16 @@ end
 local used = tonumber(redis.call('ZSCORE', lock, 'u') or 0)
 local stored = tonumber(redis.call('ZSCORE', lock, 'c') or 0)
 local function held(who)
+  if redis.call('ZSCORE', lock, 'p' .. who) then -- upgraded: it has all
+    return used
+  end
   return tonumber(redis.call('ZSCORE', lock, 'w' .. who) or string.match(who, ':(%d+):%d+:%d+$') or 1)
 end
 local weights = {}
+for i = 1, #holders, 2 do
+  weights[#weights + 1] = held(holders[i])
+end
 if stored > 0 then
-  for i = 1, #holders, 2 do
-    weights[#weights + 1] = held(holders[i])
-  end
   -- Nobody settled since those ended; 1000 at most, so that it stays short.
   local over = redis.call('ZRANGEBYSCORE', lock, 1000000000000, now, 'LIMIT', 0, 1000)
   for i = 1, #over do

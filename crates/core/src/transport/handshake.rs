@@ -126,6 +126,14 @@ pub(crate) fn read_labels(keys: &[String]) -> Cmd {
     command(&words)
 }
 
+/// How many members are before this one: of a waiter, how many waiters.
+#[allow(clippy::disallowed_methods, reason = "the one place that makes commands")]
+pub(crate) fn read_rank(key: &[u8], member: &str) -> Cmd {
+    let mut cmd = redis::cmd("ZRANK");
+    cmd.arg(key).arg(member);
+    cmd
+}
+
 /// Asks everything at once: one round trip, whatever the distance.
 pub(super) async fn greet(
     connection: &mut MultiplexedConnection,

@@ -18,7 +18,7 @@ mod supervisor;
 
 pub(crate) use commands::Commands;
 pub(crate) use guarded::eval_guarded;
-pub(crate) use handshake::{Greeting, label_command, read_labels};
+pub(crate) use handshake::{Greeting, label_command, read_labels, read_rank};
 pub use handshake::{ServerInfo, Warning};
 pub(crate) use refusal::Target;
 pub(crate) use request::{Answer, Failure, Reply, Request};

@@ -138,6 +138,17 @@ impl Reply {
         u64::try_from(self.int_at(index)?).map_err(|_| unexpected(&self.0))
     }
 
+    /// A number that is never negative, if there is one.
+    pub(crate) fn count_or_nil(&self) -> Result<Option<u64>> {
+        match &self.0 {
+            Value::Nil => Ok(None),
+            other => self
+                .int()
+                .and_then(|number| u64::try_from(number).map_err(|_| unexpected(other)))
+                .map(Some),
+        }
+    }
+
     pub(crate) fn bytes(self) -> Result<Vec<u8>> {
         match self.0 {
             Value::BulkString(bytes) => Ok(bytes),

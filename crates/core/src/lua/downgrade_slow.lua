@@ -1,0 +1,33 @@
+-- downgrade: contract in downgrade_fast.lua, functions in engine.lua.
+read_capacity(capacity)
+local last = tonumber(redis.call('ZSCORE', lock, 't1') or 0)
+if last == 0 and redis.call('ZCARD', lock) > 0 then
+  return { 8, now_us }
+elseif now > not_after then -- a copy that was stuck on the way; the client asks again
+  return { 4, now_us }
+end
+redis.call('ZREM', lock, 'x' .. id) -- the first write is one that is allowed when memory is full (H40)
+settle()
+for i = #lapsed, 1, -1 do -- the claim of a guard that is out: its client knows that it is lost
+  if lapsed[i][1] == old then
+    table.remove(lapsed, i)
+  end
+end
+local mine = tonumber(redis.call('ZSCORE', lock, id) or 0)
+local reply
+if mine >= TOMB then
+  reply = { 5, now_us }
+elseif mine > 0 then
+  reply = { 1, now_us, 0, math.floor(mine) - now, 0 }
+elseif not holds(old) or (token > 0 and last ~= token) then
+  reply = { 3, now_us, -1 }
+else
+  give_back(old)
+  measure()
+  admit(id, (fields(id)), now + lease, 0)
+  keep(ttl)
+  reply = { 1, now_us, 0, lease, 0 }
+end
+hand_on()
+send_mail()
+return reply

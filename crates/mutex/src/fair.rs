@@ -1,0 +1,370 @@
+//! The fair queue lock.
+
+use std::time::{Duration, Instant};
+
+use latchwork_core::{
+    Acquiring, Client, Error, FencingToken, LockInfo, Name, Primitive, PrimitiveOptions, Result,
+    TryAcquiring, Wait, builder_options, lock_by_its_methods, run,
+};
+
+use crate::futures::{FairLock, TryFairLock, TryMutexLock};
+use crate::guard::MutexGuard;
+use crate::mutex::KIND;
+
+/// The default of [`FairMutexBuilder::priority_boost`].
+const BOOST: Duration = Duration::from_secs(1);
+const LEAST_BOOST: Duration = Duration::from_millis(1);
+const MOST_BOOST: Duration = Duration::from_secs(60 * 60);
+
+/// A mutex that *promises* the order: waiters get it as they came to the server, over all clients and processes.
+///
+/// A waiter keeps its place however long it waits, as long as its process lives; a dead one is skipped. One that does not
+/// answer within the claim window (it is paused, or cut off) is overtaken by those it made wait, and goes on when it is back.
+/// The future says its [`position`](FairLock::position). Priorities move a waiter forward or back
+/// ([`with_priority`](Self::with_priority)) by a time, so nobody starves.
+///
+/// It is the same lock as a [`Mutex`](crate::Mutex) and a [`ReentrantMutex`](crate::ReentrantMutex) of the same name: they
+/// exclude each other, and wait in one queue.
+///
+/// # Examples
+/// ```no_run
+/// # use latchwork_mutex::{Client, FairMutex};
+/// # async fn example(client: Client) -> Result<(), latchwork_mutex::Error> {
+/// let counter = FairMutex::new(&client, "ticket-counter")?;
+/// let turn = counter.lock().await?;
+/// // served in the order of arrival
+/// turn.unlock().await
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct FairMutex {
+    primitive: Primitive,
+    boost: Duration,
+}
+
+impl FairMutex {
+    /// A fair mutex with default options. Local: nothing is sent.
+    ///
+    /// # Errors
+    /// `Invalid` if the name is empty or longer than 512 bytes.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # use latchwork_mutex::{Client, FairMutex};
+    /// # fn example(client: &Client) -> Result<(), latchwork_mutex::Error> {
+    /// let counter = FairMutex::new(client, "ticket-counter")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn new(client: &Client, name: impl AsRef<[u8]>) -> Result<Self> {
+        Self::builder(client, name).build()
+    }
+
+    /// A fair mutex with options.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # use latchwork_mutex::{Client, FairMutex};
+    /// # use std::time::Duration;
+    /// # fn example(client: &Client) -> Result<(), latchwork_mutex::Error> {
+    /// let counter = FairMutex::builder(client, "ticket-counter")
+    ///     .max_waiters(50)
+    ///     .priority_boost(Duration::from_secs(10))
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn builder(client: &Client, name: impl AsRef<[u8]>) -> FairMutexBuilder {
+        FairMutexBuilder {
+            client: client.clone(),
+            name: name.as_ref().to_vec(),
+            options: PrimitiveOptions::default(),
+            boost: BOOST,
+        }
+    }
+
+    /// The name.
+    pub fn name(&self) -> &Name {
+        self.primitive.name()
+    }
+
+    /// The same lock, for attempts of this priority: each counts as having come earlier by `priority` times the
+    /// [boost](FairMutexBuilder::priority_boost), or later if it is negative. Zero is the default.
+    ///
+    /// So an attempt of priority 3 and a boost of one second overtakes all of priority 0 that came within the last three
+    /// seconds, and none that waits for longer. The time is the server's.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(counter: latchwork_mutex::FairMutex) -> Result<(), latchwork_mutex::Error> {
+    /// let turn = counter.with_priority(3).lock().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_priority(&self, priority: i8) -> Self {
+        let boost = i64::try_from(self.boost.as_millis()).unwrap_or(i64::MAX);
+        Self {
+            primitive: self
+                .primitive
+                .with_head_start(boost.saturating_mul(i64::from(priority))),
+            boost: self.boost,
+        }
+    }
+
+    /// Waits for the lock, in the order of arrival.
+    ///
+    /// # Errors
+    /// `Unavailable` when the server has given no usable answer for `unavailable_after` (the attempt is undone),
+    /// `QueueFull` at once if too many wait, `Closed`, `Denied`, `WrongType`, `OutOfMemory`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future undoes the attempt: its place in the queue is lost, a grant on its way goes to the next
+    /// waiter, and within a round trip nothing of it is left.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # use std::pin::pin;
+    /// # use futures_util::StreamExt;
+    /// # async fn example(counter: latchwork_mutex::FairMutex) -> Result<(), latchwork_mutex::Error> {
+    /// let mut lock = pin!(counter.lock());
+    /// let mut positions = lock.positions();
+    /// let turn = loop {
+    ///     tokio::select! {
+    ///         turn = &mut lock => break turn?,
+    ///         Some(ahead) = positions.next() => println!("{ahead} before us"),
+    ///     }
+    /// };
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn lock(&self) -> FairLock {
+        FairLock::new(Acquiring::new(self.primitive.acquire(Wait::Forever)))
+    }
+
+    /// Takes the lock if it is free: `Ok(None)` if somebody holds it or waits for it.
+    ///
+    /// # Errors
+    /// As [`lock`](Self::lock); `Unavailable` after the operation timeout.
+    ///
+    /// # Cancel safety
+    /// As [`lock`](Self::lock).
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(counter: latchwork_mutex::FairMutex) -> Result<(), latchwork_mutex::Error> {
+    /// let turn = counter.try_lock().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn try_lock(&self) -> TryMutexLock {
+        TryAcquiring::new(self.primitive.acquire(Wait::Try))
+    }
+
+    /// Waits for the lock this long at most: `Ok(None)` if it was busy until then. Zero is one try.
+    ///
+    /// The time runs from this call.
+    ///
+    /// # Errors
+    /// As [`lock`](Self::lock); `Unavailable` if nothing was heard of the server in that time.
+    ///
+    /// # Cancel safety
+    /// As [`lock`](Self::lock).
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # async fn example(counter: latchwork_mutex::FairMutex) -> Result<(), latchwork_mutex::Error> {
+    /// let turn = counter.try_lock_for(Duration::from_secs(5)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn try_lock_for(&self, wait: Duration) -> TryFairLock {
+        TryFairLock::new(TryAcquiring::new(
+            self.primitive.acquire(Wait::for_duration(wait)),
+        ))
+    }
+
+    /// Waits for the lock until `deadline` at most. See [`try_lock_for`](Self::try_lock_for).
+    ///
+    /// # Errors
+    /// As [`try_lock_for`](Self::try_lock_for).
+    ///
+    /// # Cancel safety
+    /// As [`lock`](Self::lock).
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # use std::time::{Duration, Instant};
+    /// # async fn example(counter: latchwork_mutex::FairMutex) -> Result<(), latchwork_mutex::Error> {
+    /// let deadline = Instant::now() + Duration::from_secs(5);
+    /// let turn = counter.try_lock_until(deadline).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn try_lock_until(&self, deadline: Instant) -> TryFairLock {
+        TryFairLock::new(TryAcquiring::new(self.primitive.acquire(Wait::Until(deadline))))
+    }
+
+    /// Runs `body` under the lock, and drops it at an await when the hold is lost. See [`Mutex::run`](crate::Mutex::run).
+    ///
+    /// # Errors
+    /// As [`lock`](Self::lock); `Lost` if the hold ended before the body did.
+    ///
+    /// # Cancel safety
+    /// Dropping it drops the body and releases.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(counter: latchwork_mutex::FairMutex) -> Result<(), latchwork_mutex::Error> {
+    /// let served = counter.run(async |_turn| 42).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn run<T>(&self, body: impl AsyncFnOnce(&MutexGuard) -> T) -> Result<T> {
+        run(self.lock().await?, body).await
+    }
+
+    /// Runs `body` if the lock is free: `Ok(None)` if it is not. See [`run`](Self::run).
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    ///
+    /// # Cancel safety
+    /// As [`run`](Self::run).
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(counter: latchwork_mutex::FairMutex) -> Result<(), latchwork_mutex::Error> {
+    /// let served = counter.try_run(async |_turn| 42).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn try_run<T>(&self, body: impl AsyncFnOnce(&MutexGuard) -> T) -> Result<Option<T>> {
+        match self.try_lock().await? {
+            Some(guard) => run(guard, body).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether anybody holds it now. By the time you read it, it may be otherwise: to decide, use [`try_lock`](Self::try_lock).
+    ///
+    /// # Errors
+    /// `Unavailable`, `Closed`, `Denied`, `WrongType`.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it changes nothing.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(mutex: latchwork_mutex::FairMutex) -> Result<(), latchwork_mutex::Error> {
+    /// println!("busy: {}", mutex.is_locked().await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn is_locked(&self) -> Result<bool> {
+        self.primitive.is_locked().await
+    }
+
+    /// Who holds it and who waits.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Closed`, `Denied`, `WrongType`.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it changes nothing.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(mutex: latchwork_mutex::FairMutex) -> Result<(), latchwork_mutex::Error> {
+    /// let info = mutex.inspect().await?;
+    /// for holder in &info.holders {
+    ///     println!("{:?} for {:?}", holder.label, holder.held_for);
+    /// }
+    /// println!("{} wait", info.queue_len);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn inspect(&self) -> Result<LockInfo> {
+        self.primitive.inspect().await
+    }
+
+    /// Takes the lock away from its holder, tells it at once, and hands on. `false`: nobody held it.
+    ///
+    /// The holder goes on until it hears of it. Use it for a holder that you know to be dead or stuck, and let the
+    /// resource check fencing tokens.
+    ///
+    /// # Errors
+    /// `Unavailable` (then it may or may not have happened), `Closed`, `Denied`, `WrongType`.
+    ///
+    /// # Cancel safety
+    /// It may or may not happen.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(mutex: latchwork_mutex::FairMutex) -> Result<(), latchwork_mutex::Error> {
+    /// if mutex.force_unlock().await? {
+    ///     println!("its holder was told");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn force_unlock(&self) -> Result<bool> {
+        self.primitive.force_unlock().await
+    }
+}
+
+lock_by_its_methods!(FairMutex, lock, try_lock_until);
+
+/// Options of a [`FairMutex`].
+#[derive(Debug, Clone)]
+#[must_use = "call `build`"]
+pub struct FairMutexBuilder {
+    client: Client,
+    name: Vec<u8>,
+    options: PrimitiveOptions,
+    boost: Duration,
+}
+
+builder_options!(FairMutexBuilder);
+
+impl FairMutexBuilder {
+    /// What one step of [priority](FairMutex::with_priority) is worth: 1 ms to 1 h. Defaults to 1 s. Handles of one name
+    /// should agree on it.
+    pub fn priority_boost(mut self, boost: Duration) -> Self {
+        self.boost = boost;
+        self
+    }
+
+    /// Fencing tokens will be above this one. See [`MutexBuilder::token_floor`](crate::MutexBuilder::token_floor).
+    pub fn token_floor(mut self, floor: FencingToken) -> Self {
+        self.options.token_floor = Some(floor);
+        self
+    }
+
+    /// The fair mutex. Local: nothing is sent.
+    ///
+    /// # Errors
+    /// `Invalid` for a name or option that cannot work.
+    pub fn build(self) -> Result<FairMutex> {
+        let primitive = Primitive::new(&self.client, KIND, &self.name, &self.options)?;
+        if !(LEAST_BOOST..=MOST_BOOST).contains(&self.boost) {
+            let text = format!(
+                "the priority boost is {:?}: it must be between {LEAST_BOOST:?} and {MOST_BOOST:?}",
+                self.boost
+            );
+            return Err(Error::refused(text, primitive.name()));
+        }
+        Ok(FairMutex {
+            primitive,
+            boost: self.boost,
+        })
+    }
+}
+
+#[allow(dead_code, reason = "compiled, not called: the bounds that users rely on")]
+fn bounds() {
+    fn handle<T: Clone + std::fmt::Debug + Send + Sync + Unpin + 'static>() {}
+    handle::<FairMutex>();
+    handle::<FairMutexBuilder>();
+}
