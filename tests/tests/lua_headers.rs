@@ -41,8 +41,8 @@ fn lua_headers() {
         scripts += 1;
     }
     assert_eq!(
-        scripts, 10,
-        "acquire, end, tick, force, inspect, adopt, resize, split, merge, fence"
+        scripts, 17,
+        "acquire, end, tick, force, inspect, adopt, resize, split, merge, fence, 3 of gcra, 3 of window, limiter_reset"
     );
 }
 
