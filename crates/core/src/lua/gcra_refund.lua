@@ -18,14 +18,14 @@ elseif string.sub(record, 1, #config) ~= config or #record ~= #config + 32 then
   return { 8, 0 }
 end
 local at, q, r, last = struct.unpack('>dddd', record, #config + 1)
-local named, given = {}, 0
-for i = 4, #ARGV, 4 do
-  named[tonumber(ARGV[i])] = i
+local args, named, given = ARGV, {}, 0
+for i = 4, #args, 4 do
+  named[tonumber(args[i])] = i
 end
 local i = named[last]
 while i do
   named[last] = nil
-  q, r, last = q - ARGV[i + 2], r - ARGV[i + 3], tonumber(ARGV[i + 1])
+  q, r, last = q - args[i + 2], r - args[i + 3], tonumber(args[i + 1])
   if r < 0 then
     q, r = q - 1, r + n
   end

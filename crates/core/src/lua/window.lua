@@ -68,7 +68,7 @@ elseif passed > 0 then
 end
 
 local weight = tonumber(ARGV[2])
-local replay = most >= 0 and last == id and counts ~= nil
+local replay = most >= 0 and last == id
 if replay then -- a copy of this call reserved just before: what it has (H27)
   weight = 0
 end
@@ -84,8 +84,8 @@ while used + weight > limit do
 end
 local wait = slot == NOW and 0 or start + (slot - NOW) * piece - now
 local refused = wait > most or slot >= ALL
+counts = counts or not refused and string.rep('\0', 4 * ALL)
 if not refused and not replay then
-  counts = counts or string.rep('\0', 4 * ALL)
   local own = struct.pack('>I4', count(slot) + weight)
   counts = string.sub(counts, 1, slot * 4) .. own .. string.sub(counts, slot * 4 + 5)
   top = slot

@@ -21,15 +21,15 @@ local counts = string.sub(record, #config + HEAD + 1)
 local function count(number)
   return (struct.unpack('>I4', counts, number * 4 + 1))
 end
-local named, given = {}, 0
-for i = 3, #ARGV, 3 do
-  named[tonumber(ARGV[i])] = i
+local args, named, given = ARGV, {}, 0
+for i = 3, #args, 3 do
+  named[tonumber(args[i])] = i
 end
 local i = named[last]
 while i do
   named[last] = nil
   if top >= 0 then -- its piece is the last one that is not empty, or older than all that are kept
-    local weight = tonumber(ARGV[i + 2])
+    local weight = tonumber(args[i + 2])
     local own = struct.pack('>I4', count(top) - weight)
     counts = string.sub(counts, 1, top * 4) .. own .. string.sub(counts, top * 4 + 5)
     if top <= NOW then
@@ -39,7 +39,7 @@ while i do
       top = top - 1
     end
   end
-  last, given = tonumber(ARGV[i + 1]), given + 1
+  last, given = tonumber(args[i + 1]), given + 1
   i = named[last]
 end
 if given > 0 then
