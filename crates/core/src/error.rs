@@ -54,6 +54,8 @@ pub enum ErrorKind {
     Mismatch,
     /// More was asked for than there is, however long one waits. Nothing was changed.
     TooLarge,
+    /// A slot of a rate limiter would come after the deadline, or further ahead than slots are reserved. Nothing was consumed.
+    TooLate,
 }
 
 impl Error {
@@ -130,7 +132,11 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         matches!(
             self.0.kind,
-            ErrorKind::Unavailable | ErrorKind::ReadOnly | ErrorKind::OutOfMemory | ErrorKind::QueueFull
+            ErrorKind::Unavailable
+                | ErrorKind::ReadOnly
+                | ErrorKind::OutOfMemory
+                | ErrorKind::QueueFull
+                | ErrorKind::TooLate
         )
     }
 }

@@ -54,9 +54,34 @@ script!(SPLIT, "split", "split.lua");
 script!(MERGE, "merge", "merge.lua");
 script!(FENCE, "fence", "fence.lua");
 
+script!(GCRA, "gcra", "gcra.lua");
+script!(GCRA_REFUND, "gcra_refund", "gcra_refund.lua");
+script!(GCRA_CHANGE, "gcra_change", "gcra_change.lua");
+script!(WINDOW, "window", "window.lua");
+script!(WINDOW_REFUND, "window_refund", "window_refund.lua");
+script!(WINDOW_CHANGE, "window_change", "window_change.lua");
+script!(LIMITER_RESET, "limiter_reset", "limiter_reset.lua");
+
 /// All of them, as they are loaded after every connect.
-pub(crate) static ALL: [&Script; 11] = [
-    &ACQUIRE, &END, &TICK, &FORCE, &INSPECT, &ADOPT, &RESIZE, &DOWNGRADE, &SPLIT, &MERGE, &FENCE,
+pub(crate) static ALL: [&Script; 18] = [
+    &ACQUIRE,
+    &END,
+    &TICK,
+    &FORCE,
+    &INSPECT,
+    &ADOPT,
+    &RESIZE,
+    &DOWNGRADE,
+    &SPLIT,
+    &MERGE,
+    &FENCE,
+    &GCRA,
+    &GCRA_REFUND,
+    &GCRA_CHANGE,
+    &WINDOW,
+    &WINDOW_REFUND,
+    &WINDOW_CHANGE,
+    &LIMITER_RESET,
 ];
 
 impl Script {

@@ -32,6 +32,7 @@
 //!   long as server and [key prefix](ClientBuilder::prefix) are the same.
 //! - A [`Semaphore`] lets so many in at once. A [`SemaphorePermit`] is to it what a guard is to a mutex, except that it has no
 //!   fencing token.
+//! - A [`RateLimiter`] lets so many in per time. Its permits come back by themselves, so it has nothing to release.
 //! - A *lease* is how long the server keeps a hold without hearing of it: 10 s unless you say otherwise. The *keeper*, a
 //!   task of the client, renews it at a third of that for as long as the [`MutexGuard`] lives.
 //! - A hold is *lost* when it ends under its guard: the server says so, or the lease ran out by the guard's own clock
@@ -144,6 +145,7 @@
 //!
 //! | feature | default | what |
 //! |---|---|---|
+//! | `limiter` | yes | [`RateLimiter`] |
 //! | `mutex` | yes | [`Mutex`], [`FairMutex`], [`ReentrantMutex`] |
 //! | `rwlock` | yes | [`RwLock`] |
 //! | `semaphore` | yes | [`Semaphore`] |
@@ -161,6 +163,11 @@ pub use latchwork_core::{
     Client, ClientBuilder, Closed, Error, ErrorKind, FENCE_MEMORY, Fence, FenceReply, FencingToken, Hold,
     HolderInfo, LockInfo, Loss, MAX_LEASE, MAX_NAME, MIN_LEASE, Name, Renew, Result, ServerInfo, Ticket,
     WaiterInfo, Warning, redis,
+};
+
+#[cfg(feature = "limiter")]
+pub use latchwork_limiter::{
+    Algorithm, Decision, MAX_PERIOD, MIN_PERIOD, Rate, RateLimiter, RateLimiterBuilder,
 };
 
 #[cfg(feature = "mutex")]
@@ -181,6 +188,8 @@ pub use latchwork_semaphore::{Semaphore, SemaphoreBuilder, SemaphorePermit};
 /// The named futures of all primitives.
 pub mod futures {
     pub use latchwork_core::{Lost, Unlock};
+    #[cfg(feature = "limiter")]
+    pub use latchwork_limiter::futures::RateAcquire;
     #[cfg(feature = "mutex")]
     pub use latchwork_mutex::futures::{
         FairLock, MutexLock, Positions, ReentrantLock, TryFairLock, TryMutexLock, TryReentrantLock,
