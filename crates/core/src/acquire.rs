@@ -9,14 +9,13 @@ use std::time::{Duration, Instant};
 
 use pin_project::{pin_project, pinned_drop};
 
-use crate::asking::{AcquireRequest, Wait, Work, ask, confirm, foreign, says_nothing_was_done};
+use crate::asking::{AcquireRequest, Wait, Work, ask, confirm, refusal, says_nothing_was_done};
 use crate::attempt::{Attempt, Ended, Next, Stage, Standing};
 use crate::backoff::Backoff;
 use crate::client::Client;
 use crate::clock::{Moment, Timer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::guard::Guard;
-use crate::hold::Loss;
 use crate::keeper::ending::finish;
 use crate::place::Place;
 use crate::transport::{Answer, Failure};
@@ -41,6 +40,8 @@ pub struct Acquire {
     /// The same, for those who ask for its place.
     place: OnceLock<Arc<OnceLock<Arc<Attempt>>>>,
     sent: Option<Sent>,
+    /// What was granted, and may start only then.
+    early: Option<(Guard, Moment)>,
     #[pin]
     timer: Timer,
     deadline: Moment,
@@ -70,6 +71,7 @@ impl Acquire {
             request: Some(request),
             wait,
             attempt: None,
+            early: None,
             place: OnceLock::new(),
             sent: None,
             timer: Timer::new(Some(client.shared().driver.clone())),
@@ -111,6 +113,14 @@ impl Future for Acquire {
             }
             let now = Moment::now();
             let mut this = self.as_mut().project();
+            if let Some((_, start)) = this.early {
+                ready!(this.timer.as_mut().poll_until(cx, *start));
+                let early = this.early.take().map(|(guard, _)| guard);
+                return Poll::Ready(match early.as_ref().and_then(Guard::lost_error) {
+                    None => Ok(early),
+                    Some(error) => Err(error),
+                });
+            }
             let Some(attempt) = this.attempt.as_ref() else {
                 return Poll::Pending; // polled after it was done
             };
@@ -129,7 +139,15 @@ impl Future for Acquire {
                 Next::Take => {
                     let attempt = Arc::clone(attempt);
                     *this.attempt = None;
-                    return Poll::Ready(Ok(Some(Guard::new(this.client.clone(), attempt))));
+                    let start = attempt.state().start;
+                    let guard = Guard::new(this.client.clone(), attempt);
+                    if now >= start {
+                        return Poll::Ready(Ok(Some(guard)));
+                    } else if start > *this.deadline {
+                        return Poll::Ready(Ok(None)); // its drop gives back what it has
+                    }
+                    *this.early = Some((guard, start));
+                    continue;
                 }
                 Next::Closed => {
                     let error = shared.closed_error();
@@ -300,8 +318,10 @@ impl Acquire {
         };
         match code {
             1 => {
-                if self.wait == Wait::Drain {
-                    attempt.state().weight = u32::try_from(reply.count_at(5)?).unwrap_or(u32::MAX);
+                if let Ok(weight) = reply.count_at(5) {
+                    let mut state = attempt.state();
+                    state.weight = u32::try_from(weight).unwrap_or(u32::MAX);
+                    state.start = now + Duration::from_micros(reply.count_at(6).unwrap_or(0));
                 }
                 let left = Duration::from_millis(reply.count_at(3)?);
                 apply(Standing::Granted {
@@ -333,38 +353,9 @@ impl Acquire {
                 attempt.state().heard = now;
                 Ok(Reading::Late)
             }
-            6 => Err(Error::new(
-                ErrorKind::QueueFull,
-                format!(
-                    "the queue already has {} waiters, the most that it may have (max_waiters)",
-                    attempt.spec.max_waiters(shared)
-                ),
-            )),
-            7 => Err(Error::invalid(
-                "the token floor is more than a day ahead of the server's clock: is it really a fencing token of this server?",
-            )),
-            8 => Err(foreign()),
-            9 => Err(Error::new(
-                ErrorKind::Mismatch,
-                format!(
-                    "it has {} permits, this handle says {}: use one number everywhere, or `resize`, after which the handles' numbers do not matter",
-                    reply.count_at(2)?,
-                    attempt.spec.capacity
-                ),
-            )),
-            10 => Err(Error::new(
-                ErrorKind::TooLarge,
-                format!(
-                    "{} were asked for, and it has {}: that can never be, unless somebody calls `resize`",
-                    attempt.spec.weight,
-                    reply.count_at(2)?
-                ),
-            )),
-            11 => Err(Error::lost(Loss::Vanished)),
-            _ => Err(Error::new(
-                ErrorKind::Protocol,
-                "the server says that the attempt has ended",
-            )),
+            // Busy, for those who would have waited for their start.
+            12 if !matches!(self.wait, Wait::Forever) => Ok(Reading::Busy),
+            _ => Err(refusal(shared, &attempt.spec, code, reply)?),
         }
     }
 

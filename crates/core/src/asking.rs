@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 use crate::attempt::{Attempt, Spec};
 use crate::client::Client;
 use crate::clock::{Moment, millis};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Result};
+use crate::hold::Loss;
 use crate::keeper::tick::{Item, Kind, exchange};
 use crate::name::Name;
 use crate::script;
-use crate::transport::{Answer, Failure, Request};
+use crate::shared::Shared;
+use crate::transport::{Answer, Failure, Reply, Request};
 
 /// What a primitive asks the engine for.
 #[derive(Clone)]
@@ -70,6 +72,7 @@ pub(crate) fn says_nothing_was_done(error: &Error) -> bool {
             | ErrorKind::Invalid
             | ErrorKind::Mismatch
             | ErrorKind::TooLarge
+            | ErrorKind::TooLate
     )
 }
 
@@ -78,6 +81,52 @@ pub(crate) fn foreign() -> Error {
         ErrorKind::WrongType,
         "its key holds foreign data, or a record of another version of Latchwork: choose another name, or do not mix versions",
     )
+}
+
+/// The error of a reply that is none of those with which it goes on.
+pub(crate) fn refusal(shared: &Shared, spec: &Spec, code: i64, reply: &Reply) -> Result<Error> {
+    Ok(match code {
+        6 => Error::new(
+            ErrorKind::QueueFull,
+            format!(
+                "the queue already has {} waiters, the most that it may have (max_waiters)",
+                spec.max_waiters(shared)
+            ),
+        ),
+        7 => Error::invalid(
+            "the token floor is more than a day ahead of the server's clock: is it really a fencing token of this server?",
+        ),
+        8 => foreign(),
+        9 => Error::new(
+            ErrorKind::Mismatch,
+            format!(
+                "it has {} permits, this handle says {}: use one number everywhere, or `resize`, after which the handles' numbers do not matter",
+                reply.count_at(2)?,
+                spec.capacity
+            ),
+        ),
+        10 => Error::new(
+            ErrorKind::TooLarge,
+            format!(
+                "{} were asked for, and it has {}: that can never be, unless somebody calls `resize`",
+                spec.weight,
+                reply.count_at(2)?
+            ),
+        ),
+        11 => Error::lost(Loss::Vanished),
+        12 => Error::new(
+            ErrorKind::TooLate,
+            format!(
+                "by its rate it could start in {:?} only, which is further ahead than one period; nothing was consumed",
+                Duration::from_micros(reply.count_at(2)?)
+            ),
+        ),
+        13 => Error::new(
+            ErrorKind::Mismatch,
+            "it was made with another rate, or without one: use one rate everywhere, or `set_rate`, after which the handles' rates do not matter",
+        ),
+        _ => Error::new(ErrorKind::Protocol, "the server says that the attempt has ended"),
+    })
 }
 
 pub(crate) fn ask(client: &Client, attempt: &Arc<Attempt>, wait: Wait, over: Moment) -> Work<Answer> {
@@ -104,6 +153,18 @@ pub(crate) fn ask(client: &Client, attempt: &Arc<Attempt>, wait: Wait, over: Mom
             .arg(if shared.keeper.is_listening() { 0 } else { 3 })
             .arg(&shared.inbox)
             .arg(spec.ahead);
+        let request = match &spec.pace {
+            None => request,
+            Some(pace) => {
+                let patience = match wait {
+                    Wait::Try | Wait::Drain => Duration::ZERO,
+                    Wait::Until(instant) => Moment::at(instant).since(Moment::now()),
+                    Wait::Forever => pace.window,
+                };
+                let patience = u64::try_from(patience.as_micros()).unwrap_or(u64::MAX);
+                request.arg(&*pace.text).arg(patience)
+            }
+        };
         {
             let mut state = attempt.state();
             state.unanswered += 1;

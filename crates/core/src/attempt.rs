@@ -12,6 +12,7 @@ use crate::hold::Loss;
 use crate::name::Name;
 use crate::options::Renew;
 use crate::owner::Owner;
+use crate::rate::Pace;
 use crate::shared::Shared;
 
 /// What an attempt asks for, and how its hold is to be kept.
@@ -31,6 +32,8 @@ pub(crate) struct Spec {
     pub(crate) ahead: i64,
     /// The most entries that the queue may have; the client's limit if `None`.
     pub(crate) max_waiters: Option<u32>,
+    /// Of a counted primitive: the rate at which its permits start.
+    pub(crate) pace: Option<Pace>,
 }
 
 /// Which holds an attempt is related to. It is part of the id, so the server knows.
@@ -157,6 +160,8 @@ pub(crate) struct State {
     pub(crate) token: u64,
     /// What it has of the capacity, if it holds.
     pub(crate) weight: u32,
+    /// When what was granted may start.
+    pub(crate) start: Moment,
     /// From here on the hold is not to be relied on.
     pub(crate) deadline: Moment,
     /// No renewal reaches past this.
@@ -231,6 +236,7 @@ impl Attempt {
             ended: None,
             token: 0,
             weight: spec.weight,
+            start: now,
             deadline: now,
             cap: Moment::NEVER,
             length: Duration::ZERO,

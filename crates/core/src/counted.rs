@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use crate::asking::{AcquireRequest, foreign};
-use crate::attempt::Stage;
+use crate::attempt::{Spec, Stage};
 use crate::clock::{Moment, millis};
 use crate::error::{Error, ErrorKind, Result};
 use crate::guard::Guard;
 use crate::hold::Loss;
 use crate::primitive::Primitive;
+use crate::rate::{Pace, Rate};
 use crate::script;
 use crate::transport::Request;
 
@@ -67,27 +68,48 @@ impl Primitive {
     /// # Cancel safety
     /// It may or may not happen.
     pub async fn resize(&self, capacity: u32) -> Result<()> {
-        self.set_capacity(capacity)
+        if capacity == 0 {
+            return Err(Error::invalid("it cannot have less than one").named(self.name()));
+        }
+        let spec = Spec {
+            capacity,
+            ..self.spec().clone()
+        };
+        self.set("capacity", &spec)
             .await
             .map_err(|error| error.named(self.name()))
     }
 
-    async fn set_capacity(&self, capacity: u32) -> Result<()> {
-        if capacity == 0 {
-            return Err(Error::invalid("it cannot have less than one"));
-        }
-        let shared = self.client().shared();
-        let spec = crate::attempt::Spec {
-            capacity,
+    /// Sets the rate at which permits start, for everybody and whatever their handles say; `None`: at any. Those that were
+    /// granted keep their start.
+    ///
+    /// # Errors
+    /// As [`resize`](Self::resize), `Invalid` for a rate that cannot work.
+    ///
+    /// # Cancel safety
+    /// It may or may not happen.
+    pub async fn set_rate(&self, rate: Option<Rate>) -> Result<()> {
+        let named = |error: Error| error.named(self.name());
+        let spec = Spec {
+            pace: rate.map(Pace::new).transpose().map_err(named)?,
             ..self.spec().clone()
         };
+        self.set("pace", &spec).await.map_err(named)
+    }
+
+    /// Makes the record say what the spec says of one of the two.
+    async fn set(&self, what: &str, spec: &Spec) -> Result<()> {
+        let shared = self.client().shared();
+        let pace = spec.pace.as_ref().map_or("", |pace| &*pace.text);
         for _ in 0..MORE {
             let deadline = Moment::now() + shared.options.operation_timeout;
             let request = Request::new(&script::RESIZE, &[&**self.key()])
                 .arg(spec.capacity_text())
-                .arg(shared.key_life_ms(&spec, spec.lease))
+                .arg(shared.key_life_ms(spec, spec.lease))
                 .arg(shared.commands.server_time(deadline) / 1000 + 1)
-                .arg(&shared.inbox);
+                .arg(&shared.inbox)
+                .arg(pace)
+                .arg(what);
             let answer = self.client().call(&request).await?;
             shared.commands.note_stamp(answer.sent, answer.reply.count_at(1)?);
             match answer.reply.int_at(0)? {

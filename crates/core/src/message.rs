@@ -20,6 +20,8 @@ pub(crate) enum Message {
         token: u64,
         stamp: u64,
         window: Duration,
+        /// How long until it may start.
+        delay: Duration,
     },
     /// The claim before it ends in this time.
     Behind {
@@ -63,6 +65,7 @@ fn parse_one(text: &str) -> Option<Message> {
             token: number()?,
             stamp: number()?,
             window: Duration::from_millis(number()?),
+            delay: Duration::from_micros(number().unwrap_or(0)),
         },
         "w" => Message::Behind {
             counter,
@@ -94,7 +97,8 @@ mod tests {
                     counter: 17,
                     token: 1763,
                     stamp: 1764,
-                    window
+                    window,
+                    delay: Duration::ZERO,
                 },
                 Message::Behind {
                     counter: 18,

@@ -12,6 +12,7 @@ use crate::guard::Guard;
 use crate::name::{Name, key};
 use crate::options::{MAX_LEASE, MAX_WAITERS, Renew, TOO_MANY_WAITERS, between, check_lease};
 use crate::owner::Owner;
+use crate::rate::{Pace, Rate};
 use crate::ticket::Ticket;
 use crate::token::FencingToken;
 
@@ -45,6 +46,8 @@ pub struct PrimitiveOptions {
     pub counted: bool,
     /// The most that may wait; the client's limit if `None`.
     pub max_waiters: Option<u32>,
+    /// The rate at which its permits start, if it is counted.
+    pub rate: Option<Rate>,
 }
 
 impl Default for PrimitiveOptions {
@@ -59,6 +62,7 @@ impl Default for PrimitiveOptions {
             capacity: 1,
             counted: false,
             max_waiters: None,
+            rate: None,
         }
     }
 }
@@ -94,6 +98,7 @@ impl Primitive {
                 "the token floor is above 2^53: it cannot be a fencing token",
             )));
         }
+        let pace = options.rate.map(Pace::new).transpose().map_err(named)?;
         let spec = Spec {
             lease,
             weight: options.weight,
@@ -105,6 +110,7 @@ impl Primitive {
             kin: Kin::None,
             ahead: 0,
             max_waiters: options.max_waiters,
+            pace,
         };
         let key = key(&shared.options.prefix, kind, &name);
         Ok(Self {

@@ -193,10 +193,17 @@ impl Shared {
             };
             match message {
                 Message::Grant {
-                    token, stamp, window, ..
+                    token,
+                    stamp,
+                    window,
+                    delay,
+                    ..
                 } => {
                     let mut state = attempt.state();
                     let drift = self.options.drift;
+                    if stamp >= state.stamp {
+                        state.start = receipt + delay; // the server's is no later
+                    }
                     state.apply_message(token, stamp, window, receipt, &attempt.spec, drift);
                 }
                 Message::Behind { left, stamp, .. } => {

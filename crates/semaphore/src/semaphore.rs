@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use latchwork_core::{
-    Client, LockInfo, Name, Primitive, PrimitiveOptions, Result, Wait, builder_options, run,
+    Client, LockInfo, Name, Primitive, PrimitiveOptions, Rate, Result, Wait, builder_options, run,
 };
 
 use crate::futures::{SemaphoreAcquire, TrySemaphoreAcquire};
@@ -97,7 +97,8 @@ impl Semaphore {
     ///
     /// # Errors
     /// `Unavailable` when the server has given no usable answer for `unavailable_after` (the attempt is undone),
-    /// `Mismatch` if the semaphore was made with another number of permits, `Closed`, `Denied`, `WrongType`,
+    /// `Mismatch` if the semaphore was made with another number of permits or another rate, `TooLate` if it has a rate and could start only
+    /// more than one period from now, `Closed`, `Denied`, `WrongType`,
     /// `OutOfMemory`, `QueueFull`.
     ///
     /// # Cancel safety
@@ -393,6 +394,28 @@ impl Semaphore {
         self.primitive.resize(permits).await
     }
 
+    /// Sets the rate at which permits start, for everybody: from now on the rates and numbers of the handles do not matter.
+    /// `None`: no rate. Permits that were granted keep their start.
+    ///
+    /// # Errors
+    /// As [`resize`](Self::resize); `Invalid` for a rate that cannot work.
+    ///
+    /// # Cancel safety
+    /// It may or may not happen.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # use std::num::NonZeroU32;
+    /// # use latchwork_semaphore::Rate;
+    /// # async fn example(semaphore: latchwork_semaphore::Semaphore) -> Result<(), latchwork_semaphore::Error> {
+    /// semaphore.set_rate(Some(Rate::per_second(NonZeroU32::MIN))).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn set_rate(&self, rate: Option<Rate>) -> Result<()> {
+        self.primitive.set_rate(rate).await
+    }
+
     /// Who has permits and who waits. Every holder is `shared`, and its `weight` is how many it has.
     ///
     /// # Errors
@@ -450,6 +473,33 @@ pub struct SemaphoreBuilder {
 builder_options!(SemaphoreBuilder);
 
 impl SemaphoreBuilder {
+    /// Limits also how many permits start in a time, in the same step: "at most 5 at once, and 100 per second". A permit that is
+    /// granted before it may start counts as had, and `acquire` sleeps until it may; `try_acquire` takes it only if it may
+    /// start now, `try_acquire_for` if it may before the deadline. Starts are given in the order of the grants, by GCRA
+    /// and the server's clock, with the [burst](Rate::burst) of the rate; the interval between two is rounded up to a
+    /// quarter of a microsecond. No start is given further ahead than one period of the rate: an `acquire` that would need
+    /// one is refused with `TooLate`. A permit that is dropped before its start gives it back, if nobody has a later one.
+    ///
+    /// All handles of one name need the same rate, or get [`Mismatch`](crate::ErrorKind::Mismatch), until somebody calls
+    /// [`set_rate`](Semaphore::set_rate). Defaults to no rate.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # use std::num::NonZeroU32;
+    /// # use latchwork_semaphore::{Client, Rate, Semaphore};
+    /// # fn example(client: &Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let hundred = NonZeroU32::new(100).ok_or("not zero")?;
+    /// let calls = Semaphore::builder(client, "calls-to-the-bank", 5)
+    ///     .rate(Rate::per_second(hundred))
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn rate(mut self, rate: Rate) -> Self {
+        self.options.rate = Some(rate);
+        self
+    }
+
     /// The semaphore. Local: nothing is sent.
     ///
     /// # Errors

@@ -15,9 +15,12 @@
 -- ARGV[9]   polls      3: the caller's inbox is down and it polls; 0: it listens
 -- ARGV[10]  inbox      prefix of the clients' channels
 -- ARGV[11]  ahead      its head start in the queue, ms: it counts as having come earlier (or later) by so much
+-- ARGV[12]  pace       `<interval> <burst> <window>` if counted and made with a rate: what a permit takes and how far ahead one
+--                      may be reserved, µs; how many may start at once
+-- ARGV[13]  patience   if it has a pace: the longest that its start may be away, µs
 --
 -- Returns  {1, stamp_us, token, left_ms, claim}  granted, or held already; claim = 1: confirm it
---          {1, stamp_us, 0, left_ms, claim, weight}  the same for room -1: that much of it
+--          {1, stamp_us, 0, left_ms, claim, weight, delay_us}  the same for room -1 or with a pace: that much of it, to start then
 --          {2, stamp_us, wake_ms, more}          queued; wake_ms: until the first hold ends, -1: none
 --          {3, stamp_us, wake_ms}                busy
 --          {4, stamp_us}                         late
@@ -28,10 +31,12 @@
 --          {9, stamp_us, capacity}               counted, and made with another capacity: this one
 --          {10, stamp_us, capacity}              the weight is more than there is
 --          {11, stamp_us}                        the hold that was to be upgraded has ended
+--          {12, stamp_us, delay_us}              it could start only then
+--          {13, stamp_us}                        made with another rate, or with one and without
 local lock = KEYS[1]
 local id, lease, ttl, weight, capacity = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local not_after, room, floor = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
-local polls, inbox, ahead = tonumber(ARGV[9]), ARGV[10], ARGV[11]
+local polls, inbox, ahead, pace, patience = tonumber(ARGV[9]), ARGV[10], ARGV[11], ARGV[12], ARGV[13]
 
 local T = redis.call('TIME') -- once, at the top: before Redis 7.2 it moves inside a script (H50)
 local now_us = T[1] * 1000000 + T[2]

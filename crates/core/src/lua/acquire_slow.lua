@@ -13,7 +13,11 @@ local place = tonumber(redis.call('ZSCORE', lock, id) or 0)
 if place < 0 and now <= not_after then -- seen now, so that this very call does not drop it
   renew_place(id, place, polls)
 end
+local made_at = read_pace(pace)
 settle()
+if not stored then
+  rate = made_at
+end
 hand_on()
 
 local score = tonumber(redis.call('ZSCORE', lock, id) or 0)
@@ -30,9 +34,24 @@ local function overtakes()
   return ticket and ticket <= front()
 end
 
+local function same_pace(as)
+  if not rate or not as then
+    return not rate and not as
+  end
+  return rate.interval == as.interval and rate.burst == as.burst and rate.window == as.window
+end
+
+-- What it has, where that is not its weight or does not start now.
+local function with_weight(answer)
+  if rate or room < 0 then
+    answer[6], answer[7] = held(id), delay_of(id)
+  end
+  return answer
+end
+
 local function granted(token)
   keep(ttl)
-  return { 1, now_us, token, lease, 0 }
+  return with_weight({ 1, now_us, token, lease, 0 })
 end
 
 if score >= TOMB then
@@ -45,7 +64,7 @@ elseif score > 0 then -- a replay, or a grant whose message was lost: the same t
       token = new_token(floor)
     end
   end
-  reply = { 1, now_us, token, math.floor(score) - now, score % 1 > 0 and 1 or 0, room < 0 and held(id) or nil }
+  reply = with_weight({ 1, now_us, token, math.floor(score) - now, score % 1 > 0 and 1 or 0 })
 elseif now > not_after then -- a copy that was stuck on the way must not even refresh a place (H35)
   reply = { 4, now_us }
 elseif base and not holds(base) then
@@ -63,6 +82,8 @@ elseif score < 0 then
   reply = { 2, now_us, wake_in(), more }
 elseif stored and stored % 2 == 0 and made_with ~= capacity then
   reply = { 9, now_us, capacity }
+elseif stored and stored % 2 == 0 and not same_pace(made_at) then
+  reply = { 13, now_us }
 elseif room >= 0 and weight > capacity then
   reply = { 10, now_us, capacity }
 elseif not base and owner and owner == owner_of(id) then -- a re-entry overtakes the queue
@@ -71,10 +92,19 @@ elseif used >= capacity or base or (redis.call('ZSCORE', lock, 'q') and not over
   reply = room <= 0 and { 3, now_us, wake_in() } or nil
 elseif room < 0 then
   weight = capacity - used
-  admit(id, weight, now + lease, 0)
-  redis.call('ZADD', lock, weight, 'w' .. id)
-  reply = granted(0)
-  reply[6] = weight
+  if rate then -- as many as may start now
+    local _, after = slot(0)
+    weight = math.min(weight, math.floor((now_us - after) / rate.interval + rate.burst))
+  end
+  if weight < 1 then
+    reply = { 3, now_us, wake_in() }
+  else
+    admit(id, weight, now + lease, 0)
+    redis.call('ZADD', lock, weight, 'w' .. id)
+    reply = granted(0)
+  end
+elseif rate and used + weight <= capacity and not starts_within(weight, tonumber(patience) or rate.window) then
+  reply = { 12, now_us, math.ceil(slot(weight) - now_us) }
 elseif used + weight <= capacity then
   reply = granted(admit(id, weight, now + lease, floor))
 elseif room == 0 then

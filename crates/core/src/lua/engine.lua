@@ -17,6 +17,7 @@ local mail = {} -- channel -> text
 local more, refused = 0, 0
 local counted = false -- every hold is shared and without a token, the record says in `c` how much there is
 local stored = nil -- the score of `c`: twice the capacity, and one more if it was resized
+local rate = nil -- of a counted primitive: what a permit takes and the window, µs; how many at once
 local owner = nil -- whose the exclusive holds are, if they say so in their ids: those do not exclude each other
 local CYCLE = 68719476736 -- 2^36 ms: what `s` counts modulo, so that it stays in its band
 local PROBES = 100 -- tickets that are tried when one is taken
@@ -124,6 +125,45 @@ local function new_token(above)
   return us
 end
 
+-- `<interval> <burst> <window>`; nothing: no rate.
+local function read_pace(of)
+  local interval, burst, window = string.match(of or '', '^([%d.]+) (%d+) (%d+)$')
+  return interval and { interval = tonumber(interval), burst = tonumber(burst), window = tonumber(window) }
+end
+
+-- What was reserved at another rate counts as a burst that is used up, at most.
+local function set_pace(to)
+  if to then
+    local after = math.min(tonumber(redis.call('ZSCORE', lock, 'r') or now_us), now_us + to.burst * to.interval)
+    redis.call('ZADD', lock, to.interval, 'i', to.burst, 'b', to.window, 'd', after, 'r')
+  else
+    redis.call('ZREM', lock, 'i', 'b', 'd', 'r')
+  end
+end
+
+-- GCRA: when so many permits may start, and the theoretical arrival time after them, µs. A clock that was set back must not
+-- freeze it for longer than a window (H49).
+local function slot(weight_of)
+  local burst = rate.burst * rate.interval
+  local after = tonumber(redis.call('ZSCORE', lock, 'r') or 0)
+  after = math.min(math.max(after, now_us), now_us + rate.window + burst) + weight_of * rate.interval
+  return math.max(after - burst, now_us), after
+end
+
+-- Whether so many permits may start within that time, µs.
+local function starts_within(weight_of, most)
+  return not rate or slot(weight_of) - now_us <= math.min(most, rate.window)
+end
+
+-- How long until a holder may start, µs.
+local function delay_of(who)
+  if not rate then
+    return nil
+  end
+  local start = tonumber(redis.call('ZSCORE', lock, 'y' .. who) or 0)
+  return math.max(math.ceil(math.min(start - now_us, rate.window)), 0)
+end
+
 -- Makes `who` a holder until `ends` and returns its token; shared holders have none, a re-entry has its owner's.
 local function admit(who, weight_of, ends, above)
   redis.call('ZADD', lock, ends, who)
@@ -139,17 +179,40 @@ local function admit(who, weight_of, ends, above)
   if counted and not stored then
     stored = 2 * capacity
     redis.call('ZADD', lock, 'NX', now_us, 't1', stored, 'c')
+    if rate then
+      set_pace(rate)
+    end
   elseif shared == 0 then -- maybe on a fresh key: `t1` makes the record ours
     redis.call('ZADD', lock, 'NX', now_us, 't1')
   end
   set_shared(shared + weight_of)
+  if rate then
+    local start, after = slot(weight_of)
+    redis.call('ZADD', lock, after, 'r')
+    if start > now_us then
+      redis.call('ZADD', lock, start, 'y' .. who)
+    end
+  end
   return 0
+end
+
+-- The start of a holder that leaves before it, if nobody has a later one, goes to the next.
+local function give_start_back(who, weight_of)
+  local start = tonumber(redis.call('ZSCORE', lock, 'y' .. who) or 0)
+  local after = tonumber(redis.call('ZSCORE', lock, 'r') or 0)
+  if start > now_us and math.abs(after - start - rate.burst * rate.interval) < 1 then
+    redis.call('ZADD', lock, after - weight_of * rate.interval, 'r')
+  end
+  redis.call('ZREM', lock, 'y' .. who)
 end
 
 -- The weight of a holder that leaves becomes free. Returns it.
 local function give_back(who)
   local weight_of = held(who)
   redis.call('ZREM', lock, who, 'x' .. who, (counted and 'w' or 'p') .. who)
+  if rate then
+    give_start_back(who, weight_of)
+  end
   if shared > 0 then
     set_shared(math.max(shared - weight_of, 0))
   end
@@ -199,6 +262,14 @@ local function settle()
   if counted then
     stored = tonumber(redis.call('ZSCORE', lock, 'c') or nil)
     capacity = stored and math.floor(stored / 2) or capacity
+    local interval = stored and redis.call('ZSCORE', lock, 'i')
+    if interval then
+      rate = {
+        interval = tonumber(interval),
+        burst = tonumber(redis.call('ZSCORE', lock, 'b')),
+        window = tonumber(redis.call('ZSCORE', lock, 'd')),
+      }
+    end
   end
   shared = tonumber(redis.call('ZSCORE', lock, 'u') or 0)
   local over = redis.call('ZRANGEBYSCORE', lock, HOLDER, now, 'WITHSCORES', 'LIMIT', 0, BOUND)
@@ -275,7 +346,8 @@ local function hand_over(who, score, behind)
   keep(window + ttl) -- the head may have set the key's life long ago: a record must not end before its claim
   local token = admit(who, weight_of, now + window + (1 + missed) / 16, 0)
   left(who, score)
-  post(who, 'g ' .. string.sub(who, 23) .. ' ' .. text(token) .. ' ' .. text(now_us) .. ' ' .. text(window))
+  local delay = rate and ' ' .. text(delay_of(who)) or ''
+  post(who, 'g ' .. string.sub(who, 23) .. ' ' .. text(token) .. ' ' .. text(now_us) .. ' ' .. text(window) .. delay)
   if behind and (missed > 0 or age(score) * 256 > window) then
     tell(behind, window)
   end
@@ -312,6 +384,8 @@ local function pump()
     elseif age(score) > PATIENCE or (age(score) > DEAF and not listens(who, score)) then
       leave_queue(who, score)
     elseif counted and fields(who) > capacity then -- resized since
+      drop_place(who, score)
+    elseif rate and fits(who) and not starts_within(fields(who), rate.window) then -- it is refused as too late
       drop_place(who, score)
     elseif base_of(who) then
       if not try_upgrade(who, score) then

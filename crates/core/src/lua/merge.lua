@@ -38,7 +38,7 @@ if ends % 1 > 0 or ends < now + lease then -- a claim is confirmed by it, as in 
   ends = now + lease
 end
 redis.call('ZADD', lock, ends, id, held(id) + held(part), 'w' .. id, TOMB + not_after + 1000, part)
-redis.call('ZREM', lock, 'x' .. part, 'w' .. part)
+redis.call('ZREM', lock, 'x' .. part, 'w' .. part, 'y' .. part)
 if redis.call('PTTL', lock) < ttl then
   redis.call('PEXPIRE', lock, ttl)
 end

@@ -1,4 +1,4 @@
--- resize: say how much a counted primitive has from now on, and hand on. This part only reads the request; then
+-- resize: say how much a counted primitive has from now on, or at which rate, and hand on. This part only reads the request; then
 -- engine.lua, resize_slow.lua.
 --
 -- KEYS[1]  lock       zset  <prefix>:semaphore:{<name>}
@@ -6,12 +6,15 @@
 -- ARGV[2]  ttl        the key lives at least this long from now, ms
 -- ARGV[3]  not_after  server's clock, ms; later the answer is `late` and nothing changes
 -- ARGV[4]  inbox      prefix of the clients' channels
+-- ARGV[5]  pace       as in acquire; empty: there is no rate
+-- ARGV[6]  what       `capacity` or `pace`: the other is taken only for a record that has none
 --
 -- Returns  {1, stamp_us, more, refused}  done; holders that have more than there is now keep it
 --          {4, stamp_us}                 late
 --          {8, stamp_us}                 not our record, or another schema version
 local lock = KEYS[1]
-local capacity, ttl, not_after, inbox = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local capacity, ttl, not_after = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local inbox, pace, what = ARGV[4], ARGV[5], ARGV[6]
 local T = redis.call('TIME') -- once (H50)
 local now_us = T[1] * 1000000 + T[2]
 local now = (now_us - now_us % 1000) / 1000

@@ -7,7 +7,15 @@ elseif now > not_after then
   return { 4, now_us }
 end
 redis.call('ZADD', lock, 'NX', now_us, 't1')
-redis.call('ZADD', lock, 2 * capacity + 1, 'c')
+local before = redis.call('ZSCORE', lock, 'c')
+if what ~= 'pace' or not before then
+  redis.call('ZADD', lock, 2 * capacity + 1, 'c')
+else
+  redis.call('ZADD', lock, before + 1 - before % 2, 'c')
+end
+if what == 'pace' or not before then
+  set_pace(read_pace(pace))
+end
 keep(ttl)
 settle()
 hand_on()

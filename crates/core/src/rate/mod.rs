@@ -1,12 +1,14 @@
 //! Permits that come back by time: rates, what is said about a call, and the handle that asks.
 //!
 //! - here: what users name, [`Rate`], [`Algorithm`], [`Decision`];
+//! - `pace`: the rate of a semaphore;
 //! - `terms`: a rate as the scripts take it, and their replies read;
 //! - `limiter`: the handle; - `acquire`: the future of one call;
 //! - `refunds`: reservations of futures that were dropped, on their way back.
 
 mod acquire;
 mod limiter;
+mod pace;
 mod refunds;
 mod terms;
 
@@ -15,6 +17,7 @@ use std::time::Duration;
 
 pub use acquire::RateAcquire;
 pub use limiter::Limiter;
+pub(crate) use pace::Pace;
 pub(crate) use refunds::{Refunds, refund};
 
 /// The shortest period of a [`Rate`].

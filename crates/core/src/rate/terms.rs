@@ -53,6 +53,10 @@ const fn micros(count: u64) -> Duration {
 }
 
 impl Terms {
+    pub(super) const fn period_us(&self) -> u64 {
+        self.period_us
+    }
+
     pub(crate) fn new(rate: Rate, algorithm: Algorithm, set: bool) -> Result<Self> {
         let (permits, burst) = (rate.permits().get(), rate.burst_size().get());
         between("period of the rate", rate.period(), MIN_PERIOD, MAX_PERIOD)?;
