@@ -58,7 +58,10 @@ impl Terms {
     /// The furthest that a slot may be away.
     pub(crate) fn reach(&self) -> i64 {
         match self.kind {
-            Kind::Gcra => self.period.max(self.burst * self.period / self.permits + 1),
+            Kind::Gcra => {
+                let burst = i128::from(self.burst) * i128::from(self.period) / i128::from(self.permits);
+                self.period.max(narrow(burst) + 1)
+            }
             Kind::Window => 51 * self.piece(),
         }
     }
@@ -141,7 +144,15 @@ impl Model {
             }
             Kind::Window => {
                 let (wait, piece, epoch) = self.wait_window(time, cost);
-                (wait, Entry { id, weight, at: piece }, epoch)
+                (
+                    wait,
+                    Entry {
+                        id,
+                        weight,
+                        at: piece,
+                    },
+                    epoch,
+                )
             }
         };
         let admitted = wait <= most;

@@ -74,7 +74,11 @@ impl World<'_> {
             Step::SetBack(part) => self.bench.now_us -= part * self.terms.period / 100 + 1,
             Step::Ask(weight, most, late) => {
                 let weight = (weight * self.terms.limit() / 100).max(1);
-                let most = if most < 0 { -1 } else { most * self.terms.reach() / 100 };
+                let most = if most < 0 {
+                    -1
+                } else {
+                    most * self.terms.reach() / 100
+                };
                 self.ids += 1;
                 let id = if most < 0 { 0 } else { self.ids };
                 return self.ask(weight, most, id, late);
@@ -101,16 +105,17 @@ impl World<'_> {
         if late {
             return same(&reply, &vec![4, now]);
         }
-        let replay = id != 0 && id == self.model.last();
+        let again = id != 0 && id == self.model.last();
         let said = self.model.ask(now, weight, most, id);
         let code = if said.admitted { 1 } else { 3 };
         let mut expected = vec![code, now, said.wait, said.rest.0, said.rest.1];
         if said.admitted {
             expected.push(said.before);
             self.last = Some((id, weight));
-            if !replay {
+            if !again {
                 self.count += 1;
-                self.admitted.push((id, weight, said.before, self.real + said.wait));
+                self.admitted
+                    .push((id, weight, said.before, self.real + said.wait));
             }
         }
         same(&reply, &expected)
@@ -210,7 +215,10 @@ fn agrees(terms: Terms) {
         .run(&prop::collection::vec(step(), 1..120), run)
         .unwrap_or_else(|failure| panic!("{terms:?}: {failure}"));
     let (steps, admitted) = counts.into_inner();
-    assert!(admitted * 20 > steps, "{admitted} admissions in {steps} steps: too few to prove anything");
+    assert!(
+        admitted * 20 > steps,
+        "{admitted} admissions in {steps} steps: too few to prove anything"
+    );
 }
 
 const SECOND: i64 = 1_000_000;
