@@ -36,6 +36,15 @@ pub(crate) async fn left(limiter: &RateLimiter) -> u32 {
     limiter.peek().await.unwrap().remaining
 }
 
+/// Asks until there are so many, for ten seconds.
+pub(crate) async fn becomes(limiter: &RateLimiter, count: u32) {
+    let over = Instant::now() + Duration::from_secs(10);
+    while left(limiter).await != count {
+        assert!(Instant::now() < over, "in vain: {count} are left");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
 #[tokio::test]
 async fn permits_are_taken_and_counted() {
     for algorithm in BOTH {

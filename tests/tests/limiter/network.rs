@@ -8,7 +8,7 @@ use latchwork_limiter::{Algorithm, Client, ErrorKind};
 use latchwork_testkit::{Action, Direction, Proxy, TestServer, contains};
 use latchwork_tests::{Place, eventually, go};
 
-use crate::calls::{BOTH, MINUTE, left, limiter};
+use crate::calls::{BOTH, MINUTE, becomes, left, limiter};
 
 const TIMEOUT: Duration = Duration::from_millis(200);
 
@@ -52,9 +52,7 @@ async fn h26_a_call_without_an_answer_is_not_sent_again_and_given_back() {
                 requests.load(Ordering::Relaxed) == 2
             })
             .await;
-            while left(&other).await != 5 {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
+            becomes(&other, 5).await;
             assert_eq!(requests.load(Ordering::Relaxed), 2, "it was not sent again");
         }
     }
@@ -71,9 +69,7 @@ async fn h26_what_has_somebody_behind_it_counts_as_consumed() {
         let [limiter, other] = [&client, &other].map(|client| limiter(client, algorithm, 5, MINUTE));
         let requests = lose_an_answer(&proxy, &place, Action::Hold);
         let call = go(limiter.acquire_many(3));
-        while left(&other).await == 5 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        becomes(&other, 2).await;
         assert!(other.try_acquire().await.unwrap().allowed, "behind it");
         let error = call.await.unwrap().expect_err("no answer");
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");

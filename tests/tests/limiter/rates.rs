@@ -147,9 +147,6 @@ fn who_waits_is_not_overtaken_after_a_change() {
         assert!(wait > 0, "it waits");
         bench.now_us += 1000;
         assert_eq!(ints(&bench.change(&set(after))), [1, bench.now_us]);
-        let record = bench.record();
-        assert_eq!(ints(&bench.change(&set(after))), [1, bench.now_us]);
-        assert_eq!(bench.record(), record, "once more changes nothing");
         let next = bench.ask(&set(after), 1, -1, 0)[1];
         let least = if before.period > after.period {
             102_000
@@ -159,6 +156,29 @@ fn who_waits_is_not_overtaken_after_a_change() {
         assert!(
             next >= least,
             "{before:?}, {after:?}: {next} µs, the other waits {wait}"
+        );
+    }
+}
+
+#[test]
+fn the_same_change_once_more_changes_nothing() {
+    for (before, after) in [
+        (gcra(10, SECOND, 2), set(gcra(7, SECOND, 5))),
+        (window(5, SECOND), set(window(6, SECOND * 2))),
+    ] {
+        let mut bench = Bench::start();
+        bench.ask(&before, 2, 0, 1);
+        bench.change(&after);
+        bench.now_us += 1000;
+        bench.ask(&after, 1, after.reach(), 2);
+        let record = bench.record();
+        bench.now_us += 1000;
+        assert_eq!(ints(&bench.change(&after)), [1, bench.now_us]);
+        assert_eq!(bench.record(), record, "{after:?}");
+        assert_eq!(
+            ints(&bench.refund(&after, &[(2, 0, 1)])),
+            [1, 1],
+            "nor what can be given back"
         );
     }
 }
