@@ -5,9 +5,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use latchwork_limiter::{Algorithm, Rate, RateLimiter};
 use latchwork_mutex::{Client, Fence, FenceReply, Mutex, Warning};
 use latchwork_testkit::{Reply, TestServer};
 use latchwork_tests::{eventually, go};
@@ -216,7 +218,20 @@ async fn everything(one: &Client, other: &Client) -> latchwork_mutex::Result<()>
         Some(FenceReply::Bytes(b"1".to_vec())),
         "a script of one's own"
     );
-    guard.unlock().await
+    guard.unlock().await?;
+
+    let ten = NonZeroU32::MIN.saturating_add(9);
+    for algorithm in [Algorithm::Gcra, Algorithm::SlidingWindow] {
+        let limiter = RateLimiter::builder(one, "a", Rate::per_second(ten))
+            .algorithm(algorithm)
+            .build()?;
+        limiter.acquire_many(1).await?;
+        drop(tokio::time::timeout(lease / 100, limiter.acquire()).await);
+        limiter.set_rate(Rate::per_minute(ten)).await?;
+        limiter.peek().await?;
+        limiter.reset().await?;
+    }
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

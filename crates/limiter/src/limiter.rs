@@ -12,7 +12,7 @@ use latchwork_core::{Algorithm, Client, Decision, Limiter, Name, Rate, RateAcqui
 /// was given there counts, and not that of any handle.
 ///
 /// **What is promised.** By the server's clock, with each call counted at its slot, which is the time of the call if it did
-/// not have to wait: with [`Algorithm::Gcra`] at most `burst + rate * t` in any time *t*; with
+/// not have to wait: with [`Algorithm::Gcra`] at most `burst + rate * t` in any time *t*, to the microsecond; with
 /// [`Algorithm::SlidingWindow`] at most the rate's permits in any window. A future resolves at its slot or later, never
 /// earlier. Calls that wait are served in the order in which the server saw them, and nobody overtakes, however little it
 /// asks for. What is refused consumes nothing.
@@ -20,9 +20,9 @@ use latchwork_core::{Algorithm, Client, Decision, Limiter, Name, Rate, RateAcqui
 /// **What is not.** If no answer comes, the call may have consumed its permits: it is not sent again, because a second run
 /// could count twice; the error is [`Unavailable`](crate::ErrorKind::Unavailable), and the permits are given back if nobody
 /// reserved behind them. A server that loses the record (a restart without persistence, eviction, `FLUSHALL`) starts
-/// anew. If its clock is set back, time goes on from where it was: nothing comes back sooner, and who is refused waits no
-/// longer than if nobody had called since. If it is set forward, that looks like idle time: one burst (or one window's
-/// permits) more than the rate may be admitted, and those who wait keep their slots.
+/// anew. If its clock is set back, no time has passed: nothing comes back sooner, and nothing later than a window after
+/// it would have. If it is set forward, that looks like idle time: one burst (or one window's permits) more than the rate
+/// may be admitted, beside those who wait, who keep their slots.
 ///
 /// # Examples
 ///

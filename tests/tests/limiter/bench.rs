@@ -96,8 +96,17 @@ impl Bench {
 
     /// Runs a script; an error is a reply, too.
     pub(crate) fn call<A: ToString>(&mut self, script: &str, args: &[A]) -> Reply {
+        self.tell_time();
+        self.run(script, args)
+    }
+
+    fn tell_time(&mut self) {
         let (secs, micros) = (self.now_us / 1_000_000, self.now_us % 1_000_000);
         self.redis(&["MSET", CLOCK[0], &secs.to_string(), CLOCK[1], &micros.to_string()]);
+    }
+
+    /// The same by the clock as it was told last.
+    pub(crate) fn run<A: ToString>(&mut self, script: &str, args: &[A]) -> Reply {
         let mut request = vec![
             "EVALSHA".to_owned(),
             self.loaded[script].clone(),
@@ -122,7 +131,7 @@ impl Bench {
                 }
             }
             Kind::Window => {
-                args.extend([weight, terms.limit(), terms.piece()].map(|number| number.to_string()))
+                args.extend([weight, terms.limit(), terms.piece()].map(|number| number.to_string()));
             }
         }
         args.extend([most, id, not_after].map(|number| number.to_string()));
@@ -149,6 +158,17 @@ impl Bench {
 
     /// Gives back: ids, the ids before them, and their weights.
     pub(crate) fn refund(&mut self, terms: &Terms, items: &[(i64, i64, i64)]) -> Reply {
+        let (script, args) = self.refund_args(terms, items);
+        self.call(script, &args)
+    }
+
+    /// The script for it, and its arguments.
+    #[allow(clippy::unused_self, reason = "beside the others")]
+    pub(crate) fn refund_args(
+        &self,
+        terms: &Terms,
+        items: &[(i64, i64, i64)],
+    ) -> (&'static str, Vec<String>) {
         let mut args = vec![terms.config()];
         if terms.kind == Kind::Gcra {
             args.push(terms.permits.to_string());
@@ -169,14 +189,14 @@ impl Bench {
             Kind::Gcra => "gcra_refund",
             Kind::Window => "window_refund",
         };
-        self.call(script, &args)
+        (script, args)
     }
 
     pub(crate) fn change(&mut self, terms: &Terms) -> Reply {
         let mut args = vec![terms.config()];
         match terms.kind {
             Kind::Gcra => {
-                args.extend([terms.permits, terms.period, terms.burst].map(|number| number.to_string()))
+                args.extend([terms.permits, terms.period, terms.burst].map(|number| number.to_string()));
             }
             Kind::Window => args.push(terms.piece().to_string()),
         }

@@ -58,7 +58,10 @@ impl Terms {
     /// The furthest that a slot may be away.
     pub(crate) fn reach(&self) -> i64 {
         match self.kind {
-            Kind::Gcra => self.period.max(self.burst * self.period / self.permits + 1),
+            Kind::Gcra => {
+                let burst = i128::from(self.burst) * i128::from(self.period) / i128::from(self.permits);
+                self.period.max(narrow(burst) + 1)
+            }
             Kind::Window => 51 * self.piece(),
         }
     }

@@ -105,14 +105,14 @@ impl World<'_> {
         if late {
             return same(&reply, &vec![4, now]);
         }
-        let replay = id != 0 && id == self.model.last();
+        let again = id != 0 && id == self.model.last();
         let said = self.model.ask(now, weight, most, id);
         let code = if said.admitted { 1 } else { 3 };
         let mut expected = vec![code, now, said.wait, said.rest.0, said.rest.1];
         if said.admitted {
             expected.push(said.before);
             self.last = Some((id, weight));
-            if !replay {
+            if !again {
                 self.count += 1;
                 self.admitted
                     .push((id, weight, said.before, self.real + said.wait));

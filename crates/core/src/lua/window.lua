@@ -74,13 +74,16 @@ if replay then -- a copy of this call reserved just before: what it has (H27)
 end
 -- Nobody overtakes: the slot is in the last piece that somebody has, or later.
 local slot, used = NOW, sum
-while slot < top do
-  slot = slot + 1
-  used = used + count(slot) - count(slot - NOW - 1)
-end
-while used + weight > limit do
-  slot = slot + 1
-  used = used - count(slot - NOW - 1)
+if top > NOW or used + weight > limit then
+  local all = { struct.unpack('>' .. string.rep('I4', top + 1), counts or '') } -- at once: much quicker than one by one
+  while slot < top do
+    slot = slot + 1
+    used = used + all[slot + 1] - all[slot - NOW]
+  end
+  while used + weight > limit and slot < 2 * ALL do
+    slot = slot + 1
+    used = used - (all[slot - NOW] or 0)
+  end
 end
 local wait = slot == NOW and 0 or start + (slot - NOW) * piece - now
 local refused = wait > most or slot >= ALL

@@ -1,9 +1,10 @@
-//! Permits that come back by time: rates, what is said about a call, and the handle that asks.
+//! Permits that come back by time: rates, decisions, and the handle that asks.
 //!
 //! - here: what users name, [`Rate`], [`Algorithm`], [`Decision`];
 //! - `pace`: the rate of a semaphore;
 //! - `terms`: a rate as the scripts take it, and their replies read;
-//! - `limiter`: the handle; - `acquire`: the future of one call;
+//! - `limiter`: the handle;
+//! - `acquire`: the future of one call;
 //! - `refunds`: reservations of futures that were dropped, on their way back.
 
 mod acquire;
@@ -128,5 +129,24 @@ impl Decision {
     pub const fn retry_after_secs(&self) -> u64 {
         let more = self.retry_after.subsec_nanos() > 0;
         self.retry_after.as_secs() + if more { 1 } else { 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t22_seconds_to_wait_are_rounded_up() {
+        for (millis, seconds) in [(0, 0), (1, 1), (1000, 1), (1001, 2), (59_999, 60)] {
+            let decision = Decision {
+                allowed: millis == 0,
+                limit: 1,
+                remaining: 0,
+                retry_after: Duration::from_millis(millis),
+                reset_after: Duration::ZERO,
+            };
+            assert_eq!(decision.retry_after_secs(), seconds, "{millis} ms");
+        }
     }
 }

@@ -13,6 +13,7 @@ use super::terms::Terms;
 use crate::clock::{Moment, sleep_until};
 use crate::shared::Shared;
 use crate::trace::debug;
+use crate::transport::Request;
 
 /// Reservations in one request.
 const BATCH: usize = 100;
@@ -151,18 +152,21 @@ impl Refunds {
     /// The next that can go into one request; empty: there is none.
     pub(crate) fn take(&self) -> Vec<Arc<Pending>> {
         let mut batch: Vec<Arc<Pending>> = Vec::new();
-        let mut guard = self.lock();
-        let inner = &mut *guard;
-        inner.queue.retain(|pending| {
+        self.lock().queue.retain(|pending| {
             let goes = batch.len() < BATCH && batch.first().is_none_or(|first| together(first, pending));
             if goes {
                 batch.push(Arc::clone(pending));
-                inner.live.remove(&pending.id);
             }
             !goes
         });
-        drop(guard);
         batch
+    }
+
+    fn done(&self, batch: &[Arc<Pending>]) {
+        let mut inner = self.lock();
+        for pending in batch {
+            inner.live.remove(&pending.id);
+        }
     }
 }
 
@@ -174,26 +178,30 @@ fn together(one: &Pending, other: &Pending) -> bool {
     one.key == other.key && config(one) == config(other)
 }
 
-/// Sends what [`Refunds::take`] gave. It may run twice and late, so it is repeated until it is answered, or the operation
-/// timeout is over.
+/// Sends what [`Refunds::take`] gave, and frees its places. It may run twice and late, so it is repeated until it is
+/// answered, or the operation timeout is over.
 pub(crate) async fn refund(shared: &Shared, batch: Vec<Arc<Pending>>) {
-    let Some(first) = batch.first() else { return };
-    let Some(terms) = first.state().terms.clone() else {
-        return;
-    };
+    if let Some(request) = request(&batch) {
+        let over = Moment::now() + shared.options.operation_timeout;
+        while let Err(failure) = shared.commands.run(&request, over).await {
+            debug!(error = %failure.error, "giving reservations back failed");
+            if !failure.passing || Moment::now() >= over {
+                break;
+            }
+            sleep_until(Moment::now() + Duration::from_millis(10), None).await;
+        }
+    }
+    shared.refunds.done(&batch);
+}
+
+fn request(batch: &[Arc<Pending>]) -> Option<Request> {
+    let first = batch.first()?;
+    let terms = first.state().terms.clone()?;
     let items = batch.iter().map(|pending| {
         let before = pending.state().before;
         (pending.id, before, pending.weight)
     });
-    let request = terms.give_back(&first.key, items);
-    let over = Moment::now() + shared.options.operation_timeout;
-    while let Err(failure) = shared.commands.run(&request, over).await {
-        debug!(error = %failure.error, "giving reservations back failed");
-        if !failure.passing || Moment::now() >= over {
-            return;
-        }
-        sleep_until(Moment::now() + Duration::from_millis(10), None).await;
-    }
+    Some(terms.give_back(&first.key, items))
 }
 
 #[cfg(test)]
@@ -218,8 +226,12 @@ mod tests {
             assert!(refunds.give_back(call), "first time");
             assert!(!refunds.give_back(call), "only once");
         }
-        let sizes: Vec<_> = (0..4).map(|_| refunds.take().len()).collect();
+        let batches: Vec<_> = (0..4).map(|_| refunds.take()).collect();
+        let sizes: Vec<_> = batches.iter().map(Vec::len).collect();
         assert_eq!(sizes, [100, 100, 50, 0], "in bounded requests");
+        for batch in &batches {
+            refunds.done(batch);
+        }
         assert_eq!(refunds.lock().queue.capacity(), room, "nothing was allocated");
         assert_eq!(refunds.len(), 0, "nobody is left");
     }
