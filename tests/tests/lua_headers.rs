@@ -41,8 +41,8 @@ fn lua_headers() {
         scripts += 1;
     }
     assert_eq!(
-        scripts, 10,
-        "acquire, end, tick, force, inspect, adopt, resize, split, merge, fence"
+        scripts, 12,
+        "acquire, end, tick, force, inspect, adopt, resize, split, merge, latch, peek, fence"
     );
 }
 

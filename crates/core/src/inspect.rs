@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::client::label_key;
+use crate::client::{Client, label_key};
 use crate::clock::{Moment, millis};
 use crate::error::Result;
 use crate::primitive::Primitive;
@@ -92,7 +92,7 @@ impl Primitive {
         let counted = self.spec().counted;
         let mut weights = parts.nth(2).map_or(Ok(Vec::new()), Reply::items)?.into_iter();
         let ids = held.iter().step_by(2).chain(&waiting);
-        let labels = self.labels(ids.map(String::as_str)).await;
+        let labels = labels(self.client(), ids.map(String::as_str)).await;
         let mut labels = labels.into_iter();
         let holders = held
             .chunks_exact(2)
@@ -125,29 +125,6 @@ impl Primitive {
             queue_len,
             waiters,
         })
-    }
-
-    /// The labels of these attempts' clients; what cannot be read is `None`.
-    async fn labels(&self, ids: impl Iterator<Item = &str>) -> Vec<Option<String>> {
-        let shared = self.client().shared();
-        let keys: Vec<String> = ids
-            .map(|id| label_key(&shared.options.prefix, id.get(..22).unwrap_or(id)))
-            .collect();
-        if keys.is_empty() {
-            return Vec::new();
-        }
-        let deadline = Moment::now() + shared.options.operation_timeout;
-        let reply = shared.commands.command(&read_labels(&keys), deadline).await.ok();
-        let found = reply.and_then(|reply| reply.items().ok()).unwrap_or_default();
-        let text = |reply: Reply| {
-            reply
-                .bytes()
-                .ok()
-                .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-        };
-        let mut labels: Vec<Option<String>> = found.into_iter().map(text).collect();
-        labels.resize(keys.len(), None);
-        labels
     }
 
     /// Whether anybody holds it now. By the time you read it, it may be otherwise: do not decide on it, `try` instead.
@@ -204,4 +181,27 @@ impl Primitive {
         }
         Ok(held)
     }
+}
+
+/// The labels of these attempts' clients; what cannot be read is `None`.
+pub(crate) async fn labels(client: &Client, ids: impl Iterator<Item = &str>) -> Vec<Option<String>> {
+    let shared = client.shared();
+    let keys: Vec<String> = ids
+        .map(|id| label_key(&shared.options.prefix, id.get(..22).unwrap_or(id)))
+        .collect();
+    if keys.is_empty() {
+        return Vec::new();
+    }
+    let deadline = Moment::now() + shared.options.operation_timeout;
+    let reply = shared.commands.command(&read_labels(&keys), deadline).await.ok();
+    let found = reply.and_then(|reply| reply.items().ok()).unwrap_or_default();
+    let text = |reply: Reply| {
+        reply
+            .bytes()
+            .ok()
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    };
+    let mut labels: Vec<Option<String>> = found.into_iter().map(text).collect();
+    labels.resize(keys.len(), None);
+    labels
 }

@@ -89,6 +89,7 @@ impl Primitive {
             renew: options.renew,
             max_hold: options.max_hold,
             floor,
+            latch: None,
         };
         let key = key(&shared.options.prefix, kind, &name);
         Ok(Self {

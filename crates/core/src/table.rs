@@ -86,6 +86,7 @@ mod tests {
             renew: Renew::Watchdog,
             max_hold: None,
             floor: 0,
+            latch: None,
         };
         let name = Name::new(b"a").expect("a name");
         Attempt::new(

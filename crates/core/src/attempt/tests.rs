@@ -22,6 +22,7 @@ fn attempt() -> Attempt {
         renew: Renew::Watchdog,
         max_hold: None,
         floor: 0,
+        latch: None,
     };
     let name = Name::new(b"a").expect("a name");
     Attempt::new("c.1:1:10000:1000".into(), 1, b"k".as_slice().into(), name, spec)
