@@ -129,7 +129,6 @@ impl Latch {
             None if ask.count >= 0 && ask.asked == 0 => {}
             None if ask.count > -2 || ask.by > 0 || ask.to >= 0 || ask.room < 0 => return say(&[10]),
             None if ask.room == 0 => return say(&[3]),
-            None => {}
             Some(_) if ask.asked > 0 && ask.asked != generation => {
                 let passes = self.finished.contains_key(&ask.asked);
                 return if passes {
@@ -141,7 +140,7 @@ impl Latch {
             Some(made) if ask.to < 0 && marked.is_none() && !agrees(made) => {
                 return say(&[9, made.initial]);
             }
-            Some(_) => {}
+            None | Some(_) => {}
         }
         // Made or not, what this call leaves.
         let mut next = self.clone();
@@ -316,7 +315,9 @@ impl Latch {
         const FIRST: i64 = -(1 << 53) + (1 << 52);
         const TOMB: f64 = 1e14;
         let mut dump = BTreeMap::new();
-        let mut put = |member: String, score: f64| assert!(dump.insert(member, score).is_none());
+        let mut put = |member: String, score: f64| {
+            assert!(dump.insert(member, score).is_none(), "two members of one name");
+        };
         if let Some(generation) = self.generation {
             put("t1".to_owned(), generation as f64);
         }
