@@ -43,7 +43,7 @@ impl Other {
             said.is_some()
         })
         .await;
-        assert_eq!(said.as_deref(), Some(what));
+        assert_eq!(said.as_deref(), Some(what), "what it says next");
     }
 
     /// SIGKILL.

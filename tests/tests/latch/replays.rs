@@ -61,23 +61,31 @@ async fn once_in_spite_of_a_lost_answer(action: Action) {
     let place = Place::on(&server);
     let (proxy, client) = shaky(&place).await;
     let made = latch(&client, 10);
-    let lose = || lose_the_answer(&proxy, key(&place), action);
+    let next = || lose_the_answer(&proxy, key(&place), action);
     let gone = |lost: &AtomicBool| {
         assert!(lost.load(Ordering::SeqCst), "an answer was lost");
         proxy.no_hook();
         proxy.release();
     };
-    let lost = lose();
-    assert_eq!(soon("a count", made.count_down()).await.expect("counted"), 9);
+    let lost = next();
+    assert_eq!(
+        soon("a count", made.count_down()).await.expect("counted"),
+        9,
+        "once"
+    );
     gone(&lost);
-    let lost = lose();
-    assert_eq!(soon("a count", made.count_down_by(3)).await.expect("counted"), 6);
+    let lost = next();
+    assert_eq!(
+        soon("a count", made.count_down_by(3)).await.expect("counted"),
+        6,
+        "once"
+    );
     gone(&lost);
-    let lost = lose();
+    let lost = next();
     let once = soon("a count", made.count_down_once("x")).await;
-    assert_eq!(once.expect("counted"), 5);
+    assert_eq!(once.expect("counted"), 5, "once");
     gone(&lost);
-    let lost = lose();
+    let lost = next();
     let both = go({
         let made = made.clone();
         async move { made.count_down_and_wait().await }
@@ -86,7 +94,7 @@ async fn once_in_spite_of_a_lost_answer(action: Action) {
     gone(&lost);
     queued(&place, 1).await;
     assert_eq!(made.count().await.expect("an answer"), 4, "counted once");
-    let lost = lose();
+    let lost = next();
     soon("a reset", made.reset(7)).await.expect("reset");
     gone(&lost);
     assert_eq!(made.inspect().await.expect("an answer").generation, 2, "one more");
