@@ -227,8 +227,8 @@ async fn everything(one: &Client, other: &Client) -> latchwork_mutex::Result<()>
             tokio::time::sleep(lease / 100).await;
         }
     };
-    let waited = tokio::time::timeout(lease * 30, both_wait).await;
-    assert!(waited.is_ok(), "both wait");
+    let in_time = tokio::time::timeout(lease * 30, both_wait).await;
+    assert!(in_time.is_ok(), "both wait");
     let same = CountdownLatch::open(other, "b")?;
     assert_eq!(same.count_down_once("x").await?, 2, "counted");
     assert_eq!(same.count_down_by(2).await?, 0, "counted");
