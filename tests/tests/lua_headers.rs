@@ -41,8 +41,8 @@ fn lua_headers() {
         scripts += 1;
     }
     assert_eq!(
-        scripts, 18,
-        "acquire, end, tick, force, inspect, adopt, resize, downgrade, split, merge, fence, 3 of gcra, 3 of window, limiter_reset"
+        scripts, 20,
+        "acquire, end, tick, force, inspect, adopt, resize, downgrade, split, merge, latch, peek, fence, 3 of gcra, 3 of window, limiter_reset"
     );
 }
 

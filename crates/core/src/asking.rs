@@ -12,6 +12,7 @@ use crate::clock::{Moment, millis};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hold::Loss;
 use crate::keeper::tick::{Item, Kind, exchange};
+use crate::latch;
 use crate::name::Name;
 use crate::script;
 use crate::shared::Shared;
@@ -73,6 +74,8 @@ pub(crate) fn says_nothing_was_done(error: &Error) -> bool {
             | ErrorKind::Mismatch
             | ErrorKind::TooLarge
             | ErrorKind::TooLate
+            | ErrorKind::NoSuchLatch
+            | ErrorKind::Reset
     )
 }
 
@@ -129,41 +132,47 @@ pub(crate) fn refusal(shared: &Shared, spec: &Spec, code: i64, reply: &Reply) ->
     })
 }
 
+fn acquire_request(shared: &Shared, attempt: &Attempt, wait: Wait, room: i64, not_after: u64) -> Request {
+    let spec = &attempt.spec;
+    let request = Request::new(&script::ACQUIRE, &[&*attempt.key])
+        .arg(&attempt.id)
+        .arg(millis(spec.lease))
+        .arg(shared.key_life_ms(spec, spec.lease))
+        .arg(spec.weight)
+        .arg(spec.capacity_text())
+        .arg(not_after)
+        .arg(room)
+        .arg(spec.floor)
+        .arg(if shared.keeper.is_listening() { 0 } else { 3 })
+        .arg(&shared.inbox)
+        .arg(spec.ahead);
+    let Some(pace) = &spec.pace else {
+        return request;
+    };
+    let patience = match wait {
+        Wait::Try | Wait::Drain => Duration::ZERO,
+        Wait::Until(instant) => Moment::at(instant).since(Moment::now()),
+        Wait::Forever => pace.window,
+    };
+    let patience = u64::try_from(patience.as_micros()).unwrap_or(u64::MAX);
+    request.arg(&*pace.text).arg(patience)
+}
+
 pub(crate) fn ask(client: &Client, attempt: &Arc<Attempt>, wait: Wait, over: Moment) -> Work<Answer> {
     let (client, attempt) = (client.clone(), Arc::clone(attempt));
     Box::pin(async move {
         let shared = client.shared();
         let spec = &attempt.spec;
         let deadline = shared.request_deadline(spec.lease).min(over);
-        let not_after = shared.commands.server_time(deadline) / 1000 + 1;
+        let mut not_after = shared.commands.server_time(deadline) / 1000 + 1;
         let room = match wait {
             Wait::Try => 0,
             Wait::Drain => -1,
             Wait::Forever | Wait::Until(_) => i64::from(spec.max_waiters(shared)),
         };
-        let request = Request::new(&script::ACQUIRE, &[&*attempt.key])
-            .arg(&attempt.id)
-            .arg(millis(spec.lease))
-            .arg(shared.key_life_ms(spec, spec.lease))
-            .arg(spec.weight)
-            .arg(spec.capacity_text())
-            .arg(not_after)
-            .arg(room)
-            .arg(spec.floor)
-            .arg(if shared.keeper.is_listening() { 0 } else { 3 })
-            .arg(&shared.inbox)
-            .arg(spec.ahead);
-        let request = match &spec.pace {
-            None => request,
-            Some(pace) => {
-                let patience = match wait {
-                    Wait::Try | Wait::Drain => Duration::ZERO,
-                    Wait::Until(instant) => Moment::at(instant).since(Moment::now()),
-                    Wait::Forever => pace.window,
-                };
-                let patience = u64::try_from(patience.as_micros()).unwrap_or(u64::MAX);
-                request.arg(&*pace.text).arg(patience)
-            }
+        let request = match &spec.latch {
+            Some(asked) => latch::request(shared, &attempt, asked, room, &mut not_after),
+            None => acquire_request(shared, &attempt, wait, room, not_after),
         };
         {
             let mut state = attempt.state();

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::clock::{Moment, millis};
 use crate::hold::Loss;
+use crate::latch::{LatchAsk, LatchState};
 use crate::name::Name;
 use crate::options::Renew;
 use crate::owner::Owner;
@@ -34,6 +35,8 @@ pub(crate) struct Spec {
     pub(crate) max_waiters: Option<u32>,
     /// Of a counted primitive: the rate at which its permits start.
     pub(crate) pace: Option<Pace>,
+    /// What it asks of a latch, if that is what it is about.
+    pub(crate) latch: Option<Arc<LatchAsk>>,
 }
 
 /// Which holds an attempt is related to. It is part of the id, so the server knows.
@@ -177,6 +180,8 @@ pub(crate) struct State {
     pub(crate) busy: bool,
     /// A refresh of the place is under way.
     pub(crate) refreshing: bool,
+    /// What is known of the latch.
+    pub(crate) latch: LatchState,
 
     /// The acquire future, or the one that awaits the end.
     waker: Option<Waker>,
@@ -206,6 +211,8 @@ pub(crate) enum Next {
     Ask,
     Wait,
     Closed,
+    /// The latch was reset.
+    Reset,
 }
 
 impl std::fmt::Debug for Attempt {
@@ -245,6 +252,7 @@ impl Attempt {
             due: Moment::NEVER,
             busy: false,
             refreshing: false,
+            latch: LatchState::default(),
             waker: None,
             watchers: Vec::new(),
             next_watcher: 0,
@@ -332,7 +340,7 @@ impl State {
     ) {
         self.heard = now;
         self.sample = Some((sent, stamp));
-        if !matches!(self.stage, Stage::Asking | Stage::Queued | Stage::Granted) {
+        if self.latch.is_over() || !matches!(self.stage, Stage::Asking | Stage::Queued | Stage::Granted) {
             return;
         }
         // A request that was sent after the newer word had come is newer still: the clock was set back (H49).
@@ -457,6 +465,9 @@ impl State {
     pub(crate) fn next(&mut self, cx: &Context<'_>, now: Moment, same_thread: bool, spec: &Spec) -> Next {
         if self.closed {
             return Next::Closed;
+        }
+        if self.latch.was_reset() {
+            return Next::Reset;
         }
         self.watch_for(cx);
         match self.stage {

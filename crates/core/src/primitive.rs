@@ -111,6 +111,7 @@ impl Primitive {
             ahead: 0,
             max_waiters: options.max_waiters,
             pace,
+            latch: None,
         };
         let key = key(&shared.options.prefix, kind, &name);
         Ok(Self {

@@ -52,6 +52,8 @@ script!(
 );
 script!(SPLIT, "split", "split.lua");
 script!(MERGE, "merge", "merge.lua");
+script!(LATCH, "latch", "latch_fast.lua", "engine.lua", "latch_slow.lua");
+script!(PEEK, "peek", "peek_fast.lua", "engine.lua", "peek_slow.lua");
 script!(FENCE, "fence", "fence.lua");
 
 script!(GCRA, "gcra", "gcra.lua");
@@ -63,7 +65,7 @@ script!(WINDOW_CHANGE, "window_change", "window_change.lua");
 script!(LIMITER_RESET, "limiter_reset", "limiter_reset.lua");
 
 /// All of them, as they are loaded after every connect.
-pub(crate) static ALL: [&Script; 18] = [
+pub(crate) static ALL: [&Script; 20] = [
     &ACQUIRE,
     &END,
     &TICK,
@@ -74,6 +76,8 @@ pub(crate) static ALL: [&Script; 18] = [
     &DOWNGRADE,
     &SPLIT,
     &MERGE,
+    &LATCH,
+    &PEEK,
     &FENCE,
     &GCRA,
     &GCRA_REFUND,

@@ -90,6 +90,7 @@ mod tests {
             ahead: 0,
             max_waiters: None,
             pace: None,
+            latch: None,
         };
         let name = Name::new(b"a").expect("a name");
         Attempt::new(

@@ -6,10 +6,10 @@ use std::hash::Hash;
 use std::str::FromStr;
 
 use latchwork::{
-    Algorithm, Client, ClientBuilder, Closed, Decision, Error, ErrorKind, Fence, FenceReply, FencingToken,
-    Hold, HolderInfo, LockInfo, Loss, Mutex, MutexBuilder, MutexGuard, Name, Rate, RateLimiter,
-    RateLimiterBuilder, Renew, Semaphore, SemaphoreBuilder, SemaphorePermit, ServerInfo, Ticket, WaiterInfo,
-    Warning, futures,
+    Algorithm, Client, ClientBuilder, Closed, CountdownLatch, CountdownLatchBuilder, Decision, Error,
+    ErrorKind, Fence, FenceReply, FencingToken, Hold, HolderInfo, LatchInfo, LockInfo, Loss, Mutex,
+    MutexBuilder, MutexGuard, Name, Rate, RateLimiter, RateLimiterBuilder, Renew, Semaphore,
+    SemaphoreBuilder, SemaphorePermit, ServerInfo, Ticket, WaiterInfo, Warning, futures,
 };
 
 fn everywhere<T: Debug + Send + Sync + Unpin + 'static>() {}
@@ -35,6 +35,11 @@ fn bounds() {
     handle::<SemaphoreBuilder>();
     future::<futures::SemaphoreAcquire>();
     future::<futures::TrySemaphoreAcquire>();
+    handle::<CountdownLatch>();
+    handle::<CountdownLatchBuilder>();
+    handle::<LatchInfo>();
+    future::<futures::LatchWait>();
+    future::<futures::TryLatchWait>();
     everywhere::<Closed>();
     handle::<Client>();
     handle::<ClientBuilder>();

@@ -26,6 +26,7 @@ fn attempt() -> Attempt {
         ahead: 0,
         max_waiters: None,
         pace: None,
+        latch: None,
     };
     let name = Name::new(b"a").expect("a name");
     Attempt::new("c.1:1:10000:1000".into(), 1, b"k".as_slice().into(), name, spec)
