@@ -13,6 +13,9 @@ use crate::{Place, eventually, go};
 /// A lease that no pause of a busy machine outlasts: for holds that have to survive.
 pub const LONG: Duration = Duration::from_secs(9);
 
+/// A lease that is soon over, and that a busy machine still renews in time: every third of it.
+pub const MEDIUM: Duration = Duration::from_millis(1200);
+
 /// Fails the test when something hangs.
 ///
 /// # Panics
@@ -74,6 +77,15 @@ impl<'a> Case<'a> {
     /// If it cannot connect.
     pub async fn client(&self) -> Client {
         self.place.client().await
+    }
+
+    /// A client whose holds are renewed every 400 ms, and over soon after that ends.
+    ///
+    /// # Panics
+    /// If it cannot connect.
+    pub async fn renewing(&self) -> Client {
+        let builder = self.place.builder().lease(MEDIUM);
+        builder.connect().await.expect("a client")
     }
 
     /// A client whose holds survive whatever the test does, if they can.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use latchwork_core::{Client, ClientBuilder};
 use latchwork_testkit::{TestServer, shared_server};
 
-pub use case::{Case, LONG, Waiter, rises, soon};
+pub use case::{Case, LONG, MEDIUM, Waiter, rises, soon};
 pub use process::Other;
 
 /// The lease that most tests use: short, so that what has to wait for its end is quick.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use latchwork_mutex::Client;
 use latchwork_testkit::{ConnKind, Proxy, TestServer};
-use latchwork_tests::subject::Subject;
-use latchwork_tests::{Case, eventually, go, soon};
+use latchwork_tests::subject::{Options, Subject};
+use latchwork_tests::{Case, MEDIUM, eventually, go, soon};
 
 /// A client whose lease is so long that no renewal comes in between, behind a proxy that counts.
 async fn counted(case: &Case<'_>) -> (Proxy, Client) {
@@ -140,11 +140,15 @@ pub(crate) async fn a_contended_acquisition_is_two_requests_and_one_message(subj
 
 pub(crate) async fn h66_every_key_has_a_ttl_at_every_step(subject: &'static dyn Subject) {
     let case = Case::shared(subject);
-    let (one, two) = (case.client().await, case.client().await);
+    let (one, two) = (case.steady().await, case.steady().await);
     let check = || case.place.check_leftovers();
-    let held = case.held(&one).await;
+    let short = Options {
+        lease: Some(MEDIUM / 2),
+        ..Options::NONE
+    };
+    let held = case.handle_with(&one, &short).acquire().await.expect("a hold");
     check();
-    held.extend(Duration::from_secs(2)).await.expect("extended");
+    held.extend(MEDIUM).await.expect("extended");
     check();
     held.forget();
     let all = go(subject.take_all(&two, b"a"));
@@ -171,7 +175,13 @@ pub(crate) async fn h67_the_key_goes_with_the_retention(subject: &'static dyn Su
     const HOUR: i64 = 3_600_000;
     let case = Case::shared(subject);
     let retention = Duration::from_secs(1);
-    let client = case.place.builder().retention(retention).connect().await;
+    let client = case
+        .place
+        .builder()
+        .retention(retention)
+        .lease(MEDIUM)
+        .connect()
+        .await;
     let client = client.expect("a client");
     let all = case.all(&client).await;
     let waiter = case.queue(&client).await;
@@ -191,7 +201,7 @@ pub(crate) async fn h67_the_key_goes_with_the_retention(subject: &'static dyn Su
         );
         return;
     }
-    assert!(left <= 2_000, "lease and retention: {left} ms");
+    assert!(left <= 3_200, "lease and retention: {left} ms");
     let kind = format!("{}:{}:", case.place.prefix, subject.kind());
     let keys = || case.place.server.keys(&kind).expect("an answer");
     eventually("it is gone", || keys().is_empty()).await;

@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use latchwork_mutex::{ErrorKind, Loss};
 use latchwork_tests::subject::{Held, Options, Subject};
-use latchwork_tests::{Case, LEASE, LONG, eventually, go, soon};
+use latchwork_tests::{Case, LEASE, LONG, MEDIUM, eventually, go, soon};
 use tokio::runtime::{Builder, Runtime};
 
 pub(crate) async fn it_outlives_its_lease_while_it_is_renewed(subject: &'static dyn Subject) {
     let case = Case::shared(subject);
-    let (one, two) = (case.client().await, case.client().await);
+    let (one, two) = (case.renewing().await, case.steady().await);
     let all = case.all(&one).await;
     let waiter = case.queue(&two).await;
-    tokio::time::sleep(LEASE * 3).await;
-    assert!(!all.is_lost() && all.valid_for() > LEASE / 4, "renewed");
+    tokio::time::sleep(MEDIUM * 2).await;
+    assert!(!all.is_lost(), "renewed");
     assert!(!waiter.is_finished(), "and nobody else is let in");
     case.released(all).await;
     case.released(case.granted(waiter).await).await;
@@ -35,29 +35,30 @@ pub(crate) async fn without_renewal_it_ends_with_its_lease(subject: &'static dyn
     let error = guard.extend(LEASE).await.expect_err("too late");
     assert_eq!(error.loss(), Some(Loss::Expired), "{error}");
     // H30: whoever has it now keeps it.
-    let next = case.all(&client).await;
+    let other = case.steady().await;
+    let next = case.all(&other).await;
     let error = guard.release().await.expect_err("lost");
     assert_eq!(error.loss(), Some(Loss::Expired), "{error}");
-    case.still_held(&next, LEASE).await;
+    case.still_held(&next, LONG).await;
     case.released(next).await;
     case.over().await;
 }
 
 pub(crate) async fn an_extension_lasts_and_never_shortens(subject: &'static dyn Subject) {
     let case = Case::shared(subject);
-    let (one, two) = (case.client().await, case.client().await);
+    let (one, two) = (case.renewing().await, case.steady().await);
     let handle = case.handle_with(&one, &Options::MANUAL);
     let guard = handle.acquire().await.expect("a hold");
-    guard.extend(LEASE * 10).await.expect("extended");
-    assert!(guard.valid_for() > LEASE * 9, "{:?}", guard.valid_for());
-    guard.extend(LEASE).await.expect("extended");
-    assert!(guard.valid_for() > LEASE * 8, "never shortened");
+    guard.extend(LONG).await.expect("extended");
+    assert!(guard.valid_for() > MEDIUM * 3, "{:?}", guard.valid_for());
+    guard.extend(MEDIUM).await.expect("extended");
+    assert!(guard.valid_for() > MEDIUM * 2, "never shortened");
     let left = handle.inspect().await.expect("an answer").holders[0].lease_left;
-    assert!(left > LEASE * 8, "at the server neither: {left:?}");
+    assert!(left > MEDIUM * 2, "at the server neither: {left:?}");
     // Who comes settles the record, and must not cut it to the lease in the id.
     let all = go(subject.take_all(&two, b"a"));
     case.queued(1).await;
-    tokio::time::sleep(LEASE * 2).await;
+    tokio::time::sleep(MEDIUM * 5 / 4).await;
     assert!(!all.is_finished(), "still held");
     assert!(!guard.is_lost(), "and not lost");
     case.released(guard).await;
@@ -71,16 +72,16 @@ pub(crate) async fn an_extension_lasts_and_never_shortens(subject: &'static dyn 
 
 pub(crate) async fn max_hold_ends_a_hold_that_is_renewed(subject: &'static dyn Subject) {
     let case = Case::shared(subject);
-    let (one, two) = (case.client().await, case.client().await);
+    let (one, two) = (case.renewing().await, case.steady().await);
     let options = Options {
-        max_hold: Some(LEASE * 2),
+        max_hold: Some(MEDIUM * 3 / 2),
         ..Options::NONE
     };
     let guard = case.handle_with(&one, &options).acquire().await.expect("a hold");
-    let error = guard.extend(LEASE * 3).await.expect_err("past the maximum");
+    let error = guard.extend(MEDIUM * 2).await.expect_err("past the maximum");
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     let waiter = go(subject.take_all(&two, b"a"));
-    tokio::time::sleep(LEASE * 3 / 2).await;
+    tokio::time::sleep(MEDIUM * 5 / 4).await;
     assert!(!guard.is_lost(), "renewed past its lease");
     assert_eq!(
         soon("its end", guard.lost()).await,
@@ -119,8 +120,18 @@ pub(crate) async fn a_dropped_one_is_released(subject: &'static dyn Subject) {
 
 pub(crate) async fn after_a_release_nothing_reads_lost(subject: &'static dyn Subject) {
     let case = Case::shared(subject);
-    let client = case.client().await;
-    let guard = case.held(&client).await;
+    let (client, short) = (case.steady().await, Some(LEASE));
+    let options = Options {
+        lease: short,
+        ..Options::NONE
+    };
+    let guard = loop {
+        let guard = case.handle_with(&client, &options).acquire().await;
+        let guard = guard.expect("a hold");
+        if !guard.is_lost() {
+            break guard;
+        }
+    };
     let (lost, hold) = (guard.lost(), guard.hold());
     let token = hold.cancellation_token();
     assert!(hold.is_valid() && !token.is_cancelled(), "held");
@@ -258,7 +269,8 @@ pub(crate) async fn h16_one_dropped_after_its_runtime_ends_with_its_lease(subjec
 /// H18: a leaked waiter may delay the others by its claims, not for ever.
 pub(crate) async fn h18_a_leaked_future_does_not_block_the_queue(subject: &'static dyn Subject) {
     let case = Case::shared(subject);
-    let (one, two) = (case.client().await, case.client().await);
+    // Its claims are as long as its lease at most: the others wait for them.
+    let (one, two) = (case.renewing().await, case.steady().await);
     let all = case.all(&one).await;
     let mut leaked = case.handle(&one).acquire();
     tokio::select! {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use latchwork_mutex::{Client, Error, ErrorKind, MAX_LEASE, MAX_NAME, MIN_LEASE, Renew};
 use latchwork_testkit::TestServer;
 use latchwork_tests::subject::{Guard, Options, Subject};
-use latchwork_tests::{Case, LEASE, Place, eventually, soon};
+use latchwork_tests::{Case, LEASE, LONG, MEDIUM, Place, eventually, soon};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -117,7 +117,8 @@ pub(crate) async fn t20_leases_and_maxima_out_of_range(subject: &'static dyn Sub
                 .expect("a hold"),
         );
     }
-    let all = case.named("b").all(&client).await;
+    let steady = case.steady().await;
+    let all = case.named("b").all(&steady).await;
     for lease in [Duration::ZERO, 9 * MS, MAX_LEASE + MS] {
         expect(all.extend(lease).await, ErrorKind::Invalid, &["`b`", "lease"]);
     }
@@ -191,7 +192,7 @@ pub(crate) async fn h41_foreign_data_under_our_key_is_left_alone(subject: &'stat
 pub(crate) async fn h40_memory_is_full(subject: &'static dyn Subject) {
     let server = TestServer::start().expect("a server");
     let case = Case::on(subject, &server);
-    let client = case.client().await;
+    let client = case.renewing().await;
     let (held, awaited, new) = (case.named("held"), case.named("awaited"), case.named("new"));
     let guard = held.all(&client).await;
     let first = awaited.all(&client).await;
@@ -216,14 +217,14 @@ pub(crate) async fn h40_memory_is_full(subject: &'static dyn Subject) {
         .expect("connects");
 
     // What is held goes on: renewals, extensions, hand-off, release.
-    tokio::time::sleep(LEASE * 2).await;
-    guard.extend(LEASE * 3).await.expect("extended");
+    tokio::time::sleep(MEDIUM * 5 / 4).await;
+    guard.extend(MEDIUM * 2).await.expect("extended");
     assert!(!guard.is_lost() && !first.is_lost(), "renewed");
     let info = held.handle(&again).inspect().await.expect("an answer");
     assert_eq!(info.holders.len(), 1, "seen");
     awaited.released(first).await;
     let second = awaited.granted(waiter).await;
-    tokio::time::sleep(LEASE).await;
+    tokio::time::sleep(MEDIUM * 5 / 4).await;
     assert!(!second.is_lost(), "confirmed");
     awaited.released(second).await;
     held.released(guard).await;
@@ -291,8 +292,8 @@ pub(crate) async fn h46_without_the_rights_to_messages_waiting_polls(subject: &'
         let server = TestServer::start().expect("a server");
         let case = Case::on(subject, &server);
         let url = restricted(&server, &[rule]);
-        let client = soon("a connection", case.place.builder_at(url).connect()).await;
-        let client = client.expect("a client");
+        let builder = case.place.builder_at(url).lease(LONG);
+        let client = soon("a connection", builder.connect()).await.expect("a client");
         assert!(!client.is_listening(), "{rule}: it has no inbox that is of use");
         assert!(!client.warnings().is_empty(), "{rule}: and says so");
         let all = case.all(&client).await;
@@ -305,7 +306,7 @@ pub(crate) async fn h46_without_the_rights_to_messages_waiting_polls(subject: &'
 
 pub(crate) async fn h68_a_full_queue(subject: &'static dyn Subject) {
     let case = Case::shared(subject);
-    let builder = case.place.builder().max_waiters(1);
+    let builder = case.place.builder().lease(LONG).max_waiters(1);
     let client = builder.connect().await.expect("a client");
     let all = case.all(&client).await;
     let waiter = case.queue(&client).await;

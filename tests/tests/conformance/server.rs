@@ -3,14 +3,14 @@
 use latchwork_mutex::{ErrorKind, Loss};
 use latchwork_testkit::TestServer;
 use latchwork_tests::subject::Subject;
-use latchwork_tests::{Case, LEASE, LONG, eventually, rises, soon};
+use latchwork_tests::{Case, LONG, MEDIUM, eventually, rises, soon};
 
 pub(crate) async fn h52_a_restart_that_forgets_is_a_loss_and_serves_the_waiter(
     subject: &'static dyn Subject,
 ) {
     let server = TestServer::start().expect("a server");
     let case = Case::on(subject, &server);
-    let (one, two) = (case.client().await, case.client().await);
+    let (one, two) = (case.renewing().await, case.renewing().await);
     let first = case.all(&one).await;
     let waiter = case.queue(&two).await;
     server.kill().expect("killed");
@@ -27,13 +27,15 @@ pub(crate) async fn h52_a_restart_that_forgets_is_a_loss_and_serves_the_waiter(
         (ErrorKind::Lost, Some(loss)),
         "{error}"
     );
-    case.still_held(&second, LEASE).await;
+    case.still_held(&second, MEDIUM).await;
     case.released(second).await;
     case.over().await;
 }
 
 pub(crate) async fn h53_a_restart_that_remembers_costs_nobody_anything(subject: &'static dyn Subject) {
-    let server = TestServer::builder().persist(true).start().expect("a server");
+    // Every second it would do, if the disk kept up: what cannot be written while it syncs is lost with the process.
+    let builder = TestServer::builder().persist(true).arg("--appendfsync", "always");
+    let server = builder.start().expect("a server");
     let case = Case::on(subject, &server);
     let (one, two, three) = (case.steady().await, case.steady().await, case.steady().await);
     let first = case.all(&one).await;
@@ -54,17 +56,17 @@ pub(crate) async fn h53_a_restart_that_remembers_costs_nobody_anything(subject: 
 pub(crate) async fn h37_scripts_are_forgotten_at_every_step(subject: &'static dyn Subject) {
     let server = TestServer::start().expect("a server");
     let case = Case::on(subject, &server);
-    let (one, two) = (case.client().await, case.client().await);
+    let (one, two) = (case.renewing().await, case.steady().await);
     let forget = || server.flush_scripts().expect("flushed");
     forget();
     let all = case.all(&one).await;
     forget();
     let waiter = case.queue(&two).await;
     forget();
-    tokio::time::sleep(LEASE * 3 / 2).await;
+    tokio::time::sleep(MEDIUM * 5 / 4).await;
     assert!(!all.is_lost(), "renewed");
     forget();
-    all.extend(LEASE).await.expect("extended");
+    all.extend(MEDIUM).await.expect("extended");
     forget();
     case.handle(&one).inspect().await.expect("an answer");
     forget();

@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use latchwork_tests::subject::Subject;
-use latchwork_tests::{Case, LEASE, Waiter, eventually, go, rises, soon};
+use latchwork_tests::{Case, LONG, Waiter, eventually, go, rises, soon};
 
 const MS: Duration = Duration::from_millis(1);
 
 pub(crate) async fn as_many_as_may_hold_at_once(subject: &'static dyn Subject) {
     let case = Case::shared(subject);
-    let (one, two) = (case.client().await, case.client().await);
+    let (one, two) = (case.steady().await, case.steady().await);
     let most = subject.most();
     let mut guards = Vec::new();
     for number in 0..most.unwrap_or(10) {
@@ -24,8 +24,8 @@ pub(crate) async fn as_many_as_may_hold_at_once(subject: &'static dyn Subject) {
     assert_eq!(case.holders().len(), guards.len(), "in the record");
     for guard in &guards {
         assert!(!guard.is_lost(), "just taken");
-        assert!(guard.valid_for() > LEASE / 2, "nearly the lease");
-        assert!(guard.valid_for() <= LEASE, "not more");
+        assert!(guard.valid_for() > LONG / 4, "most of the lease");
+        assert!(guard.valid_for() <= LONG, "not more");
     }
     let more = case.tried(&two).await;
     assert_eq!(more.is_none(), most.is_some(), "no more than may");
@@ -42,7 +42,7 @@ pub(crate) async fn as_many_as_may_hold_at_once(subject: &'static dyn Subject) {
 
 pub(crate) async fn a_try_says_busy_and_leaves_no_place(subject: &'static dyn Subject) {
     let case = Case::shared(subject);
-    let (one, two) = (case.client().await, case.client().await);
+    let (one, two) = (case.steady().await, case.steady().await);
     let all = case.all(&one).await;
     let before = case.members().len();
     let handle = case.handle(&two);
@@ -69,7 +69,7 @@ pub(crate) async fn a_try_says_busy_and_leaves_no_place(subject: &'static dyn Su
 
 pub(crate) async fn a_bounded_wait_ends_with_none_and_leaves_no_place(subject: &'static dyn Subject) {
     let case = Case::shared(subject);
-    let (one, two) = (case.client().await, case.client().await);
+    let (one, two) = (case.steady().await, case.steady().await);
     let all = case.all(&one).await;
     let before = case.members().len();
     let handle = case.handle(&two);
@@ -86,8 +86,8 @@ pub(crate) async fn a_bounded_wait_ends_with_none_and_leaves_no_place(subject: &
     eventually("no slot is left", || two.live() == 0).await;
     case.released(all).await;
     for waiting in [
-        handle.try_acquire_for(LEASE),
-        handle.try_acquire_until(Instant::now() + LEASE),
+        handle.try_acquire_for(LONG),
+        handle.try_acquire_until(Instant::now() + LONG),
     ] {
         let waited = soon("an answer", waiting).await;
         case.released(waited.expect("an answer").expect("free")).await;
