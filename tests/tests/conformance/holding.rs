@@ -15,7 +15,7 @@ pub(crate) async fn it_outlives_its_lease_while_it_is_renewed(subject: &'static 
     let (one, two) = (case.renewing().await, case.steady().await);
     let all = case.all(&one).await;
     let waiter = case.queue(&two).await;
-    tokio::time::sleep(MEDIUM * 2).await;
+    tokio::time::sleep(MEDIUM * 3 / 2).await;
     assert!(!all.is_lost(), "renewed");
     assert!(!waiter.is_finished(), "and nobody else is let in");
     case.released(all).await;
@@ -269,8 +269,10 @@ pub(crate) async fn h16_one_dropped_after_its_runtime_ends_with_its_lease(subjec
 /// H18: a leaked waiter may delay the others by its claims, not for ever.
 pub(crate) async fn h18_a_leaked_future_does_not_block_the_queue(subject: &'static dyn Subject) {
     let case = Case::shared(subject);
-    // Its claims are as long as its lease at most: the others wait for them.
-    let (one, two) = (case.renewing().await, case.steady().await);
+    // The others wait for its claims, each twice as long as the one before.
+    let builder = case.place.builder().claim_window(LEASE / 3).lease(LONG);
+    let one = builder.connect().await.expect("a client");
+    let two = case.steady().await;
     let all = case.all(&one).await;
     let mut leaked = case.handle(&one).acquire();
     tokio::select! {
