@@ -1,4 +1,9 @@
-//! What the tests share: clients with a prefix of their own on a test server, and what must be true after every test.
+//! What the tests share: clients with a prefix of their own on a test server, what must be true after every test, and
+//! the primitives as the tests that are written for all of them see them.
+
+mod case;
+mod process;
+pub mod subject;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -6,11 +11,14 @@ use std::time::{Duration, Instant};
 use latchwork_core::{Client, ClientBuilder};
 use latchwork_testkit::{TestServer, shared_server};
 
+pub use case::{Case, LONG, MEDIUM, Waiter, rises, soon};
+pub use process::Other;
+
 /// The lease that most tests use: short, so that what has to wait for its end is quick.
 pub const LEASE: Duration = Duration::from_millis(300);
 
 /// A prefix on a server, which nobody else uses.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Place<'a> {
     /// The server.
@@ -61,7 +69,12 @@ impl<'a> Place<'a> {
 
     /// The key of the lock of this name.
     pub fn key(&self, name: &str) -> String {
-        format!("{}:lock:{{{name}}}", self.prefix)
+        self.key_of("lock", name)
+    }
+
+    /// The key of the primitive of this kind and name; the name must be one that is not escaped.
+    pub fn key_of(&self, kind: &str, name: &str) -> String {
+        format!("{}:{kind}:{{{name}}}", self.prefix)
     }
 
     /// The members of a lock's record with their scores, without the token's.
@@ -81,17 +94,26 @@ impl<'a> Place<'a> {
     /// # Panics
     /// If something is left after `within`.
     pub async fn settled(&self, name: &str, within: Duration) {
+        self.settled_key(&self.key(name), &["t1"], within).await;
+    }
+
+    /// The same for any key, whose record always has these marks besides.
+    ///
+    /// # Panics
+    /// If something is left after `within`.
+    pub async fn settled_key(&self, key: &str, marks: &[&str], within: Duration) {
         let over = Instant::now() + within;
         loop {
-            let dump = self.server.dump_zset(&self.key(name)).expect("a dump");
+            let dump = self.server.dump_zset(key).expect("a dump");
             let left: Vec<_> = dump
                 .into_iter()
+                .filter(|(member, _)| !marks.contains(&member.as_str()))
                 .filter(|(_, score)| score.parse::<f64>().is_ok_and(|score| score < 1e14))
                 .collect();
             if left.is_empty() {
                 return;
             }
-            assert!(Instant::now() < over, "left in the record of {name}: {left:?}");
+            assert!(Instant::now() < over, "left in {key}: {left:?}");
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }

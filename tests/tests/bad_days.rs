@@ -7,12 +7,8 @@
 mod common;
 #[path = "bad_days/network.rs"]
 mod network;
-#[path = "bad_days/process.rs"]
-mod process;
 #[path = "bad_days/refusals.rs"]
 mod refusals;
-#[path = "bad_days/replies.rs"]
-mod replies;
 #[path = "bad_days/server.rs"]
 mod server;
 #[path = "bad_days/silence.rs"]

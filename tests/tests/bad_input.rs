@@ -5,12 +5,11 @@
 mod arguments;
 #[path = "bad_input/connecting.rs"]
 mod connecting;
-#[path = "bad_input/refusing.rs"]
-mod refusing;
 #[path = "bad_input/rights.rs"]
 mod rights;
 
 use latchwork_mutex::{Client, Error, ErrorKind, Mutex};
+pub(crate) use latchwork_tests::soon;
 
 /// The error, of this kind, with these words in its text.
 fn expect<T>(result: Result<T, Error>, kind: ErrorKind, words: &[&str]) -> Error {
@@ -26,10 +25,4 @@ fn expect<T>(result: Result<T, Error>, kind: ErrorKind, words: &[&str]) -> Error
 
 fn mutex(client: &Client, name: &str) -> Mutex {
     Mutex::new(client, name).expect("a mutex")
-}
-
-/// Fails the test when something hangs.
-async fn soon<F: Future>(what: &str, future: F) -> F::Output {
-    let limited = tokio::time::timeout(std::time::Duration::from_secs(25), future);
-    limited.await.unwrap_or_else(|_| panic!("it hangs: {what}"))
 }

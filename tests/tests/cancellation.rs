@@ -1,6 +1,6 @@
-//! Every public async function of the client, the mutex, its guard and the fence, dropped at every poll in every
-//! scene: within a second nothing of it is left, the next waiter is served, and a fresh `lock()` works (H7, H14,
-//! H15, H35, T18).
+//! Every async call of every primitive and its guards, and of clients and fences, dropped at every poll in every scene:
+//! nothing of it is left long before any lease ends, the next waiter is served, and who comes then gets all there is (H7, H14, H15,
+//! H35, T18).
 //!
 //! - `calls`: the functions;
 //! - `scene`: who holds and waits, and what breaks;
@@ -17,6 +17,7 @@ mod sweep;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use latchwork_tests::subject::{self, Subject};
 use scene::Scene;
 use tokio::runtime::Builder;
 
@@ -27,31 +28,41 @@ fn count(cases: usize) -> String {
     format!("{cases} cases, {all} in all so far")
 }
 
-/// A test for each scene and flavour of runtime.
+/// A sweep on a runtime of this flavour. The calls of clients and fences are swept together with the mutex's.
+#[allow(
+    clippy::print_stdout,
+    reason = "the number of cases is for whoever runs it with --nocapture"
+)]
+fn sweep_on(mut builder: Builder, subject: &'static dyn Subject, scene: Scene) {
+    let runtime = builder.enable_all().build().expect("a runtime");
+    let others = subject.name() == subject::MUTEX.name();
+    let (cases, slowest) = runtime.block_on(sweep::sweep(subject, scene, others));
+    let name = subject.name();
+    println!("{name}, {scene:?}: {}; undone within {slowest:?}", count(cases));
+}
+
+/// A test for each scene and flavour of runtime: everything, for the subject that stands for the engine.
 macro_rules! sweeps {
-    ($($name:ident: $scene:ident,)*) => {$(
+    ($subject:ident: $($name:ident: $scene:ident,)*) => {$(
         mod $name {
             use super::*;
 
             #[test]
             fn current_thread() {
-                let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-                let cases = runtime.block_on(sweep::sweep(Scene::$scene));
-                println!("{}, current_thread: {}", stringify!($name), count(cases));
+                sweep_on(Builder::new_current_thread(), subject::$subject, Scene::$scene);
             }
 
             #[test]
             fn multi_thread() {
                 let mut builder = Builder::new_multi_thread();
-                let runtime = builder.worker_threads(2).enable_all().build().expect("a runtime");
-                let cases = runtime.block_on(sweep::sweep(Scene::$scene));
-                println!("{}, multi_thread: {}", stringify!($name), count(cases));
+                builder.worker_threads(2);
+                sweep_on(builder, subject::$subject, Scene::$scene);
             }
         }
     )*};
 }
 
-sweeps! {
+sweeps! { MUTEX:
     free: Free,
     busy: Busy,
     queued_first: QueuedFirst,
@@ -68,4 +79,56 @@ sweeps! {
     h35_late_request: Late,
     h35_late_request_while_busy: LateBusy,
     inbox_down: InboxDown,
+}
+
+/// The scenes in which the primitives differ, for the others: it is the engine that meets the rest, and the mutex has
+/// shown that it can.
+macro_rules! others {
+    ($($name:ident: $subject:ident,)*) => {
+        $(
+            mod $name {
+                use super::*;
+
+                #[test]
+                fn free() {
+                    sweep_on(Builder::new_current_thread(), subject::$subject, Scene::Free);
+                }
+
+                #[test]
+                fn queued_between() {
+                    sweep_on(Builder::new_multi_thread(), subject::$subject, Scene::QueuedBetween);
+                }
+
+                #[test]
+                fn h7_granted_while_dropped() {
+                    sweep_on(Builder::new_current_thread(), subject::$subject, Scene::Granted);
+                }
+
+                #[test]
+                fn h26_reply_lost() {
+                    sweep_on(Builder::new_multi_thread(), subject::$subject, Scene::ReplyLost);
+                }
+
+                #[test]
+                fn h35_late_request_while_busy() {
+                    sweep_on(Builder::new_current_thread(), subject::$subject, Scene::LateBusy);
+                }
+            }
+        )*
+
+        #[test]
+        fn every_subject_is_swept() {
+            let all: Vec<_> = subject::all().iter().map(|subject| subject.name()).collect();
+            assert_eq!(all, ["mutex", $(stringify!($name)),*]);
+        }
+    };
+}
+
+others! {
+    fair: FAIR,
+    reentrant: REENTRANT,
+    read: READ,
+    upgradable: UPGRADABLE,
+    write: WRITE,
+    semaphore: SEMAPHORE,
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use latchwork_mutex::{Client, Mutex};
-use latchwork_testkit::{ConnKind, Proxy, TestServer};
+use latchwork_testkit::{ConnKind, Proxy};
 use latchwork_tests::{Place, eventually, go};
 
 /// A client whose lease is so long that no renewal comes in between, behind a proxy that counts.
@@ -28,94 +28,6 @@ async fn counted(place: &Place<'_>) -> (Proxy, Client) {
 
 fn requests(proxy: &Proxy) -> u64 {
     proxy.requests_of(ConnKind::Commands)
-}
-
-#[tokio::test]
-async fn an_uncontended_lock_and_unlock_are_two_requests() {
-    let place = Place::shared();
-    let (proxy, client) = counted(&place).await;
-    let mutex = Mutex::new(&client, "a").expect("a mutex");
-    for _ in 0..50 {
-        mutex
-            .lock()
-            .await
-            .expect("the lock")
-            .unlock()
-            .await
-            .expect("released");
-    }
-    assert_eq!(requests(&proxy), 100, "one to lock, one to unlock");
-    assert_eq!(proxy.requests_of(ConnKind::PubSub), 0, "nothing on the inbox");
-}
-
-#[tokio::test]
-async fn a_dropped_guard_costs_one_request() {
-    let place = Place::shared();
-    let (proxy, client) = counted(&place).await;
-    let mutex = Mutex::new(&client, "a").expect("a mutex");
-    drop(mutex.lock().await.expect("the lock"));
-    eventually("released", || client.live() == 0).await;
-    assert_eq!(requests(&proxy), 2, "as much as an awaited release");
-}
-
-/// Messages published on the inboxes of this prefix.
-fn messages(server: &TestServer) -> u64 {
-    server
-        .command_calls()
-        .expect("an answer")
-        .get("publish")
-        .copied()
-        .unwrap_or(0)
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_contended_acquisition_is_two_requests_and_one_message() {
-    const CLIENTS: usize = 4;
-    const TASKS: usize = 4;
-    const ROUNDS: usize = 25;
-    let server = TestServer::start().expect("a server");
-    let place = Place::on(&server);
-    let mut clients = Vec::new();
-    for _ in 0..CLIENTS {
-        clients.push(counted(&place).await);
-    }
-    // One that nobody counts holds until everybody waits.
-    let outside = place.client().await;
-    server.reset_stats().expect("an answer");
-    let first = Mutex::new(&outside, "a")
-        .expect("a mutex")
-        .lock()
-        .await
-        .expect("the lock");
-    let mut tasks = Vec::new();
-    for (_, client) in &clients {
-        for _ in 0..TASKS {
-            let mutex = Mutex::new(client, "a").expect("a mutex");
-            tasks.push(go(async move {
-                for _ in 0..ROUNDS {
-                    mutex
-                        .lock()
-                        .await
-                        .expect("the lock")
-                        .unlock()
-                        .await
-                        .expect("released");
-                }
-            }));
-        }
-    }
-    eventually("all wait", || place.members("a").len() == 2 + CLIENTS * TASKS).await;
-    first.unlock().await.expect("released");
-    for task in tasks {
-        task.await.expect("no panic");
-    }
-    let acquisitions = u64::try_from(CLIENTS * TASKS * ROUNDS).expect("small");
-    let sent: u64 = clients.iter().map(|(proxy, _)| requests(proxy)).sum();
-    assert_eq!(sent, 2 * acquisitions, "a failed acquire and a release each");
-    assert!(
-        messages(&server) <= acquisitions,
-        "one message each, at most: the last ones need none"
-    );
 }
 
 #[tokio::test]

@@ -1,4 +1,9 @@
 //! A semaphore with a rate: at most so many at once, and so many per time, in one step.
+#![allow(
+    clippy::significant_drop_tightening,
+    clippy::unwrap_used,
+    reason = "guards are the subject; helpers of tests are tests"
+)]
 
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};

@@ -1,4 +1,9 @@
 //! The reentrant mutex.
+#![allow(
+    clippy::significant_drop_tightening,
+    clippy::unwrap_used,
+    reason = "guards are the subject; helpers of tests are tests"
+)]
 
 use latchwork_mutex::{FairMutex, Mutex, Owner, ReentrantMutex};
 use latchwork_tests::{Place, eventually, go};

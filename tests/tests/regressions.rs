@@ -10,28 +10,6 @@ use latchwork_testkit::{Action, Direction, Proxy, TestServer, contains};
 use latchwork_tests::{LEASE, Place, eventually, go};
 
 #[tokio::test]
-async fn run_reports_a_hold_that_the_server_had_forgotten() {
-    let place = Place::shared();
-    let client = place
-        .builder()
-        .lease(Duration::from_secs(30))
-        .connect()
-        .await
-        .expect("a client");
-    let mutex = Mutex::new(&client, "a").expect("a mutex");
-    let result = mutex
-        .run(async |_| {
-            place.server.admin(&["DEL", &place.key("a")]).expect("an answer");
-        })
-        .await;
-    assert_eq!(
-        result.expect_err("lost").loss(),
-        Some(Loss::Vanished),
-        "H38: somebody else may have been inside"
-    );
-}
-
-#[tokio::test]
 async fn an_unlock_that_waits_is_answered_when_the_client_closes() {
     let server = TestServer::start().expect("a server");
     let place = Place::on(&server);
@@ -116,29 +94,6 @@ async fn short_waits_do_not_replace_the_connection() {
 }
 
 #[tokio::test]
-async fn h46_an_acquire_that_is_refused_half_way_leaves_no_hold() {
-    let server = TestServer::start().expect("a server");
-    let place = Place::on(&server);
-    server
-        .admin(&[
-            "ACL", "SETUSER", "half", "on", ">pw", "~*", "&*", "+@all", "-pexpire",
-        ])
-        .expect("an answer");
-    let url = format!("redis://half:pw@127.0.0.1:{}", server.port());
-    let client = place
-        .builder_at(url)
-        .lease(Duration::from_secs(30))
-        .connect()
-        .await
-        .expect("a client");
-    let mutex = Mutex::new(&client, "a").expect("a mutex");
-    let error = mutex.lock().await.expect_err("denied");
-    assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
-    assert!(error.to_string().contains("pexpire"), "names the right: {error}");
-    place.settled("a", Duration::from_secs(1)).await;
-}
-
-#[tokio::test]
 async fn h20_a_short_unavailable_after_does_not_fail_a_healthy_wait() {
     let place = Place::shared();
     let client = place
@@ -161,41 +116,6 @@ async fn h20_a_short_unavailable_after_does_not_fail_a_healthy_wait() {
         .unlock()
         .await
         .expect("released");
-}
-
-#[tokio::test]
-async fn without_the_right_to_publish_waiters_poll() {
-    let server = TestServer::start().expect("a server");
-    let place = Place::on(&server);
-    server
-        .admin(&[
-            "ACL", "SETUSER", "mute", "on", ">pw", "~*", "&*", "+@all", "-publish",
-        ])
-        .expect("an answer");
-    let url = format!("redis://mute:pw@127.0.0.1:{}", server.port());
-    let client = place
-        .builder_at(url)
-        .lease(Duration::from_secs(30))
-        .connect()
-        .await
-        .expect("a client");
-    assert!(!client.is_listening(), "nobody can tell it anything");
-    assert!(!client.warnings().is_empty(), "and it says so");
-    let mutex = Mutex::new(&client, "a").expect("a mutex");
-    for _ in 0..5 {
-        let guard = mutex.lock().await.expect("the lock");
-        let waiter = go(mutex.lock());
-        eventually("it waits", || place.members("a").len() == 3).await;
-        guard.unlock().await.expect("released");
-        waiter
-            .await
-            .expect("no panic")
-            .expect("handed over")
-            .unlock()
-            .await
-            .expect("released");
-    }
-    place.settled("a", Duration::ZERO).await;
 }
 
 #[tokio::test]

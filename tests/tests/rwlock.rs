@@ -1,4 +1,9 @@
 //! The read-write lock.
+#![allow(
+    clippy::significant_drop_tightening,
+    clippy::unwrap_used,
+    reason = "guards are the subject; helpers of tests are tests"
+)]
 
 use std::time::Duration;
 

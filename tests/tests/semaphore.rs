@@ -1,7 +1,6 @@
 //! The semaphore, method by method, against a real server.
 #![allow(clippy::significant_drop_tightening, reason = "permits are the subject")]
 
-use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -424,63 +423,6 @@ async fn drain_takes_what_is_free_in_one_step() {
 }
 
 #[tokio::test]
-async fn run_drops_its_body_when_the_permit_is_lost() {
-    let place = Place::shared();
-    let client = place.client().await;
-    let semaphore = semaphore(&client, 1);
-    assert_eq!(semaphore.run(async |_| 7).await.expect("done"), 7, "its result");
-    assert_eq!(
-        semaphore.try_run(async |_| 8).await.expect("done"),
-        Some(8),
-        "free"
-    );
-    let error = semaphore
-        .run(async |permit| {
-            assert_eq!(
-                semaphore.try_run(async |_| 9).await.expect("an answer"),
-                None,
-                "busy"
-            );
-            semaphore.force_release().await.expect("forced");
-            assert_eq!(permit.permits(), 1, "borrowed");
-            pending::<()>().await;
-        })
-        .await
-        .expect_err("lost");
-    assert_eq!(error.loss(), Some(Loss::Forced), "{error}");
-    settled(&place).await;
-}
-
-#[tokio::test]
-async fn a_permit_can_be_extended_watched_and_limited() {
-    let place = Place::shared();
-    let client = place.client().await;
-    let manual = Semaphore::builder(&client, "a", 2)
-        .renew(Renew::Manual)
-        .build()
-        .expect("a semaphore");
-    let permit = manual.acquire().await.expect("a permit");
-    permit.extend(LEASE * 10).await.expect("extended");
-    assert!(permit.valid_for() > LEASE * 9, "{:?}", permit.valid_for());
-    let hold = permit.hold();
-    let token = permit.cancellation_token();
-    tokio::time::sleep(LEASE * 2).await;
-    assert!(!hold.is_lost() && !token.is_cancelled(), "extended");
-    permit.release().await.expect("still its own");
-    token.cancelled().await;
-    settled(&place).await;
-    let limited = Semaphore::builder(&client, "a", 2)
-        .lease(LEASE)
-        .max_hold(LEASE * 2)
-        .build()
-        .expect("a semaphore");
-    let permit = limited.acquire().await.expect("a permit");
-    assert_eq!(permit.lost().await, Loss::Expired, "renewed no further");
-    drop(permit);
-    settled(&place).await;
-}
-
-#[tokio::test]
 async fn h34_permits_split_and_merge() {
     let place = Place::shared();
     let client = place.client().await;
@@ -569,39 +511,6 @@ async fn what_cannot_be_merged_is_given_back() {
     assert!(error.is_lost(), "{error}");
     drop((permit, fresh));
     settled(&place).await;
-}
-
-#[test]
-fn a_permit_is_dropped_outside_a_runtime() {
-    let place = Place::shared();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    let (client, permit) = runtime.block_on(async {
-        let client = place.client().await;
-        let permit = semaphore(&client, 2).acquire_many(2).await.expect("permits");
-        (client, permit)
-    });
-    drop(permit);
-    runtime.block_on(async {
-        eventually("released", || client.live() == 0).await;
-        assert_eq!(free(&semaphore(&client, 2)).await, 2, "both are back");
-    });
-}
-
-#[tokio::test]
-async fn the_record_lives_for_a_day_and_no_key_for_ever() {
-    const HOUR: i64 = 3_600_000;
-    let place = Place::shared();
-    let client = place.client().await;
-    let semaphore = semaphore(&client, 2);
-    drop(semaphore.acquire().await.expect("a permit"));
-    settled(&place).await;
-    let ttl = place.server.admin(&["PTTL", &key(&place)]).expect("an answer");
-    let ttl = ttl.int().expect("a number");
-    assert!((23 * HOUR..=25 * HOUR).contains(&ttl), "{ttl} ms");
 }
 
 /// A client whose lease is so long that no renewal comes in between, behind a proxy that counts.

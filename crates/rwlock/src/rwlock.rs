@@ -10,7 +10,7 @@ use latchwork_core::{
 use crate::futures::{
     RwLockRead, RwLockUpgradableRead, RwLockWrite, TryRwLockRead, TryRwLockUpgradableRead, TryRwLockWrite,
 };
-use crate::guard::{RwLockReadGuard, RwLockWriteGuard};
+use crate::guard::{RwLockReadGuard, RwLockUpgradableReadGuard, RwLockWriteGuard};
 use crate::side::{ReadLock, WriteLock};
 
 /// The whole: what the writer takes. So many may read at once.
@@ -409,6 +409,56 @@ impl RwLock {
     /// ```
     pub async fn try_run_read<T>(&self, body: impl AsyncFnOnce(&RwLockReadGuard) -> T) -> Result<Option<T>> {
         match self.try_read().await? {
+            Some(guard) => run(guard, body).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Runs `body` with the upgradable share, and drops it at an await when the hold is lost.
+    ///
+    /// When the body is done the hold is released. If the release is not answered but the hold was valid to the end, the
+    /// result is still `Ok`.
+    ///
+    /// # Errors
+    /// As [`upgradable_read`](Self::upgradable_read); `Lost` if the hold ended before the body did.
+    ///
+    /// # Cancel safety
+    /// Dropping it drops the body and releases.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(config: latchwork_rwlock::RwLock) -> Result<(), latchwork_rwlock::Error> {
+    /// let value = config.run_upgradable_read(async |_guard| 42).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn run_upgradable_read<T>(
+        &self,
+        body: impl AsyncFnOnce(&RwLockUpgradableReadGuard) -> T,
+    ) -> Result<T> {
+        run(self.upgradable_read().await?, body).await
+    }
+
+    /// Runs `body` if the upgradable share can be had now: `Ok(None)` if not. See [`run_upgradable_read`](Self::run_upgradable_read).
+    ///
+    /// # Errors
+    /// As [`run_upgradable_read`](Self::run_upgradable_read).
+    ///
+    /// # Cancel safety
+    /// As [`run_upgradable_read`](Self::run_upgradable_read).
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(config: latchwork_rwlock::RwLock) -> Result<(), latchwork_rwlock::Error> {
+    /// let value = config.try_run_upgradable_read(async |_guard| 42).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn try_run_upgradable_read<T>(
+        &self,
+        body: impl AsyncFnOnce(&RwLockUpgradableReadGuard) -> T,
+    ) -> Result<Option<T>> {
+        match self.try_upgradable_read().await? {
             Some(guard) => run(guard, body).await.map(Some),
             None => Ok(None),
         }

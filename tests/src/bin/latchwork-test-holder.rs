@@ -1,15 +1,16 @@
-//! Another process for tests: takes the lock `a` and says what comes of it. Ends with its standard input.
+//! Another process for tests: acquires a primitive and says what comes of it. Ends with its standard input.
 //!
-//! `latchwork-test-holder <url> <prefix> <tasks> <lease ms> <claim window ms>`; with `latch` at the end it counts the latch
-//! `a` down under one id instead, and waits for zero.
+//! `latchwork-test-holder <url> <prefix> <subject> <name> <tasks, or all> <lease ms> <claim window ms>`
+//! With `latch` as the subject its tasks count the latch of that name down under one id, and wait for zero.
 #![allow(clippy::significant_drop_tightening, reason = "guards are the subject")]
 
 use std::io::{Read, Write};
 use std::time::Duration;
 
+use latchwork_core::{Client, Error, FencingToken};
 use latchwork_latch::CountdownLatch;
-use latchwork_mutex::{Client, Mutex};
 use latchwork_tests::go;
+use latchwork_tests::subject::{Options, by_name};
 
 fn say(text: &str) {
     let mut out = std::io::stdout().lock();
@@ -22,13 +23,8 @@ fn say(text: &str) {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let all = words.as_slice();
-    let (rest, counts) = match all.split_last() {
-        Some((last, rest)) if last == "latch" => (rest, true),
-        _ => (all, false),
-    };
-    let [url, prefix, tasks, lease, window] = rest else {
-        return Err("usage: <url> <prefix> <tasks> <lease ms> <claim window ms> [latch]".into());
+    let [url, prefix, subject, name, tasks, lease, window] = words.as_slice() else {
+        return Err("usage: <url> <prefix> <subject> <name> <tasks> <lease ms> <claim window ms>".into());
     };
     let (lease, window) = (
         Duration::from_millis(lease.parse()?),
@@ -47,31 +43,43 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .claim_window(window)
         .connect()
         .await?;
+    if subject == "latch" {
+        return Ok(count_down(&client, name, tasks.parse()?).await?);
+    }
+    let subject = by_name(subject);
+    let handle = subject.handle(&client, name.as_bytes(), &Options::NONE)?;
+    let mut acquires = Vec::new();
+    if tasks == "all" {
+        acquires.push(subject.take_all(&client, name.as_bytes()));
+    } else {
+        acquires.extend((0..tasks.parse::<usize>()?).map(|_| handle.acquire()));
+    }
     let mut running = Vec::new();
-    for _ in 0..tasks.parse::<usize>()? {
-        if counts {
-            let latch = CountdownLatch::open(&client, "a")?;
-            running.push(go(async move {
-                say(&format!("left {}", latch.count_down_once("worker").await?));
-                latch.wait().await?;
-                say("passed");
-                Ok(())
-            }));
-            continue;
-        }
-        let mutex = Mutex::new(&client, "a")?;
+    for acquire in acquires {
         running.push(go(async move {
-            let guard = mutex.lock().await?;
+            let guard = acquire.await?;
             // A guard that was lost before it could be used proves nothing.
             if !guard.is_lost() {
-                say(&format!("held {}", guard.fencing_token()));
+                say(&format!("held {}", guard.token().map_or(0, FencingToken::get)));
             }
             say(&format!("lost {}", guard.lost().await));
-            Ok::<_, latchwork_mutex::Error>(())
+            Ok::<_, Error>(())
         }));
     }
     for task in running {
         task.await??;
     }
     Ok(())
+}
+
+/// Each task counts down by the same id, and waits for zero.
+async fn count_down(client: &Client, name: &str, tasks: usize) -> Result<(), Error> {
+    let calls = (0..tasks).map(|_| async {
+        let latch = CountdownLatch::open(client, name)?;
+        say(&format!("left {}", latch.count_down_once("worker").await?));
+        latch.wait().await?;
+        say("passed");
+        Ok(())
+    });
+    futures_util::future::try_join_all(calls).await.map(drop)
 }

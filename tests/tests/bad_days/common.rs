@@ -4,20 +4,9 @@ use std::time::Duration;
 
 use latchwork_mutex::{Client, ErrorKind, Mutex, MutexGuard, Result};
 use latchwork_testkit::{ConnId, Proxy};
+pub(crate) use latchwork_tests::{LONG, soon};
 use latchwork_tests::{Place, eventually, go};
 use tokio::task::JoinHandle;
-
-/// A lease that no pause of a busy machine outlasts: for holds that have to survive.
-pub(crate) const LONG: Duration = Duration::from_secs(9);
-
-/// The keeper looks at every waiter this often: what is quicker was told, or noticed.
-pub(crate) const TICK: Duration = Duration::from_secs(3);
-
-/// Fails the test when something hangs.
-pub(crate) async fn soon<F: Future>(what: &str, future: F) -> F::Output {
-    let limited = tokio::time::timeout(Duration::from_secs(25), future);
-    limited.await.unwrap_or_else(|_| panic!("it hangs: {what}"))
-}
 
 pub(crate) fn mutex(client: &Client, name: &str) -> Mutex {
     Mutex::new(client, name).expect("a mutex")
@@ -48,22 +37,6 @@ pub(crate) fn waiters(place: &Place<'_>, name: &str) -> usize {
         .iter()
         .filter(|(_, score)| *score < 0.0)
         .count()
-}
-
-/// The ids of the holders, as the server has it.
-pub(crate) fn holders(place: &Place<'_>, name: &str) -> Vec<String> {
-    let all = scores(place, name);
-    all.into_iter()
-        .filter(|(_, score)| (1e12..1e14).contains(score))
-        .map(|(member, _)| member)
-        .collect()
-}
-
-/// The last token that was issued, as the server has it.
-pub(crate) fn last_token(place: &Place<'_>, name: &str) -> u64 {
-    let reply = place.server.admin(&["ZSCORE", &place.key(name), "t1"]);
-    let text = reply.expect("an answer").text().unwrap_or_default();
-    text.parse().expect("a token")
 }
 
 pub(crate) fn scores(place: &Place<'_>, name: &str) -> Vec<(String, f64)> {

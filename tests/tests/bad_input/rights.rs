@@ -1,7 +1,5 @@
 //! ACL rights that are missing: the error names them.
 
-use std::time::Duration;
-
 use latchwork_mutex::{Client, Error, ErrorKind, Warning};
 use latchwork_testkit::TestServer;
 use latchwork_tests::{Place, eventually, go};
@@ -24,10 +22,6 @@ impl Restricted {
         Self { server, prefix }
     }
 
-    fn key(&self, name: &str) -> String {
-        format!("{}:lock:{{{name}}}", self.prefix)
-    }
-
     async fn connect(&self) -> Result<Client, Error> {
         let url = format!("redis://worker:secret@127.0.0.1:{}", self.server.port());
         let place = Place::on(&self.server);
@@ -47,47 +41,6 @@ async fn h46_what_connecting_needs() {
         let error = expect(restricted.connect().await, ErrorKind::Denied, &[right, "ACL"]);
         assert!(!error.is_transient(), "it needs somebody: {error}");
     }
-}
-
-#[tokio::test]
-async fn h46_what_locking_needs() {
-    for (rule, right) in [
-        ("-evalsha", "`+evalsha`"),
-        ("-zadd", "`+zadd`"),
-        ("-zrange", "`+zrange`"),
-        ("-pexpire", "`+pexpire`"),
-    ] {
-        let restricted = Restricted::new(&[rule]);
-        let client = restricted.client().await;
-        let lock = soon("a refusal", mutex(&client, "a").lock()).await;
-        expect(lock, ErrorKind::Denied, &["`a`", right, "ACL"]);
-        eventually("what it wrote is undone", || client.live() == 0).await;
-        let tried = soon("a refusal", mutex(&client, "a").try_lock()).await;
-        expect(tried, ErrorKind::Denied, &[right]);
-        eventually("no slot is left", || client.live() == 0).await;
-        let left = restricted.server.dump_zset(&restricted.key("a")).expect("a dump");
-        assert!(
-            left.iter().all(|(member, _)| member == "t1"),
-            "{rule}: nobody holds: {left:?}"
-        );
-        assert!(
-            client.ping().await.expect("an answer") > Duration::ZERO,
-            "the connection is fine"
-        );
-    }
-}
-
-#[tokio::test]
-async fn h46_keys_of_another_pattern() {
-    let restricted = Restricted::new(&["resetkeys", "~elsewhere:*"]);
-    let client = restricted.client().await;
-    let keys = format!("`~{}:*`", restricted.prefix);
-    let lock = soon("a refusal", mutex(&client, "a").lock()).await;
-    expect(lock, ErrorKind::Denied, &["`a`", &keys]);
-    let looked = soon("a refusal", mutex(&client, "a").is_locked()).await;
-    expect(looked, ErrorKind::Denied, &["`a`", &keys]);
-    let left = restricted.server.keys("").expect("an answer");
-    assert_eq!(left, Vec::<String>::new(), "nothing was written");
 }
 
 #[tokio::test]

@@ -1,31 +1,37 @@
 //! The public async functions, as one table.
 
-use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use latchwork_mutex::{Client, ClientBuilder, Error, Fence, FencingToken, Mutex, MutexGuard, Ticket};
+use futures_util::{FutureExt, TryFutureExt};
+use latchwork_mutex::{Client, ClientBuilder, Error, Fence, FencingToken, Ticket};
+use latchwork_tests::subject::{Boxed, Extra, Given, Guard, Handle, Held, Needs};
 
-/// Short: what has to wait for its end is over within the second that a case has.
-pub(crate) const LEASE: Duration = Duration::from_millis(400);
+/// Longer than a case may take: what is left behind is not gone before it is found, and nothing is lost because the
+/// machine has other things to do.
+pub(crate) const LEASE: Duration = Duration::from_secs(40);
+
+/// For calls that leave a hold to its lease: it has to be waited for.
+pub(crate) const SHORT: Duration = Duration::from_millis(400);
 
 /// How long a bounded wait waits: long enough to queue.
 const WAIT: Duration = Duration::from_millis(150);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Call {
-    Lock,
-    TryLock,
-    TryLockFor,
-    TryLockUntil,
+    Acquire,
+    TryAcquire,
+    TryAcquireFor,
+    TryAcquireUntil,
     Run,
     TryRun,
-    IsLocked,
     Inspect,
-    ForceUnlock,
-    Resume,
-    Unlock,
+    Force,
+    Release,
     Extend,
-    IntoTicket,
+    /// Of this primitive alone.
+    Extra(Extra),
+    // Of the client and of fences: once is enough.
     Connect,
     Close,
     Ping,
@@ -35,116 +41,141 @@ pub(crate) enum Call {
     FenceHighest,
 }
 
+/// What every primitive has.
+const COMMON: [Call; 10] = [
+    Call::Acquire,
+    Call::TryAcquire,
+    Call::TryAcquireFor,
+    Call::TryAcquireUntil,
+    Call::Run,
+    Call::TryRun,
+    Call::Inspect,
+    Call::Force,
+    Call::Release,
+    Call::Extend,
+];
+
+/// What has nothing to do with primitives.
+const OTHERS: [Call; 7] = [
+    Call::Connect,
+    Call::Close,
+    Call::Ping,
+    Call::FenceAdmit,
+    Call::FenceSet,
+    Call::FenceEval,
+    Call::FenceHighest,
+];
+
 impl Call {
-    pub(crate) const ALL: [Self; 20] = [
-        Self::Lock,
-        Self::TryLock,
-        Self::TryLockFor,
-        Self::TryLockUntil,
-        Self::Run,
-        Self::TryRun,
-        Self::IsLocked,
-        Self::Inspect,
-        Self::ForceUnlock,
-        Self::Resume,
-        Self::Unlock,
-        Self::Extend,
-        Self::IntoTicket,
-        Self::Connect,
-        Self::Close,
-        Self::Ping,
-        Self::FenceAdmit,
-        Self::FenceSet,
-        Self::FenceEval,
-        Self::FenceHighest,
-    ];
-
-    /// It needs a guard of the lock.
-    pub(crate) fn needs_guard(self) -> bool {
-        matches!(self, Self::Unlock | Self::Extend | Self::IntoTicket | Self::Close)
+    /// All of a primitive, and those of clients and fences if they are wanted.
+    pub(crate) fn all(handle: &dyn Handle, others: bool) -> Vec<Self> {
+        let mut all = COMMON.to_vec();
+        all.extend(handle.extras().into_iter().map(Self::Extra));
+        if others {
+            all.extend(OTHERS);
+        }
+        all
     }
 
-    /// It needs a ticket.
-    pub(crate) fn needs_ticket(self) -> bool {
-        self == Self::Resume
+    /// What it is called.
+    pub(crate) fn name(self) -> String {
+        match self {
+            Self::Extra(extra) => extra.name.to_owned(),
+            own => format!("{own:?}"),
+        }
     }
 
-    /// It leaves a ticket, or does not get to use one.
-    pub(crate) fn leaves_ticket(self) -> bool {
-        matches!(self, Self::Resume | Self::IntoTicket)
+    /// What it needs besides the handle.
+    pub(crate) fn needs(self) -> Needs {
+        match self {
+            Self::Extra(extra) => extra.needs,
+            Self::Release | Self::Extend | Self::Close => Needs::Guard,
+            _ => Needs::Nothing,
+        }
     }
 
-    /// It joins the queue if the lock is held.
-    pub(crate) fn queues(self) -> bool {
+    /// A hold that it leaves ends with its lease only.
+    pub(crate) fn leaves_lease(self) -> bool {
         matches!(
             self,
-            Self::Lock | Self::TryLockFor | Self::TryLockUntil | Self::Run
+            Self::Extra(Extra {
+                leaves_lease: true,
+                ..
+            })
         )
+    }
+
+    /// It has an end of its own, by which there may be no answer.
+    pub(crate) fn is_bounded(self) -> bool {
+        matches!(self, Self::TryAcquireFor | Self::TryAcquireUntil)
+    }
+
+    /// It joins the queue if somebody has all there is.
+    pub(crate) fn queues(self) -> bool {
+        match self {
+            Self::Extra(extra) => extra.queues,
+            Self::Acquire | Self::TryAcquireFor | Self::TryAcquireUntil | Self::Run => true,
+            _ => false,
+        }
     }
 }
 
 /// What the calls are made on.
 #[derive(Debug)]
-pub(crate) struct Subject {
+pub(crate) struct Set {
     pub(crate) client: Client,
     pub(crate) builder: ClientBuilder,
-    pub(crate) mutex: Mutex,
-    pub(crate) guard: Option<MutexGuard>,
+    pub(crate) handle: Arc<dyn Handle>,
+    pub(crate) guard: Option<Guard>,
     pub(crate) ticket: Option<Ticket>,
     pub(crate) fence: Fence,
     pub(crate) token: FencingToken,
 }
 
-pub(crate) type Work = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
+pub(crate) type Work = Boxed<Result<(), Error>>;
 
-impl Subject {
+/// The body of the runs.
+fn body(_: &dyn Held) -> Boxed<()> {
+    tokio::task::yield_now().boxed()
+}
+
+impl Set {
     /// The future of a call. What it yields is dropped with it.
     pub(crate) fn begin(&mut self, call: Call) -> Work {
-        let mutex = self.mutex.clone();
+        let handle = &self.handle;
+        let client = self.client.clone();
         let (fence, token) = (self.fence.clone(), self.token);
         match call {
-            Call::Lock => Box::pin(async move { mutex.lock().await.map(drop) }),
-            Call::TryLock => Box::pin(async move { mutex.try_lock().await.map(drop) }),
-            Call::TryLockFor => Box::pin(async move { mutex.try_lock_for(WAIT).await.map(drop) }),
-            Call::TryLockUntil => {
-                Box::pin(async move { mutex.try_lock_until(Instant::now() + WAIT).await.map(drop) })
+            Call::Acquire => handle.acquire().map_ok(drop).boxed(),
+            Call::TryAcquire => handle.try_acquire().map_ok(drop).boxed(),
+            Call::TryAcquireFor => handle.try_acquire_for(WAIT).map_ok(drop).boxed(),
+            Call::TryAcquireUntil => {
+                let deadline = Instant::now() + WAIT;
+                handle.try_acquire_until(deadline).map_ok(drop).boxed()
             }
-            Call::Run => Box::pin(async move { mutex.run(async |_| tokio::task::yield_now().await).await }),
-            Call::TryRun => {
-                let body = async |_: &MutexGuard| tokio::task::yield_now().await;
-                Box::pin(async move { mutex.try_run(body).await.map(drop) })
-            }
-            Call::IsLocked => Box::pin(async move { mutex.is_locked().await.map(drop) }),
-            Call::Inspect => Box::pin(async move { mutex.inspect().await.map(drop) }),
-            Call::ForceUnlock => Box::pin(async move { mutex.force_unlock().await.map(drop) }),
-            Call::Resume => {
-                let ticket = self.ticket.take().expect("a ticket");
-                Box::pin(async move { mutex.resume(&ticket).await.map(drop) })
-            }
-            Call::Unlock => Box::pin(self.guard.take().expect("a guard").unlock()),
+            Call::Run => handle.run(Box::new(body)),
+            Call::TryRun => handle.try_run(Box::new(body)).map_ok(drop).boxed(),
+            Call::Inspect => handle.inspect().map_ok(drop).boxed(),
+            Call::Force => handle.force().map_ok(drop).boxed(),
+            Call::Release => self.guard.take().expect("a guard").release(),
             Call::Extend => {
                 let guard = self.guard.take().expect("a guard");
                 Box::pin(async move { guard.extend(LEASE * 2).await })
             }
-            Call::IntoTicket => {
-                let guard = self.guard.take().expect("a guard");
-                Box::pin(async move { guard.into_ticket().await.map(drop) })
-            }
+            Call::Extra(extra) => (extra.begin)(Given {
+                handle: Arc::clone(handle),
+                guard: self.guard.take(),
+                ticket: self.ticket.take(),
+            }),
             Call::Connect => {
                 let builder = self.builder.clone();
                 Box::pin(async move { builder.connect().await.map(drop) })
             }
-            Call::Close => {
-                let client = self.client.clone();
-                Box::pin(async move {
-                    client.close().await;
-                    Ok(())
-                })
-            }
-            Call::Ping => {
-                let client = self.client.clone();
-                Box::pin(async move { client.ping().await.map(drop) })
-            }
+            Call::Close => Box::pin(async move {
+                client.close().await;
+                Ok(())
+            }),
+            Call::Ping => Box::pin(async move { client.ping().await.map(drop) }),
             Call::FenceAdmit => Box::pin(async move { fence.admit(token).await.map(drop) }),
             Call::FenceSet => Box::pin(async move { fence.set(token, "1").await.map(drop) }),
             Call::FenceEval => {

@@ -89,11 +89,23 @@ impl Scene {
         )
     }
 
-    /// How long a future may be without progress until it counts as waiting for the lock only.
-    pub(crate) fn patience(self) -> Duration {
-        Duration::from_millis(if self.is_kind() { 250 } else { 400 })
+    /// How long a future may be without progress until it counts as waiting for others only. `queues`: it may have to.
+    pub(crate) fn patience(self, queues: bool) -> Duration {
+        match (self.is_kind(), queues && self.is_held()) {
+            (true, false) => ENOUGH,
+            (true, true) => Duration::from_millis(250),
+            (false, _) => Duration::from_millis(400),
+        }
+    }
+
+    /// How long a request may take: if something breaks it is to be noticed soon.
+    pub(crate) fn operation_timeout(self) -> Duration {
+        if self.is_kind() { ENOUGH } else { STUCK * 2 }
     }
 }
+
+/// No step takes so long, however busy the machine is; all leases are longer.
+pub(crate) const ENOUGH: Duration = Duration::from_secs(15);
 
 /// How long the server stands still or a request is stuck: less than a request's time-out, or more.
 pub(crate) const STUCK: Duration = Duration::from_millis(60);

@@ -3,23 +3,21 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::{join, join_all};
-use latchwork_mutex::{Client, ErrorKind, Fence, FencingToken, Mutex, MutexGuard, Result};
+use latchwork_mutex::{Client, ClientBuilder, ErrorKind, Fence, FencingToken, Result};
 use latchwork_testkit::{Outcome, TestServer, drop_after_polls, drop_when_woken};
-use latchwork_tests::{Place, go};
-use tokio::task::JoinHandle;
+use latchwork_tests::subject::{Boxed, Guard, Needs, Options, Subject};
+use latchwork_tests::{Case, Waiter, go};
 use tokio::time::{sleep, timeout};
 
-use crate::calls::{Call, LEASE, Subject};
-use crate::scene::{Fault, STILL, STUCK, Scene};
-
-/// What a case may take until nothing is left of it, and the next waiter until it is served.
-const SECOND: Duration = Duration::from_secs(1);
+use crate::calls::{Call, LEASE, SHORT, Set};
+use crate::scene::{ENOUGH, Fault, STILL, STUCK, Scene};
 
 /// How long a neighbour waits for a step of the call that may never come.
 const BOUND: Duration = Duration::from_millis(50);
 
-/// The fewest cases of a sweep: a call that does not need the server has three, the others more.
-const FEWEST: usize = 4 * Call::ALL.len();
+/// The fewest cases that a call has on average in any scene: one that does not need the server has three, the others
+/// more. If there are fewer, something is not tried any more.
+const FEWEST: usize = 6;
 
 /// When a future is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,30 +28,35 @@ enum When {
     Woken,
 }
 
-/// Sweeps one scene; returns the number of cases.
-pub(crate) async fn sweep(scene: Scene) -> usize {
+/// Sweeps one scene; returns the number of cases, and the longest that it took until nothing was left of one, which is
+/// for people: nobody can say how fast a machine has to be. `others`: with the calls that have nothing to do with primitives.
+pub(crate) async fn sweep(subject: &'static dyn Subject, scene: Scene, others: bool) -> (usize, Duration) {
     let server = TestServer::start().expect("a server");
-    let place = Place::on(&server);
-    let other = place.builder().lease(LEASE).connect().await.expect("a client");
-    let mut cases = 0;
+    let case = Case::on(subject, &server);
+    let builder = case.place.builder().lease(LEASE).claim_window(ENOUGH);
+    let other = builder.operation_timeout(ENOUGH).connect().await;
+    let other = other.expect("a client");
+    let calls = Call::all(&*case.handle(&other), others);
+    let (mut cases, mut slowest) = (0, Duration::ZERO);
     for when in [When::Polled, When::Woken] {
-        let new = |call| Lane::new(&place, scene, call, &other);
-        let mut lanes: Vec<_> = Call::ALL.into_iter().map(new).collect();
+        let new = |call: &Call| Lane::new(&case, scene, *call, &other);
+        let mut lanes: Vec<_> = calls.iter().map(new).collect();
         for polls in 0.. {
             for lane in &mut lanes {
-                lane.name = format!("{:?}-{when:?}-{polls}", lane.call);
+                lane.case.name = format!("{}-{when:?}-{polls}", lane.call.name());
             }
             cases += lanes.len();
             round(&server, scene, &mut lanes, when, polls).await;
+            slowest = lanes.iter().map(|lane| lane.slowest).fold(slowest, Duration::max);
             lanes.retain(|lane| !lane.done);
             if lanes.is_empty() {
                 break;
             }
         }
     }
-    place.check_leftovers();
-    assert!(cases >= FEWEST, "{cases} cases only");
-    cases
+    case.place.check_leftovers();
+    assert!(cases >= FEWEST * calls.len(), "{cases} cases only");
+    (cases, slowest)
 }
 
 /// One case of each call, at once.
@@ -81,58 +84,49 @@ async fn round(server: &TestServer, scene: Scene, lanes: &mut [Lane<'_>], when: 
     join_all(lanes.iter_mut().map(Lane::check)).await;
 }
 
-type Waiter = JoinHandle<Result<MutexGuard>>;
-
 /// One call with a client of its own, and the neighbours that its scene needs.
 struct Lane<'a> {
-    place: &'a Place<'a>,
+    case: Case<'a>,
     scene: Scene,
     call: Call,
     other: &'a Client,
     fault: Fault,
-    name: String,
-    subject: Option<Subject>,
-    holder: Option<MutexGuard>,
+    set: Option<Set>,
+    holder: Option<Guard>,
     ahead: Option<Waiter>,
     behind: Option<Waiter>,
+    /// The longest that it took until nothing was left and all waiters were served.
+    slowest: Duration,
     /// It completed, or waits for the lock alone: more polls would change nothing.
     done: bool,
 }
 
 impl<'a> Lane<'a> {
-    fn new(place: &'a Place<'a>, scene: Scene, call: Call, other: &'a Client) -> Self {
+    fn new(case: &Case<'a>, scene: Scene, call: Call, other: &'a Client) -> Self {
         Self {
-            place,
+            case: case.clone(),
             scene,
             call,
             other,
-            fault: Fault::between_client_and(place.server, scene),
-            name: String::new(),
-            subject: None,
+            fault: Fault::between_client_and(case.place.server, scene),
+            set: None,
             holder: None,
             ahead: None,
             behind: None,
+            slowest: Duration::ZERO,
             done: false,
         }
     }
 
-    fn others(&self) -> Mutex {
-        Mutex::new(self.other, &self.name).expect("a mutex")
-    }
-
-    fn waiters(&self) -> usize {
-        let dump = self
-            .place
-            .server
-            .dump_zset(&self.place.key(&self.name))
-            .expect("a dump");
-        dump.iter().filter(|(_, score)| score.starts_with('-')).count()
+    /// Somebody else takes all there is, when it is there.
+    fn others(&self) -> Boxed<Result<Guard>> {
+        self.case.subject.take_all(self.other, self.case.name.as_bytes())
     }
 
     /// Waits until this many queue.
     async fn queued(&self, count: usize, within: Duration) -> bool {
         let over = Instant::now() + within;
-        while self.waiters() < count {
+        while self.case.waiters() < count {
             if Instant::now() >= over {
                 return false;
             }
@@ -143,32 +137,50 @@ impl<'a> Lane<'a> {
 
     /// Somebody holds, somebody waits, before the call begins.
     async fn prepare(&mut self) {
-        let builder = self.place.builder_at(self.fault.proxy.url()).lease(LEASE);
-        let client = match self.subject.take() {
-            Some(subject) if self.call != Call::Close => subject.client,
-            _ => builder.clone().connect().await.expect("a client"),
+        let builder = self.case.place.builder_at(self.fault.proxy.url()).lease(LEASE);
+        let within = match self.call {
+            // What it cannot send in that time it leaves to the leases, and says so.
+            Call::Close => ENOUGH,
+            _ => self.scene.operation_timeout(),
         };
-        let mutex = Mutex::new(&client, &self.name).expect("a mutex");
+        let builder = builder.claim_window(ENOUGH).operation_timeout(within);
+        let client = match self.set.take() {
+            Some(set) if !matches!(self.call, Call::Close) => set.client,
+            _ => connected(&builder).await,
+        };
+        let name = &self.case.name;
+        let mut options = Options::NONE;
+        if self.call.leaves_lease() {
+            options.lease = Some(SHORT);
+        }
+        let handle = self.case.handle_with(&client, &options);
         let mut guard = None;
         let mut ticket = None;
-        if self.call.needs_guard() {
-            guard = Some(mutex.lock().await.expect("free"));
-        } else if self.call.needs_ticket() {
-            let guard = self.others().lock().await.expect("free");
-            ticket = Some(guard.into_ticket().await.expect("a ticket"));
-        } else if self.scene.is_held() {
-            self.holder = Some(self.others().lock().await.expect("free"));
+        match self.call.needs() {
+            Needs::Guard => guard = Some(handle.acquire().await.expect("free")),
+            Needs::Ticket(from) => {
+                let others = self.case.handle_with(self.other, &options);
+                while ticket.is_none() {
+                    let guard = others.acquire().await.expect("free");
+                    ticket = from(guard).await.ok(); // its lease is short, and the machine may be busy
+                }
+            }
+            Needs::Nothing if self.scene.is_held() => {
+                self.holder = Some(self.others().await.expect("free"));
+            }
+            Needs::Nothing => {}
         }
         if self.scene.waiter_ahead() {
-            self.ahead = Some(go(self.others().lock()));
-            assert!(self.queued(1, SECOND).await, "{}: one waits", self.name);
+            self.ahead = Some(go(self.others()));
+            let waits = self.queued(1, ENOUGH).await;
+            assert!(waits || self.call.leaves_lease(), "{name}: one waits");
         }
-        self.subject = Some(Subject {
-            fence: Fence::new(&client, format!("resource-{}", self.name)).expect("a fence"),
+        self.set = Some(Set {
+            fence: Fence::new(&client, format!("resource-{name}")).expect("a fence"),
             token: FencingToken::new(1),
             client,
             builder,
-            mutex,
+            handle,
             guard,
             ticket,
         });
@@ -177,23 +189,24 @@ impl<'a> Lane<'a> {
     /// The call, from its first poll to its drop.
     async fn act(&mut self, when: When, polls: usize) {
         let (scene, call) = (self.scene, self.call);
+        let patience = scene.patience(call.queues());
         let holder = if scene.hands_over() {
             self.holder.take()
         } else {
             None
         };
-        let mut subject = self.subject.take().expect("prepared");
+        let mut set = self.set.take().expect("prepared");
         self.fault.arm(scene);
-        let mut future = subject.begin(call);
+        let mut future = set.begin(call);
         let dropping = async {
             let pinned = future.as_mut();
             let outcome = match when {
                 When::Polled => {
-                    let outcome = timeout(scene.patience(), drop_after_polls(pinned, polls)).await;
+                    let outcome = timeout(patience, drop_after_polls(pinned, polls)).await;
                     (outcome, self.meanwhile(polls, holder).await)
                 }
                 When::Woken => {
-                    let polling = timeout(scene.patience(), drop_when_woken(pinned, polls));
+                    let polling = timeout(patience, drop_when_woken(pinned, polls));
                     join(polling, self.meanwhile(polls, holder)).await
                 }
             };
@@ -209,7 +222,7 @@ impl<'a> Lane<'a> {
         let ((outcome, behind), ()) = join(dropping, release).await;
         self.fault.mend();
         self.behind = behind;
-        self.subject = Some(subject);
+        self.set = Some(set);
         match outcome {
             Err(_) => self.done = polls > 0,
             Ok(Outcome::Dropped) => {}
@@ -217,17 +230,17 @@ impl<'a> Lane<'a> {
                 self.done = true;
                 if let Err(error) = result {
                     let fine = match error.kind() {
-                        ErrorKind::Lost => !scene.is_kind() || call == Call::Resume,
-                        kind => kind == ErrorKind::Unavailable && !scene.is_kind(),
+                        ErrorKind::Lost => !scene.is_kind() || call.leaves_lease(),
+                        kind => kind == ErrorKind::Unavailable && (!scene.is_kind() || call.is_bounded()),
                     };
-                    assert!(fine, "{scene:?} {}: {error:?}", self.name);
+                    assert!(fine, "{scene:?} {}: {error:?}", self.case.name);
                 }
             }
         }
     }
 
     /// What others do between the polls and the drop.
-    async fn meanwhile(&self, polls: usize, holder: Option<MutexGuard>) -> Option<Waiter> {
+    async fn meanwhile(&self, polls: usize, holder: Option<Guard>) -> Option<Waiter> {
         let mut behind = None;
         if self.scene.waiter_behind() {
             let mut count = usize::from(self.scene.waiter_ahead());
@@ -235,7 +248,7 @@ impl<'a> Lane<'a> {
                 count += 1;
                 self.queued(count, BOUND).await; // in vain if the request was lost
             }
-            behind = Some(go(self.others().lock()));
+            behind = Some(go(self.others()));
             self.queued(count + 1, BOUND).await; // in vain if the call has freed the lock
         }
         if holder.is_some() {
@@ -251,13 +264,13 @@ impl<'a> Lane<'a> {
 
     /// What must be true after every case.
     async fn check(&mut self) {
-        let what = format!("{:?} {}", self.scene, self.name);
+        let what = format!("{:?} {}", self.scene, self.case.name);
         let start = Instant::now();
-        let mut subject = self.subject.take().expect("acted");
-        subject.guard = None;
+        let mut set = self.set.take().expect("acted");
+        set.guard = None;
         drop(self.holder.take());
-        // A ticket that was not resumed holds until its lease ends, and its entry stays until somebody looks.
-        let next = self.call.leaves_ticket().then(|| go(self.others().lock()));
+        // A hold that was left to its lease ends with that, and its entry stays until somebody looks.
+        let next = self.call.leaves_lease().then(|| go(self.others()));
         let waiters = [
             ("ahead", self.ahead.take()),
             ("behind", self.behind.take()),
@@ -265,63 +278,60 @@ impl<'a> Lane<'a> {
         ];
         for (who, waiter) in waiters {
             if let Some(waiter) = waiter {
-                let served = timeout(SECOND, waiter).await;
+                let served = timeout(ENOUGH, waiter).await;
                 let guard = served.unwrap_or_else(|_| panic!("{what}: the waiter {who} waits in vain"));
-                drop(guard.expect("no panic").expect("the lock"));
+                drop(guard.expect("no panic").expect("all there is"));
             }
         }
-        self.place
-            .settled(&self.name, SECOND.saturating_sub(start.elapsed()))
-            .await;
-        within_a_second(&format!("{what}: its slot is free"), || {
-            subject.client.live() == 0
-        })
-        .await;
-        let mutex = if self.call == Call::Close {
-            self.others()
+        self.case.settled_within(ENOUGH).await;
+        soon(&format!("{what}: its slot is free"), || set.client.live() == 0).await;
+        self.slowest = self.slowest.max(start.elapsed());
+        let client = if matches!(self.call, Call::Close) {
+            self.other
         } else {
-            subject.mutex.clone()
+            &set.client
         };
-        let fresh = timeout(SECOND, mutex.lock()).await;
-        let fresh = fresh.unwrap_or_else(|_| panic!("{what}: a fresh lock waits in vain"));
-        let fresh = fresh.unwrap_or_else(|error| panic!("{what}: a fresh lock: {error}"));
-        if self.scene.replays() && self.call != Call::ForceUnlock {
-            self.fault.replay(self.place.server);
-            let dump = self
-                .place
-                .server
-                .dump_zset(&self.place.key(&self.name))
-                .expect("a dump");
-            let is_entry = |score: &str| score.starts_with('-') || score.parse().is_ok_and(is_hold);
-            let entries: Vec<_> = dump.iter().filter(|(_, score)| is_entry(score)).collect();
-            assert_eq!(entries.len(), 1, "{what}: the fresh hold alone, not {entries:?}");
+        let all = self.case.subject.take_all(client, self.case.name.as_bytes());
+        let fresh = timeout(ENOUGH, all).await;
+        let fresh = fresh.unwrap_or_else(|_| panic!("{what}: a fresh one waits in vain"));
+        let fresh = fresh.unwrap_or_else(|error| panic!("{what}: a fresh one: {error}"));
+        if self.scene.replays() && !matches!(self.call, Call::Force) {
+            self.fault.replay(self.case.place.server);
+            assert_eq!(self.case.holders().len(), 1, "{what}: the fresh hold alone");
+            assert_eq!(self.case.waiters(), 0, "{what}: the fresh hold alone");
         }
-        let released = fresh.unlock().await;
-        released.unwrap_or_else(|error| panic!("{what}: a fresh unlock: {error}"));
-        self.place.settled(&self.name, Duration::ZERO).await;
-        if self.call == Call::Connect {
+        let released = fresh.release().await;
+        released.unwrap_or_else(|error| panic!("{what}: a fresh release: {error}"));
+        self.case.settled_within(Duration::ZERO).await;
+        if matches!(self.call, Call::Connect) {
             let connections = if self.scene == Scene::InboxDown {
                 1..=2
             } else {
                 2..=2
             };
-            within_a_second(
+            soon(
                 &format!("{what}: only the subject's connections are left"),
                 || connections.contains(&self.fault.proxy.open_connections()),
             )
             .await;
         }
-        self.subject = Some(subject);
+        self.set = Some(set);
     }
 }
 
-/// By its score, a member of the record is a holder.
-fn is_hold(score: f64) -> bool {
-    (1e12..1e14).contains(&score)
+/// A client, though its requests may be given less time than a busy machine needs for them.
+async fn connected(builder: &ClientBuilder) -> Client {
+    let over = Instant::now() + ENOUGH;
+    loop {
+        match builder.clone().connect().await {
+            Ok(client) => return client,
+            Err(error) => assert!(Instant::now() < over, "no client: {error:?}"),
+        }
+    }
 }
 
-async fn within_a_second(what: &str, mut condition: impl FnMut() -> bool) {
-    let over = Instant::now() + SECOND;
+async fn soon(what: &str, mut condition: impl FnMut() -> bool) {
+    let over = Instant::now() + ENOUGH;
     while !condition() {
         assert!(Instant::now() < over, "in vain: {what}");
         sleep(Duration::from_millis(1)).await;

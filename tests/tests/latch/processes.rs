@@ -16,7 +16,7 @@ struct Other {
 
 impl Other {
     fn start(place: &Place<'_>, tasks: usize) -> Self {
-        let task = format!("{} {} {tasks} 300 1000 latch", place.server.url(), place.prefix);
+        let task = format!("{} {} latch a {tasks} 300 1000", place.server.url(), place.prefix);
         let mut child = Command::new(env!("CARGO_BIN_EXE_latchwork-test-holder"))
             .args(task.split(' '))
             .stdin(Stdio::piped())

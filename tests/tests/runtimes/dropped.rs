@@ -1,17 +1,15 @@
 //! Guards and futures that are dropped, leaked or unwound where nobody can await (H15 to H18, T18).
 
-use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use futures_util::FutureExt;
 use latchwork_mutex::{Mutex, MutexGuard};
-use latchwork_tests::{LEASE, Place, eventually, go};
+use latchwork_tests::{LEASE, Place, eventually};
 use tokio::runtime::Runtime;
 
-use crate::support::{Driven, block_on, current, is_held, multi, soon, waiters};
+use crate::support::{Driven, block_on, current, is_held, soon, waiters};
 
 /// Long enough that nothing here can be its end.
 const LONG: Duration = Duration::from_secs(10);
@@ -28,16 +26,6 @@ fn lock_on(runtime: &Runtime, place: &Place<'_>, lease: Duration) -> MutexGuard 
 }
 
 #[test]
-fn h15_a_guard_dropped_on_a_plain_thread_releases() {
-    let place = Place::shared();
-    let runtime = multi(2);
-    let guard = lock_on(&runtime, &place, LONG);
-    thread::scope(|scope| scope.spawn(move || drop(guard)).join()).expect("no panic");
-    soon("the release arrives", || !is_held(&place, "a"));
-    place.check_leftovers();
-}
-
-#[test]
 fn h15_a_current_thread_sends_the_release_when_it_is_driven_again() {
     let place = Place::shared();
     let runtime = current();
@@ -49,25 +37,6 @@ fn h15_a_current_thread_sends_the_release_when_it_is_driven_again() {
         "nobody drives the runtime: nothing can be sent"
     );
     runtime.block_on(place.settled("a", Duration::from_secs(1)));
-}
-
-#[test]
-fn h16_a_guard_dropped_after_its_runtime_ends_with_its_lease() {
-    for make in [current as fn() -> Runtime, || multi(2)] {
-        let place = Place::shared();
-        let runtime = make();
-        let guard = lock_on(&runtime, &place, LEASE);
-        runtime.shutdown_timeout(Duration::from_secs(5));
-        let start = Instant::now();
-        drop(guard);
-        assert!(start.elapsed() < LEASE / 2, "a drop does not block");
-        let next = current();
-        drop(lock_on(&next, &place, LEASE));
-        assert!(
-            start.elapsed() < LEASE + Duration::from_secs(1),
-            "the lease has ended it"
-        );
-    }
 }
 
 #[test]
@@ -94,84 +63,6 @@ fn h16_a_lock_future_dropped_after_its_runtime_does_nothing() {
         start.elapsed() < LEASE + Duration::from_secs(1),
         "after the lease, and at once"
     );
-}
-
-#[tokio::test]
-async fn h17_a_panic_releases() {
-    let place = Place::shared();
-    let client = place.builder().lease(LONG).connect().await.expect("a client");
-    let mutex = Mutex::new(&client, "a").expect("a mutex");
-
-    let task = go({
-        let mutex = mutex.clone();
-        async move {
-            let _guard = mutex.lock().await.expect("the lock");
-            panic!("in the critical section, on purpose");
-        }
-    });
-    let panic: Result<(), _> = task.await;
-    assert!(panic.expect_err("a panic").is_panic(), "told by the task");
-    place.settled("a", Duration::from_secs(1)).await;
-
-    let caught = AssertUnwindSafe(async {
-        let _guard = mutex.lock().await.expect("the lock");
-        panic!("in the critical section, on purpose");
-    })
-    .catch_unwind()
-    .await;
-    let _panic: Box<dyn std::any::Any + Send> = caught.map(|(): ()| ()).expect_err("a panic");
-    place.settled("a", Duration::from_secs(1)).await;
-
-    let caught = AssertUnwindSafe(mutex.run(async |_| -> () { panic!("in the body, on purpose") }))
-        .catch_unwind()
-        .await;
-    drop(caught.expect_err("a panic"));
-    place.settled("a", Duration::from_secs(1)).await;
-    mutex
-        .lock()
-        .await
-        .expect("free again")
-        .unlock()
-        .await
-        .expect("released");
-    assert_eq!(client.live(), 0, "no slot is left");
-}
-
-/// A leaked future is a dead waiter with a live client: it may delay the others by its claims, not for ever (H18).
-#[tokio::test]
-async fn h18_a_forgotten_lock_future_does_not_block_the_queue() {
-    let place = Place::shared();
-    let (one, two) = (place.client().await, place.client().await);
-    let mutex = Mutex::new(&one, "a").expect("a mutex");
-    let guard = mutex.lock().await.expect("the lock");
-    let mut leaked = Box::pin(mutex.lock());
-    tokio::select! {
-        _ = &mut leaked => panic!("it is held"),
-        () = eventually("it queues", || waiters(&place, "a") == 1) => {}
-    }
-    std::mem::forget(leaked);
-    let next = go(Mutex::new(&two, "a").expect("a mutex").lock());
-    eventually("the next one queues", || waiters(&place, "a") == 2).await;
-    let start = Instant::now();
-    guard.unlock().await.expect("released");
-    let guard = next.await.expect("no panic").expect("the lock");
-    assert!(
-        start.elapsed() < LEASE + Duration::from_secs(1),
-        "after one claim at most"
-    );
-    guard.unlock().await.expect("released");
-    // Three claims, each of which lets one other pass: then it is out of the queue.
-    for round in 0..5 {
-        let start = Instant::now();
-        let guard = Mutex::new(&two, "a").expect("a mutex").lock().await;
-        assert!(
-            start.elapsed() < LEASE + Duration::from_secs(1),
-            "round {round}: after one claim at most"
-        );
-        guard.expect("the lock").unlock().await.expect("released");
-    }
-    place.settled("a", Duration::from_secs(1)).await;
-    place.check_leftovers();
 }
 
 /// The same with a grant that nobody will ever read: its lease ends it.

@@ -308,7 +308,7 @@ local function tell(who, ms)
 end
 
 -- A waiter has left the queue: the mark of its owner goes with the last one who waits for that owner.
-local function left(who, score)
+local function unmark_owner(who, score)
   local tag = owner_of(who)
   if tag then
     local from = score - score % TICKET
@@ -320,7 +320,7 @@ end
 
 local function leave_queue(who, score)
   redis.call('ZREM', lock, who)
-  left(who, score)
+  unmark_owner(who, score)
 end
 
 -- It asks again, and learns why.
@@ -345,7 +345,7 @@ local function hand_over(who, score, behind)
   window = math.min(window * 2 ^ missed, most)
   keep(window + ttl) -- the head may have set the key's life long ago: a record must not end before its claim
   local token = admit(who, weight_of, now + window + (1 + missed) / 16, 0)
-  left(who, score)
+  unmark_owner(who, score)
   local delay = rate and ' ' .. text(delay_of(who)) or ''
   post(who, 'g ' .. string.sub(who, 23) .. ' ' .. text(token) .. ' ' .. text(now_us) .. ' ' .. text(window) .. delay)
   if behind and (missed > 0 or age(score) * 256 > window) then

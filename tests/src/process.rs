@@ -1,0 +1,116 @@
+//! Another process that holds or waits, to be killed and stopped: `latchwork-test-holder`.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use crate::{Case, eventually};
+
+/// A process that acquires what a [`Case`] is about, and says what comes of it.
+#[derive(Debug)]
+pub struct Other {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Other {
+    /// So many of its tasks acquire it and keep it; `None`: one takes all there is. `program` is
+    /// `env!("CARGO_BIN_EXE_latchwork-test-holder")`.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn start(
+        program: &str,
+        case: &Case<'_>,
+        tasks: Option<usize>,
+        lease: Duration,
+        window: Duration,
+    ) -> Self {
+        let tasks = tasks.map_or_else(|| "all".to_owned(), |tasks| tasks.to_string());
+        let mut child = Command::new(program)
+            .args([&case.place.server.url(), &case.place.prefix])
+            .args([case.subject.name(), &case.name, &tasks])
+            .args([lease, window].map(|time| time.as_millis().to_string()))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a process");
+        let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { child, lines }
+    }
+
+    /// The next thing it says begins with this word; the number after it, or zero.
+    ///
+    /// # Panics
+    /// If it says something else, or nothing.
+    pub async fn says(&self, word: &str) -> u64 {
+        let mut said = None;
+        eventually(&format!("it says {word}"), || {
+            said = said.take().or_else(|| self.has_said());
+            said.is_some()
+        })
+        .await;
+        let said = said.expect("a line");
+        let number = said.strip_prefix(word).map(str::trim);
+        let number = number.unwrap_or_else(|| panic!("it said {said}, not {word}"));
+        number.parse().unwrap_or(0)
+    }
+
+    /// What it has said by now.
+    pub fn has_said(&self) -> Option<String> {
+        self.lines.try_recv().ok()
+    }
+
+    /// SIGKILL.
+    ///
+    /// # Panics
+    /// If it is not there.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it is there");
+        self.child.wait().expect("it ends");
+    }
+
+    /// SIGSTOP; returns when it really stands still (Linux; elsewhere at once).
+    ///
+    /// # Panics
+    /// If it does not.
+    pub async fn stop(&self) {
+        self.signal("STOP");
+        let stat = format!("/proc/{}/stat", self.child.id());
+        let stands_still = || match std::fs::read_to_string(&stat) {
+            Ok(stat) => stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" T")),
+            Err(_no_proc) => true,
+        };
+        eventually("it stands still", stands_still).await;
+    }
+
+    /// SIGCONT.
+    ///
+    /// # Panics
+    /// If it is not there.
+    pub fn go_on(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let script = format!("kill -{name} {}", self.child.id());
+        let status = Command::new("sh").args(["-c", &script]).status().expect("sh");
+        assert!(status.success(), "kill -{name}");
+    }
+}
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}

@@ -1,0 +1,270 @@
+//! Requests that come late or twice, replies and messages that never come, inboxes that end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use latchwork_mutex::Client;
+use latchwork_testkit::{Action, Direction, Proxy, TestServer, contains};
+use latchwork_tests::subject::Subject;
+use latchwork_tests::{Case, LONG, eventually, go, rises, soon};
+
+const BEAT: Duration = Duration::from_millis(50);
+
+/// The keeper looks at every waiter this often: what is quicker was told, or noticed.
+const TICK: Duration = Duration::from_secs(3);
+
+/// A client behind a proxy, whose requests time out soon and whose holds do not.
+async fn behind(proxy: &Proxy, case: &Case<'_>) -> Client {
+    let builder = case.place.builder_at(proxy.url()).lease(LONG).heartbeat(BEAT);
+    let connected = builder.operation_timeout(BEAT * 4).connect().await;
+    connected.expect("a client")
+}
+
+/// Loses the reply to the next script call for this key, and says when it has.
+fn lose_the_reply(proxy: &Proxy, key: String, action: Action) -> Arc<AtomicBool> {
+    let lost = Arc::new(AtomicBool::new(false));
+    let said = Arc::clone(&lost);
+    let mut asked = None;
+    proxy.on_chunk(move |direction, id, chunk| {
+        if direction == Direction::ToServer {
+            if asked.is_none() && contains(chunk, "EVALSHA") && contains(chunk, &key) {
+                asked = Some(id);
+            }
+        } else if asked == Some(id) && !said.swap(true, Ordering::SeqCst) {
+            return action;
+        }
+        Action::Pass
+    });
+    lost
+}
+
+/// The server runs a script, and its reply is lost: what was asked for is done once however often it is asked for.
+async fn lost_replies(subject: &'static dyn Subject, action: Action) {
+    let server = TestServer::start().expect("a server");
+    let proxy = Proxy::start(server.port()).expect("a proxy");
+    let place = Case::on(subject, &server);
+    let (shaky, steady) = (behind(&proxy, &place).await, place.steady().await);
+    for what in ["acquire", "try", "take all", "wait"] {
+        let case = place.named(what.replace(' ', "-"));
+        // Somebody has it already when the acquire is to wait.
+        let all = if what == "wait" {
+            Some(case.all(&steady).await)
+        } else {
+            None
+        };
+        let lost = lose_the_reply(&proxy, case.key(), action);
+        let handle = case.handle(&shaky);
+        let acquiring = match what {
+            "try" => {
+                let trying = handle.try_acquire_for(LONG);
+                go(async move { Ok(trying.await?.expect("its own hold is not somebody else's")) })
+            }
+            "take all" => go(subject.take_all(&shaky, case.name.as_bytes())),
+            _ => case.waiting(&shaky),
+        };
+        if let Some(all) = all {
+            eventually("the reply is lost", || lost.load(Ordering::SeqCst)).await;
+            case.queued(1).await;
+            case.released(all).await;
+        }
+        let guard = case.granted(acquiring).await;
+        assert!(lost.load(Ordering::SeqCst), "{what}: a reply was lost");
+        proxy.no_hook();
+        proxy.release();
+        if let (Some(token), Some(last)) = (guard.token(), case.last_token()) {
+            assert_eq!(token.get(), last, "{what}: the token was issued once");
+        }
+        assert_eq!(case.holders().len(), 1, "{what}: one hold");
+        assert_eq!(case.waiters(), 0, "{what}: no place");
+        case.still_held(&guard, LONG).await;
+
+        // The same for its release, with somebody behind it.
+        let waiter = go(subject.take_all(&steady, case.name.as_bytes()));
+        case.queued(1).await;
+        let lost = lose_the_reply(&proxy, case.key(), action);
+        soon("a release", guard.release()).await.expect("released");
+        assert!(lost.load(Ordering::SeqCst), "{what}: a reply was lost");
+        let next = case.granted(waiter).await;
+        proxy.no_hook();
+        proxy.release();
+        eventually("no slot is left", || shaky.live() == 0).await;
+        // A copy of the release may have come after the grant.
+        case.still_held(&next, LONG).await;
+        assert_eq!(case.holders().len(), 1, "{what}: the next one's hold");
+        case.released(next).await;
+        case.over().await;
+    }
+}
+
+pub(crate) async fn h26_replies_are_lost_with_their_connection(subject: &'static dyn Subject) {
+    lost_replies(subject, Action::Cut).await;
+}
+
+pub(crate) async fn h28_replies_never_come(subject: &'static dyn Subject) {
+    lost_replies(subject, Action::Hold).await;
+}
+
+/// An acquire that was given up arrives `later` than the end of its attempt.
+async fn a_late_acquire(subject: &'static dyn Subject, later: Duration) {
+    let server = TestServer::start().expect("a server");
+    let proxy = Proxy::start(server.port()).expect("a proxy");
+    let case = Case::on(subject, &server);
+    let steady = case.client().await;
+    let builder = case.place.builder_at(proxy.url()).heartbeat(BEAT);
+    let shaky = builder.operation_timeout(BEAT * 2).connect().await;
+    let shaky = shaky.expect("a client");
+    let stuck = Arc::new(AtomicBool::new(false));
+    let said = Arc::clone(&stuck);
+    let key = case.key();
+    proxy.on_chunk(move |direction, _, chunk| {
+        let first = direction == Direction::ToServer
+            && contains(chunk, "EVALSHA")
+            && contains(chunk, &key)
+            && !said.swap(true, Ordering::SeqCst);
+        if first { Action::Hold } else { Action::Pass }
+    });
+    let abandoned = case.waiting(&shaky);
+    eventually("the request is stuck", || stuck.load(Ordering::SeqCst)).await;
+    abandoned.abort();
+    // On a new connection.
+    eventually("its end is answered", || shaky.live() == 0).await;
+    let is_tombstone = |(_, score): &(String, f64)| (1e14..1e15).contains(score);
+    let tombstones = case
+        .members()
+        .iter()
+        .filter(|member| is_tombstone(member))
+        .count();
+    assert_eq!(tombstones, 1, "the attempt is marked as ended");
+    let token = case.last_token();
+    let calls = || server.command_calls().expect("stats")["evalsha"];
+    tokio::time::sleep(later).await;
+    let before = calls();
+    proxy.release();
+    eventually("the late request runs", || calls() > before).await;
+    assert_eq!(case.last_token(), token, "nothing was granted");
+    assert_eq!(case.holders(), Vec::<String>::new(), "nobody holds");
+    assert_eq!(case.waiters(), 0, "nobody waits");
+    case.released(case.tried(&steady).await.expect("free")).await;
+    case.over().await;
+}
+
+pub(crate) async fn h14_an_acquire_that_arrives_after_its_end_meets_a_tombstone(
+    subject: &'static dyn Subject,
+) {
+    a_late_acquire(subject, Duration::ZERO).await;
+}
+
+pub(crate) async fn h35_an_acquire_that_arrives_after_its_tombstone_is_too_late(
+    subject: &'static dyn Subject,
+) {
+    // The tombstone lasts until a second after the latest moment that the request may be served.
+    a_late_acquire(subject, Duration::from_millis(1600)).await;
+}
+
+/// Loses the next message that grants something.
+fn lose_the_message(proxy: &Proxy) -> Arc<AtomicBool> {
+    let lost = Arc::new(AtomicBool::new(false));
+    let said = Arc::clone(&lost);
+    proxy.on_chunk(move |direction, _, chunk| {
+        let first =
+            direction == Direction::ToClient && contains(chunk, "g .") && !said.swap(true, Ordering::SeqCst);
+        if first { Action::Drop } else { Action::Pass }
+    });
+    lost
+}
+
+/// A hand-off whose message is lost; the waiter looks at every third of its `lease`.
+async fn a_lost_grant(subject: &'static dyn Subject, lease: Duration, window: Duration) {
+    let case = Case::shared(subject);
+    let proxy = Proxy::start(case.place.server.port()).expect("a proxy");
+    let steady = case.steady().await;
+    let builder = case
+        .place
+        .builder_at(proxy.url())
+        .lease(lease)
+        .claim_window(window);
+    let shaky = builder.connect().await.expect("a client");
+    let first = case.all(&steady).await;
+    let waiter = case.queue(&shaky).await;
+    let all = subject.take_all(&steady, b"a");
+    let behind = go(async move { all.await?.release().await });
+    case.queued(2).await;
+    let lost = lose_the_message(&proxy);
+    let token = first.token();
+    case.released(first).await;
+    let second = case.granted(waiter).await;
+    assert!(lost.load(Ordering::SeqCst), "the message was lost");
+    rises(token, second.token());
+    // It has its whole lease, not what was left of the claim.
+    let whole = || second.valid_for() > window || second.is_lost();
+    eventually("it is confirmed", whole).await;
+    assert!(!second.is_lost(), "held");
+    case.released(second).await;
+    let behind = soon("a turn", behind).await.expect("no panic");
+    behind.expect("it had its turn");
+    case.over().await;
+}
+
+pub(crate) async fn h2_a_lost_grant_is_found_at_the_next_tick(subject: &'static dyn Subject) {
+    a_lost_grant(subject, Duration::from_secs(3), Duration::from_secs(2)).await;
+}
+
+pub(crate) async fn h2_a_lost_grant_that_lapsed_is_put_back_and_granted_again(subject: &'static dyn Subject) {
+    // The claim ends long before anybody looks; by then the one behind may have had its turn.
+    a_lost_grant(subject, Duration::from_secs(2), Duration::from_millis(100)).await;
+}
+
+pub(crate) async fn h2_inboxes_are_killed_in_the_middle_of_waiting(subject: &'static dyn Subject) {
+    let server = TestServer::start().expect("a server");
+    let case = Case::on(subject, &server);
+    // Nobody looks by himself for three seconds, and a claim does not lapse: only the new subscription can help.
+    let connect = || case.place.builder().lease(LONG).claim_window(LONG).connect();
+    let (one, two) = (connect().await.expect("one"), connect().await.expect("two"));
+    for round in 0..4 {
+        let all = case.all(&one).await;
+        let waiter = case.queue(&two).await;
+        let start = Instant::now();
+        if round % 2 == 0 {
+            assert_eq!(server.kill_pubsub_clients().expect("killed"), 2, "both inboxes");
+            case.released(all).await;
+        } else {
+            let release = go(all.release());
+            server.kill_pubsub_clients().expect("killed");
+            soon("a release", release)
+                .await
+                .expect("no panic")
+                .expect("released");
+        }
+        let next = case.granted(waiter).await;
+        let took = start.elapsed();
+        assert!(took < TICK, "the new inbox did not look at once: {took:?}");
+        case.released(next).await;
+        eventually("both listen", || one.is_listening() && two.is_listening()).await;
+    }
+    case.over().await;
+}
+
+/// All connections of everybody, while one holds and another waits.
+pub(crate) async fn h27_all_connections_are_killed(subject: &'static dyn Subject) {
+    let server = TestServer::start().expect("a server");
+    let case = Case::on(subject, &server);
+    let (one, two) = (case.steady().await, case.steady().await);
+    for _ in 0..3 {
+        let all = case.all(&one).await;
+        let waiter = case.queue(&two).await;
+        server.kill_pubsub_clients().expect("killed");
+        assert!(server.kill_normal_clients().expect("killed") >= 2, "both");
+        case.still_held(&all, LONG).await;
+        assert!(!waiter.is_finished(), "it waits on");
+        let release = go(all.release());
+        server.kill_normal_clients().expect("killed");
+        soon("a release", release)
+            .await
+            .expect("no panic")
+            .expect("released");
+        case.released(case.granted(waiter).await).await;
+        case.settled().await;
+    }
+    case.over().await;
+}
