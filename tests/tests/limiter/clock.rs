@@ -119,6 +119,35 @@ fn reservations_reach_one_window_ahead() {
 }
 
 #[test]
+fn what_the_record_has_no_room_for_is_refused_whatever_is_asked() {
+    let terms = window(3, SECOND);
+    let mut bench = Bench::start();
+    use_up(&mut bench, &terms, 1);
+    assert_eq!(bench.ask(&terms, 3, terms.reach(), 10)[0], 1, "the next window");
+    let before = bench.record();
+    assert_eq!(bench.ask(&terms, 1, 100 * SECOND, 11)[0], 3, "the one after it");
+    assert_eq!(bench.record(), before, "nothing was written");
+}
+
+#[test]
+fn h49_a_rate_that_is_set_after_the_clock_was_set_back_refills_nothing() {
+    for (before, after) in [
+        (gcra(10, SECOND, 3), gcra(10, SECOND, 4)),
+        (window(3, SECOND), window(4, SECOND)),
+    ] {
+        let after = Terms { set: true, ..after };
+        let mut bench = Bench::start();
+        use_up(&mut bench, &before, 1);
+        bench.now_us -= HOUR;
+        bench.change(&after);
+        assert!(bench.admitted(&after, 2, 10).is_err(), "three of four are used");
+        assert_eq!(bench.admitted(&after, 1, 11), Ok(()), "and no more");
+        let wait = bench.admitted(&after, 1, 12).expect_err("used up");
+        assert!(wait <= after.reach(), "{wait} µs: the step is forgotten");
+    }
+}
+
+#[test]
 fn asking_changes_nothing() {
     for terms in BOTH {
         let mut bench = Bench::start();
