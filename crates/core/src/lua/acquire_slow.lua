@@ -27,7 +27,7 @@ local function overtakes()
   if ahead > 0 then
     ticket, next = new_ticket(id, ahead)
   end
-  return ticket and ticket <= front()
+  return ticket and ticket < head_ticket()
 end
 
 local function granted(token)

@@ -3,6 +3,7 @@
 -- What the numbers mean is in docs/design.md, "One key per primitive".
 local BASE, TICKET, CHANCE = -9007199254740992, 1048576, 262144
 local FIRST_TICKET, LAST_TICKET = 4294967296, 8589934591
+local FRONT = 1073741824 -- 2^30: upgrades and claims that lapsed have tickets below it, all others from it on
 local HOLDER, TOMB = 1000000000000, 100000000000000
 local PATIENCE = 40 -- x 256 ms: a waiter not seen for longer is dropped when it reaches the front (H8)
 local DEAF = 16 -- the same for one whose inbox has no subscriber: a tick at least every 3 s shows that it lives all the same
@@ -337,10 +338,15 @@ local function pump()
   end
 end
 
--- The ticket before all others.
-local function front()
+-- The ticket of the head of the queue; above all tickets if there is none.
+local function head_ticket()
   local first = tonumber(redis.call('ZRANGE', lock, 0, 0, 'WITHSCORES')[2] or 0)
-  return first < 0 and math.floor((first - BASE) / TICKET) - 1 or FIRST_TICKET
+  return first < 0 and math.floor((first - BASE) / TICKET) or LAST_TICKET
+end
+
+-- The ticket before all others, with whatever head start they may come.
+local function front()
+  return math.min(head_ticket(), FRONT) - 1
 end
 
 -- Puts a waiter into the queue; `next` is the ticket of the next newcomer.
@@ -357,7 +363,7 @@ end
 local function put_back()
   for i = #lapsed, 1, -1 do
     local ticket = front()
-    local next = tonumber(redis.call('ZSCORE', lock, 'q') or FIRST_TICKET + 1)
+    local next = tonumber(redis.call('ZSCORE', lock, 'q') or FIRST_TICKET)
     enter_queue(lapsed[i][1], ticket, next, lapsed[i][2] * CHANCE + (seen_now - DEAF + 4) % CHANCE)
   end
   lapsed = {}
@@ -372,7 +378,7 @@ local function new_ticket(who, ahead)
   if mark then
     return tonumber(mark), next
   elseif base_of(who) then
-    return front(), math.max(next, FIRST_TICKET + 1)
+    return front(), next
   end
   local start = redis.call('ZSCORE', lock, 's')
   if not start and ahead == 0 then
@@ -386,7 +392,7 @@ local function new_ticket(who, ahead)
     since = since - CYCLE
   end
   local ticket = math.max(next, FIRST_TICKET + since) - ahead
-  ticket = math.max(ticket, TICKET) -- leaves room in front
+  ticket = math.max(ticket, FRONT)
   for _ = 1, PROBES do
     local from = BASE + ticket * TICKET
     if redis.call('ZCOUNT', lock, from, '(' .. text(from + TICKET)) == 0 then
