@@ -20,7 +20,6 @@ local counted = false -- every hold is shared and without a token, the record sa
 local stored = nil -- the score of `c`: twice the capacity, and one more if it was resized
 local owner = nil -- whose the exclusive holds are, if they say so in their ids: those do not exclude each other
 local CYCLE = 68719476736 -- 2^36 ms: what `s` counts modulo, so that it stays in its band
-local PROBES = 100 -- tickets that are tried when one is taken
 
 -- `3c`: counted, made with a capacity of 3. `3u`: an upgrade is not for the fast path.
 local function read_capacity(of)
@@ -358,6 +357,28 @@ local function enter_queue(who, ticket, next, low)
   end
 end
 
+-- A ticket that nobody has, from this one on: the next one, unless owners share some. Where `count` tickets have fewer
+-- than `count` waiters one is free; that is looked for by doubling and halving, so that a crowd costs little.
+local function free_ticket(ticket)
+  local from = BASE + ticket * TICKET
+  local function taken(count)
+    return redis.call('ZCOUNT', lock, from, '(' .. text(from + count * TICKET)) >= count
+  end
+  local low, high = 0, 1
+  while taken(high) do
+    low, high = high, high * 2
+  end
+  while high - low > 1 do
+    local middle = math.floor((low + high) / 2)
+    if taken(middle) then
+      low = middle
+    else
+      high = middle
+    end
+  end
+  return ticket + low
+end
+
 -- A claim that lapsed let one other pass and goes back to the front, half-way to being given up: it has a second more
 -- if nobody listens for it, else seven.
 local function put_back()
@@ -392,14 +413,7 @@ local function new_ticket(who, ahead)
     since = since - CYCLE
   end
   local ticket = math.max(next, FIRST_TICKET + since) - ahead
-  ticket = math.max(ticket, FRONT)
-  for _ = 1, PROBES do
-    local from = BASE + ticket * TICKET
-    if redis.call('ZCOUNT', lock, from, '(' .. text(from + TICKET)) == 0 then
-      break
-    end
-    ticket = ticket + 1
-  end
+  ticket = free_ticket(math.max(ticket, FRONT))
   return ticket, ahead == 0 and ticket + 1 or next
 end
 
