@@ -19,6 +19,7 @@ local more, refused = 0, 0
 local counted = false -- every hold is shared and without a token, the record says in `c` how much there is
 local stored = nil -- the score of `c`: twice the capacity, and one more if it was resized
 local owner = nil -- whose the exclusive holds are, if they say so in their ids: those do not exclude each other
+local LONGEST = 1073741824 -- 2^30 ms (12.4 days): from then on tickets count arrivals again, or they would run out
 local CYCLE = 68719476736 -- 2^36 ms: what `s` counts modulo, so that it stays in its band
 
 -- `3c`: counted, made with a capacity of 3. `3u`: an upgrade is not for the fast path.
@@ -412,7 +413,7 @@ local function new_ticket(who, ahead)
   if since > CYCLE / 2 then -- the clock was set back
     since = since - CYCLE
   end
-  local ticket = math.max(next, FIRST_TICKET + since) - ahead
+  local ticket = math.max(next, FIRST_TICKET + math.min(since, LONGEST)) - ahead
   ticket = free_ticket(math.max(ticket, FRONT))
   return ticket, ahead == 0 and ticket + 1 or next
 end
