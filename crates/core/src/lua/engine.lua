@@ -384,7 +384,8 @@ end
 -- if nobody listens for it, else seven.
 local function put_back()
   for i = #lapsed, 1, -1 do
-    local ticket = front()
+    local tag = owner_of(lapsed[i][1])
+    local ticket = tonumber(tag and redis.call('ZSCORE', lock, 'o' .. tag) or front()) -- those of one owner stay together
     local next = tonumber(redis.call('ZSCORE', lock, 'q') or FIRST_TICKET)
     enter_queue(lapsed[i][1], ticket, next, lapsed[i][2] * CHANCE + (seen_now - DEAF + 4) % CHANCE)
   end
