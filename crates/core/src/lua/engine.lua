@@ -158,11 +158,11 @@ local function give_back(who)
 end
 
 -- Makes a shared hold that is alone exclusive, for the upgrade with this counter. Returns the token.
-local function upgrade(base, counter)
+local function upgrade(base, counter, above)
   redis.call('ZADD', lock, counter, 'p' .. base)
   used = capacity
   set_shared(capacity)
-  return new_token(0)
+  return new_token(above)
 end
 
 -- A hold that would outlast its own lease was made before the clock was set back: cut it (H49).
@@ -292,7 +292,7 @@ local function try_upgrade(who, score)
   elseif used == held(base) and shared < capacity then
     redis.call('ZREM', lock, who)
     local _, most = fields(who)
-    post(who, 'g ' .. string.sub(who, 23) .. ' ' .. text(upgrade(base, counter)) .. ' ' .. text(now_us) .. ' ' .. text(most))
+    post(who, 'g ' .. string.sub(who, 23) .. ' ' .. text(upgrade(base, counter, 0)) .. ' ' .. text(now_us) .. ' ' .. text(most))
     return true
   end
   return false
@@ -419,6 +419,13 @@ local function new_ticket(who, ahead)
   return ticket, ahead == 0 and ticket + 1 or next
 end
 
+-- When nobody waits any more, tickets begin anew, or newcomers would queue behind nobody.
+local function tidy()
+  if tonumber(redis.call('ZRANGE', lock, 0, 0, 'WITHSCORES')[2] or 0) >= 0 then
+    redis.call('ZREM', lock, 'q', 's')
+  end
+end
+
 -- What every slow path ends with, before its reply: grant, put back, grant again, tidy, tell.
 local function hand_on()
   pump()
@@ -426,9 +433,7 @@ local function hand_on()
     put_back()
     pump()
   end
-  if tonumber(redis.call('ZRANGE', lock, 0, 0, 'WITHSCORES')[2] or 0) >= 0 then
-    redis.call('ZREM', lock, 'q', 's') -- or newcomers would queue behind nobody
-  end
+  tidy()
 end
 
 -- Milliseconds until the first hold ends; -1: there is none.
