@@ -24,6 +24,7 @@ pub(crate) enum Script {
     Force,
     Inspect,
     Adopt,
+    Downgrade,
     Resize,
     Split,
     Merge,
@@ -31,13 +32,14 @@ pub(crate) enum Script {
 }
 
 impl Script {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Acquire,
         Self::End,
         Self::Tick,
         Self::Force,
         Self::Inspect,
         Self::Adopt,
+        Self::Downgrade,
         Self::Resize,
         Self::Split,
         Self::Merge,
@@ -66,6 +68,11 @@ impl Script {
                 include_str!("../../../crates/core/src/lua/force_fast.lua"),
                 ENGINE,
                 include_str!("../../../crates/core/src/lua/force_slow.lua"),
+            ],
+            Self::Downgrade => &[
+                include_str!("../../../crates/core/src/lua/downgrade_fast.lua"),
+                ENGINE,
+                include_str!("../../../crates/core/src/lua/downgrade_slow.lua"),
             ],
             Self::Resize => &[
                 include_str!("../../../crates/core/src/lua/resize_fast.lua"),
