@@ -100,7 +100,7 @@ pub(crate) fn ask(client: &Client, attempt: &Arc<Attempt>, wait: Wait, over: Mom
             .arg(spec.capacity_text())
             .arg(not_after)
             .arg(room)
-            .arg(spec.floor)
+            .arg(spec.floor())
             .arg(if shared.keeper.is_listening() { 0 } else { 3 })
             .arg(&shared.inbox)
             .arg(spec.ahead);

@@ -1,0 +1,135 @@
+//! Bugs of upgrades and downgrades that were found once, each as the test that would have found it.
+#![allow(clippy::significant_drop_tightening, reason = "guards are the subject")]
+
+use std::time::Duration;
+
+use latchwork_rwlock::{ErrorKind, FencingToken, RwLock, RwPolicy};
+use latchwork_tests::{Place, eventually, go};
+
+/// How many wait.
+fn waiting(place: &Place<'_>) -> usize {
+    let dump = place
+        .server
+        .dump_zset(&format!("{}:rwlock:{{a}}", place.prefix))
+        .unwrap();
+    dump.iter().filter(|(_, score)| score.starts_with('-')).count()
+}
+
+#[tokio::test]
+async fn a_writer_with_a_token_floor_can_be_downgraded() {
+    let place = Place::shared();
+    let client = place.client().await;
+    let lock = RwLock::builder(&client, "a")
+        .token_floor(FencingToken::new(1))
+        .build()
+        .unwrap();
+    let reading = lock.write().await.unwrap().downgrade().await.unwrap();
+    assert!(reading.is_valid(), "a share has no token, and no floor");
+    reading.unlock().await.unwrap();
+    place.check_leftovers();
+}
+
+#[tokio::test]
+async fn an_upgrade_has_a_token_above_the_floor() {
+    let place = Place::shared();
+    let client = place.client().await;
+    let plain = RwLock::new(&client, "a").unwrap();
+    let writer = plain.write().await.unwrap();
+    let floor = FencingToken::new(writer.fencing_token().get() + 60_000_000);
+    writer.unlock().await.unwrap();
+    let lock = RwLock::builder(&client, "a").token_floor(floor).build().unwrap();
+    let writer = lock.upgradable_read().await.unwrap().upgrade().await.unwrap();
+    let first = writer.fencing_token();
+    assert!(first > floor, "granted at once: {first}");
+    writer.unlock().await.unwrap();
+
+    let floor = FencingToken::new(first.get() + 60_000_000);
+    let lock = RwLock::builder(&client, "a").token_floor(floor).build().unwrap();
+    let reader = lock.read().await.unwrap();
+    let upgrading = go(lock.upgradable_read().await.unwrap().upgrade());
+    eventually("it waits", || waiting(&place) == 1).await;
+    reader.unlock().await.unwrap();
+    let writer = upgrading.await.unwrap().unwrap();
+    assert!(writer.fencing_token() > floor, "granted by a message");
+    tokio::time::sleep(latchwork_tests::LEASE * 2).await;
+    assert!(writer.is_valid(), "and renewed with that token");
+    writer.unlock().await.unwrap();
+    place.check_leftovers();
+}
+
+#[tokio::test]
+async fn readers_that_are_preferred_do_not_keep_an_upgrade_waiting() {
+    let place = Place::shared();
+    let client = place.client().await;
+    let lock = RwLock::builder(&client, "a")
+        .policy(RwPolicy::PreferReaders)
+        .build()
+        .unwrap();
+    let reader = lock.read().await.unwrap();
+    let upgrading = go(lock.upgradable_read().await.unwrap().upgrade());
+    eventually("it waits", || waiting(&place) == 1).await;
+    assert!(
+        lock.try_read().await.unwrap().is_none(),
+        "it would be kept waiting for ever"
+    );
+    let next = go(lock.read());
+    eventually("another waits", || waiting(&place) == 2).await;
+    reader.unlock().await.unwrap();
+    upgrading.await.unwrap().unwrap().unlock().await.unwrap();
+    next.await.unwrap().unwrap().unlock().await.unwrap();
+    place.check_leftovers();
+}
+
+#[tokio::test]
+async fn closing_ends_an_upgrade_that_waits() {
+    let place = Place::shared();
+    let (client, other) = (place.client().await, place.client().await);
+    let reader = RwLock::new(&other, "a").unwrap().read().await.unwrap();
+    let lock = RwLock::new(&client, "a").unwrap();
+    let upgrading = go(lock.upgradable_read().await.unwrap().upgrade());
+    eventually("it waits", || waiting(&place) == 1).await;
+    let closed = client.close().await;
+    assert_eq!(closed.unsent, 0, "{closed:?}");
+    let error = upgrading.await.unwrap().unwrap_err();
+    assert_eq!(
+        error.error().map(latchwork_rwlock::Error::kind),
+        Some(ErrorKind::Lost)
+    );
+    assert!(error.into_guard().is_none(), "there is none any more");
+    assert_eq!(waiting(&place), 0, "nor a place");
+    reader.unlock().await.unwrap();
+    let lock = RwLock::new(&other, "a").unwrap();
+    lock.write().await.unwrap().unlock().await.unwrap();
+    place.check_leftovers();
+}
+
+#[tokio::test]
+async fn an_upgrade_that_is_given_up_as_it_is_granted_leaves_the_share() {
+    let place = Place::shared();
+    let (client, other) = (place.client().await, place.client().await);
+    let lock = RwLock::new(&client, "a").unwrap();
+    let theirs = RwLock::new(&other, "a").unwrap();
+    for round in 0..40 {
+        let reader = theirs.read().await.unwrap();
+        let upgradable = lock.upgradable_read().await.unwrap();
+        let wait = Duration::from_millis(3);
+        let (upgraded, ()) = tokio::join!(upgradable.try_upgrade_for(wait), async {
+            tokio::time::sleep(Duration::from_micros(2000 + 50 * round)).await;
+            reader.unlock().await.unwrap();
+        });
+        match upgraded {
+            Ok(writer) => {
+                assert!(theirs.try_read().await.unwrap().is_none(), "alone");
+                writer.unlock().await.unwrap();
+            }
+            Err(busy) => {
+                let reading = busy.into_guard().unwrap();
+                theirs.read().await.unwrap().unlock().await.unwrap(); // they share again
+                let writer = reading.upgrade().await.unwrap();
+                assert!(theirs.try_read().await.unwrap().is_none(), "alone");
+                writer.unlock().await.unwrap();
+            }
+        }
+    }
+    place.check_leftovers();
+}
