@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use latchwork_rwlock::{ErrorKind, FencingToken, RwLock, RwPolicy};
+use latchwork_rwlock::{ErrorKind, FencingToken, Loss, RwLock, RwPolicy};
 use latchwork_tests::{Place, eventually, go};
 
 /// How many wait.
@@ -78,6 +78,25 @@ async fn readers_that_are_preferred_do_not_keep_an_upgrade_waiting() {
     upgrading.await.unwrap().unwrap().unlock().await.unwrap();
     next.await.unwrap().unwrap().unlock().await.unwrap();
     place.check_leftovers();
+}
+
+#[tokio::test]
+async fn the_maximum_hold_counts_from_the_first_grant() {
+    let place = Place::shared();
+    let client = place.client().await;
+    let most = latchwork_tests::LEASE * 2;
+    let lock = RwLock::builder(&client, "a").max_hold(most).build().unwrap();
+    let writer = lock.write().await.unwrap();
+    let begun = std::time::Instant::now();
+    tokio::time::sleep(most * 3 / 4).await;
+    let reading = writer.downgrade_to_upgradable().await.unwrap();
+    let writer = reading.upgrade().await.unwrap();
+    let reading = writer.downgrade().await.unwrap();
+    assert!(
+        reading.valid_for() <= most.saturating_sub(begun.elapsed()),
+        "it does not begin anew"
+    );
+    assert_eq!(reading.lost().await, Loss::Expired, "then it is over");
 }
 
 #[tokio::test]
