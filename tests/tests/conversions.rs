@@ -11,7 +11,7 @@ fn waiting(place: &Place<'_>) -> usize {
     let dump = place
         .server
         .dump_zset(&format!("{}:rwlock:{{a}}", place.prefix))
-        .unwrap();
+        .expect("an answer");
     dump.iter().filter(|(_, score)| score.starts_with('-')).count()
 }
 

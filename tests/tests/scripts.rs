@@ -41,6 +41,8 @@ mod requests;
 mod steps;
 #[path = "scripts/ticking.rs"]
 mod ticking;
+#[path = "scripts/upgrades.rs"]
+mod upgrades;
 #[path = "scripts/waiting.rs"]
 mod waiting;
 #[path = "scripts/world.rs"]

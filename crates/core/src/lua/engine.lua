@@ -326,7 +326,7 @@ local function pump()
       passed[#passed + 1] = { who, score }
       skip = skip + 1
     end
-    if step == SCAN and used < capacity then
+    if step == SCAN and (used < capacity or owner) then
       more = 1
     end
   end
