@@ -1,9 +1,12 @@
 //! Bugs of upgrades and downgrades that were found once, each as the test that would have found it.
 #![allow(clippy::significant_drop_tightening, reason = "guards are the subject")]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use latchwork_rwlock::{ErrorKind, FencingToken, Loss, RwLock, RwPolicy};
+use latchwork_testkit::{Action, Direction, Proxy, contains};
 use latchwork_tests::{Place, eventually, go};
 
 /// How many wait.
@@ -150,5 +153,67 @@ async fn an_upgrade_that_is_given_up_as_it_is_granted_leaves_the_share() {
             }
         }
     }
+    place.check_leftovers();
+}
+
+#[tokio::test]
+async fn an_upgrade_whose_message_is_lost_is_found_by_ticks() {
+    let place = Place::shared();
+    let proxy = Proxy::start(place.server.port()).unwrap();
+    let client = place.builder_at(proxy.url()).connect().await.unwrap();
+    let other = RwLock::new(&place.client().await, "a").unwrap();
+    let reader = other.read().await.unwrap();
+    let lock = RwLock::new(&client, "a").unwrap();
+    let upgrading = go(lock.upgradable_read().await.unwrap().upgrade());
+    eventually("it waits", || waiting(&place) == 1).await;
+    proxy.on_chunk(|direction, _, chunk| {
+        let message = direction == Direction::ToClient && contains(chunk, b"g .");
+        if message { Action::Drop } else { Action::Pass }
+    });
+    reader.unlock().await.unwrap();
+    let upgraded = tokio::time::timeout(latchwork_tests::LEASE * 10, upgrading).await;
+    let writer = upgraded.expect("served").unwrap().unwrap();
+    assert!(other.try_read().await.unwrap().is_none(), "alone");
+    tokio::time::sleep(latchwork_tests::LEASE * 2).await;
+    assert!(writer.is_valid(), "renewed");
+    writer.unlock().await.unwrap();
+    place.check_leftovers();
+}
+
+#[tokio::test]
+async fn a_downgrade_whose_answer_is_lost_is_asked_for_again() {
+    let place = Place::shared();
+    let proxy = Proxy::start(place.server.port()).unwrap();
+    let client = place
+        .builder_at(proxy.url())
+        .lease(latchwork_tests::LEASE * 4)
+        .connect()
+        .await
+        .unwrap();
+    let lock = RwLock::new(&client, "a").unwrap();
+    let writer = lock.write().await.unwrap();
+    // The answer to the first request that names the share is lost with its connection.
+    let asked = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&asked);
+    proxy.on_chunk(move |direction, _, chunk| {
+        if direction == Direction::ToServer && contains(chunk, b":1:1200:") {
+            count.fetch_add(1, Ordering::Relaxed);
+        } else if direction == Direction::ToClient
+            && count
+                .compare_exchange(1, 2, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+        {
+            return Action::Cut;
+        }
+        Action::Pass
+    });
+    let reading = writer.downgrade().await.unwrap();
+    assert!(asked.load(Ordering::Relaxed) > 2, "asked again");
+    assert!(reading.is_valid(), "by the first copy");
+    let other = RwLock::new(&place.client().await, "a").unwrap();
+    other.read().await.unwrap().unlock().await.unwrap();
+    assert!(other.try_write().await.unwrap().is_none(), "it is held");
+    reading.unlock().await.unwrap();
+    other.write().await.unwrap().unlock().await.unwrap();
     place.check_leftovers();
 }
