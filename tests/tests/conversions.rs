@@ -1,5 +1,6 @@
 //! Bugs of upgrades and downgrades that were found once, each as the test that would have found it.
 #![allow(clippy::significant_drop_tightening, reason = "guards are the subject")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -215,5 +216,123 @@ async fn a_downgrade_whose_answer_is_lost_is_asked_for_again() {
     assert!(other.try_write().await.unwrap().is_none(), "it is held");
     reading.unlock().await.unwrap();
     other.write().await.unwrap().unlock().await.unwrap();
+    place.check_leftovers();
+}
+
+/// Who is inside, as the guards say: readers count one, a writer counts `WRITER`.
+const WRITER: u32 = 1 << 16;
+
+struct Inside<'a>(&'a AtomicU32, u32);
+
+impl<'a> Inside<'a> {
+    fn reads(inside: &'a AtomicU32) -> Self {
+        let before = inside.fetch_add(1, Ordering::SeqCst);
+        assert!(before < WRITER, "somebody writes");
+        Self(inside, 1)
+    }
+
+    fn writes(inside: &'a AtomicU32) -> Self {
+        let before = inside.fetch_add(WRITER, Ordering::SeqCst);
+        assert_eq!(before, 0, "somebody is in");
+        Self(inside, WRITER)
+    }
+}
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(self.1, Ordering::SeqCst);
+    }
+}
+
+/// What one task does, by the bits of `dice`; futures are dropped half-way now and then.
+async fn go_up_and_down(lock: &RwLock, inside: &AtomicU32, dice: u32) {
+    let some = Duration::from_micros(u64::from(dice >> 8 & 0xfff));
+    match dice % 8 {
+        0..3 => {
+            let reading = lock.read().await.unwrap();
+            let here = Inside::reads(inside);
+            tokio::time::sleep(some / 4).await;
+            drop(here);
+            reading.unlock().await.unwrap();
+        }
+        3 => {
+            let writing = lock.write().await.unwrap();
+            let here = Inside::writes(inside);
+            tokio::time::sleep(some / 8).await;
+            drop(here);
+            let reading = writing.downgrade().await.unwrap();
+            let here = Inside::reads(inside);
+            tokio::task::yield_now().await;
+            drop(here);
+            drop(reading);
+        }
+        4 => drop(tokio::time::timeout(some, lock.write()).await),
+        5 => {
+            let upgradable = lock.upgradable_read().await.unwrap();
+            drop(tokio::time::timeout(some, upgradable.upgrade()).await);
+        }
+        _ => {
+            let upgradable = lock.upgradable_read().await.unwrap();
+            let here = Inside::reads(inside);
+            tokio::task::yield_now().await;
+            drop(here);
+            let upgrading = upgradable.try_upgrade_for(some + Duration::from_millis(1));
+            match upgrading.await {
+                Ok(writing) => {
+                    let here = Inside::writes(inside);
+                    tokio::time::sleep(some / 8).await;
+                    drop(here);
+                    let upgradable = writing.downgrade_to_upgradable().await.unwrap();
+                    let writing = upgradable.upgrade().await.unwrap();
+                    let here = Inside::writes(inside);
+                    tokio::task::yield_now().await;
+                    drop(here);
+                    writing.unlock().await.unwrap();
+                }
+                Err(busy) => {
+                    let upgradable = busy.into_guard().unwrap();
+                    let here = Inside::reads(inside);
+                    tokio::task::yield_now().await;
+                    drop(here);
+                    let reading = upgradable.downgrade().await.unwrap();
+                    let here = Inside::reads(inside);
+                    tokio::task::yield_now().await;
+                    drop(here);
+                    reading.unlock().await.unwrap();
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_goes_up_and_down_never_meets_a_writer() {
+    let place = Place::shared();
+    let inside = Arc::new(AtomicU32::new(0));
+    let mut tasks = Vec::new();
+    for seed in 1..=6_u32 {
+        let client = place
+            .builder()
+            .lease(Duration::from_secs(5))
+            .connect()
+            .await
+            .unwrap();
+        let (lock, inside) = (RwLock::new(&client, "a").unwrap(), Arc::clone(&inside));
+        tasks.push(go(async move {
+            let mut dice = seed.wrapping_mul(0x9e37_79b9);
+            for _ in 0..100 {
+                dice ^= dice << 13;
+                dice ^= dice >> 17;
+                dice ^= dice << 5;
+                go_up_and_down(&lock, &inside, dice).await;
+            }
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert_eq!(inside.load(Ordering::SeqCst), 0, "all are out");
+    let lock = RwLock::new(&place.client().await, "a").unwrap();
+    lock.write().await.unwrap().unlock().await.unwrap();
     place.check_leftovers();
 }
