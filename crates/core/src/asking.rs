@@ -142,7 +142,7 @@ fn acquire_request(shared: &Shared, attempt: &Attempt, wait: Wait, room: i64, no
         .arg(spec.capacity_text())
         .arg(not_after)
         .arg(room)
-        .arg(spec.floor)
+        .arg(spec.floor())
         .arg(if shared.keeper.is_listening() { 0 } else { 3 })
         .arg(&shared.inbox)
         .arg(spec.ahead);

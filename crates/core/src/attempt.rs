@@ -26,7 +26,7 @@ pub(crate) struct Spec {
     pub(crate) counted: bool,
     pub(crate) renew: Renew,
     pub(crate) max_hold: Option<Duration>,
-    /// The token must be above it; 0: any.
+    /// The token of an exclusive hold must be above it; 0: any.
     pub(crate) floor: u64,
     pub(crate) kin: Kin,
     /// The head start in the queue, in ms; negative: it lets others go first.
@@ -67,6 +67,15 @@ impl Spec {
             _ => "",
         };
         format!("{}{suffix}", self.capacity)
+    }
+
+    /// What the token must be above; 0: any, or it has none, being shared.
+    pub(crate) const fn floor(&self) -> u64 {
+        if self.weight < self.capacity {
+            0
+        } else {
+            self.floor
+        }
     }
 
     /// The most entries that its queue may have.
@@ -441,7 +450,7 @@ impl State {
         self.claim = claim;
         self.length = length;
         self.confirm_first = false;
-        if now >= deadline || (spec.floor > 0 && token <= spec.floor) {
+        if now >= deadline || (spec.floor() > 0 && token <= spec.floor()) {
             // Only a hint (rule 5), or a token that the caller may not use: acquire has the answer.
             self.stage = Stage::Asking;
         }

@@ -8,6 +8,7 @@ use std::task::Poll;
 use crate::acquire::Acquire;
 use crate::asking::{AcquireRequest, Wait};
 use crate::attempt::{Attempt, Base, Kin};
+use crate::clock::Moment;
 use crate::error::{Error, Result};
 use crate::guard::Guard;
 use crate::script;
@@ -74,6 +75,18 @@ impl Guard {
         }
     }
 
+    /// The maximum hold counts from the first grant, whatever the hold has become since.
+    fn lasts_no_longer_than(&self, cap: Moment) {
+        let attempt = &self.view.attempt;
+        let mut state = attempt.state();
+        state.cap = state.cap.min(cap);
+        state.deadline = state.deadline.min(state.cap);
+        state.schedule(Moment::now(), &attempt.spec);
+        let due = state.due;
+        drop(state);
+        self.client.shared().keeper.no_later_than(due);
+    }
+
     fn becomes_exclusive(&mut self, granted: &Self) {
         self.weight = self.view.attempt.spec.capacity;
         self.view.token = granted.view.token;
@@ -112,6 +125,7 @@ impl Guard {
                 .arg(inbox)
         };
         let shared = client.take_over(&script::DOWNGRADE, request, args).await?;
+        shared.lasts_no_longer_than(old.state().cap);
         // It is gone at the server. Only if a copy of its acquire may still be on its way there is something to end.
         if old.state().unanswered == 0 {
             self.leave();

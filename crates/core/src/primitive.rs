@@ -146,12 +146,7 @@ impl Primitive {
     /// The same, for so much of the capacity. What is more than there is the server refuses: it may have been resized.
     #[must_use]
     pub fn with_weight(&self, weight: u32) -> Self {
-        self.with(|spec| {
-            spec.weight = weight;
-            if weight < spec.capacity {
-                spec.floor = 0; // shared: it has no token
-            }
-        })
+        self.with(|spec| spec.weight = weight)
     }
 
     /// The same, for this owner: its holds do not exclude each other.

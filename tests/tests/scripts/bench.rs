@@ -24,6 +24,7 @@ pub(crate) enum Script {
     Force,
     Inspect,
     Adopt,
+    Downgrade,
     Resize,
     Split,
     Merge,
@@ -33,13 +34,14 @@ pub(crate) enum Script {
 }
 
 impl Script {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Acquire,
         Self::End,
         Self::Tick,
         Self::Force,
         Self::Inspect,
         Self::Adopt,
+        Self::Downgrade,
         Self::Resize,
         Self::Split,
         Self::Merge,
@@ -70,6 +72,11 @@ impl Script {
                 include_str!("../../../crates/core/src/lua/force_fast.lua"),
                 ENGINE,
                 include_str!("../../../crates/core/src/lua/force_slow.lua"),
+            ],
+            Self::Downgrade => &[
+                include_str!("../../../crates/core/src/lua/downgrade_fast.lua"),
+                ENGINE,
+                include_str!("../../../crates/core/src/lua/downgrade_slow.lua"),
             ],
             Self::Resize => &[
                 include_str!("../../../crates/core/src/lua/resize_fast.lua"),

@@ -6,7 +6,8 @@ use latchwork_testkit::Reply;
 
 use crate::bench::Script;
 use crate::dump::Dump;
-use crate::model::{Call, Record};
+use crate::model::{Attempt, Call, Record};
+use crate::steps::World as Kind;
 use crate::world::{INBOX, KEYS, World};
 
 /// The real time that a case may take: a PTTL may be that much below what was asked for.
@@ -28,7 +29,7 @@ impl World<'_> {
         let mut call = Call {
             now_us,
             capacity,
-            counted: self.counted,
+            counted: self.kind == Kind::Counted,
             ttl,
             listening: &self.listening,
             mail: BTreeMap::new(),
@@ -43,7 +44,9 @@ impl World<'_> {
             let id = args[0].to_string();
             if script == Script::Adopt {
                 let token = self.records[at].token.unwrap();
-                self.issued.insert((at, token), id.clone()); // it goes with the hold
+                let new = self.slots.iter().find(|slot| slot.who.id == id);
+                let owner = new.and_then(|slot| slot.who.owner()).unwrap_or(&id).to_owned();
+                self.issued.insert((at, token), owner); // it goes with the hold
             }
             self.learn(&id, *token)?;
         }
@@ -53,18 +56,21 @@ impl World<'_> {
 
     pub(crate) fn compare_record(&mut self, at: usize, (dump, pttl): &(Dump, i64)) -> Result<(), String> {
         let record = &self.records[at];
-        same(
-            "the record",
-            dump,
-            &record.dump(if self.counted { 0 } else { self.capacity }),
-        )?;
+        let counted = self.kind == Kind::Counted;
+        let capacity = if counted { 0 } else { self.capacity };
+        same("the record", dump, &record.dump(capacity))?;
+        dump.check(capacity)?;
+        let token = std::mem::replace(&mut self.last_token[at], dump.token);
+        if dump.token < token {
+            return Err(format!("the token went from {token:?} to {:?}", dump.token));
+        }
         let exists = record.token.is_some();
         if exists && (*pttl < record.life - SLACK || *pttl > record.life) {
             return Err(format!("PTTL is {pttl}, {} was asked for", record.life));
         }
         let capacity = record.stored.map_or(self.capacity, |(stored, _)| stored);
         let before = std::mem::replace(&mut self.used_before[at], record.used());
-        if record.used() > capacity.max(before) {
+        if self.kind != Kind::Owners && record.used() > capacity.max(before) {
             return Err(format!("{} of {capacity} is in use", record.used()));
         }
         Ok(())
@@ -84,6 +90,9 @@ impl World<'_> {
                 let words: Vec<&str> = line.split(' ').collect();
                 self.note(&format!("message {}", words[0]));
                 if words[0] == "g" {
+                    if words[1].contains('^') {
+                        self.note("upgrade by message");
+                    }
                     self.learn(&format!("{client}{}", words[1]), words[2].parse().unwrap())?;
                 }
             }
@@ -91,13 +100,14 @@ impl World<'_> {
         Ok(())
     }
 
-    /// An attempt is told its token; no two attempts ever have the same.
+    /// An attempt is told its token; no two attempts ever have the same, unless they are of one owner.
     pub(crate) fn learn(&mut self, id: &str, token: i64) -> Result<(), String> {
         let Some(slot) = self.slots.iter_mut().find(|slot| slot.who.id == id) else {
             return Ok(());
         };
         slot.token = token;
         let record = slot.record;
+        let id = slot.who.owner().unwrap_or(id);
         let owner = self
             .issued
             .entry((record, token))
@@ -106,6 +116,32 @@ impl World<'_> {
             return Err(format!("{id} got token {token}, which {owner} had"));
         }
         Ok(())
+    }
+
+    /// Notes what an acquire came to by the kin of the attempt.
+    pub(crate) fn note_kin(&mut self, before: &Record, at: usize, who: &Attempt) {
+        let record = self.records[at].clone();
+        let held = |record: &Record| record.holds.iter().any(|hold| hold.who == *who);
+        let of = |record: &Record| {
+            record
+                .holds
+                .iter()
+                .filter(|hold| hold.who.owner() == who.owner())
+                .count()
+        };
+        if who.owner().is_some() && held(&record) && !held(before) && of(&record) > 1 {
+            self.note("re-entry");
+        }
+        let Some(base) = who.base() else { return };
+        let upgrade = |record: &Record| {
+            let base = record.holds.iter().find(|hold| hold.who.id == base);
+            base.and_then(|hold| hold.upgraded).map(|(by, _)| by)
+        };
+        match (upgrade(before), upgrade(&record)) {
+            (None, Some(by)) if by == who.count => self.note("upgrade 1"),
+            (Some(by), Some(now)) if now != by => self.note("upgrade overtaken"),
+            _ => {}
+        }
     }
 
     pub(crate) fn note(&mut self, what: &str) {

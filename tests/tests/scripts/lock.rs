@@ -20,6 +20,7 @@ pub(crate) struct Terms {
     pub(crate) room: i64,
     pub(crate) floor: i64,
     pub(crate) polls: i64,
+    pub(crate) ahead: i64,
 }
 
 pub(crate) const WAIT: Terms = Terms {
@@ -27,6 +28,7 @@ pub(crate) const WAIT: Terms = Terms {
     room: 10_000,
     floor: 0,
     polls: 0,
+    ahead: 0,
 };
 pub(crate) const TRY: Terms = Terms { room: 0, ..WAIT };
 
@@ -77,8 +79,9 @@ impl Lock {
     }
 
     /// The capacity as the scripts take it.
-    fn text(&self) -> String {
-        format!("{}{}", self.capacity, if self.counted { "c" } else { "" })
+    fn text(&self, who: &Attempt) -> String {
+        let suffix = if who.base().is_some() { "u" } else { "" };
+        format!("{}{}", self.capacity, if self.counted { "c" } else { suffix })
     }
 
     pub(crate) fn resize(&mut self, capacity: i64, not_after: i64) -> Vec<i64> {
@@ -124,10 +127,11 @@ impl Lock {
         let ttl = who.lease + RETENTION;
         let mut args = vec![who.id.clone()];
         args.extend([who.lease, ttl, who.weight].map(|number| number.to_string()));
-        args.push(self.text());
+        args.push(self.text(who));
         let rest = [not_after, terms.room, terms.floor, terms.polls];
         args.extend(rest.map(|number| number.to_string()));
         args.push(INBOX.to_owned());
+        args.push(terms.ahead.to_string());
         self.bench.call(Script::Acquire, &[KEY], &args)
     }
 
@@ -138,7 +142,7 @@ impl Lock {
 
     pub(crate) fn end_raw(&mut self, who: &Attempt, tomb: Option<i64>) -> Reply {
         let not_after = tomb.map_or(0, |ms| self.now() + ms);
-        let numbers = [self.text(), RETENTION.to_string(), not_after.to_string()];
+        let numbers = [self.text(who), RETENTION.to_string(), not_after.to_string()];
         let args = [std::slice::from_ref(&who.id), &numbers, &[INBOX.to_owned()]].concat();
         self.bench.call(Script::End, &[KEY], &args)
     }
@@ -155,13 +159,18 @@ impl Lock {
         for (op, who, token, lease) in items {
             args.extend([op.to_string(), who.id.clone()]);
             args.extend([*token, *lease, lease + RETENTION].map(|number| number.to_string()));
-            args.push(self.text());
+            args.push(self.text(who));
         }
         self.bench.call(Script::Tick, keys, &args)
     }
 
     pub(crate) fn force(&mut self) -> Vec<i64> {
-        let args = [self.text(), RETENTION.to_string(), INBOX.to_owned()];
+        let counted = if self.counted { "c" } else { "" };
+        let args = [
+            format!("{}{counted}", self.capacity),
+            RETENTION.to_string(),
+            INBOX.to_owned(),
+        ];
         ints(&self.bench.call(Script::Force, &[KEY], &args))
     }
 
@@ -179,6 +188,20 @@ impl Lock {
         ];
         let args = [std::slice::from_ref(&new.id), &numbers, &rest].concat();
         ints(&self.bench.call(Script::Adopt, &[KEY], &args))
+    }
+
+    /// `old` becomes `new`, which is shared.
+    pub(crate) fn downgrade(&mut self, new: &Attempt, old: &Attempt, token: i64, not_after: i64) -> Vec<i64> {
+        let numbers = [new.lease, new.lease + RETENTION].map(|number| number.to_string());
+        let rest = [
+            old.id.clone(),
+            token.to_string(),
+            self.capacity.to_string(),
+            INBOX.to_owned(),
+            (self.now() + not_after).to_string(),
+        ];
+        let args = [std::slice::from_ref(&new.id), &numbers, &rest].concat();
+        ints(&self.bench.call(Script::Downgrade, &[KEY], &args))
     }
 
     pub(crate) fn dump(&mut self) -> Dump {

@@ -1,49 +1,25 @@
-//! What the engine has to do, in plain Rust: settle, pump, put back. `requests.rs` has the scripts on top of it.
+//! What the engine has to do, in plain Rust: holds, and what is over. `requests.rs` has the scripts on top of it.
 //!
-//! It keeps no scores, no `u` and no `q`: what the record must say about those is derived when it is dumped. It knows
-//! no bound on the entries of a step either; tests with so many are in `bounds.rs`.
+//! It keeps no scores, no `u`, no `o` and no `p`: what the record must say about those is derived when it is dumped. It
+//! knows no bound on the entries of a step either; tests with so many are in `faults.rs`. `queue.rs` has who is next.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
+pub(crate) use crate::attempt::Attempt;
 use crate::dump::Dump;
 
 /// Units of 256 ms after which a waiter is dropped when it reaches the front.
-const PATIENCE: i64 = 40;
-const DEAF: i64 = 16;
-const UNIT: i64 = 256;
-const UNITS: i64 = 1 << 18;
+pub(crate) const PATIENCE: i64 = 40;
+pub(crate) const DEAF: i64 = 16;
+pub(crate) const UNIT: i64 = 256;
+pub(crate) const UNITS: i64 = 1 << 18;
 /// The chance of a waiter that polls.
 pub(crate) const POLLS: i64 = 3;
-
-/// One attempt. Its id says everything about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Attempt {
-    pub(crate) id: String,
-    pub(crate) weight: i64,
-    pub(crate) lease: i64,
-    pub(crate) window: i64,
-}
-
-impl Attempt {
-    pub(crate) fn new(client: usize, count: u64, weight: i64, lease: i64, window: i64) -> Self {
-        let id = format!("Client{client:016}.{count}:{weight}:{lease}:{window}");
-        Self {
-            id,
-            weight,
-            lease,
-            window,
-        }
-    }
-
-    /// The client's part of the id, and the rest.
-    pub(crate) fn parts(&self) -> (&str, &str) {
-        self.id.split_at(22)
-    }
-}
 
 #[derive(Clone, Debug)]
 pub(crate) struct Waiter {
     pub(crate) who: Attempt,
+    pub(crate) ticket: i64,
     pub(crate) chance: i64,
     pub(crate) seen: i64,
 }
@@ -56,11 +32,24 @@ pub(crate) struct Hold {
     pub(crate) claim: Option<i64>,
     /// What it has, if that is not what its id says: drained, split or merged.
     pub(crate) weight: Option<i64>,
+    /// The counter of the upgrade that made it exclusive, and everything there is.
+    pub(crate) upgraded: Option<(i64, i64)>,
 }
 
 impl Hold {
+    pub(crate) fn new(who: &Attempt, end: i64) -> Self {
+        Self {
+            who: who.clone(),
+            end,
+            claim: None,
+            weight: None,
+            upgraded: None,
+        }
+    }
+
     pub(crate) fn has(&self) -> i64 {
-        self.weight.unwrap_or(self.who.weight)
+        let all = self.upgraded.map(|(_, all)| all);
+        all.or(self.weight).unwrap_or(self.who.weight)
     }
 
     /// Holds sort by score and then by id; a claim's score has a fraction.
@@ -99,7 +88,7 @@ impl Call<'_> {
         self.now().div_euclid(UNIT).rem_euclid(UNITS)
     }
 
-    fn age(&self, seen: i64) -> i64 {
+    pub(crate) fn age(&self, seen: i64) -> i64 {
         let units = (self.seen_now() - seen).rem_euclid(UNITS);
         if units > UNITS / 2 { 0 } else { units }
     }
@@ -123,7 +112,11 @@ pub(crate) struct Record {
     pub(crate) token: Option<i64>,
     /// The capacity of a counted primitive, and whether it was resized.
     pub(crate) stored: Option<(i64, bool)>,
-    pub(crate) queue: VecDeque<Waiter>,
+    /// In order of tickets. Those of one owner have the same, and are in the order of chance, sign of life and id.
+    pub(crate) queue: Vec<Waiter>,
+    /// The next ticket, and since when tickets count milliseconds: forgotten when nobody waits.
+    pub(crate) next: Option<i64>,
+    pub(crate) since: Option<i64>,
     pub(crate) holds: Vec<Hold>,
     pub(crate) extended: BTreeMap<String, i64>,
     pub(crate) tombs: BTreeMap<String, i64>,
@@ -135,9 +128,9 @@ pub(crate) struct Record {
 impl Record {
     /// `capacity` is 0 if it is counted: then nobody is exclusive.
     pub(crate) fn dump(&self, capacity: i64) -> Dump {
-        let queue = self
-            .queue
-            .iter()
+        let places = self.queue.iter();
+        let queue = places
+            .clone()
             .map(|waiter| (waiter.who.id.clone(), waiter.chance, waiter.seen))
             .collect();
         let holds = self
@@ -148,8 +141,8 @@ impl Record {
         let shared = self
             .holds
             .iter()
+            .filter(|hold| capacity == 0 || hold.who.weight < capacity)
             .map(Hold::has)
-            .filter(|weight| capacity == 0 || *weight < capacity)
             .sum::<i64>();
         let weights = self
             .holds
@@ -166,12 +159,38 @@ impl Record {
             tombs: self.tombs.clone(),
             forced: self.forced.clone(),
             shared: Some(shared).filter(|weight| *weight > 0),
-            tickets: !self.queue.is_empty(),
+            tickets: places
+                .clone()
+                .map(|place| (place.who.id.clone(), place.ticket))
+                .collect(),
+            next: self.next,
+            since: self.since,
+            marks: places
+                .filter_map(|place| Some((place.who.owner()?.to_owned(), place.ticket)))
+                .collect(),
+            upgraded: self
+                .holds
+                .iter()
+                .filter_map(|hold| Some((hold.who.id.clone(), hold.upgraded?.0)))
+                .collect(),
         }
     }
 
+    /// Holds of one owner count more than there is.
     pub(crate) fn used(&self) -> i64 {
         self.holds.iter().map(Hold::has).sum()
+    }
+
+    /// The owner of the exclusive holds.
+    pub(crate) fn owner(&self, call: &Call<'_>) -> Option<String> {
+        let mut exclusive = self.holds.iter().filter(|hold| call.exclusive(hold.who.weight));
+        Some(exclusive.next()?.who.owner()?.to_owned())
+    }
+
+    /// Whether it may be granted beside those who hold.
+    pub(crate) fn fits(&self, call: &Call<'_>, who: &Attempt) -> bool {
+        let owner = self.owner(call);
+        self.used() + who.weight <= call.capacity || (owner.is_some() && owner.as_deref() == who.owner())
     }
 
     /// The length of the queue.
@@ -203,6 +222,7 @@ impl Record {
     pub(crate) fn refresh(&mut self, call: &Call<'_>, place: usize, chance: i64) {
         self.queue[place].chance = chance;
         self.queue[place].seen = call.seen_now();
+        self.sort();
     }
 
     /// By a tick: the claims that it missed stay counted.
@@ -240,11 +260,15 @@ impl Record {
         token
     }
 
-    /// Makes `who` a holder and returns its token; shared holders have none.
+    /// Makes `who` a holder and returns its token; shared holders have none, a re-entry has that of its owner.
     pub(crate) fn admit(&mut self, call: &Call<'_>, hold: Hold, above: i64) -> i64 {
-        let exclusive = call.exclusive(hold.has());
+        let exclusive = call.exclusive(hold.who.weight);
+        let before = self.owner(call);
+        let enters_again = before.is_some() && before.as_deref() == hold.who.owner();
         self.holds.push(hold);
-        if exclusive {
+        if exclusive && enters_again {
+            return self.token.unwrap();
+        } else if exclusive {
             return self.new_token(call, above);
         }
         self.token.get_or_insert(call.now_us);
@@ -252,6 +276,27 @@ impl Record {
             self.stored.get_or_insert((call.capacity, false));
         }
         0
+    }
+
+    /// Whether the hold that this upgrade names was made exclusive by it.
+    pub(crate) fn upgraded(&self, who: &Attempt) -> bool {
+        let base = self.holds.iter().find(|hold| who.base() == Some(&hold.who.id));
+        base.and_then(|hold| hold.upgraded)
+            .is_some_and(|(by, _)| by == who.count)
+    }
+
+    /// Whether this hold can be made exclusive: nobody else holds.
+    pub(crate) fn is_alone(&self, id: &str) -> bool {
+        self.holds
+            .iter()
+            .all(|hold| hold.who.id == id && hold.upgraded.is_none())
+    }
+
+    /// Makes it exclusive, for the upgrade with this counter. Returns the token.
+    pub(crate) fn upgrade(&mut self, call: &Call<'_>, base: &str, counter: i64, above: i64) -> i64 {
+        let hold = self.hold_of(base).unwrap();
+        hold.upgraded = Some((counter, call.capacity));
+        self.new_token(call, above)
     }
 
     /// Removes what is over; returns the claims that go back to the front.
@@ -291,83 +336,5 @@ impl Record {
             }
         }
         self.holds.sort_by(|a, b| a.order().cmp(&b.order()));
-    }
-
-    /// Grants, puts back the claims that lapsed, grants again.
-    pub(crate) fn hand_on(&mut self, call: &mut Call<'_>, lapsed: Vec<Hold>) {
-        self.pump(call);
-        if lapsed.is_empty() {
-            return;
-        }
-        let seen = (call.seen_now() - DEAF + 4).rem_euclid(UNITS);
-        for hold in lapsed.into_iter().rev() {
-            let chance = hold.claim.map_or(0, |missed| missed + 1);
-            self.queue.push_front(Waiter {
-                who: hold.who,
-                chance,
-                seen,
-            });
-        }
-        self.pump(call);
-    }
-
-    /// Tells the head of the queue when the claim before it ends.
-    pub(crate) fn tell_head(&self, call: &mut Call<'_>) {
-        let next = self.holds.iter().min_by(|a, b| a.order().cmp(&b.order()));
-        if let (Some(Hold { claim: Some(_), .. }), Some(head)) = (next, self.queue.front()) {
-            let wake = self.wake(call.now());
-            call.post(&head.who, 'w', &format!("{wake} {}", call.now_us));
-        }
-    }
-
-    fn pump(&mut self, call: &mut Call<'_>) {
-        let mut at = 0; // those before it are passed over
-        while at < self.queue.len() && self.used() < call.capacity {
-            let head = &self.queue[at];
-            let listens =
-                head.chance == POLLS || call.listening.iter().any(|client| client == head.who.parts().0);
-            let age = call.age(head.seen);
-            if age > PATIENCE || (age > DEAF && !listens) {
-                self.queue.remove(at);
-            } else if head.who.weight > call.capacity {
-                let who = head.who.clone();
-                self.queue.remove(at);
-                call.post(&who, 'w', &format!("0 {}", call.now_us));
-            } else if self.used() + head.who.weight > call.capacity {
-                break;
-            } else if listens {
-                let behind = self.queue.get(at + 1).map(|next| next.who.clone());
-                self.hand_over(call, at, behind);
-            } else {
-                at += 1;
-            }
-        }
-        while at > 0 && self.used() < call.capacity && self.used() + self.queue[0].who.weight <= call.capacity
-        {
-            at -= 1;
-            let behind = self.queue.get(1).filter(|_| at > 0).map(|next| next.who.clone());
-            self.hand_over(call, 0, behind);
-        }
-    }
-
-    /// A claim on the waiter's behalf, and the messages about it.
-    fn hand_over(&mut self, call: &mut Call<'_>, place: usize, behind: Option<Attempt>) {
-        let Some(Waiter { who, chance, seen }) = self.queue.remove(place) else {
-            return;
-        };
-        let missed = chance % POLLS;
-        let window = (who.window << missed).min(who.lease);
-        self.keep(window + call.ttl);
-        let claim = Hold {
-            who: who.clone(),
-            end: call.now() + window,
-            claim: Some(missed),
-            weight: None,
-        };
-        let token = self.admit(call, claim, 0);
-        call.post(&who, 'g', &format!("{token} {} {window}", call.now_us));
-        if let Some(behind) = behind.filter(|_| missed > 0 || call.age(seen) * UNIT > window) {
-            call.post(&behind, 'w', &format!("{window} {}", call.now_us));
-        }
     }
 }

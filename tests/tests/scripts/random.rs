@@ -7,13 +7,13 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, FileFailurePersistence, TestRunner};
 
 use crate::bench::Bench;
-use crate::steps::{self, Step};
+use crate::steps::{self, Step, World as Kind};
 use crate::world::World;
 
 /// Steps of a case. Most need some others before them to matter.
 const STEPS: std::ops::Range<usize> = 1..120;
-/// Requests per capacity, unless `LATCHWORK_SCRIPT_CASES` says otherwise.
-const REQUESTS: u32 = 20_000;
+/// Requests per world, unless `LATCHWORK_SCRIPT_CASES` says otherwise.
+const REQUESTS: u32 = 12_000;
 const REGRESSIONS: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/tests/scripts/proptest-regressions.txt"
@@ -21,29 +21,34 @@ const REGRESSIONS: &str = concat!(
 
 #[test]
 fn capacity_1_agrees_with_the_model() {
-    agrees(1, false, &[1]);
+    agrees(Kind::Plain, 1, &[1]);
 }
 
 #[test]
 fn capacity_3_agrees_with_the_model() {
-    agrees(3, false, &[1, 2, 3]);
+    agrees(Kind::Plain, 3, &[1, 2, 3]);
 }
 
 #[test]
 fn readers_and_writers_agree_with_the_model() {
-    agrees(1 << 20, false, &[1, 1, 1, 1 << 20]);
+    agrees(Kind::ReadWrite, 999_999, &[1, 500_000, 999_999, 500_000]);
+}
+
+#[test]
+fn owners_agree_with_the_model() {
+    agrees(Kind::Owners, 1, &[1]);
 }
 
 #[test]
 fn a_counted_primitive_agrees_with_the_model() {
-    agrees(3, true, &[1, 2, 3, 5]);
+    agrees(Kind::Counted, 3, &[1, 2, 3, 5]);
 }
 
 #[allow(
     clippy::print_stdout,
     reason = "it stands with a failure, and with --nocapture"
 )]
-fn agrees(capacity: i64, counted: bool, weights: &'static [i64]) {
+fn agrees(kind: Kind, capacity: i64, weights: &'static [i64]) {
     let requests = std::env::var("LATCHWORK_SCRIPT_CASES").map_or(REQUESTS, |text| text.parse().unwrap());
     let config = Config {
         cases: (requests / 35).max(1), // a case has 60 steps on average, more than half are requests
@@ -53,10 +58,10 @@ fn agrees(capacity: i64, counted: bool, weights: &'static [i64]) {
     };
     let bench = RefCell::new(Bench::start());
     let seen = RefCell::new(BTreeMap::new());
-    let steps = prop::collection::vec(steps::step(), STEPS);
+    let steps = prop::collection::vec(steps::step(kind), STEPS);
     let run = |steps: Vec<Step>| {
         let mut bench = bench.borrow_mut();
-        let mut world = World::new(&mut bench, capacity, counted, weights);
+        let mut world = World::new(&mut bench, kind, capacity, weights);
         let outcome = steps.iter().enumerate().try_for_each(|(at, step)| {
             world
                 .apply(step)
@@ -71,9 +76,14 @@ fn agrees(capacity: i64, counted: bool, weights: &'static [i64]) {
         .run(&steps, run)
         .unwrap_or_else(|failure| panic!("{failure}"));
     let seen = seen.into_inner();
-    println!("capacity {capacity}, counted: {counted}, replies seen: {seen:?}");
+    println!("{kind:?}, capacity {capacity}, seen: {seen:?}");
     if requests >= REQUESTS {
-        let common = if counted { steps::COUNTED } else { steps::COMMON };
+        let common = match kind {
+            Kind::Plain => steps::COMMON,
+            Kind::Counted => steps::COUNTED,
+            Kind::Owners => steps::OWNERS,
+            Kind::ReadWrite => steps::READ_WRITE,
+        };
         let unseen: Vec<_> = common.iter().filter(|what| !seen.contains_key(**what)).collect();
         assert!(unseen.is_empty(), "the random requests never got {unseen:?}");
     }

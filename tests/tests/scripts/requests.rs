@@ -3,7 +3,7 @@
 use latchwork_testkit::Reply;
 
 use crate::bench::numbers;
-use crate::model::{Attempt, Call, Hold, POLLS, Record, Waiter};
+use crate::model::{Attempt, Call, Hold, POLLS, Record};
 
 const DAY_US: i64 = 86_400_000_000;
 
@@ -15,17 +15,8 @@ pub(crate) struct Acquire {
     pub(crate) room: i64,
     pub(crate) floor: i64,
     pub(crate) polls: bool,
-}
-
-/// One item of a tick.
-#[derive(Clone, Debug)]
-pub(crate) struct Item {
-    pub(crate) record: usize,
-    pub(crate) op: char,
-    pub(crate) who: Attempt,
-    pub(crate) token: i64,
-    pub(crate) lease: i64,
-    pub(crate) ttl: i64,
+    /// The head start, ms.
+    pub(crate) ahead: i64,
 }
 
 impl Record {
@@ -61,6 +52,11 @@ impl Record {
         if now > ask.not_after {
             return numbers(&[4, stamp]);
         }
+        if let Some(base) = ask.who.base()
+            && let Some(reply) = self.ask_upgrade(call, ask, base)
+        {
+            return reply;
+        }
         if let Some(place) = self.place_of(&ask.who.id) {
             self.refresh(call, place, chance);
             self.keep(call.ttl);
@@ -74,41 +70,80 @@ impl Record {
         if ask.room >= 0 && ask.who.weight > call.capacity {
             return numbers(&[10, stamp, call.capacity]);
         }
-        let drained = Some(call.capacity - self.used()).filter(|_| ask.room < 0);
-        let wanted = drained.unwrap_or(ask.who.weight);
-        if wanted > 0 && self.queue.is_empty() && self.used() + wanted <= call.capacity {
-            let hold = Hold {
-                who: ask.who.clone(),
-                end: now + ask.who.lease,
-                claim: None,
-                weight: drained,
-            };
-            let token = self.admit(call, hold, ask.floor);
-            self.keep(call.ttl);
-            if let Some(weight) = drained {
-                return numbers(&[1, stamp, 0, ask.who.lease, 0, weight]);
+        let enters_again = self.used() >= call.capacity && self.fits(call, &ask.who);
+        let mut ticket = None;
+        if enters_again || (ask.who.base().is_none() && self.may_go_first(call, ask, &mut ticket)) {
+            let drained = Some(call.capacity - self.used()).filter(|_| ask.room < 0);
+            if enters_again || self.used() + drained.unwrap_or(ask.who.weight) <= call.capacity {
+                let hold = Hold {
+                    weight: drained,
+                    ..Hold::new(&ask.who, now + ask.who.lease)
+                };
+                let token = self.admit(call, hold, ask.floor);
+                self.keep(call.ttl);
+                if let Some(weight) = drained {
+                    return numbers(&[1, stamp, 0, ask.who.lease, 0, weight]);
+                }
+                return numbers(&[1, stamp, token, ask.who.lease, 0]);
             }
-            return numbers(&[1, stamp, token, ask.who.lease, 0]);
         }
         if ask.room <= 0 {
             return numbers(&[3, stamp, self.wake(now)]);
         }
-        if self.waiting() >= ask.room {
+        let (ticket, next) = ticket.unwrap_or_else(|| self.ticket(call, &ask.who, ask.ahead));
+        if ask.who.base().is_none() && self.waiting() >= ask.room {
             self.sweep(call);
+            if self.waiting() >= ask.room {
+                return numbers(&[6, stamp]);
+            }
         }
-        if self.waiting() >= ask.room {
+        if !self.join(call, &ask.who, ticket, next, chance) {
             return numbers(&[6, stamp]);
         }
-        self.queue.push_back(Waiter {
-            who: ask.who.clone(),
-            chance,
-            seen: call.seen_now(),
-        });
         self.keep(call.ttl);
         numbers(&[2, stamp, self.wake(now), 0])
     }
 
-    pub(crate) fn end(&mut self, call: &mut Call<'_>, id: &str, not_after: i64) -> Reply {
+    /// Something is free, and nobody waits who comes before this one.
+    fn may_go_first(&mut self, call: &Call<'_>, ask: &Acquire, ticket: &mut Option<(i64, i64)>) -> bool {
+        if self.used() >= call.capacity {
+            return false;
+        } else if self.queue.is_empty() {
+            return true;
+        } else if ask.ahead <= 0 {
+            return false;
+        }
+        let found = *ticket.insert(self.ticket(call, &ask.who, ask.ahead));
+        self.overtakes(found.0)
+    }
+
+    /// What an upgrade hears, unless it has to wait: its base is over, it has it, or a later one has.
+    fn ask_upgrade(&mut self, call: &Call<'_>, ask: &Acquire, base: &str) -> Option<Reply> {
+        let stamp = call.now_us;
+        let Some(hold) = self.hold_of(base) else {
+            return Some(numbers(&[11, stamp]));
+        };
+        let (left, by) = (hold.end - call.now(), hold.upgraded.map(|(by, _)| by));
+        match by {
+            Some(by) if by > ask.who.count => return Some(numbers(&[5, stamp])),
+            Some(by) if by == ask.who.count => {
+                if self.token.unwrap() <= ask.floor {
+                    self.new_token(call, ask.floor);
+                }
+            }
+            None if !self.is_alone(base) => return None,
+            _ => {
+                // Nobody else holds; or an earlier upgrade of this hold that is being given up has it.
+                self.queue.retain(|place| place.who.id != ask.who.id);
+                self.upgrade(call, base, ask.who.count, ask.floor);
+                self.tidy();
+            }
+        }
+        Some(numbers(&[1, stamp, self.token.unwrap(), left, 0]))
+    }
+
+    pub(crate) fn end(&mut self, call: &mut Call<'_>, who: &Attempt, not_after: i64) -> Reply {
+        let id = who.id.as_str();
         if not_after == 0 && self.members(if call.counted { 0 } else { call.capacity }) < 3 {
             // The fast path removes the one other member unseen: it may be a hold whose time is over, or a tombstone.
             let removed = self.remove_hold(id) || self.tombs.remove(id).is_some();
@@ -119,7 +154,11 @@ impl Record {
         lapsed.retain(|hold| hold.who.id != id);
         let mut had = 0;
         let first = self.place_of(id) == Some(0);
-        if let Some(place) = self.place_of(id) {
+        let upgraded = who.base().and_then(|base| self.hold_of(base));
+        if let Some(hold) = upgraded.filter(|hold| hold.upgraded.is_some_and(|(by, _)| by == who.count)) {
+            hold.upgraded = None; // it stays, and is shared again
+            had = 1;
+        } else if let Some(place) = self.place_of(id) {
             self.queue.remove(place);
             had = 2;
         } else if self.remove_hold(id) {
@@ -145,13 +184,16 @@ impl Record {
             self.token.is_some(),
             self.stored.is_some(),
             dump.shared.is_some(),
-            dump.tickets,
+            dump.next.is_some(),
+            dump.since.is_some(),
         ];
         derived.into_iter().filter(|is| *is).count()
             + self.queue.len()
             + self.holds.len()
             + self.extended.len()
             + dump.weights.len()
+            + dump.marks.len()
+            + dump.upgraded.len()
             + self.tombs.len()
             + self.forced.len()
     }
@@ -242,15 +284,44 @@ impl Record {
         if !lives || !is_last || self.hold_of(&new.id).is_some() {
             return numbers(&[3, stamp, -1]);
         }
+        let upgraded = self.hold_of(old).and_then(|hold| hold.upgraded);
         self.remove_hold(old);
         self.holds.push(Hold {
-            who: new.clone(),
-            end: now + new.lease,
-            claim: None,
-            weight: None,
+            upgraded,
+            ..Hold::new(new, now + new.lease)
         });
         self.keep(call.ttl);
         numbers(&[1, stamp, token, new.lease, 0])
+    }
+
+    pub(crate) fn downgrade(
+        &mut self,
+        call: &mut Call<'_>,
+        new: &Attempt,
+        old: &str,
+        token: i64,
+        not_after: i64,
+    ) -> Reply {
+        let (stamp, now) = (call.now_us, call.now());
+        if now > not_after {
+            return numbers(&[4, stamp]);
+        }
+        let mut lapsed = self.settle(call);
+        lapsed.retain(|hold| hold.who.id != old);
+        let is_last = token == 0 || self.token == Some(token);
+        let reply = if self.tombs.contains_key(&new.id) {
+            numbers(&[5, stamp])
+        } else if let Some(hold) = self.hold_of(&new.id) {
+            numbers(&[1, stamp, 0, hold.end - now, 0])
+        } else if is_last && self.remove_hold(old) {
+            self.admit(call, Hold::new(new, now + new.lease), 0);
+            self.keep(call.ttl);
+            numbers(&[1, stamp, 0, new.lease, 0])
+        } else {
+            numbers(&[3, stamp, -1])
+        };
+        self.hand_on(call, lapsed);
+        reply
     }
 
     pub(crate) fn resize(&mut self, call: &mut Call<'_>, not_after: i64) -> Reply {
@@ -289,12 +360,7 @@ impl Record {
         if hold.claim.take().is_some() || hold.end < now + part.lease {
             hold.end = now + part.lease;
         }
-        self.holds.push(Hold {
-            who: part.clone(),
-            end: now + part.lease,
-            claim: None,
-            weight: None,
-        });
+        self.holds.push(Hold::new(part, now + part.lease));
         self.keep(call.ttl);
         numbers(&[1, stamp, 0, part.lease, 0])
     }
@@ -322,97 +388,4 @@ impl Record {
         self.keep(call.ttl);
         numbers(&[1, stamp])
     }
-}
-
-/// `tick`: every item's reply, in order.
-pub(crate) fn tick(records: &mut [Record], call: &mut Call<'_>, items: &[Item]) -> Reply {
-    let mut replies: Vec<Option<Reply>> = items
-        .iter()
-        .map(|item| fast(&mut records[item.record], call, item))
-        .collect();
-    let rest: Vec<usize> = (0..items.len()).filter(|at| replies[*at].is_none()).collect();
-    for item in rest.iter().map(|at| &items[*at]) {
-        let record = &mut records[item.record];
-        if let ('w' | 'p', Some(place)) = (item.op, record.place_of(&item.who.id)) {
-            record.refresh_by_tick(call, place, if item.op == 'p' { POLLS } else { 0 });
-        }
-    }
-    let made_with = call.capacity;
-    let mut settled = Vec::new();
-    for at in rest {
-        let item = &items[at];
-        let record = &mut records[item.record];
-        call.ttl = item.ttl;
-        call.capacity = made_with;
-        if !settled.contains(&item.record) {
-            settled.push(item.record);
-            let lapsed = record.settle(call);
-            record.hand_on(call, lapsed);
-        }
-        let reply = if matches!(item.op, 'w' | 'p') {
-            look(record, call, item)
-        } else {
-            renew(record, call, item)
-        };
-        replies[at] = Some(reply);
-    }
-    let head = [call.now_us, 0].map(Reply::Int);
-    Reply::Array(head.into_iter().chain(replies.into_iter().flatten()).collect())
-}
-
-/// A hold that is in order is renewed before anything is settled.
-fn fast(record: &mut Record, call: &Call<'_>, item: &Item) -> Option<Reply> {
-    let now = call.now();
-    let is_last = item.token == 0 || record.token == Some(item.token);
-    let in_order = record
-        .hold_of(&item.who.id)
-        .is_some_and(|hold| !hold.is_over(now));
-    (item.op == 'h' && in_order && is_last).then(|| prolong(record, call, item))
-}
-
-fn prolong(record: &mut Record, call: &Call<'_>, item: &Item) -> Reply {
-    let now = call.now();
-    record.keep(item.ttl);
-    let hold = record.hold_of(&item.who.id).unwrap();
-    if hold.claim.take().is_some() || now + item.lease > hold.end {
-        hold.end = now + item.lease;
-    }
-    numbers(&[1, hold.end - now])
-}
-
-fn renew(record: &mut Record, call: &Call<'_>, item: &Item) -> Reply {
-    let last = record.token.unwrap_or(0);
-    let is_last = item.token == 0 || last == item.token;
-    if record.hold_of(&item.who.id).is_none() || !is_last {
-        if record.forced.contains_key(&item.who.id) {
-            return numbers(&[5, 3]);
-        }
-        return numbers(&[5, if item.token > 0 && last > item.token { 2 } else { 1 }]);
-    }
-    if item.op == 'x' {
-        let longest = record.extended.entry(item.who.id.clone()).or_default();
-        *longest = item.lease.max(*longest);
-    }
-    prolong(record, call, item)
-}
-
-fn look(record: &mut Record, call: &Call<'_>, item: &Item) -> Reply {
-    let now = call.now();
-    if record.tombs.contains_key(&item.who.id) {
-        return numbers(&[5, 1]);
-    }
-    let token = if call.exclusive(item.who.weight) {
-        record.token.unwrap_or(0)
-    } else {
-        0
-    };
-    if let Some(hold) = record.hold_of(&item.who.id) {
-        return numbers(&[2, token, hold.end - now, i64::from(hold.claim.is_some())]);
-    }
-    let Some(place) = record.place_of(&item.who.id) else {
-        return numbers(&[4]);
-    };
-    record.refresh_by_tick(call, place, if item.op == 'p' { POLLS } else { 0 });
-    record.keep(item.ttl);
-    numbers(&[3, record.wake(now), 0])
 }

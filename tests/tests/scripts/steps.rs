@@ -3,8 +3,22 @@
 use proptest::prelude::*;
 
 /// Attempts in play at one time. Those of the last slots belong to the second record.
-pub(crate) const SLOTS: usize = 9;
+pub(crate) const SLOTS: usize = 12;
 pub(crate) const CLIENTS: usize = 3;
+
+/// In ms.
+const DAY: i64 = 86_400_000;
+
+/// What a record is used as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum World {
+    Plain,
+    Counted,
+    /// Some attempts have an owner.
+    Owners,
+    /// Shared holds are upgraded, holds are downgraded.
+    ReadWrite,
+}
 
 /// Replies that a run of usual length meets so often that none of them can be missing by chance: script and code, of a
 /// tick's items too. `replies.rs` has the others.
@@ -21,6 +35,23 @@ pub(crate) const COUNTED: &[&str] = &[
     "acquire 1", "acquire 2", "acquire 3", "acquire 4", "acquire 5", "acquire 9", "acquire 10", "end 0", "end 1", "end 2",
     "tick 1", "tick 2", "tick 3", "tick 4", "tick 5 1", "force 0", "force 1", "inspect 1", "resize 1", "resize 4", "split 1",
     "split 3", "split 4", "merge 1", "merge 3", "message g", "message w", "message f",
+];
+
+/// The same for owners.
+#[rustfmt::skip]
+pub(crate) const OWNERS: &[&str] = &[
+    "acquire 1", "acquire 2", "acquire 3", "acquire 4", "acquire 5", "acquire 7", "end 0", "end 1", "end 2", "tick 1",
+    "tick 2", "tick 3", "tick 4", "tick 5 1", "tick 5 2", "force 0", "force 1", "inspect 1", "adopt 1", "adopt 3",
+    "message g", "message w", "message f", "re-entry",
+];
+
+/// The same for a read-write lock.
+#[rustfmt::skip]
+pub(crate) const READ_WRITE: &[&str] = &[
+    "acquire 1", "acquire 2", "acquire 3", "acquire 4", "acquire 5", "acquire 7", "acquire 11", "end 0", "end 1", "end 2",
+    "tick 1", "tick 2", "tick 3", "tick 4", "tick 5 1", "tick 5 2", "force 0", "force 1", "inspect 1", "adopt 3",
+    "downgrade 1", "downgrade 3", "downgrade 4", "message g", "message w", "message f", "upgrade 1", "upgrade ended",
+    "upgrade by message", "upgrade overtaken",
 ];
 
 /// In place of a tick's op: `h` for an attempt that holds, else `w`.
@@ -46,6 +77,13 @@ pub(crate) enum Step {
         late: bool,
         floor: Floor,
         polls: bool,
+        ahead: i64,
+    },
+    /// Gives the slot an attempt to upgrade a hold of the same client, if there is one, and asks.
+    Upgrade {
+        slot: usize,
+        base: usize,
+        room: i64,
     },
     /// With a tombstone until so many ms from now, or without.
     End(usize, Option<i64>),
@@ -60,6 +98,12 @@ pub(crate) enum Step {
     Merge(usize, usize, bool),
     /// New slot, old slot.
     Adopt {
+        new: usize,
+        old: usize,
+        token: Token,
+        late: bool,
+    },
+    Downgrade {
         new: usize,
         old: usize,
         token: Token,
@@ -89,14 +133,16 @@ pub(crate) enum Token {
     Wrong(i64),
 }
 
-pub(crate) fn step() -> impl Strategy<Value = Step> {
+pub(crate) fn step(world: World) -> impl Strategy<Value = Step> {
     let slot = || 0..SLOTS;
     let likely = || 0..SLOTS * 4;
+    let (weight, special) = special(world);
     prop_oneof![
         10 => (0_i64..60, 0_i64..1000).prop_map(|(ms, us)| Step::Pass(ms, us)),
         4 => (0_i64..600).prop_map(|ms| Step::Pass(ms, 0)),
         2 => (0_i64..13_000).prop_map(|ms| Step::Pass(ms, 0)),
         1 => prop_oneof![0_i64..300, 0_i64..2_000_000].prop_map(Step::SetBack),
+        1 => prop_oneof![20 => 0_i64..1, 1 => Just(30 * DAY), 1 => Just(500 * DAY)].prop_map(|ms| Step::Pass(ms, 0)),
         3 => (0..CLIENTS, any::<bool>()).prop_map(|(client, on)| Step::Inbox(client, on)),
         8 => (slot(), 0..12_usize).prop_map(|(slot, shape)| Step::Fresh(slot, shape)),
         30 => acquire(),
@@ -105,15 +151,45 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         22 => prop::collection::vec((item(), likely(), token()), 1..6).prop_map(Step::Tick),
         1 => (0_usize..2).prop_map(Step::Force),
         1 => (0_usize..2, 0_usize..4).prop_map(|(record, most)| Step::Inspect(record, most)),
-        3 => (0_usize..2, 1_i64..8, prop::bool::weighted(0.1))
-            .prop_map(|(record, capacity, late)| Step::Resize(record, capacity, late)),
-        3 => (slot(), likely(), prop::bool::weighted(0.1))
-            .prop_map(|(part, whole, late)| Step::Split(part, whole, late)),
-        3 => (likely(), likely(), prop::bool::weighted(0.1))
-            .prop_map(|(into, part, late)| Step::Merge(into, part, late)),
-        3 => (slot(), likely(), token(), prop::bool::weighted(0.1))
-            .prop_map(|(new, old, token, late)| Step::Adopt { new, old, token, late }),
+        weight => special,
     ]
+}
+
+/// Those that not every primitive has, and how often they come, of about 100.
+fn special(world: World) -> (u32, BoxedStrategy<Step>) {
+    let slot = || 0..SLOTS;
+    let likely = || 0..SLOTS * 4;
+    let late = || prop::bool::weighted(0.1);
+    let adopt = (slot(), likely(), token(), late()).prop_map(|(new, old, token, late)| Step::Adopt {
+        new,
+        old,
+        token,
+        late,
+    });
+    let downgrade = (slot(), likely(), token(), late()).prop_map(|(new, old, token, late)| Step::Downgrade {
+        new,
+        old,
+        token,
+        late,
+    });
+    match world {
+        World::Plain | World::Owners => (3, adopt.boxed()),
+        World::ReadWrite => {
+            let room = prop_oneof![1 => Just(0), 2 => Just(50)];
+            let upgrade =
+                (slot(), slot(), room).prop_map(|(slot, base, room)| Step::Upgrade { slot, base, room });
+            (20, prop_oneof![10 => upgrade, 7 => downgrade, 3 => adopt].boxed())
+        }
+        World::Counted => {
+            let resize = (0_usize..2, 1_i64..8, late())
+                .prop_map(|(record, capacity, late)| Step::Resize(record, capacity, late));
+            let split =
+                (slot(), likely(), late()).prop_map(|(part, whole, late)| Step::Split(part, whole, late));
+            let merge =
+                (likely(), likely(), late()).prop_map(|(into, part, late)| Step::Merge(into, part, late));
+            (9, prop_oneof![resize, split, merge].boxed())
+        }
+    }
 }
 
 fn acquire() -> impl Strategy<Value = Step> {
@@ -124,19 +200,27 @@ fn acquire() -> impl Strategy<Value = Step> {
         1 => Just(Floor::FromNow(86_400_000_001)),
     ];
     let room = prop_oneof![1 => Just(0), 1 => Just(2), 8 => Just(50)];
+    let ahead = prop_oneof![
+        20 => Just(0),
+        3 => -50_i64..50,
+        1 => -20_000_i64..20_000,
+        1 => prop_oneof![Just(1 << 31), Just(-(1 << 31)), Just(1 << 34)],
+    ];
     (
         0..SLOTS,
         room,
         prop::bool::weighted(0.05),
         floor,
         prop::bool::weighted(0.1),
+        ahead,
     )
-        .prop_map(|(slot, room, late, floor, polls)| Step::Acquire {
+        .prop_map(|(slot, room, late, floor, polls, ahead)| Step::Acquire {
             slot,
             room,
             late,
             floor,
             polls,
+            ahead,
         })
 }
 

@@ -2,17 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use latchwork_testkit::Reply;
-
 use crate::bench::{Bench, Script};
-use crate::compare::{code, same};
-use crate::model::{Attempt, Call, Record};
-use crate::requests::{self, Acquire, Item};
-use crate::steps::{self, CLIENTS, Floor, SLOTS, Step, Token};
+use crate::model::{Attempt, Record};
+use crate::requests::Acquire;
+use crate::steps::{CLIENTS, Floor, SLOTS, Step, Token, World as Kind};
 
 pub(crate) const INBOX: &str = "latchwork:inbox:";
 pub(crate) const KEYS: [&str; 2] = ["latchwork:lock:{a}", "latchwork:lock:{b}"];
-const MINUTE: i64 = 60_000;
+pub(crate) const MINUTE: i64 = 60_000;
 
 /// An attempt in play.
 #[derive(Debug)]
@@ -26,8 +23,9 @@ pub(crate) struct Slot {
 #[derive(Debug)]
 pub(crate) struct World<'a> {
     pub(crate) bench: &'a mut Bench,
+    pub(crate) kind: Kind,
     pub(crate) capacity: i64,
-    pub(crate) counted: bool,
+    pub(crate) last_token: [Option<i64>; 2],
     /// What was in use after the last request: after a resize that may be more than there is, but it never grows then.
     pub(crate) used_before: [i64; 2],
     pub(crate) weights: &'static [i64],
@@ -43,13 +41,14 @@ pub(crate) struct World<'a> {
 }
 
 impl<'a> World<'a> {
-    pub(crate) fn new(bench: &'a mut Bench, capacity: i64, counted: bool, weights: &'static [i64]) -> Self {
+    pub(crate) fn new(bench: &'a mut Bench, kind: Kind, capacity: i64, weights: &'static [i64]) -> Self {
         bench.redis(&["DEL", KEYS[0], KEYS[1]]);
         bench.now_us = 1_700_000_000_000_000;
         let mut world = Self {
             bench,
+            kind,
             capacity,
-            counted,
+            last_token: [None; 2],
             used_before: [0; 2],
             weights,
             records: Default::default(),
@@ -88,7 +87,12 @@ impl<'a> World<'a> {
         self.attempts += 1;
         let weight = self.weights[shape % self.weights.len()];
         let (lease, window) = [(40, 10), (100, 30), (200, 50), (15_000, 400)][shape / 3 % 4];
-        Attempt::new(client, self.attempts, weight, lease, window)
+        match shape % 3 {
+            owner @ 1.. if self.kind == Kind::Owners => {
+                Attempt::owned(client, self.attempts, owner, weight, lease, window)
+            }
+            _ => Attempt::new(client, self.attempts, weight, lease, window),
+        }
     }
 
     fn inbox(&mut self, client: usize, on: bool) {
@@ -119,7 +123,12 @@ impl<'a> World<'a> {
                 late,
                 floor,
                 polls,
-            } => return self.acquire(*slot, *room, *late, *floor, *polls),
+                ahead,
+            } => return self.acquire(*slot, *room, *late, *floor, *polls, *ahead),
+            Step::Upgrade { slot, base, room } => {
+                self.upgrade(*slot, *base);
+                return self.acquire(*slot, *room, false, Floor::None, false, 0);
+            }
             Step::End(slot, tomb) => return self.end(self.resolve(*slot), *tomb),
             Step::Tick(items) => return self.tick(items),
             Step::Force(record) => {
@@ -149,8 +158,14 @@ impl<'a> World<'a> {
                 old,
                 token,
                 late,
-            } => return self.adopt(*new, self.resolve(*old), *token, *late),
-            Step::Resize(record, capacity, late) if self.counted => {
+            } => return self.take_over(Script::Adopt, *new, self.resolve(*old), *token, *late),
+            Step::Downgrade {
+                new,
+                old,
+                token,
+                late,
+            } => return self.take_over(Script::Downgrade, *new, self.resolve(*old), *token, *late),
+            Step::Resize(record, capacity, late) if self.counted() => {
                 let not_after = self.bench.now() - i64::from(*late);
                 let args = [
                     self.text(*capacity),
@@ -167,10 +182,10 @@ impl<'a> World<'a> {
                     |record, call| record.resize(call, not_after),
                 );
             }
-            Step::Split(part, whole, late) if self.counted => {
+            Step::Split(part, whole, late) if self.counted() => {
                 return self.part(Script::Split, *part, self.resolve(*whole), *late);
             }
-            Step::Merge(into, part, late) if self.counted => {
+            Step::Merge(into, part, late) if self.counted() => {
                 return self.part(Script::Merge, self.resolve(*into), self.resolve(*part), *late);
             }
             Step::Resize(..) | Step::Split(..) | Step::Merge(..) => {}
@@ -179,39 +194,24 @@ impl<'a> World<'a> {
     }
 
     /// A capacity as the scripts take it.
-    fn text(&self, capacity: i64) -> String {
-        format!("{capacity}{}", if self.counted { "c" } else { "" })
+    pub(crate) fn text(&self, capacity: i64) -> String {
+        format!("{capacity}{}", if self.counted() { "c" } else { "" })
     }
 
-    /// Splits a new attempt off another's hold, or merges two.
-    fn part(&mut self, script: Script, one: usize, other: usize, late: bool) -> Result<(), String> {
-        let at = self.slots[one].record;
-        let (who, other) = (self.slots[one].who.clone(), &self.slots[other]);
-        let (other, elsewhere) = (other.who.clone(), other.record != at || other.who == who);
-        if elsewhere {
-            return Ok(());
+    pub(crate) fn counted(&self) -> bool {
+        self.kind == Kind::Counted
+    }
+
+    /// The same for this attempt.
+    pub(crate) fn text_for(&self, who: &Attempt, capacity: i64) -> String {
+        if who.base().is_some() {
+            return format!("{capacity}u");
         }
-        if script == Script::Split {
-            if self.is_there(one) && !self.adopters.contains(&who.id) {
-                return Ok(()); // an attempt that is split off does not acquire
-            }
-            self.adopters.insert(who.id.clone());
-        }
-        let (ttl, not_after) = (who.lease + 6 * MINUTE, self.bench.now() - i64::from(late));
-        let numbers = [who.lease, ttl].map(|number| number.to_string());
-        let rest = [other.id.clone(), not_after.to_string()];
-        let args = [std::slice::from_ref(&who.id), &numbers, &rest].concat();
-        self.compare(script, at, self.capacity, ttl, &args, |record, call| {
-            if script == Script::Split {
-                record.split(call, &who, &other.id, not_after)
-            } else {
-                record.merge(call, &who, &other, not_after)
-            }
-        })
+        self.text(capacity)
     }
 
     /// The slot that is meant: from `SLOTS` on one whose attempt holds or waits, if there is any.
-    fn resolve(&self, slot: usize) -> usize {
+    pub(crate) fn resolve(&self, slot: usize) -> usize {
         let there: Vec<usize> = (0..SLOTS)
             .filter(|other| slot >= SLOTS && self.is_there(*other))
             .collect();
@@ -222,12 +222,13 @@ impl<'a> World<'a> {
         }
     }
 
-    fn is_there(&self, slot: usize) -> bool {
+    pub(crate) fn is_there(&self, slot: usize) -> bool {
         let Slot { who, record, .. } = &self.slots[slot];
-        self.holds(slot) || self.records[*record].place_of(&who.id).is_some()
+        let record = &self.records[*record];
+        self.holds(slot) || record.place_of(&who.id).is_some() || record.upgraded(who)
     }
 
-    fn holds(&self, slot: usize) -> bool {
+    pub(crate) fn holds(&self, slot: usize) -> bool {
         let Slot { who, record, .. } = &self.slots[slot];
         self.records[*record].holds.iter().any(|hold| hold.who == *who)
     }
@@ -239,14 +240,15 @@ impl<'a> World<'a> {
         late: bool,
         floor: Floor,
         polls: bool,
+        ahead: i64,
     ) -> Result<(), String> {
         let (who, at) = (self.slots[slot].who.clone(), self.slots[slot].record);
         if self.adopters.contains(&who.id) {
             return Ok(());
         }
-        let made_with = self.capacity + i64::from(self.counted && self.attempts.is_multiple_of(8));
+        let made_with = self.capacity + i64::from(self.counted() && self.attempts.is_multiple_of(8));
         let floor = match floor {
-            _ if self.counted => 0,
+            _ if self.counted() => 0,
             Floor::None => 0,
             Floor::FromToken(more) => self.records[at].token.map_or(0, |token| token + more),
             Floor::FromNow(more) => self.bench.now_us + more,
@@ -254,72 +256,55 @@ impl<'a> World<'a> {
         let not_after = self.bench.now() + if late { -1 } else { 5 * i64::from(polls) };
         let ttl = who.lease + 3 * MINUTE;
         let weight = who.weight;
-        let room = if self.counted && room == 2 { -1 } else { room };
+        let room = if self.counted() && room == 2 { -1 } else { room };
         let mut args = vec![who.id.clone()];
         args.extend([who.lease, ttl, weight].map(|number| number.to_string()));
-        args.push(self.text(made_with));
+        args.push(self.text_for(&who, made_with));
         let polling = if polls { 3 } else { 0 };
         args.extend([not_after, room, floor, polling].map(|number| number.to_string()));
         args.push(INBOX.to_owned());
+        args.push(ahead.to_string());
         let ask = Acquire {
             who,
             not_after,
             room,
             floor,
             polls,
+            ahead,
         };
+        let before = self.records[at].clone();
         self.compare(Script::Acquire, at, made_with, ttl, &args, |record, call| {
             record.acquire(call, &ask)
-        })
+        })?;
+        self.note_kin(&before, at, &ask.who);
+        Ok(())
     }
 
     fn end(&mut self, slot: usize, tomb: Option<i64>) -> Result<(), String> {
-        let (id, at) = (self.slots[slot].who.id.clone(), self.slots[slot].record);
+        let (who, at) = (self.slots[slot].who.clone(), self.slots[slot].record);
+        let upgraded = self.records[at].upgraded(&who);
         let not_after = tomb.map_or(0, |ms| self.bench.now() + ms);
         let numbers = [
-            self.text(self.capacity),
+            self.text_for(&who, self.capacity),
             (2 * MINUTE).to_string(),
             not_after.to_string(),
         ];
-        let args = [std::slice::from_ref(&id), &numbers, &[INBOX.to_owned()]].concat();
+        let args = [std::slice::from_ref(&who.id), &numbers, &[INBOX.to_owned()]].concat();
         self.compare(
             Script::End,
             at,
             self.capacity,
             2 * MINUTE,
             &args,
-            |record, call| record.end(call, &id, not_after),
-        )
+            |record, call| record.end(call, &who, not_after),
+        )?;
+        if upgraded && self.records[at].hold_of(who.base().unwrap_or_default()).is_some() {
+            self.note("upgrade ended");
+        }
+        Ok(())
     }
 
-    fn adopt(&mut self, new: usize, old: usize, token: Token, late: bool) -> Result<(), String> {
-        if self.counted {
-            return Ok(()); // permits have no tickets
-        }
-        let (at, old_id) = (self.slots[old].record, self.slots[old].who.id.clone());
-        let who = self.slots[new].who.clone();
-        if self.slots[new].record != at || who.weight != self.slots[old].who.weight {
-            return Ok(()); // a ticket fixes both
-        }
-        if self.is_there(new) && !self.adopters.contains(&who.id) {
-            return Ok(()); // an attempt that adopts does not acquire
-        }
-        let token = if self.is_there(new) {
-            self.slots[new].token
-        } else {
-            self.token(old, token)
-        };
-        self.adopters.insert(who.id.clone());
-        let (ttl, not_after) = (who.lease + 6 * MINUTE, self.bench.now() - i64::from(late));
-        let numbers = [who.lease, ttl].map(|number| number.to_string());
-        let rest = [old_id.clone(), token.to_string(), not_after.to_string()];
-        let args = [std::slice::from_ref(&who.id), &numbers, &rest].concat();
-        self.compare(Script::Adopt, at, self.capacity, ttl, &args, |record, call| {
-            record.adopt(call, &who, &old_id, token, not_after)
-        })
-    }
-
-    fn token(&self, slot: usize, which: Token) -> i64 {
+    pub(crate) fn token(&self, slot: usize, which: Token) -> i64 {
         let Slot {
             token: own, record, ..
         } = self.slots[slot];
@@ -329,62 +314,5 @@ impl<'a> World<'a> {
             Token::None => 0,
             Token::Wrong(more) => (own + more).max(0),
         }
-    }
-
-    fn tick(&mut self, items: &[(char, usize, Token)]) -> Result<(), String> {
-        let items: Vec<Item> = items
-            .iter()
-            .map(|(op, slot, token)| {
-                let slot = self.resolve(*slot);
-                let who = &self.slots[slot].who;
-                let (op, lease) = match *op {
-                    steps::APT if self.holds(slot) => ('h', who.lease),
-                    steps::APT => ('w', who.lease),
-                    steps::LESS => ('x', who.lease * 2),
-                    'x' => ('x', who.lease * 5),
-                    op => (op, who.lease),
-                };
-                let record = self.slots[slot].record;
-                let ttl = lease + 4 * MINUTE;
-                Item {
-                    record,
-                    op,
-                    who: who.clone(),
-                    token: self.token(slot, *token),
-                    lease,
-                    ttl,
-                }
-            })
-            .collect();
-        let keys: Vec<&str> = items.iter().map(|item| KEYS[item.record]).collect();
-        let mut args = vec![INBOX.to_owned()];
-        for item in &items {
-            args.extend([item.op.to_string(), item.who.id.clone()]);
-            args.extend([item.token, item.lease, item.ttl].map(|number| number.to_string()));
-            args.push(self.text(self.capacity));
-        }
-        let outcome = self.bench.run(Script::Tick, &keys, &args, &KEYS);
-        let (now_us, capacity) = (self.bench.now_us, self.capacity);
-        let mut call = Call {
-            now_us,
-            capacity,
-            counted: self.counted,
-            ttl: 0,
-            listening: &self.listening,
-            mail: BTreeMap::new(),
-        };
-        let expected = requests::tick(&mut self.records, &mut call, &items);
-        let mail = call.mail;
-        same("the reply", &outcome.reply, &expected)?;
-        for (item, reply) in items.iter().zip(expected.items().iter().skip(2)) {
-            self.note(&format!("tick {}", code(reply, 2)));
-            if let [Reply::Int(2), Reply::Int(token), ..] = reply.items() {
-                self.learn(&item.who.id, *token)?;
-            }
-        }
-        for record in 0..2 {
-            self.compare_record(record, &outcome.after[record])?;
-        }
-        self.compare_mail(&mail)
     }
 }

@@ -31,7 +31,7 @@ local function overtakes()
   if ahead > 0 then
     ticket, next = new_ticket(id, ahead)
   end
-  return ticket and ticket <= front()
+  return ticket and ticket < head_ticket()
 end
 
 local function same_pace(as)
@@ -72,10 +72,13 @@ elseif base and not holds(base) then
 elseif base and (by or used == held(base)) then
   if not by or by < counter then -- an earlier upgrade of this hold that is being given up has done it: this one goes on
     redis.call('ZREM', lock, id)
-    by = upgrade(base, counter) and counter
+    upgrade(base, counter, floor)
+    tidy()
+  elseif by == counter and tonumber(redis.call('ZSCORE', lock, 't1')) <= floor then -- granted by a message, which knows no floor
+    new_token(floor)
   end
   local left_ms = math.floor(redis.call('ZSCORE', lock, base)) - now
-  reply = by > counter and { 5, now_us } or { 1, now_us, tonumber(redis.call('ZSCORE', lock, 't1')), left_ms, 0 }
+  reply = by and by > counter and { 5, now_us } or { 1, now_us, tonumber(redis.call('ZSCORE', lock, 't1')), left_ms, 0 }
 elseif score < 0 then
   renew_place(id, score, polls)
   keep(ttl)

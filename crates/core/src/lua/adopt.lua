@@ -37,8 +37,12 @@ local ends = tonumber(redis.call('ZSCORE', lock, old) or 0)
 if mine ~= 0 or ends <= now or ends >= 100000000000000 or (token > 0 and last ~= token) then
   return { 3, now_us, -1 }
 end
-redis.call('ZREM', lock, old, 'x' .. old) -- first: allowed when memory is full
+local upgraded = redis.call('ZSCORE', lock, 'p' .. old)
+redis.call('ZREM', lock, old, 'x' .. old, 'p' .. old) -- first: allowed when memory is full
 redis.call('ZADD', lock, now + lease, id)
+if upgraded then
+  redis.call('ZADD', lock, upgraded, 'p' .. id)
+end
 if redis.call('PTTL', lock) < ttl then
   redis.call('PEXPIRE', lock, ttl)
 end

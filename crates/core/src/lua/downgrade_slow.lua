@@ -6,7 +6,7 @@ if last == 0 and redis.call('ZCARD', lock) > 0 then
 elseif now > not_after then -- a copy that was stuck on the way; the client asks again
   return { 4, now_us }
 end
-redis.call('ZREM', lock, 'x' .. id) -- the first write is one that is allowed when memory is full (H40)
+redis.call('ZREMRANGEBYSCORE', lock, 1, 0) -- a first write that removes nothing and is allowed when memory is full (H40)
 settle()
 for i = #lapsed, 1, -1 do -- the claim of a guard that is out: its client knows that it is lost
   if lapsed[i][1] == old then

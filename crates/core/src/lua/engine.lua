@@ -3,6 +3,7 @@
 -- What the numbers mean is in docs/design.md, "One key per primitive".
 local BASE, TICKET, CHANCE = -9007199254740992, 1048576, 262144
 local FIRST_TICKET, LAST_TICKET = 4294967296, 8589934591
+local FRONT = 1073741824 -- 2^30: upgrades and claims that lapsed have tickets below it, all others from it on
 local HOLDER, TOMB = 1000000000000, 100000000000000
 local PATIENCE = 40 -- x 256 ms: a waiter not seen for longer is dropped when it reaches the front (H8)
 local DEAF = 16 -- the same for one whose inbox has no subscriber: a tick at least every 3 s shows that it lives all the same
@@ -19,8 +20,8 @@ local counted = false -- every hold is shared and without a token, the record sa
 local stored = nil -- the score of `c`: twice the capacity, and one more if it was resized
 local rate = nil -- of a counted primitive: what a permit takes and the window, µs; how many at once
 local owner = nil -- whose the exclusive holds are, if they say so in their ids: those do not exclude each other
+local LONGEST = 1073741824 -- 2^30 ms (12.4 days): from then on tickets count arrivals again, or they would run out
 local CYCLE = 68719476736 -- 2^36 ms: what `s` counts modulo, so that it stays in its band
-local PROBES = 100 -- tickets that are tried when one is taken
 
 -- `3c`: counted, made with a capacity of 3. `3u`: an upgrade is not for the fast path.
 local function read_capacity(of)
@@ -220,11 +221,11 @@ local function give_back(who)
 end
 
 -- Makes a shared hold that is alone exclusive, for the upgrade with this counter. Returns the token.
-local function upgrade(base, counter)
+local function upgrade(base, counter, above)
   redis.call('ZADD', lock, counter, 'p' .. base)
   used = capacity
   set_shared(capacity)
-  return new_token(0)
+  return new_token(above)
 end
 
 -- A hold that would outlast its own lease was made before the clock was set back: cut it (H49).
@@ -363,7 +364,7 @@ local function try_upgrade(who, score)
   elseif used == held(base) and shared < capacity then
     redis.call('ZREM', lock, who)
     local _, most = fields(who)
-    post(who, 'g ' .. string.sub(who, 23) .. ' ' .. text(upgrade(base, counter)) .. ' ' .. text(now_us) .. ' ' .. text(most))
+    post(who, 'g ' .. string.sub(who, 23) .. ' ' .. text(upgrade(base, counter, 0)) .. ' ' .. text(now_us) .. ' ' .. text(most))
     return true
   end
   return false
@@ -399,7 +400,7 @@ local function pump()
       passed[#passed + 1] = { who, score }
       skip = skip + 1
     end
-    if step == SCAN and used < capacity then
+    if step == SCAN and (used < capacity or owner) then
       more = 1
     end
   end
@@ -411,10 +412,15 @@ local function pump()
   end
 end
 
--- The ticket before all others.
-local function front()
+-- The ticket of the head of the queue; above all tickets if there is none.
+local function head_ticket()
   local first = tonumber(redis.call('ZRANGE', lock, 0, 0, 'WITHSCORES')[2] or 0)
-  return first < 0 and math.floor((first - BASE) / TICKET) - 1 or FIRST_TICKET
+  return first < 0 and math.floor((first - BASE) / TICKET) or LAST_TICKET
+end
+
+-- The ticket before all others, with whatever head start they may come.
+local function front()
+  return math.min(head_ticket(), FRONT) - 1
 end
 
 -- Puts a waiter into the queue; `next` is the ticket of the next newcomer.
@@ -426,12 +432,35 @@ local function enter_queue(who, ticket, next, low)
   end
 end
 
+-- A ticket that nobody has, from this one on: the next one, unless owners share some. Where `count` tickets have fewer
+-- than `count` waiters one is free; that is looked for by doubling and halving, so that a crowd costs little.
+local function free_ticket(ticket)
+  local from = BASE + ticket * TICKET
+  local function taken(count)
+    return redis.call('ZCOUNT', lock, from, '(' .. text(from + count * TICKET)) >= count
+  end
+  local low, high = 0, 1
+  while taken(high) do
+    low, high = high, high * 2
+  end
+  while high - low > 1 do
+    local middle = math.floor((low + high) / 2)
+    if taken(middle) then
+      low = middle
+    else
+      high = middle
+    end
+  end
+  return ticket + low
+end
+
 -- A claim that lapsed let one other pass and goes back to the front, half-way to being given up: it has a second more
 -- if nobody listens for it, else seven.
 local function put_back()
   for i = #lapsed, 1, -1 do
-    local ticket = front()
-    local next = tonumber(redis.call('ZSCORE', lock, 'q') or FIRST_TICKET + 1)
+    local tag = owner_of(lapsed[i][1])
+    local ticket = tonumber(tag and redis.call('ZSCORE', lock, 'o' .. tag) or front()) -- those of one owner stay together
+    local next = tonumber(redis.call('ZSCORE', lock, 'q') or FIRST_TICKET)
     enter_queue(lapsed[i][1], ticket, next, lapsed[i][2] * CHANCE + (seen_now - DEAF + 4) % CHANCE)
   end
   lapsed = {}
@@ -446,7 +475,7 @@ local function new_ticket(who, ahead)
   if mark then
     return tonumber(mark), next
   elseif base_of(who) then
-    return front(), math.max(next, FIRST_TICKET + 1)
+    return front(), next
   end
   local start = redis.call('ZSCORE', lock, 's')
   if not start and ahead == 0 then
@@ -459,16 +488,16 @@ local function new_ticket(who, ahead)
   if since > CYCLE / 2 then -- the clock was set back
     since = since - CYCLE
   end
-  local ticket = math.max(next, FIRST_TICKET + since) - ahead
-  ticket = math.max(ticket, TICKET) -- leaves room in front
-  for _ = 1, PROBES do
-    local from = BASE + ticket * TICKET
-    if redis.call('ZCOUNT', lock, from, '(' .. text(from + TICKET)) == 0 then
-      break
-    end
-    ticket = ticket + 1
-  end
+  local ticket = math.max(next, FIRST_TICKET + math.min(since, LONGEST)) - ahead
+  ticket = free_ticket(math.max(ticket, FRONT))
   return ticket, ahead == 0 and ticket + 1 or next
+end
+
+-- When nobody waits any more, tickets begin anew, or newcomers would queue behind nobody.
+local function tidy()
+  if tonumber(redis.call('ZRANGE', lock, 0, 0, 'WITHSCORES')[2] or 0) >= 0 then
+    redis.call('ZREM', lock, 'q', 's')
+  end
 end
 
 -- What every slow path ends with, before its reply: grant, put back, grant again, tidy, tell.
@@ -478,9 +507,7 @@ local function hand_on()
     put_back()
     pump()
   end
-  if tonumber(redis.call('ZRANGE', lock, 0, 0, 'WITHSCORES')[2] or 0) >= 0 then
-    redis.call('ZREM', lock, 'q', 's') -- or newcomers would queue behind nobody
-  end
+  tidy()
 end
 
 -- Milliseconds until the first hold ends; -1: there is none.
