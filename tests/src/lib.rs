@@ -1,10 +1,18 @@
 //! What the tests share: clients with a prefix of their own on a test server, and what must be true after every test.
 
+mod counted;
+mod other;
+mod record;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use latchwork_core::{Client, ClientBuilder};
 use latchwork_testkit::{TestServer, shared_server};
+
+pub use counted::{commands, messages};
+pub use other::Other;
+pub use record::{LONG, Record, soon};
 
 /// The lease that most tests use: short, so that what has to wait for its end is quick.
 pub const LEASE: Duration = Duration::from_millis(300);

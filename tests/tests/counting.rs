@@ -3,28 +3,9 @@
 
 use std::time::Duration;
 
-use latchwork_mutex::{Client, Mutex};
+use latchwork_mutex::Mutex;
 use latchwork_testkit::{ConnKind, Proxy, TestServer};
-use latchwork_tests::{Place, eventually, go};
-
-/// A client whose lease is so long that no renewal comes in between, behind a proxy that counts.
-async fn counted(place: &Place<'_>) -> (Proxy, Client) {
-    let proxy = Proxy::start(place.server.port()).expect("a proxy");
-    let client = place
-        .builder_at(proxy.url())
-        .lease(Duration::from_secs(60))
-        .heartbeat(Duration::from_secs(60))
-        .connect()
-        .await
-        .expect("a client");
-    // The label is written once, right after connecting.
-    eventually("the label is written", || {
-        proxy.request_names().contains_key("SET")
-    })
-    .await;
-    proxy.reset_counts();
-    (proxy, client)
-}
+use latchwork_tests::{Place, eventually, go, messages};
 
 fn requests(proxy: &Proxy) -> u64 {
     proxy.requests_of(ConnKind::Commands)
@@ -33,7 +14,7 @@ fn requests(proxy: &Proxy) -> u64 {
 #[tokio::test]
 async fn an_uncontended_lock_and_unlock_are_two_requests() {
     let place = Place::shared();
-    let (proxy, client) = counted(&place).await;
+    let (proxy, client) = place.counted().await;
     let mutex = Mutex::new(&client, "a").expect("a mutex");
     for _ in 0..50 {
         mutex
@@ -51,21 +32,11 @@ async fn an_uncontended_lock_and_unlock_are_two_requests() {
 #[tokio::test]
 async fn a_dropped_guard_costs_one_request() {
     let place = Place::shared();
-    let (proxy, client) = counted(&place).await;
+    let (proxy, client) = place.counted().await;
     let mutex = Mutex::new(&client, "a").expect("a mutex");
     drop(mutex.lock().await.expect("the lock"));
     eventually("released", || client.live() == 0).await;
     assert_eq!(requests(&proxy), 2, "as much as an awaited release");
-}
-
-/// Messages published on the inboxes of this prefix.
-fn messages(server: &TestServer) -> u64 {
-    server
-        .command_calls()
-        .expect("an answer")
-        .get("publish")
-        .copied()
-        .unwrap_or(0)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -77,7 +48,7 @@ async fn a_contended_acquisition_is_two_requests_and_one_message() {
     let place = Place::on(&server);
     let mut clients = Vec::new();
     for _ in 0..CLIENTS {
-        clients.push(counted(&place).await);
+        clients.push(place.counted().await);
     }
     // One that nobody counts holds until everybody waits.
     let outside = place.client().await;
@@ -121,7 +92,7 @@ async fn a_contended_acquisition_is_two_requests_and_one_message() {
 #[tokio::test]
 async fn h6_waiters_on_a_held_lock_do_not_poll() {
     let place = Place::shared();
-    let (proxy, client) = counted(&place).await;
+    let (proxy, client) = place.counted().await;
     let outside = place
         .builder()
         .lease(Duration::from_secs(60))

@@ -1,12 +1,16 @@
 //! Another process for tests: takes the lock `a` and says what comes of it. Ends with its standard input.
 //!
-//! `latchwork-test-holder <url> <prefix> <tasks> <lease ms> <claim window ms>`
+//! `latchwork-test-holder <url> <prefix> <tasks> <lease ms> <claim window ms> <what>`, where *what* is `mutex`, `fair`, `read`,
+//! `write`, or the text of the owner of a reentrant mutex.
 #![allow(clippy::significant_drop_tightening, reason = "guards are the subject")]
 
 use std::io::{Read, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
-use latchwork_mutex::{Client, Mutex};
+use latchwork_mutex::dynamic::Lock;
+use latchwork_mutex::{Client, FairMutex, FencingToken, Mutex, ReentrantMutex};
+use latchwork_rwlock::RwLock;
 use latchwork_tests::go;
 
 fn say(text: &str) {
@@ -17,11 +21,21 @@ fn say(text: &str) {
     }
 }
 
+fn lock(client: &Client, what: &str) -> Result<Arc<dyn Lock>, Box<dyn std::error::Error>> {
+    Ok(match what {
+        "mutex" => Arc::new(Mutex::new(client, "a")?),
+        "fair" => Arc::new(FairMutex::new(client, "a")?),
+        "read" => Arc::new(RwLock::new(client, "a")?.read_lock()),
+        "write" => Arc::new(RwLock::new(client, "a")?.write_lock()),
+        owner => Arc::new(ReentrantMutex::new(client, "a")?.with_owner(&owner.parse()?)),
+    })
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let [url, prefix, tasks, lease, window] = words.as_slice() else {
-        return Err("usage: <url> <prefix> <tasks> <lease ms> <claim window ms>".into());
+    let [url, prefix, tasks, lease, window, what] = words.as_slice() else {
+        return Err("usage: <url> <prefix> <tasks> <lease ms> <claim window ms> <what>".into());
     };
     let (lease, window) = (
         Duration::from_millis(lease.parse()?),
@@ -42,12 +56,15 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .await?;
     let mut running = Vec::new();
     for _ in 0..tasks.parse::<usize>()? {
-        let mutex = Mutex::new(&client, "a")?;
+        let lock = lock(&client, what)?;
         running.push(go(async move {
-            let guard = mutex.lock().await?;
+            let guard = lock.lock().await?;
             // A guard that was lost before it could be used proves nothing.
             if !guard.is_lost() {
-                say(&format!("held {}", guard.fencing_token()));
+                say(&format!(
+                    "held {}",
+                    guard.fencing_token().map_or(0, FencingToken::get)
+                ));
             }
             say(&format!("lost {}", guard.lost().await));
             Ok::<_, latchwork_mutex::Error>(())

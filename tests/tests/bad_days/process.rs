@@ -1,99 +1,18 @@
 //! A holder's or waiter's process is killed, or stops for a while.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use latchwork_mutex::Client;
 use latchwork_testkit::TestServer;
-use latchwork_tests::{Place, eventually};
+use latchwork_tests::{Other, Place, eventually};
 
 use super::common::{LONG, granted, held, holders, queued, soon, still_held, waiters, waiting};
 
 const SHORT: Duration = Duration::from_millis(400);
 
-/// A process that takes the lock `a`, and says what comes of it.
-struct Other {
-    child: Child,
-    lines: mpsc::Receiver<String>,
-}
-
-impl Other {
-    /// `attempts` tasks of it lock `a` and keep it.
-    fn start(place: &Place<'_>, attempts: usize, lease: Duration, window: Duration) -> Self {
-        let task = format!(
-            "{} {} {attempts} {} {}",
-            place.server.url(),
-            place.prefix,
-            lease.as_millis(),
-            window.as_millis()
-        );
-        let mut child = Command::new(env!("CARGO_BIN_EXE_latchwork-test-holder"))
-            .args(task.split(' '))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("a process");
-        let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
-        let (sender, lines) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in stdout.lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        Self { child, lines }
-    }
-
-    /// The next thing it says.
-    async fn says(&self, word: &str) -> u64 {
-        let mut said = None;
-        eventually(&format!("it says {word}"), || {
-            said = said.take().or_else(|| self.lines.try_recv().ok());
-            said.is_some()
-        })
-        .await;
-        let said = said.expect("a line");
-        let number = said.strip_prefix(word).map(str::trim);
-        let number = number.unwrap_or_else(|| panic!("it said {said}, not {word}"));
-        number.parse().unwrap_or(0)
-    }
-
-    /// SIGKILL.
-    fn kill(&mut self) {
-        self.child.kill().expect("it is there");
-        self.child.wait().expect("it ends");
-    }
-
-    fn signal(&self, name: &str) {
-        let script = format!("kill -{name} {}", self.child.id());
-        let status = Command::new("sh").args(["-c", &script]).status().expect("sh");
-        assert!(status.success(), "kill -{name}");
-    }
-
-    /// SIGSTOP; returns when it really stands still (Linux; elsewhere at once).
-    async fn stop(&self) {
-        self.signal("STOP");
-        let stat = format!("/proc/{}/stat", self.child.id());
-        let stands_still = || match std::fs::read_to_string(&stat) {
-            Ok(stat) => stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" T")),
-            Err(_no_proc) => true,
-        };
-        eventually("it stands still", stands_still).await;
-    }
-
-    fn go_on(&self) {
-        self.signal("CONT");
-    }
-}
-
-impl Drop for Other {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
+fn other(place: &Place<'_>, attempts: usize, lease: Duration, window: Duration) -> Other {
+    let program = env!("CARGO_BIN_EXE_latchwork-test-holder");
+    Other::start(program, place, "mutex", attempts, lease, window)
 }
 
 async fn client(place: &Place<'_>) -> Client {
@@ -107,7 +26,7 @@ async fn h4_when_a_holders_process_is_killed_the_waiter_takes_over_after_its_lea
     // The survivor looks by itself every three seconds only: it has to know when the lease ends.
     let survivor = client(&place).await;
     let window = Duration::from_secs(1);
-    let mut other = Other::start(&place, 1, SHORT, window);
+    let mut other = other(&place, 1, SHORT, window);
     let token = other.says("held").await;
     let waiter = waiting(&survivor, "a");
     queued(&place, "a", 1).await;
@@ -132,7 +51,7 @@ async fn h8_the_waiters_of_a_killed_process_are_passed_over() {
     let survivor = client(&place).await;
     let first = held(&survivor, "a").await;
     // Each of them would cost a claim window if it were granted.
-    let mut other = Other::start(&place, 3, LONG, LONG);
+    let mut other = other(&place, 3, LONG, LONG);
     queued(&place, "a", 3).await;
     let waiter = waiting(&survivor, "a");
     queued(&place, "a", 4).await;
@@ -161,7 +80,7 @@ async fn h8_the_dead_at_the_front_hold_up_the_living_for_a_claim_each_at_most() 
     let place = Place::on(&server);
     let survivor = client(&place).await;
     let first = held(&survivor, "a").await;
-    let mut other = Other::start(&place, 3, SHORT, SHORT / 2);
+    let mut other = other(&place, 3, SHORT, SHORT / 2);
     queued(&place, "a", 3).await;
     other.kill();
     // Nobody else waits: the dead are granted, one claim at a time.
@@ -179,7 +98,7 @@ async fn h20_a_stopped_holder_reads_lost_when_it_goes_on() {
     let server = TestServer::start().expect("a server");
     let place = Place::on(&server);
     let survivor = client(&place).await;
-    let other = Other::start(&place, 1, SHORT, SHORT);
+    let other = other(&place, 1, SHORT, SHORT);
     let token = other.says("held").await;
     let waiter = waiting(&survivor, "a");
     queued(&place, "a", 1).await;
@@ -199,7 +118,7 @@ async fn h20_a_stopped_waiter_lets_one_pass_and_believes_in_no_old_grant() {
     let place = Place::on(&server);
     let survivor = client(&place).await;
     let first = held(&survivor, "a").await;
-    let mut other = Other::start(&place, 1, SHORT, SHORT);
+    let mut other = other(&place, 1, SHORT, SHORT);
     queued(&place, "a", 1).await;
     let waiter = waiting(&survivor, "a");
     queued(&place, "a", 2).await;
@@ -214,8 +133,8 @@ async fn h20_a_stopped_waiter_lets_one_pass_and_believes_in_no_old_grant() {
     // Now it reads the message of the grant that is over.
     tokio::time::sleep(SHORT).await;
     still_held(&second, LONG).await;
-    let said = other.lines.try_recv();
-    assert!(said.is_err(), "while another one holds it said {said:?}");
+    let said = other.said();
+    assert!(said.is_none(), "while another one holds it said {said:?}");
     soon("an unlock", second.unlock()).await.expect("released");
     let own = other.says("held").await;
     assert!(own > token, "a grant of its own");
