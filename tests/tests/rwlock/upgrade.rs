@@ -113,6 +113,11 @@ async fn it_goes_before_writers_that_are_preferred() {
 }
 
 #[tokio::test]
+async fn it_goes_before_readers_that_are_preferred() {
+    before_the_queue(RwPolicy::PreferReaders).await;
+}
+
+#[tokio::test]
 async fn there_is_one_upgradable_reader_at_a_time() {
     let place = Place::shared();
     let (one, two) = (patient(&place).await, patient(&place).await);

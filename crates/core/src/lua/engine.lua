@@ -371,8 +371,8 @@ local function new_ticket(who, ahead)
   local next = tonumber(redis.call('ZSCORE', lock, 'q') or FIRST_TICKET)
   if mark then
     return tonumber(mark), next
-  elseif base_of(who) then
-    return front(), math.max(next, FIRST_TICKET + 1)
+  elseif base_of(who) then -- before all that head starts can reach: those are far shorter than FIRST_TICKET
+    return math.min(front(), TICKET), math.max(next, FIRST_TICKET + 1)
   end
   local start = redis.call('ZSCORE', lock, 's')
   if not start and ahead == 0 then
