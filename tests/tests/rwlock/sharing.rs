@@ -211,6 +211,28 @@ async fn force_unlock_ends_all_holds_and_hands_on() {
 }
 
 #[tokio::test]
+async fn force_unlock_of_a_hundred_readers_spares_the_writer_behind_them() {
+    let place = Place::shared();
+    let client = patient(&place).await;
+    let lock = lock(&client);
+    // As many as one step of the script ends, and one more.
+    for count in [100, 101] {
+        let mut readers = Vec::new();
+        for _ in 0..count {
+            readers.push(lock.read().await.unwrap());
+        }
+        let writer = record(&place).queue(lock.write()).await;
+        assert!(lock.force_unlock().await.unwrap(), "{count} held it");
+        let writer = soon("the writer", writer).await.unwrap();
+        for reader in &readers {
+            assert_eq!(soon("loss", reader.lost()).await, Loss::Forced, "told");
+        }
+        writer.unlock().await.expect("nobody took it away");
+    }
+    record(&place).settled().await;
+}
+
+#[tokio::test]
 async fn the_sides_are_locks() {
     let place = Place::shared();
     let client = patient(&place).await;
