@@ -103,7 +103,7 @@ pub(crate) fn ask(client: &Client, attempt: &Arc<Attempt>, wait: Wait, over: Mom
             .arg(spec.floor)
             .arg(if shared.keeper.is_listening() { 0 } else { 3 })
             .arg(&shared.inbox)
-            .arg(spec.ahead);
+            .arg(spec.ahead_text());
         {
             let mut state = attempt.state();
             state.unanswered += 1;

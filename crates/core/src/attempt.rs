@@ -27,8 +27,8 @@ pub(crate) struct Spec {
     /// The token must be above it; 0: any.
     pub(crate) floor: u64,
     pub(crate) kin: Kin,
-    /// The head start in the queue, in ms; negative: it lets others go first.
-    pub(crate) ahead: i64,
+    /// The head start in the queue, in ms; negative: it lets others go first. `None`: nobody compares it with the time.
+    pub(crate) ahead: Option<i64>,
     /// The most entries that the queue may have; the client's limit if `None`.
     pub(crate) max_waiters: Option<u32>,
 }
@@ -61,6 +61,11 @@ impl Spec {
             _ => "",
         };
         format!("{}{suffix}", self.capacity)
+    }
+
+    /// The head start as the script takes it.
+    pub(crate) fn ahead_text(&self) -> String {
+        self.ahead.map_or_else(|| "0".into(), |ms| format!("{ms:+}"))
     }
 
     /// The most entries that its queue may have.

@@ -87,7 +87,7 @@ mod tests {
             max_hold: None,
             floor: 0,
             kin: Kin::None,
-            ahead: 0,
+            ahead: None,
             max_waiters: None,
         };
         let name = Name::new(b"a").expect("a name");

@@ -23,7 +23,7 @@ fn attempt() -> Attempt {
         max_hold: None,
         floor: 0,
         kin: Kin::None,
-        ahead: 0,
+        ahead: None,
         max_waiters: None,
     };
     let name = Name::new(b"a").expect("a name");

@@ -14,7 +14,8 @@
 -- ARGV[8]   floor      the token must be above it, µs; 0: none
 -- ARGV[9]   polls      3: the caller's inbox is down and it polls; 0: it listens
 -- ARGV[10]  inbox      prefix of the clients' channels
--- ARGV[11]  ahead      its head start in the queue, ms: it counts as having come earlier (or later) by so much
+-- ARGV[11]  ahead      its head start in the queue, ms: it counts as having come earlier (or later) by so much. With a sign,
+--                      as in `+0`: its place counts in time, from when it came; 0: only if others' places do
 --
 -- Returns  {1, stamp_us, token, left_ms, claim}  granted, or held already; claim = 1: confirm it
 --          {1, stamp_us, 0, left_ms, claim, weight}  the same for room -1: that much of it

@@ -19,7 +19,7 @@ local counted = false -- every hold is shared and without a token, the record sa
 local stored = nil -- the score of `c`: twice the capacity, and one more if it was resized
 local owner = nil -- whose the exclusive holds are, if they say so in their ids: those do not exclude each other
 local CYCLE = 68719476736 -- 2^36 ms: what `s` counts modulo, so that it stays in its band
-local PROBES = 100 -- tickets that are tried when one is taken
+local PROBES = 16 -- tickets that are tried when one is taken
 
 -- `3c`: counted, made with a capacity of 3. `3u`: an upgrade is not for the fast path.
 local function read_capacity(of)
@@ -364,8 +364,10 @@ local function put_back()
 end
 
 -- The ticket of a newcomer, and that of the next: behind all others, unless it is an upgrade, its owner waits already, or
--- it has a head start. That is in milliseconds, so from the first one on tickets are, too: `s` is when the first was.
-local function new_ticket(who, ahead)
+-- it has a head start. That is in milliseconds, so tickets are, too, from the first one on that may be compared with one
+-- that has a head start: `s` is when that was.
+-- Every newcomer counts as coming later than the one before, so that equal head starts never change the order.
+local function new_ticket(who, ahead, timed)
   local tag = owner_of(who)
   local mark = tag and redis.call('ZSCORE', lock, 'o' .. tag)
   local next = tonumber(redis.call('ZSCORE', lock, 'q') or FIRST_TICKET)
@@ -375,7 +377,7 @@ local function new_ticket(who, ahead)
     return math.min(front(), TICKET), math.max(next, FIRST_TICKET + 1)
   end
   local start = redis.call('ZSCORE', lock, 's')
-  if not start and ahead == 0 then
+  if not start and not timed then
     return next, next + 1
   elseif not start then
     start = (now - (next - FIRST_TICKET)) % CYCLE
@@ -385,16 +387,15 @@ local function new_ticket(who, ahead)
   if since > CYCLE / 2 then -- the clock was set back
     since = since - CYCLE
   end
-  local ticket = math.max(next, FIRST_TICKET + since) - ahead
-  ticket = math.max(ticket, TICKET) -- leaves room in front
-  for _ = 1, PROBES do
-    local from = BASE + ticket * TICKET
+  local came = math.max(next, FIRST_TICKET + since)
+  local ticket = math.max(came - ahead, TICKET) -- leaves room in front
+  for free = ticket, ticket + PROBES do -- one with another head start may have it
+    local from = BASE + free * TICKET
     if redis.call('ZCOUNT', lock, from, '(' .. text(from + TICKET)) == 0 then
-      break
+      return free, math.max(came, ahead == 0 and free or 0) + 1
     end
-    ticket = ticket + 1
   end
-  return ticket, ahead == 0 and ticket + 1 or next
+  return ticket, came + 1
 end
 
 -- What every slow path ends with, before its reply: grant, put back, grant again, tidy, tell.
