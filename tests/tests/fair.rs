@@ -154,6 +154,32 @@ async fn positions_cost_a_request_each_and_nothing_while_nobody_polls() {
     assert_eq!(proxy.requests_of(ConnKind::PubSub), 0, "nothing on the inbox");
 }
 
+#[tokio::test]
+async fn positions_end_when_the_future_is_gone() {
+    let place = Place::shared();
+    let client = patient(&place).await;
+    let lock = lock(&client);
+    let held = lock.lock().await.unwrap();
+    // Never polled.
+    let unpolled = lock.lock();
+    let mut positions = unpolled.positions();
+    drop(unpolled);
+    assert_eq!(soon("the end", positions.next()).await, None);
+    // Given up while it waits, with a request under way or not.
+    let waiting = lock.lock();
+    let mut positions = waiting.positions();
+    let waiting = record(&place).queue(waiting).await;
+    assert_eq!(soon("a position", positions.next()).await, Some(0));
+    waiting.abort();
+    assert_eq!(soon("the end", positions.next()).await, None);
+    // Its time was over.
+    let bounded = lock.try_lock_for(LEASE / 10);
+    let mut positions = bounded.positions();
+    assert!(bounded.await.unwrap().is_none(), "busy");
+    assert_eq!(soon("the end", positions.next()).await, None);
+    held.unlock().await.unwrap();
+}
+
 /// The order in which these priorities are served when they come one after the other.
 async fn served(place: &Place<'_>, boost: Duration, priorities: &[i8], pause: Duration) -> Vec<u64> {
     let client = patient(place).await;
