@@ -298,3 +298,37 @@ async fn run_holds_while_the_body_runs() {
     assert_eq!(error.loss(), Some(Loss::Forced), "the body was dropped: {error}");
     record(&place).settled().await;
 }
+
+#[tokio::test]
+async fn at_most_999_999_read_and_499_999_beside_an_upgradable_reader() {
+    let place = Place::shared();
+    let client = patient(&place).await;
+    let lock = lock(&client);
+    let key = format!("{}:rwlock:{{a}}", place.prefix);
+    let others = |readers: &str| place.server.admin(&["ZINCRBY", &key, readers, "u"]).unwrap();
+    // As if so many more read: the record counts them.
+    let reader = lock.read().await.unwrap();
+    others("999997");
+    let last = lock.try_read().await.unwrap().expect("the last one");
+    assert!(lock.try_read().await.unwrap().is_none(), "999 999 read");
+    assert!(
+        lock.try_upgradable_read().await.unwrap().is_none(),
+        "999 999 read"
+    );
+    others("-500000");
+    assert!(
+        lock.try_upgradable_read()
+            .await
+            .unwrap()
+            .is_some_and(|guard| !guard.is_lost()),
+        "499 999 read"
+    );
+    latchwork_tests::eventually("it is given back", || client.live() == 2).await;
+    last.unlock().await.unwrap();
+    let upgradable = lock.try_upgradable_read().await.unwrap().expect("499 998 read");
+    let last = lock.try_read().await.unwrap().expect("the last one");
+    assert!(lock.try_read().await.unwrap().is_none(), "499 999 read beside it");
+    others("-499997");
+    drop((last, upgradable, reader));
+    record(&place).settled().await;
+}
