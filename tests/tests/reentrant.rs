@@ -208,6 +208,7 @@ async fn waiters_of_one_owner_go_together_by_one_message_for_each_client() {
     }
     server.reset_stats().unwrap();
     held.unlock().await.unwrap();
+    assert_eq!(record.holders(), 3, "in the step of the release");
     let mut guards: Vec<ReentrantMutexGuard> = Vec::new();
     for task in ours {
         guards.push(soon("ours", task).await.unwrap());

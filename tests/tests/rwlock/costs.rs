@@ -41,11 +41,11 @@ async fn readers_behind_a_writer_go_together_by_one_message_for_each_client() {
     }
     server.reset_stats().unwrap();
     writer.unlock().await.unwrap();
+    assert_eq!(record(&place).holders(), 20, "all in the step of the release");
     let mut guards = Vec::new();
     for reader in readers {
         guards.push(soon("a reader", reader).await.unwrap());
     }
-    assert_eq!(record(&place).holders(), 20, "all at once");
     assert_eq!(messages(&server), 2, "one for each client");
     for (proxy, _) in [&one, &two] {
         assert_eq!(proxy.requests_of(ConnKind::Commands), 10, "each asked once");
