@@ -2,7 +2,9 @@
 //! the primitives as the tests that are written for all of them see them.
 
 mod case;
+mod counted;
 mod process;
+mod record;
 pub mod subject;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +14,9 @@ use latchwork_core::{Client, ClientBuilder};
 use latchwork_testkit::{TestServer, shared_server};
 
 pub use case::{Case, LONG, MEDIUM, Waiter, rises, soon};
+pub use counted::{commands, messages};
 pub use process::Other;
+pub use record::{MINUTE, Record};
 
 /// The lease that most tests use: short, so that what has to wait for its end is quick.
 pub const LEASE: Duration = Duration::from_millis(300);

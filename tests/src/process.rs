@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use crate::{Case, eventually};
+use crate::{Case, Place, eventually};
 
 /// A process that acquires what a [`Case`] is about, and says what comes of it.
 #[derive(Debug)]
@@ -28,10 +28,31 @@ impl Other {
         window: Duration,
     ) -> Self {
         let tasks = tasks.map_or_else(|| "all".to_owned(), |tasks| tasks.to_string());
+        let what = [case.subject.name(), &case.name, &tasks];
+        Self::run(program, &case.place, what, [lease, window])
+    }
+
+    /// So many of its tasks do it with the primitive `a`. `what` is the name of a subject, the text of the owner of a reentrant
+    /// mutex, or `latch`: then they count it down under one id, and wait for zero.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn spawn(
+        program: &str,
+        place: &Place<'_>,
+        what: &str,
+        tasks: usize,
+        lease: Duration,
+        window: Duration,
+    ) -> Self {
+        Self::run(program, place, [what, "a", &tasks.to_string()], [lease, window])
+    }
+
+    fn run(program: &str, place: &Place<'_>, what: [&str; 3], times: [Duration; 2]) -> Self {
         let mut child = Command::new(program)
-            .args([&case.place.server.url(), &case.place.prefix])
-            .args([case.subject.name(), &case.name, &tasks])
-            .args([lease, window].map(|time| time.as_millis().to_string()))
+            .args([&place.server.url(), place.prefix.as_str()])
+            .args(what)
+            .args(times.map(|time| time.as_millis().to_string()))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -3,28 +3,9 @@
 
 use std::time::Duration;
 
-use latchwork_mutex::{Client, Mutex};
+use latchwork_mutex::Mutex;
 use latchwork_testkit::{ConnKind, Proxy};
 use latchwork_tests::{Place, eventually, go};
-
-/// A client whose lease is so long that no renewal comes in between, behind a proxy that counts.
-async fn counted(place: &Place<'_>) -> (Proxy, Client) {
-    let proxy = Proxy::start(place.server.port()).expect("a proxy");
-    let client = place
-        .builder_at(proxy.url())
-        .lease(Duration::from_secs(60))
-        .heartbeat(Duration::from_secs(60))
-        .connect()
-        .await
-        .expect("a client");
-    // The label is written once, right after connecting.
-    eventually("the label is written", || {
-        proxy.request_names().contains_key("SET")
-    })
-    .await;
-    proxy.reset_counts();
-    (proxy, client)
-}
 
 fn requests(proxy: &Proxy) -> u64 {
     proxy.requests_of(ConnKind::Commands)
@@ -33,7 +14,7 @@ fn requests(proxy: &Proxy) -> u64 {
 #[tokio::test]
 async fn h6_waiters_on_a_held_lock_do_not_poll() {
     let place = Place::shared();
-    let (proxy, client) = counted(&place).await;
+    let (proxy, client) = place.counted().await;
     let outside = place
         .builder()
         .lease(Duration::from_secs(60))

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use latchwork_semaphore::{Client, ErrorKind, Loss, Renew, Semaphore, SemaphorePermit};
-use latchwork_testkit::{ConnKind, Proxy, TestServer};
+use latchwork_testkit::{ConnKind, TestServer};
 use latchwork_tests::{LEASE, Place, eventually, go};
 
 fn semaphore(client: &Client, permits: u32) -> Semaphore {
@@ -513,28 +513,10 @@ async fn what_cannot_be_merged_is_given_back() {
     settled(&place).await;
 }
 
-/// A client whose lease is so long that no renewal comes in between, behind a proxy that counts.
-async fn counted(place: &Place<'_>) -> (Proxy, Client) {
-    let proxy = Proxy::start(place.server.port()).expect("a proxy");
-    let client = place
-        .builder_at(proxy.url())
-        .lease(Duration::from_secs(60))
-        .heartbeat(Duration::from_secs(60))
-        .connect()
-        .await
-        .expect("a client");
-    eventually("the label is written", || {
-        proxy.request_names().contains_key("SET")
-    })
-    .await;
-    proxy.reset_counts();
-    (proxy, client)
-}
-
 #[tokio::test]
 async fn an_uncontended_acquire_and_release_are_two_requests() {
     let place = Place::shared();
-    let (proxy, client) = counted(&place).await;
+    let (proxy, client) = place.counted().await;
     let semaphore = semaphore(&client, 3);
     for n in 1..=3 {
         for _ in 0..10 {
@@ -563,12 +545,12 @@ async fn an_uncontended_acquire_and_release_are_two_requests() {
 async fn a_resize_wakes_exactly_those_who_can_go_on() {
     let server = TestServer::start().expect("a server");
     let place = Place::on(&server);
-    let (_holds, holder) = counted(&place).await;
+    let (_holds, holder) = place.counted().await;
     let first = semaphore(&holder, 1).acquire().await.expect("a permit");
     let mut waiting = Vec::new();
     let mut clients = Vec::new();
     for _ in 0..5 {
-        clients.push(counted(&place).await);
+        clients.push(place.counted().await);
     }
     for (_, client) in &clients {
         waiting.push(queue(&place, &semaphore(client, 1), 1).await);

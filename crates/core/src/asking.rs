@@ -145,7 +145,7 @@ fn acquire_request(shared: &Shared, attempt: &Attempt, wait: Wait, room: i64, no
         .arg(spec.floor())
         .arg(if shared.keeper.is_listening() { 0 } else { 3 })
         .arg(&shared.inbox)
-        .arg(spec.ahead);
+        .arg(spec.ahead_text());
     let Some(pace) = &spec.pace else {
         return request;
     };

@@ -29,8 +29,8 @@ pub(crate) struct Spec {
     /// The token of an exclusive hold must be above it; 0: any.
     pub(crate) floor: u64,
     pub(crate) kin: Kin,
-    /// The head start in the queue, in ms; negative: it lets others go first.
-    pub(crate) ahead: i64,
+    /// The head start in the queue, in ms; negative: it lets others go first. `None`: nobody compares it with the time.
+    pub(crate) ahead: Option<i64>,
     /// The most entries that the queue may have; the client's limit if `None`.
     pub(crate) max_waiters: Option<u32>,
     /// Of a counted primitive: the rate at which its permits start.
@@ -76,6 +76,11 @@ impl Spec {
         } else {
             self.floor
         }
+    }
+
+    /// The head start as the script takes it.
+    pub(crate) fn ahead_text(&self) -> String {
+        self.ahead.map_or_else(|| "0".into(), |ms| format!("{ms:+}"))
     }
 
     /// The most entries that its queue may have.

@@ -83,7 +83,15 @@ impl Error {
         Self::invalid(message).named(name)
     }
 
-    pub(crate) fn lost(loss: Loss) -> Self {
+    /// The error of a hold that has ended, for a [`Guard`](crate::dynamic::Guard) of your own.
+    ///
+    /// # Examples
+    /// ```
+    /// use latchwork_core::{Error, Loss};
+    ///
+    /// assert!(Error::lost(Loss::Expired).is_lost());
+    /// ```
+    pub fn lost(loss: Loss) -> Self {
         let mut error = Self::new(ErrorKind::Lost, loss.text());
         error.0.loss = Some(loss);
         error

@@ -13,6 +13,8 @@ use crate::transport::{Reply, Request, read_labels};
 
 /// Waiters and holders that an inspection lists.
 const MOST: usize = 100;
+/// Requests of one forced release, of a hundred holds each: more than a read-write lock can have.
+const FORCE_STEPS: usize = 10_000;
 
 /// Who holds a primitive and who waits for it, as of one moment at the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -191,7 +193,7 @@ impl Primitive {
         let named = |error: crate::error::Error| error.named(self.name());
         let shared = self.client().shared();
         let mut held = false;
-        for _ in 0..MOST {
+        for _ in 0..FORCE_STEPS {
             let request = Request::new(&script::FORCE, &[&**self.key()])
                 .arg(self.spec().capacity_text())
                 .arg(millis(shared.options.retention))
@@ -204,9 +206,8 @@ impl Primitive {
             }
             shared.note_publish(answer.reply.int_at(2).map_err(named)? != 0);
             held |= code == 1;
-            let exclusive = self.spec().weight == self.spec().capacity;
-            if answer.reply.int_at(1).map_err(named)? == 0 || (held && exclusive) {
-                break; // a second one would end the hold of the next
+            if answer.reply.int_at(1).map_err(named)? == 0 {
+                break;
             }
         }
         Ok(held)

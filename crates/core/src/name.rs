@@ -15,7 +15,21 @@ pub const MAX_NAME: usize = 512;
 pub struct Name(Arc<[u8]>);
 
 impl Name {
-    pub(crate) fn new(bytes: &[u8]) -> Result<Self> {
+    /// A name, for a [`Lock`](crate::dynamic::Lock) of your own: handles are made with bytes or text, and check them alike.
+    ///
+    /// # Errors
+    /// `Invalid` if it is empty or longer than 512 bytes.
+    ///
+    /// # Examples
+    /// ```
+    /// use latchwork_core::Name;
+    ///
+    /// let name = Name::new("orders")?;
+    /// assert_eq!(name.as_bytes(), b"orders");
+    /// # Ok::<(), latchwork_core::Error>(())
+    /// ```
+    pub fn new(bytes: impl AsRef<[u8]>) -> Result<Self> {
+        let bytes = bytes.as_ref();
         if bytes.is_empty() {
             return Err(Error::invalid("the name is empty: give 1 to 512 bytes"));
         }
@@ -143,7 +157,7 @@ mod tests {
     #[test]
     fn lengths() {
         assert!(Name::new(b"").is_err(), "empty");
-        assert!(Name::new(&[0; 512]).is_ok(), "512 NULs are a name");
-        assert!(Name::new(&[b'a'; 513]).is_err(), "too long");
+        assert!(Name::new([0; 512]).is_ok(), "512 NULs are a name");
+        assert!(Name::new([b'a'; 513]).is_err(), "too long");
     }
 }

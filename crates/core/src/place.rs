@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -82,7 +82,8 @@ impl Place {
     pub fn positions(self) -> Positions {
         let timer = Box::pin(Timer::new(Some(self.client.shared().driver.clone())));
         Positions {
-            place: self,
+            attempt: Arc::downgrade(&self.attempt),
+            client: self.client,
             work: None,
             timer,
             due: Moment::now(),
@@ -98,7 +99,9 @@ type Asked = Pin<Box<dyn Future<Output = Result<Option<u64>>> + Send>>;
 /// costs nothing.
 #[must_use = "streams do nothing unless polled"]
 pub struct Positions {
-    place: Place,
+    client: Client,
+    /// Gone with the future: one that was never polled has no attempt that could say that it is over.
+    attempt: Weak<OnceLock<Arc<Attempt>>>,
     work: Option<Asked>,
     /// Boxed, so that `next` works without pinning.
     timer: Pin<Box<Timer>>,
@@ -108,8 +111,16 @@ pub struct Positions {
 impl fmt::Debug for Positions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Positions")
-            .field("place", &self.place)
+            .field("place", &self.place())
             .finish_non_exhaustive()
+    }
+}
+
+impl Positions {
+    fn place(&self) -> Option<Place> {
+        let attempt = self.attempt.upgrade()?;
+        let client = self.client.clone();
+        Some(Place { client, attempt })
     }
 }
 
@@ -127,14 +138,15 @@ impl Stream for Positions {
                     return Poll::Ready(Some(position));
                 }
             }
-            let known = this.place.known();
-            if matches!(known, Known::Over) {
+            let place = this.place();
+            let known = place.as_ref().map_or(Known::Over, Place::known);
+            let Some(place) = place.filter(|_| !matches!(known, Known::Over)) else {
                 return Poll::Ready(None);
-            }
+            };
             if Moment::now() < this.due {
                 ready!(this.timer.as_mut().poll_until(cx, this.due));
             } else if let Known::Waits(_) = known {
-                this.work = Some(Box::pin(this.place.clone().position()));
+                this.work = Some(Box::pin(place.position()));
             } else {
                 this.due = Moment::now() + NOT_YET;
             }

@@ -108,7 +108,7 @@ impl Primitive {
             max_hold: options.max_hold,
             floor,
             kin: Kin::None,
-            ahead: 0,
+            ahead: None,
             max_waiters: options.max_waiters,
             pace,
             latch: None,
@@ -156,10 +156,11 @@ impl Primitive {
     }
 
     /// The same with a head start of so many milliseconds in the queue: it counts as having come earlier by so much, or
-    /// later if it is negative. At most [`MAX_HEAD_START`] either way.
+    /// later if it is negative. At most [`MAX_HEAD_START`] either way. Zero is not the same as none: its place counts in
+    /// time, so that others know how long it has waited.
     #[must_use]
     pub fn with_head_start(&self, ms: i64) -> Self {
-        self.with(|spec| spec.ahead = ms.clamp(-MAX_HEAD_START, MAX_HEAD_START))
+        self.with(|spec| spec.ahead = Some(ms.clamp(-MAX_HEAD_START, MAX_HEAD_START)))
     }
 
     fn with(&self, change: impl FnOnce(&mut Spec)) -> Self {

@@ -87,7 +87,7 @@ mod tests {
             max_hold: None,
             floor: 0,
             kin: Kin::None,
-            ahead: 0,
+            ahead: None,
             max_waiters: None,
             pace: None,
             latch: None,

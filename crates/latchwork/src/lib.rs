@@ -30,6 +30,9 @@
 //! - A [`Client`] is one process's connection to a server, with the tasks that look after its locks. Make one and clone it.
 //! - A [`Mutex`] is a handle: a client, a name, options. Handles of one name are one lock, in one process as in many, as
 //!   long as server and [key prefix](ClientBuilder::prefix) are the same.
+//! - A [`FairMutex`] also promises the order of arrival; a [`ReentrantMutex`] is locked again by whoever has its [`Owner`]. The
+//!   three are one lock, if they have one name.
+//! - An [`RwLock`] lets in any number of readers, or one writer.
 //! - A [`Semaphore`] lets so many in at once. A [`SemaphorePermit`] is to it what a guard is to a mutex, except that it has no
 //!   fencing token.
 //! - A [`RateLimiter`] lets so many in per time. Its permits come back by themselves, so it has nothing to release.
@@ -42,8 +45,8 @@
 //!
 //! # Lost holds
 //!
-//! A guard is a promise with a date. [`MutexGuard::is_lost`] and [`MutexGuard::valid_for`] look at a clock and need no
-//! network; [`MutexGuard::lost`] is a future that resolves when the hold is lost. [`Mutex::run`] uses it: it drops the
+//! A guard is a promise with a date. [`is_lost`](Hold::is_lost) and [`valid_for`](Hold::valid_for) look at a clock and need no
+//! network; [`lost`](Hold::lost) is a future that resolves when the hold is lost. [`Mutex::run`] uses it: it drops the
 //! body at an await when the hold is lost.
 //!
 //! ```no_run

@@ -92,7 +92,9 @@ impl FairMutex {
     /// [boost](FairMutexBuilder::priority_boost), or later if it is negative. Zero is the default.
     ///
     /// So an attempt of priority 3 and a boost of one second overtakes all of priority 0 that came within the last three
-    /// seconds, and none that waits for longer. The time is the server's.
+    /// seconds, and none that waits for longer. The time is the server's. Attempts of a [`Mutex`](crate::Mutex) or
+    /// [`ReentrantMutex`](crate::ReentrantMutex) of the same name have priority 0; those that came before all fair ones, when
+    /// the queue was empty last, count as having come with the first of these.
     ///
     /// # Examples
     /// ```no_run
@@ -347,7 +349,7 @@ impl FairMutexBuilder {
     /// # Errors
     /// `Invalid` for a name or option that cannot work.
     pub fn build(self) -> Result<FairMutex> {
-        let primitive = Primitive::new(&self.client, KIND, &self.name, &self.options)?;
+        let primitive = Primitive::new(&self.client, KIND, &self.name, &self.options)?.with_head_start(0);
         if !(LEAST_BOOST..=MOST_BOOST).contains(&self.boost) {
             let text = format!(
                 "the priority boost is {:?}: it must be between {LEAST_BOOST:?} and {MOST_BOOST:?}",

@@ -589,15 +589,17 @@ impl RwLockBuilder {
     /// `Invalid` for a name or option that cannot work.
     pub fn build(self) -> Result<RwLock> {
         let writers = Primitive::new(&self.client, "rwlock", &self.name, &self.options)?;
-        let (read, write) = match self.policy {
-            RwPolicy::Fair => (0, 0),
-            RwPolicy::PreferWriters => (0, MAX_HEAD_START),
-            RwPolicy::PreferReaders => (MAX_HEAD_START, 0),
+        let readers = match self.policy {
+            RwPolicy::PreferReaders => writers.with_head_start(MAX_HEAD_START),
+            RwPolicy::Fair | RwPolicy::PreferWriters => writers.clone(),
         };
         Ok(RwLock {
-            readers: writers.with_weight(READ).with_head_start(read),
-            upgradable: writers.with_weight(UPGRADABLE).with_head_start(read),
-            writers: writers.with_head_start(write),
+            readers: readers.with_weight(READ),
+            upgradable: readers.with_weight(UPGRADABLE),
+            writers: match self.policy {
+                RwPolicy::PreferWriters => writers.with_head_start(MAX_HEAD_START),
+                RwPolicy::Fair | RwPolicy::PreferReaders => writers,
+            },
         })
     }
 }

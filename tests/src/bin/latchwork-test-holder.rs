@@ -1,16 +1,17 @@
 //! Another process for tests: acquires a primitive and says what comes of it. Ends with its standard input.
 //!
 //! `latchwork-test-holder <url> <prefix> <subject> <name> <tasks, or all> <lease ms> <claim window ms>`
-//! With `latch` as the subject its tasks count the latch of that name down under one id, and wait for zero.
+//! The text of an owner as the subject is a reentrant mutex with that owner. With `latch` as the subject its tasks count the latch of that name down under one id, and wait for zero.
 #![allow(clippy::significant_drop_tightening, reason = "guards are the subject")]
 
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use latchwork_core::{Client, Error, FencingToken};
+use latchwork_core::{Client, Error, FencingToken, Owner, Result};
 use latchwork_latch::CountdownLatch;
+use latchwork_mutex::ReentrantMutex;
 use latchwork_tests::go;
-use latchwork_tests::subject::{Options, by_name};
+use latchwork_tests::subject::{Boxed, Guard, Options, by_name};
 
 fn say(text: &str) {
     let mut out = std::io::stdout().lock();
@@ -21,7 +22,7 @@ fn say(text: &str) {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let [url, prefix, subject, name, tasks, lease, window] = words.as_slice() else {
         return Err("usage: <url> <prefix> <subject> <name> <tasks> <lease ms> <claim window ms>".into());
@@ -46,12 +47,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     if subject == "latch" {
         return Ok(count_down(&client, name, tasks.parse()?).await?);
     }
-    let subject = by_name(subject);
-    let handle = subject.handle(&client, name.as_bytes(), &Options::NONE)?;
     let mut acquires = Vec::new();
-    if tasks == "all" {
-        acquires.push(subject.take_all(&client, name.as_bytes()));
+    if let Ok(owner) = subject.parse::<Owner>() {
+        acquires.extend((0..tasks.parse::<usize>()?).map(|_| enter(&client, name, owner)));
+    } else if tasks == "all" {
+        acquires.push(by_name(subject).take_all(&client, name.as_bytes()));
     } else {
+        let handle = by_name(subject).handle(&client, name.as_bytes(), &Options::NONE)?;
         acquires.extend((0..tasks.parse::<usize>()?).map(|_| handle.acquire()));
     }
     let mut running = Vec::new();
@@ -73,7 +75,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// Each task counts down by the same id, and waits for zero.
-async fn count_down(client: &Client, name: &str, tasks: usize) -> Result<(), Error> {
+async fn count_down(client: &Client, name: &str, tasks: usize) -> Result<()> {
     let calls = (0..tasks).map(|_| async {
         let latch = CountdownLatch::open(client, name)?;
         say(&format!("left {}", latch.count_down_once("worker").await?));
@@ -82,4 +84,12 @@ async fn count_down(client: &Client, name: &str, tasks: usize) -> Result<(), Err
         Ok(())
     });
     futures_util::future::try_join_all(calls).await.map(drop)
+}
+
+fn enter(client: &Client, name: &str, owner: Owner) -> Boxed<Result<Guard>> {
+    let mutex = ReentrantMutex::new(client, name);
+    Box::pin(async move {
+        let guard: Guard = Box::new(mutex?.lock(&owner).await?);
+        Ok(guard)
+    })
 }

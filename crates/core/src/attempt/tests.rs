@@ -23,7 +23,7 @@ fn attempt() -> Attempt {
         max_hold: None,
         floor: 0,
         kin: Kin::None,
-        ahead: 0,
+        ahead: None,
         max_waiters: None,
         pace: None,
         latch: None,

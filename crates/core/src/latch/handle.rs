@@ -219,7 +219,7 @@ impl Latch {
             max_hold: None,
             floor: 0,
             kin: Kin::None,
-            ahead: 0,
+            ahead: None,
             max_waiters: None,
             pace: None,
             latch: Some(Arc::new(asked)),

@@ -14,7 +14,8 @@
 -- ARGV[8]   floor      the token must be above it, µs; 0: none
 -- ARGV[9]   polls      3: the caller's inbox is down and it polls; 0: it listens
 -- ARGV[10]  inbox      prefix of the clients' channels
--- ARGV[11]  ahead      its head start in the queue, ms: it counts as having come earlier (or later) by so much
+-- ARGV[11]  ahead      its head start in the queue, ms: it counts as having come earlier (or later) by so much. With a sign,
+--                      as in `+0`: its place counts in time, from when it came; 0: only if others' places do
 -- ARGV[12]  pace       `<interval> <burst> <window>` if counted and made with a rate: what a permit takes and how far ahead one
 --                      may be reserved, µs; how many may start at once
 -- ARGV[13]  patience   if it has a pace: the longest that its start may be away, µs

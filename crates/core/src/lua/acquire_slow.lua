@@ -1,6 +1,7 @@
 -- acquire, when somebody holds or waits: contract in acquire_fast.lua, functions in engine.lua.
 read_capacity(capacity)
 local made_with = capacity
+local timed = ahead and ahead ~= '0'
 weight, ahead = tonumber(weight), tonumber(ahead or 0)
 redis.call('ZADD', lock, 'XX', 'GT', 0, 't1') -- changes nothing; refused when memory is full (H40)
 if head[1] and not redis.call('ZSCORE', lock, 't1') then
@@ -29,7 +30,7 @@ local reply
 -- A head start may put it before the head of the queue.
 local function overtakes()
   if ahead > 0 then
-    ticket, next = new_ticket(id, ahead)
+    ticket, next = new_ticket(id, ahead, timed)
   end
   return ticket and ticket < head_ticket()
 end
@@ -115,7 +116,7 @@ elseif room == 0 then
 end
 if not reply then
   if not ticket then
-    ticket, next = new_ticket(id, ahead)
+    ticket, next = new_ticket(id, ahead, timed)
   end
   local waiting = redis.call('ZCOUNT', lock, '-inf', '(0')
   if ticket >= LAST_TICKET or (not base and waiting >= room and sweep(waiting) >= room) then

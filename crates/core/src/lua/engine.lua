@@ -467,8 +467,10 @@ local function put_back()
 end
 
 -- The ticket of a newcomer, and that of the next: behind all others, unless it is an upgrade, its owner waits already, or
--- it has a head start. That is in milliseconds, so from the first one on tickets are, too: `s` is when the first was.
-local function new_ticket(who, ahead)
+-- it has a head start. That is in milliseconds, so tickets are, too, from the first one on that may be compared with one
+-- that has a head start: `s` is when that was.
+-- Every newcomer counts as coming later than the one before, so that equal head starts never change the order.
+local function new_ticket(who, ahead, timed)
   local tag = owner_of(who)
   local mark = tag and redis.call('ZSCORE', lock, 'o' .. tag)
   local next = tonumber(redis.call('ZSCORE', lock, 'q') or FIRST_TICKET)
@@ -478,7 +480,7 @@ local function new_ticket(who, ahead)
     return front(), next
   end
   local start = redis.call('ZSCORE', lock, 's')
-  if not start and ahead == 0 then
+  if not start and not timed then
     return next, next + 1
   elseif not start then
     start = (now - (next - FIRST_TICKET)) % CYCLE

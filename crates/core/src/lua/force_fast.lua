@@ -5,8 +5,8 @@
 -- ARGV[2]  ttl       retention, ms
 -- ARGV[3]  inbox     prefix of the clients' channels
 --
--- Returns  {0, more, refused}  nobody held
---          {1, more, refused}  holds were ended
+-- Returns  {0, rest, refused}  nobody held
+--          {1, rest, refused}  holds were ended; rest = 1: there are others, and nobody was let in
 --          {8, 0, 0}           not our record, or another schema version
 local lock = KEYS[1]
 local capacity, ttl, inbox = ARGV[1], tonumber(ARGV[2]), ARGV[3]

@@ -6,18 +6,20 @@ elseif not redis.call('ZSCORE', lock, 't1') then
   return { 8, 0, 0 }
 end
 settle()
-local holders = redis.call('ZRANGEBYSCORE', lock, HOLDER, TOMB, 'LIMIT', 0, BOUND)
-for i = 1, #holders do
+local holders = redis.call('ZRANGEBYSCORE', lock, HOLDER, TOMB, 'LIMIT', 0, BOUND + 1)
+for i = 1, math.min(#holders, BOUND) do
   local _, lease = fields(holders[i])
   give_back(holders[i])
   redis.call('ZADD', lock, TOMB + now + lease + 1000, 'f' .. holders[i]) -- so that a renewal learns why
   keep(lease + 1000)
   post(holders[i], 'f ' .. string.sub(holders[i], 23) .. ' ' .. text(now_us))
 end
-if #holders == BOUND then
-  more = 1
-end
+local rest = #holders > BOUND
 measure()
-hand_on()
+if rest then -- nobody is let in: the next call would end that hold, too
+  put_back()
+else
+  hand_on()
+end
 send_mail()
-return { holders[1] and 1 or 0, more, refused }
+return { holders[1] and 1 or 0, rest and 1 or 0, refused }

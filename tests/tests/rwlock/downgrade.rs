@@ -1,0 +1,140 @@
+//! A writer that becomes a reader, and an upgradable reader that becomes an ordinary one.
+
+use latchwork_rwlock::{ErrorKind, Loss, Renew, RwLock};
+use latchwork_testkit::TestServer;
+use latchwork_tests::{LEASE, Place, eventually, messages, soon};
+
+use super::common::{lock, patient, record};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_downgrade_lets_the_readers_at_the_front_in_and_keeps_writers_out() {
+    let server = TestServer::start().expect("a server");
+    let place = Place::on(&server);
+    let holder = patient(&place).await;
+    let (one, two) = (patient(&place).await, patient(&place).await);
+    let writing = lock(&holder).write().await.unwrap();
+    let record = record(&place);
+    let mut front = Vec::new();
+    for client in [&one, &two, &one] {
+        front.push(record.queue(lock(client).read()).await);
+    }
+    let writer = record.queue(lock(&one).write()).await;
+    let behind = record.queue(lock(&two).read()).await;
+    server.reset_stats().unwrap();
+    let reading = writing.downgrade().await.unwrap();
+    assert_eq!((record.holders(), record.waiters()), (4, 2), "in the same step");
+    let mut guards = vec![reading];
+    for reader in front {
+        guards.push(soon("a reader", reader).await.unwrap());
+    }
+    assert_eq!(messages(&server), 2, "one for each client");
+    for guard in guards {
+        assert!(!writer.is_finished(), "some read");
+        guard.unlock().await.unwrap();
+    }
+    soon("the writer", writer).await.unwrap().unlock().await.unwrap();
+    soon("the last", behind).await.unwrap().unlock().await.unwrap();
+    record.settled().await;
+    place.check_leftovers();
+}
+
+#[tokio::test]
+async fn a_downgraded_hold_is_a_reader_like_others() {
+    let place = Place::shared();
+    let client = place.client().await;
+    let lock = lock(&client);
+    let writing = lock.write().await.unwrap();
+    let view = writing.hold();
+    let reading = writing.downgrade().await.unwrap();
+    assert_eq!(reading.hold().fencing_token(), None, "it has no token");
+    assert!(!view.is_lost(), "the writer's hold was given up, not lost");
+    let info = lock.inspect().await.unwrap();
+    assert_eq!(info.holders.len(), 1, "{info:?}");
+    assert_eq!(
+        (info.holders[0].shared, info.holders[0].weight),
+        (true, 1),
+        "{info:?}"
+    );
+    let other = lock.try_read().await.unwrap().expect("shared");
+    let upgradable = lock.try_upgradable_read().await.unwrap().expect("shared");
+    other.unlock().await.unwrap();
+    upgradable.unlock().await.unwrap();
+    tokio::time::sleep(LEASE * 2).await;
+    assert!(!reading.is_lost(), "it is renewed");
+    reading.unlock().await.unwrap();
+    assert_eq!(client.live(), 0, "no slot is left");
+    record(&place).settled().await;
+}
+
+#[tokio::test]
+async fn a_downgraded_upgradable_reader_makes_room_for_the_next() {
+    let place = Place::shared();
+    let (one, two) = (patient(&place).await, patient(&place).await);
+    let (lock, other) = (lock(&one), lock(&two));
+    let record = record(&place);
+    // As the writer it was, too.
+    let writing = lock.write().await.unwrap();
+    let upgradable = writing.downgrade_to_upgradable().await.unwrap();
+    other
+        .try_read()
+        .await
+        .unwrap()
+        .expect("shared")
+        .unlock()
+        .await
+        .unwrap();
+    assert!(
+        other.try_upgradable_read().await.unwrap().is_none(),
+        "one at a time"
+    );
+    let next = record.queue(other.upgradable_read()).await;
+    let reading = upgradable.downgrade().await.unwrap();
+    let next = soon("the next", next).await.unwrap();
+    let busy = next.try_upgrade().await.unwrap_err();
+    assert!(busy.is_busy(), "one reads");
+    reading.unlock().await.unwrap();
+    let writing = busy.into_guard().unwrap().try_upgrade().await.unwrap();
+    writing.unlock().await.unwrap();
+    record.settled().await;
+}
+
+#[tokio::test]
+async fn a_hold_that_has_ended_cannot_be_downgraded() {
+    let place = Place::shared();
+    let client = place.client().await;
+    let lock = RwLock::builder(&client, "a")
+        .renew(Renew::Manual)
+        .build()
+        .unwrap();
+    let writing = lock.write().await.unwrap();
+    soon("loss", writing.lost()).await;
+    let error = writing.downgrade().await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.loss()),
+        (ErrorKind::Lost, Some(Loss::Expired)),
+        "{error}"
+    );
+    let writing = lock.write().await.unwrap();
+    lock.force_unlock().await.unwrap();
+    soon("loss", writing.lost()).await;
+    let error = writing.downgrade_to_upgradable().await.unwrap_err();
+    assert_eq!(error.loss(), Some(Loss::Forced), "{error}");
+    eventually("all is given up", || client.live() == 0).await;
+    record(&place).settled().await;
+}
+
+#[tokio::test]
+async fn a_dropped_downgrade_gives_the_hold_up() {
+    let place = Place::shared();
+    let client = patient(&place).await;
+    let lock = lock(&client);
+    for polls in 0..8 {
+        let writing = lock.write().await.unwrap();
+        let outcome = latchwork_testkit::drop_after_polls(writing.downgrade(), polls).await;
+        drop(outcome);
+        let writer = soon("the next", lock.write()).await.unwrap();
+        writer.unlock().await.unwrap();
+        eventually("nothing is left", || client.live() == 0).await;
+    }
+    record(&place).settled().await;
+}

@@ -1,0 +1,129 @@
+//! Each reader has a lease of its own: none shortens or prolongs another's (T8).
+
+use std::time::Duration;
+
+use latchwork_rwlock::{Loss, Renew, RwLock};
+use latchwork_testkit::TestServer;
+use latchwork_tests::{LEASE, MINUTE, Other, Place, soon};
+
+use super::common::{lock, patient, record};
+
+#[tokio::test]
+async fn t8_a_forgotten_reader_ends_with_its_own_lease() {
+    let place = Place::shared();
+    let (client, others) = (place.client().await, patient(&place).await);
+    let (short, long) = (lock(&client), lock(&others));
+    let living = long.read().await.unwrap();
+    short.read().await.unwrap().forget();
+    let also_living = short.read().await.unwrap();
+    let writer = record(&place).queue(long.write()).await;
+    assert_eq!(record(&place).holders(), 3, "nobody has left yet");
+    living.unlock().await.unwrap();
+    // It is renewed, so the dead one goes first; then this one is released.
+    tokio::time::sleep(LEASE * 2).await;
+    assert!(!also_living.is_lost(), "its own lease is renewed");
+    assert!(!writer.is_finished(), "it still reads");
+    also_living.unlock().await.unwrap();
+    // Nobody renews the dead one: the writer knows when its time is over, and looks by itself.
+    let writer = soon("the writer", writer).await.unwrap();
+    writer.unlock().await.unwrap();
+    record(&place).settled().await;
+}
+
+#[tokio::test]
+async fn t8_the_last_lease_to_end_decides_when_the_writer_may() {
+    let place = Place::shared();
+    let (client, long) = (place.client().await, patient(&place).await);
+    let manual = |lease: Duration| {
+        let builder = RwLock::builder(&client, "a").renew(Renew::Manual).lease(lease);
+        builder.build().unwrap()
+    };
+    let (short, longer) = (manual(LEASE / 3), manual(LEASE * 2));
+    // The long one first, then short ones, which must not shorten it.
+    let last = longer.read().await.unwrap();
+    let first = [short.read().await.unwrap(), short.read().await.unwrap()];
+    let writer = record(&place).queue(lock(&long).write()).await;
+    for reader in &first {
+        assert_eq!(soon("loss", reader.lost()).await, Loss::Expired, "nobody renews");
+    }
+    assert!(
+        !last.is_lost() && last.valid_for() > LEASE,
+        "its lease is its own"
+    );
+    assert!(!writer.is_finished(), "one reads");
+    assert_eq!(soon("loss", last.lost()).await, Loss::Expired, "nobody renews");
+    let writer = soon("the writer", writer).await.unwrap();
+    writer.unlock().await.unwrap();
+    drop((first, last));
+    record(&place).settled().await;
+}
+
+#[tokio::test]
+async fn an_extended_reader_keeps_writers_out_for_as_long() {
+    let place = Place::shared();
+    let client = place.client().await;
+    let lock = RwLock::builder(&client, "a")
+        .renew(Renew::Manual)
+        .build()
+        .unwrap();
+    let reader = lock.read().await.unwrap();
+    reader.extend(MINUTE).await.unwrap();
+    let other = lock.read().await.unwrap();
+    assert_eq!(
+        soon("loss", other.lost()).await,
+        Loss::Expired,
+        "only the other one"
+    );
+    tokio::time::sleep(LEASE / 3).await;
+    assert!(lock.try_write().await.unwrap().is_none(), "it still reads");
+    assert!(reader.valid_for() > MINUTE / 2, "extended");
+    reader.unlock().await.unwrap();
+    lock.try_write()
+        .await
+        .unwrap()
+        .expect("free")
+        .unlock()
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn h4_readers_of_a_killed_process_end_with_their_leases_and_others_stay() {
+    let server = TestServer::start().expect("a server");
+    let place = Place::on(&server);
+    let client = patient(&place).await;
+    let lock = lock(&client);
+    let ours = lock.read().await.unwrap();
+    let program = env!("CARGO_BIN_EXE_latchwork-test-holder");
+    let mut other = Other::spawn(program, &place, "read", 3, LEASE, LEASE);
+    for _ in 0..3 {
+        assert_eq!(other.says("held").await, 0, "readers have no token");
+    }
+    let writer = record(&place).queue(lock.write()).await;
+    ours.unlock().await.unwrap();
+    // Alive they are renewed.
+    tokio::time::sleep(LEASE * 2).await;
+    assert!(!writer.is_finished(), "three read");
+    other.kill();
+    soon("the writer", writer).await.unwrap().unlock().await.unwrap();
+    record(&place).settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn h4_a_killed_writer_lets_the_readers_in_after_its_lease() {
+    let server = TestServer::start().expect("a server");
+    let place = Place::on(&server);
+    let client = patient(&place).await;
+    let lock = lock(&client);
+    let program = env!("CARGO_BIN_EXE_latchwork-test-holder");
+    let mut other = Other::spawn(program, &place, "write", 1, LEASE, LEASE);
+    let token = other.says("held").await;
+    let record = record(&place);
+    let readers = [record.queue(lock.read()).await, record.queue(lock.read()).await];
+    other.kill();
+    for reader in readers {
+        soon("a reader", reader).await.unwrap().unlock().await.unwrap();
+    }
+    let writer = lock.write().await.unwrap();
+    assert!(writer.fencing_token().get() > token, "tokens rise");
+}
