@@ -41,8 +41,8 @@ fn lua_headers() {
         scripts += 1;
     }
     assert_eq!(
-        scripts, 11,
-        "acquire, end, tick, force, inspect, adopt, resize, downgrade, split, merge, fence"
+        scripts, 13,
+        "acquire, end, tick, force, inspect, adopt, resize, downgrade, split, merge, latch, peek, fence"
     );
 }
 

@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use latchwork_latch::CountdownLatch;
 use latchwork_mutex::{Client, Fence, FenceReply, Mutex, Warning};
 use latchwork_testkit::{Reply, TestServer};
 use latchwork_tests::{eventually, go};
@@ -216,7 +217,27 @@ async fn everything(one: &Client, other: &Client) -> latchwork_mutex::Result<()>
         Some(FenceReply::Bytes(b"1".to_vec())),
         "a script of one's own"
     );
-    guard.unlock().await
+    guard.unlock().await?;
+
+    // Two who wait, an id, a look, a new generation.
+    let latch = CountdownLatch::new(one, "b", 3)?;
+    let waiters = [go(latch.wait()), go(latch.wait())];
+    let both_wait = async {
+        while latch.inspect().await.map_or(0, |info| info.waiting) < 2 {
+            tokio::time::sleep(lease / 100).await;
+        }
+    };
+    let in_time = tokio::time::timeout(lease * 30, both_wait).await;
+    assert!(in_time.is_ok(), "both wait");
+    let same = CountdownLatch::open(other, "b")?;
+    assert_eq!(same.count_down_once("x").await?, 2, "counted");
+    assert_eq!(same.count_down_by(2).await?, 0, "counted");
+    for waiter in waiters {
+        waiter.await.expect("no panic")?;
+    }
+    same.reset(1).await?;
+    assert!(!latch.try_wait_for(lease / 10).await?, "a new one");
+    same.count_down_and_wait().await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -17,6 +17,12 @@ mod counted;
 mod dump;
 #[path = "scripts/faults.rs"]
 mod faults;
+#[path = "scripts/latch.rs"]
+mod latch;
+#[path = "scripts/latch_model.rs"]
+mod latch_model;
+#[path = "scripts/latch_random.rs"]
+mod latch_random;
 #[path = "scripts/lock.rs"]
 mod lock;
 #[path = "scripts/model.rs"]

@@ -18,6 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::guard::Guard;
 use crate::hold::Loss;
 use crate::keeper::ending::finish;
+use crate::latch;
 use crate::place::Place;
 use crate::transport::{Answer, Failure};
 
@@ -134,6 +135,10 @@ impl Future for Acquire {
                 Next::Closed => {
                     let error = shared.closed_error();
                     return Poll::Ready(self.give_up(Err(error)));
+                }
+                Next::Reset => {
+                    let error = latch::was_reset();
+                    return Poll::Ready(self.nothing_there(Err(error)));
                 }
                 Next::Confirm if !matches!(this.sent, Some(Sent::Confirm(_))) => {
                     *this.sent = Some(Sent::Confirm(confirm(this.client, attempt, over)));
@@ -288,6 +293,9 @@ impl Acquire {
         let code = reply.int_at(0)?;
         let stamp = reply.count_at(1)?;
         shared.commands.note_stamp(answer.sent, stamp);
+        if let Some(asked) = &attempt.spec.latch {
+            return latch::read(shared, attempt, asked, answer, stamp);
+        }
         let apply = |standing| {
             attempt.state().apply(
                 standing,
@@ -375,10 +383,15 @@ impl Acquire {
         if *this.known && !silent {
             return self.give_up(Ok(None));
         }
+        let asked = this
+            .attempt
+            .as_ref()
+            .and_then(|attempt| attempt.spec.latch.as_ref());
+        let outcome = asked.map_or("the attempt is being undone", |asked| asked.outcome());
         let error = match this.last_error.take() {
             None => Error::new(
                 ErrorKind::Unavailable,
-                "the server gave no usable answer in time; the attempt is being undone",
+                format!("the server gave no usable answer in time; {outcome}"),
             ),
             Some(cause) if cause.kind() == ErrorKind::ReadOnly => Error::new(
                 ErrorKind::ReadOnly,
@@ -387,7 +400,7 @@ impl Acquire {
             .caused_by(cause),
             Some(cause) => Error::new(
                 ErrorKind::Unavailable,
-                format!("the server gave no usable answer in time ({cause}); the attempt is being undone"),
+                format!("the server gave no usable answer in time ({cause}); {outcome}"),
             )
             .caused_by(cause),
         };
@@ -409,8 +422,9 @@ impl Acquire {
     fn nothing_there(self: Pin<&mut Self>, result: Result<Option<Guard>>) -> Result<Option<Guard>> {
         if self.attempt.as_ref().is_some_and(|attempt| {
             let state = attempt.state();
-            // Once anything was applied, a grant may have been confirmed with the answer lost.
-            state.unanswered > 0 || state.stage != Stage::Asking || state.stamp > 0
+            // Once anything was applied, a grant may have been confirmed with the answer lost; of a latch there are none.
+            let applied = state.stage != Stage::Asking || state.stamp > 0;
+            state.unanswered > 0 || (applied && attempt.spec.latch.is_none())
         }) {
             return self.give_up(result);
         }
@@ -432,7 +446,7 @@ impl PinnedDrop for Acquire {
     }
 }
 
-enum Reading {
+pub(crate) enum Reading {
     Applied { queued: bool },
     Busy,
     Late,

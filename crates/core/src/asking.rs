@@ -11,6 +11,7 @@ use crate::client::Client;
 use crate::clock::{Moment, millis};
 use crate::error::{Error, ErrorKind};
 use crate::keeper::tick::{Item, Kind, exchange};
+use crate::latch;
 use crate::name::Name;
 use crate::script;
 use crate::transport::{Answer, Failure, Request};
@@ -70,6 +71,8 @@ pub(crate) fn says_nothing_was_done(error: &Error) -> bool {
             | ErrorKind::Invalid
             | ErrorKind::Mismatch
             | ErrorKind::TooLarge
+            | ErrorKind::NoSuchLatch
+            | ErrorKind::Reset
     )
 }
 
@@ -86,24 +89,27 @@ pub(crate) fn ask(client: &Client, attempt: &Arc<Attempt>, wait: Wait, over: Mom
         let shared = client.shared();
         let spec = &attempt.spec;
         let deadline = shared.request_deadline(spec.lease).min(over);
-        let not_after = shared.commands.server_time(deadline) / 1000 + 1;
+        let mut not_after = shared.commands.server_time(deadline) / 1000 + 1;
         let room = match wait {
             Wait::Try => 0,
             Wait::Drain => -1,
             Wait::Forever | Wait::Until(_) => i64::from(spec.max_waiters(shared)),
         };
-        let request = Request::new(&script::ACQUIRE, &[&*attempt.key])
-            .arg(&attempt.id)
-            .arg(millis(spec.lease))
-            .arg(shared.key_life_ms(spec, spec.lease))
-            .arg(spec.weight)
-            .arg(spec.capacity_text())
-            .arg(not_after)
-            .arg(room)
-            .arg(spec.floor)
-            .arg(if shared.keeper.is_listening() { 0 } else { 3 })
-            .arg(&shared.inbox)
-            .arg(spec.ahead);
+        let request = match &spec.latch {
+            Some(asked) => latch::request(shared, &attempt, asked, room, &mut not_after),
+            None => Request::new(&script::ACQUIRE, &[&*attempt.key])
+                .arg(&attempt.id)
+                .arg(millis(spec.lease))
+                .arg(shared.key_life_ms(spec, spec.lease))
+                .arg(spec.weight)
+                .arg(spec.capacity_text())
+                .arg(not_after)
+                .arg(room)
+                .arg(spec.floor)
+                .arg(if shared.keeper.is_listening() { 0 } else { 3 })
+                .arg(&shared.inbox)
+                .arg(spec.ahead),
+        };
         {
             let mut state = attempt.state();
             state.unanswered += 1;

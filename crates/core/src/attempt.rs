@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::clock::{Moment, millis};
 use crate::hold::Loss;
+use crate::latch::{LatchAsk, LatchState};
 use crate::name::Name;
 use crate::options::Renew;
 use crate::owner::Owner;
@@ -31,6 +32,8 @@ pub(crate) struct Spec {
     pub(crate) ahead: i64,
     /// The most entries that the queue may have; the client's limit if `None`.
     pub(crate) max_waiters: Option<u32>,
+    /// What it asks of a latch, if that is what it is about.
+    pub(crate) latch: Option<Arc<LatchAsk>>,
 }
 
 /// Which holds an attempt is related to. It is part of the id, so the server knows.
@@ -172,6 +175,8 @@ pub(crate) struct State {
     pub(crate) busy: bool,
     /// A refresh of the place is under way.
     pub(crate) refreshing: bool,
+    /// What is known of the latch.
+    pub(crate) latch: LatchState,
 
     /// The acquire future, or the one that awaits the end.
     waker: Option<Waker>,
@@ -201,6 +206,8 @@ pub(crate) enum Next {
     Ask,
     Wait,
     Closed,
+    /// The latch was reset.
+    Reset,
 }
 
 impl std::fmt::Debug for Attempt {
@@ -239,6 +246,7 @@ impl Attempt {
             due: Moment::NEVER,
             busy: false,
             refreshing: false,
+            latch: LatchState::default(),
             waker: None,
             watchers: Vec::new(),
             next_watcher: 0,
@@ -326,7 +334,7 @@ impl State {
     ) {
         self.heard = now;
         self.sample = Some((sent, stamp));
-        if !matches!(self.stage, Stage::Asking | Stage::Queued | Stage::Granted) {
+        if self.latch.is_over() || !matches!(self.stage, Stage::Asking | Stage::Queued | Stage::Granted) {
             return;
         }
         // A request that was sent after the newer word had come is newer still: the clock was set back (H49).
@@ -451,6 +459,9 @@ impl State {
     pub(crate) fn next(&mut self, cx: &Context<'_>, now: Moment, same_thread: bool, spec: &Spec) -> Next {
         if self.closed {
             return Next::Closed;
+        }
+        if self.latch.was_reset() {
+            return Next::Reset;
         }
         self.watch_for(cx);
         match self.stage {

@@ -50,10 +50,14 @@ pub enum ErrorKind {
     Lost,
     /// The queue has as many waiters as it may have.
     QueueFull,
-    /// The primitive was made with another capacity than this handle says. Nothing was changed.
+    /// The primitive was made with another capacity or count than this handle says. Nothing was changed.
     Mismatch,
     /// More was asked for than there is, however long one waits. Nothing was changed.
     TooLarge,
+    /// Nobody has made a latch of this name, or it was forgotten. Nothing was changed.
+    NoSuchLatch,
+    /// The latch was reset: the generation that was waited for, or counted in, is over.
+    Reset,
 }
 
 impl Error {

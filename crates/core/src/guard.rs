@@ -49,7 +49,9 @@ impl Guard {
         drop(state);
         let shared = client.shared();
         shared.keeper.no_later_than(due);
-        shared.wake_another_worker();
+        if attempt.spec.latch.is_none() {
+            shared.wake_another_worker();
+        }
         let driver = shared.driver.clone();
         Self {
             view: Hold {
@@ -177,6 +179,14 @@ impl Guard {
     /// Gives the guard up without releasing: nobody renews it, and the lease runs out.
     pub fn forget(mut self) {
         self.leave();
+    }
+
+    /// What passed a latch has nothing at the server, unless a copy of its request is under way: the keeper sees to that.
+    pub(crate) fn dismiss(mut self) {
+        let unanswered = self.view.attempt.state().unanswered;
+        if unanswered == 0 {
+            self.leave();
+        }
     }
 
     pub(crate) fn leave(&mut self) {

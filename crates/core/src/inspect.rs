@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::client::label_key;
+use crate::client::{Client, label_key};
 use crate::clock::{Moment, millis};
 use crate::error::Result;
 use crate::owner::Owner;
@@ -97,7 +97,7 @@ impl Primitive {
             .into_iter()
             .filter_map(|weight| u32::try_from(weight.int().ok()?).ok());
         let ids = held.iter().step_by(2).chain(&waiting);
-        let labels = self.labels(ids.map(String::as_str)).await;
+        let labels = labels(self.client(), ids.map(String::as_str)).await;
         let mut labels = labels.into_iter();
         let holders = held
             .chunks_exact(2)
@@ -128,29 +128,6 @@ impl Primitive {
             queue_len,
             waiters,
         })
-    }
-
-    /// The labels of these attempts' clients; what cannot be read is `None`.
-    async fn labels(&self, ids: impl Iterator<Item = &str>) -> Vec<Option<String>> {
-        let shared = self.client().shared();
-        let keys: Vec<String> = ids
-            .map(|id| label_key(&shared.options.prefix, id.get(..22).unwrap_or(id)))
-            .collect();
-        if keys.is_empty() {
-            return Vec::new();
-        }
-        let deadline = Moment::now() + shared.options.operation_timeout;
-        let reply = shared.commands.command(&read_labels(&keys), deadline).await.ok();
-        let found = reply.and_then(|reply| reply.items().ok()).unwrap_or_default();
-        let text = |reply: Reply| {
-            reply
-                .bytes()
-                .ok()
-                .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-        };
-        let mut labels: Vec<Option<String>> = found.into_iter().map(text).collect();
-        labels.resize(keys.len(), None);
-        labels
     }
 
     /// How many holds this owner has; at most 10 000 are counted.
@@ -234,4 +211,27 @@ impl Primitive {
         }
         Ok(held)
     }
+}
+
+/// The labels of these attempts' clients; what cannot be read is `None`.
+pub(crate) async fn labels(client: &Client, ids: impl Iterator<Item = &str>) -> Vec<Option<String>> {
+    let shared = client.shared();
+    let keys: Vec<String> = ids
+        .map(|id| label_key(&shared.options.prefix, id.get(..22).unwrap_or(id)))
+        .collect();
+    if keys.is_empty() {
+        return Vec::new();
+    }
+    let deadline = Moment::now() + shared.options.operation_timeout;
+    let reply = shared.commands.command(&read_labels(&keys), deadline).await.ok();
+    let found = reply.and_then(|reply| reply.items().ok()).unwrap_or_default();
+    let text = |reply: Reply| {
+        reply
+            .bytes()
+            .ok()
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    };
+    let mut labels: Vec<Option<String>> = found.into_iter().map(text).collect();
+    labels.resize(keys.len(), None);
+    labels
 }

@@ -6,7 +6,10 @@ impl Message {
     /// The server's clock when it was sent, microseconds.
     pub(crate) const fn stamp(&self) -> u64 {
         match self {
-            Self::Grant { stamp, .. } | Self::Behind { stamp, .. } | Self::Forced { stamp, .. } => *stamp,
+            Self::Grant { stamp, .. }
+            | Self::Behind { stamp, .. }
+            | Self::Forced { stamp, .. }
+            | Self::Over { stamp, .. } => *stamp,
         }
     }
 }
@@ -29,14 +32,31 @@ pub(crate) enum Message {
     },
     /// Its hold was forced open.
     Forced { counter: u64, stamp: u64 },
+    /// A generation of a latch is over, for all who waited for it; the attempt is one of them.
+    Over {
+        counter: u64,
+        generation: u64,
+        how: Over,
+        stamp: u64,
+    },
+}
+
+/// How a generation of a latch ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Over {
+    /// It came to zero.
+    Finished,
+    /// It was reset before.
+    Reset,
 }
 
 impl Message {
     pub(crate) const fn counter(&self) -> u64 {
         match self {
-            Self::Grant { counter, .. } | Self::Behind { counter, .. } | Self::Forced { counter, .. } => {
-                *counter
-            }
+            Self::Grant { counter, .. }
+            | Self::Behind { counter, .. }
+            | Self::Forced { counter, .. }
+            | Self::Over { counter, .. } => *counter,
         }
     }
 }
@@ -73,6 +93,12 @@ fn parse_one(text: &str) -> Option<Message> {
             counter,
             stamp: number()?,
         },
+        "d" | "r" => Message::Over {
+            counter,
+            generation: number()?,
+            how: if kind == "d" { Over::Finished } else { Over::Reset },
+            stamp: number()?,
+        },
         _ => return None,
     };
     Some(message)
@@ -84,7 +110,7 @@ mod tests {
 
     #[test]
     fn reads_what_the_scripts_write() {
-        let text = b"g .17:1:10000:1000 1763 1764 1000;w .18:1:10000:1000 250 1764;f .19:1:10000:1000 1764";
+        let text = b"g .17:1:10000:1000 1763 1764 1000;w .18:1:10000:1000 250 1764;f .19:1:10000:1000 1764;d .20:1:10000:1000 1700 1765;r .21:1:10000:1000 1701 1766";
         let messages: Vec<_> = parse(text).collect();
         let window = Duration::from_secs(1);
         assert_eq!(
@@ -105,8 +131,20 @@ mod tests {
                     counter: 19,
                     stamp: 1764
                 },
+                Message::Over {
+                    counter: 20,
+                    generation: 1700,
+                    how: Over::Finished,
+                    stamp: 1765
+                },
+                Message::Over {
+                    counter: 21,
+                    generation: 1701,
+                    how: Over::Reset,
+                    stamp: 1766
+                },
             ],
-            "all three"
+            "all five"
         );
     }
 
@@ -120,6 +158,7 @@ mod tests {
             "g .x:1 1 1 1",
             "g 1 1 1 1",
             "h .1 1 1 1",
+            "d .1 1",
             "g .1 -1 1 1",
             "\u{fffd}",
         ] {

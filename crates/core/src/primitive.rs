@@ -105,6 +105,7 @@ impl Primitive {
             kin: Kin::None,
             ahead: 0,
             max_waiters: options.max_waiters,
+            latch: None,
         };
         let key = key(&shared.options.prefix, kind, &name);
         Ok(Self {

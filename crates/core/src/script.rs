@@ -52,11 +52,14 @@ script!(
 );
 script!(SPLIT, "split", "split.lua");
 script!(MERGE, "merge", "merge.lua");
+script!(LATCH, "latch", "latch_fast.lua", "engine.lua", "latch_slow.lua");
+script!(PEEK, "peek", "peek_fast.lua", "engine.lua", "peek_slow.lua");
 script!(FENCE, "fence", "fence.lua");
 
 /// All of them, as they are loaded after every connect.
-pub(crate) static ALL: [&Script; 11] = [
-    &ACQUIRE, &END, &TICK, &FORCE, &INSPECT, &ADOPT, &RESIZE, &DOWNGRADE, &SPLIT, &MERGE, &FENCE,
+pub(crate) static ALL: [&Script; 13] = [
+    &ACQUIRE, &END, &TICK, &FORCE, &INSPECT, &ADOPT, &RESIZE, &DOWNGRADE, &SPLIT, &MERGE, &LATCH, &PEEK,
+    &FENCE,
 ];
 
 impl Script {

@@ -12,6 +12,7 @@ use crate::clock::{Moment, millis};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hold::Loss;
 use crate::keeper::KeeperLink;
+use crate::latch;
 use crate::message::{self, Message};
 use crate::name::Name;
 use crate::options::Options;
@@ -26,7 +27,7 @@ const CLIENT_ID: usize = 22;
 /// A message from further ahead than this was not written by a script, microseconds: a day.
 const FUTURE: u64 = 86_400_000_000;
 
-/// How long the capacity of a counted primitive is remembered after its last use.
+/// How long the capacity of a counted primitive, or an unfinished latch, is remembered after its last use.
 pub(crate) const KEEP: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The life of a client.
@@ -144,7 +145,7 @@ impl Shared {
     /// The same for the key of a primitive, which may have something to remember.
     pub(crate) fn key_life_ms(&self, spec: &Spec, lease: Duration) -> u64 {
         let life = self.life_ms(lease);
-        if spec.counted {
+        if spec.counted || spec.latch.is_some() {
             life.max(millis(KEEP))
         } else {
             life
@@ -183,6 +184,16 @@ impl Shared {
             if message.stamp() > latest {
                 continue; // no script of ours wrote this
             }
+            if let Message::Over {
+                counter,
+                generation,
+                how,
+                ..
+            } = message
+            {
+                latch::deliver(self, counter, generation, how);
+                continue;
+            }
             let Some(attempt) = self.table.get(message.counter()) else {
                 // Its end was answered, so nothing of it is left there: an old message.
                 debug!(message = ?message, "a message for an attempt that is gone");
@@ -201,6 +212,7 @@ impl Shared {
                     self.keeper.look_at(&attempt, receipt + left, stamp, None);
                 }
                 Message::Forced { stamp, .. } => self.forced(&attempt, stamp),
+                Message::Over { .. } => {}
             }
         }
     }

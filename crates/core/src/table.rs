@@ -89,6 +89,7 @@ mod tests {
             kin: Kin::None,
             ahead: 0,
             max_waiters: None,
+            latch: None,
         };
         let name = Name::new(b"a").expect("a name");
         Attempt::new(

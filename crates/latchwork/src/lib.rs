@@ -32,6 +32,8 @@
 //!   long as server and [key prefix](ClientBuilder::prefix) are the same.
 //! - A [`Semaphore`] lets so many in at once. A [`SemaphorePermit`] is to it what a guard is to a mutex, except that it has no
 //!   fencing token.
+//! - A [`CountdownLatch`] lets nobody pass until it was counted down to zero, and then everybody. Nothing is held: there is no
+//!   guard, and nothing to lose.
 //! - A *lease* is how long the server keeps a hold without hearing of it: 10 s unless you say otherwise. The *keeper*, a
 //!   task of the client, renews it at a third of that for as long as the [`MutexGuard`] lives.
 //! - A hold is *lost* when it ends under its guard: the server says so, or the lease ran out by the guard's own clock
@@ -147,6 +149,7 @@
 //! | `mutex` | yes | [`Mutex`], [`FairMutex`], [`ReentrantMutex`] |
 //! | `rwlock` | yes | [`RwLock`] |
 //! | `semaphore` | yes | [`Semaphore`] |
+//! | `latch` | yes | [`CountdownLatch`] |
 //! | `tracing` | yes | logs reconnects, losses, late renewals and degraded waiting through `tracing` |
 //! | `serde` | | `Serialize` and `Deserialize` for `Owner`, [`Ticket`] and [`FencingToken`] |
 //! | `cancellation-token` | | `cancellation_token` of guards and permits, and `Hold::cancellation_token` |
@@ -178,9 +181,14 @@ pub use latchwork_rwlock::{
 #[cfg(feature = "semaphore")]
 pub use latchwork_semaphore::{Semaphore, SemaphoreBuilder, SemaphorePermit};
 
+#[cfg(feature = "latch")]
+pub use latchwork_latch::{CountdownLatch, CountdownLatchBuilder, LatchInfo};
+
 /// The named futures of all primitives.
 pub mod futures {
     pub use latchwork_core::{Lost, Unlock};
+    #[cfg(feature = "latch")]
+    pub use latchwork_latch::futures::{LatchWait, TryLatchWait};
     #[cfg(feature = "mutex")]
     pub use latchwork_mutex::futures::{
         FairLock, MutexLock, Positions, ReentrantLock, TryFairLock, TryMutexLock, TryReentrantLock,

@@ -6,9 +6,10 @@ use std::hash::Hash;
 use std::str::FromStr;
 
 use latchwork::{
-    Client, ClientBuilder, Closed, Error, ErrorKind, Fence, FenceReply, FencingToken, Hold, HolderInfo,
-    LockInfo, Loss, Mutex, MutexBuilder, MutexGuard, Name, Renew, Semaphore, SemaphoreBuilder,
-    SemaphorePermit, ServerInfo, Ticket, WaiterInfo, Warning, futures,
+    Client, ClientBuilder, Closed, CountdownLatch, CountdownLatchBuilder, Error, ErrorKind, Fence,
+    FenceReply, FencingToken, Hold, HolderInfo, LatchInfo, LockInfo, Loss, Mutex, MutexBuilder, MutexGuard,
+    Name, Renew, Semaphore, SemaphoreBuilder, SemaphorePermit, ServerInfo, Ticket, WaiterInfo, Warning,
+    futures,
 };
 
 fn everywhere<T: Debug + Send + Sync + Unpin + 'static>() {}
@@ -28,6 +29,11 @@ fn bounds() {
     handle::<SemaphoreBuilder>();
     future::<futures::SemaphoreAcquire>();
     future::<futures::TrySemaphoreAcquire>();
+    handle::<CountdownLatch>();
+    handle::<CountdownLatchBuilder>();
+    handle::<LatchInfo>();
+    future::<futures::LatchWait>();
+    future::<futures::TryLatchWait>();
     everywhere::<Closed>();
     handle::<Client>();
     handle::<ClientBuilder>();

@@ -1,11 +1,13 @@
 //! Another process for tests: takes the lock `a` and says what comes of it. Ends with its standard input.
 //!
-//! `latchwork-test-holder <url> <prefix> <tasks> <lease ms> <claim window ms>`
+//! `latchwork-test-holder <url> <prefix> <tasks> <lease ms> <claim window ms>`; with `latch` at the end it counts the latch
+//! `a` down under one id instead, and waits for zero.
 #![allow(clippy::significant_drop_tightening, reason = "guards are the subject")]
 
 use std::io::{Read, Write};
 use std::time::Duration;
 
+use latchwork_latch::CountdownLatch;
 use latchwork_mutex::{Client, Mutex};
 use latchwork_tests::go;
 
@@ -20,8 +22,13 @@ fn say(text: &str) {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let [url, prefix, tasks, lease, window] = words.as_slice() else {
-        return Err("usage: <url> <prefix> <tasks> <lease ms> <claim window ms>".into());
+    let all = words.as_slice();
+    let (rest, counts) = match all.split_last() {
+        Some((last, rest)) if last == "latch" => (rest, true),
+        _ => (all, false),
+    };
+    let [url, prefix, tasks, lease, window] = rest else {
+        return Err("usage: <url> <prefix> <tasks> <lease ms> <claim window ms> [latch]".into());
     };
     let (lease, window) = (
         Duration::from_millis(lease.parse()?),
@@ -42,6 +49,16 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .await?;
     let mut running = Vec::new();
     for _ in 0..tasks.parse::<usize>()? {
+        if counts {
+            let latch = CountdownLatch::open(&client, "a")?;
+            running.push(go(async move {
+                say(&format!("left {}", latch.count_down_once("worker").await?));
+                latch.wait().await?;
+                say("passed");
+                Ok(())
+            }));
+            continue;
+        }
         let mutex = Mutex::new(&client, "a")?;
         running.push(go(async move {
             let guard = mutex.lock().await?;

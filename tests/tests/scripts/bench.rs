@@ -27,11 +27,13 @@ pub(crate) enum Script {
     Resize,
     Split,
     Merge,
+    Latch,
+    Peek,
     Fence,
 }
 
 impl Script {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Acquire,
         Self::End,
         Self::Tick,
@@ -41,6 +43,8 @@ impl Script {
         Self::Resize,
         Self::Split,
         Self::Merge,
+        Self::Latch,
+        Self::Peek,
         Self::Fence,
     ];
 
@@ -71,6 +75,16 @@ impl Script {
                 include_str!("../../../crates/core/src/lua/resize_fast.lua"),
                 ENGINE,
                 include_str!("../../../crates/core/src/lua/resize_slow.lua"),
+            ],
+            Self::Latch => &[
+                include_str!("../../../crates/core/src/lua/latch_fast.lua"),
+                ENGINE,
+                include_str!("../../../crates/core/src/lua/latch_slow.lua"),
+            ],
+            Self::Peek => &[
+                include_str!("../../../crates/core/src/lua/peek_fast.lua"),
+                ENGINE,
+                include_str!("../../../crates/core/src/lua/peek_slow.lua"),
             ],
             Self::Split => &[include_str!("../../../crates/core/src/lua/split.lua")],
             Self::Merge => &[include_str!("../../../crates/core/src/lua/merge.lua")],

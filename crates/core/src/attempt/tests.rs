@@ -25,6 +25,7 @@ fn attempt() -> Attempt {
         kin: Kin::None,
         ahead: 0,
         max_waiters: None,
+        latch: None,
     };
     let name = Name::new(b"a").expect("a name");
     Attempt::new("c.1:1:10000:1000".into(), 1, b"k".as_slice().into(), name, spec)

@@ -1,0 +1,144 @@
+-- latch, when something has to be written: contract in latch_fast.lua, functions in engine.lua.
+local ONCE = 100000000000
+local DONE_MEMORY = 60000 -- how long a finished generation is known after its reset: many ticks
+redis.call('ZADD', lock, 'XX', 'GT', 0, 't1') -- changes nothing; refused when memory is full (H40)
+if generation == 0 and redis.call('ZCARD', lock) > 0 then
+  return { 8, now_us }
+end
+redis.call('ZREMRANGEBYSCORE', lock, TOMB, TOMB + now)
+local number = tonumber(redis.call('ZSCORE', lock, 'g') or 0)
+
+-- All who wait: their places go, and each of their clients gets one message.
+local function release(kind)
+  local waiting = redis.call('ZRANGEBYSCORE', lock, '-inf', '(0')
+  if not waiting[1] then
+    return
+  end
+  redis.call('ZREMRANGEBYSCORE', lock, '-inf', '(0')
+  local one_of = {}
+  for i = 1, #waiting do
+    one_of[string.sub(waiting[i], 1, 22)] = waiting[i]
+  end
+  for _, who in pairs(one_of) do
+    post(who, kind .. ' ' .. string.sub(who, 23) .. ' ' .. text(generation) .. ' ' .. text(now_us))
+  end
+end
+
+-- Is it to be refused, as nothing may be done in part? `after`: what would be left.
+local function full(after)
+  if room <= 0 or after == 0 then
+    return false
+  end
+  local waiting = redis.call('ZCOUNT', lock, '-inf', '(0')
+  return waiting >= room and sweep(waiting) >= room
+end
+
+-- Ids of `count_down_once` of earlier generations, a few at a time: there may be many.
+local function forget_ids()
+  local old = redis.call('ZRANGEBYSCORE', lock, ONCE, ONCE + number - 1, 'LIMIT', 0, BOUND)
+  if old[1] then
+    redis.call('ZREM', lock, unpack(old))
+  end
+end
+
+-- The record of a latch that has just come to zero lives for so long, whatever was asked for before: but not less than its marks.
+local function finish()
+  release('d')
+  local last = redis.call('ZREVRANGEBYSCORE', lock, 10 * TOMB, TOMB, 'WITHSCORES', 'LIMIT', 0, 1)
+  redis.call('PEXPIRE', lock, math.max(memory, last[1] and math.ceil(last[2] - TOMB - now) or 0))
+end
+
+local place = tonumber(redis.call('ZSCORE', lock, id) or 0)
+local mark = tonumber(redis.call('ZSCORE', lock, 'c' .. id) or nil)
+local changes = not mark and (by > 0 or to >= 0)
+local makes = remaining < 0 and count >= 0 and asked == 0
+if place >= TOMB then
+  return { 5, now_us }
+elseif mark and to < 0 and mark % 1 * 64 ~= number % 64 then -- it counted, and there was a reset since
+  return { 11, now_us }
+elseif now > not_after and not mark then
+  return { 4, now_us }
+elseif remaining < 0 and not makes then
+  if count > -2 or by > 0 or to >= 0 or room < 0 then
+    return { 10, now_us }
+  elseif room == 0 then
+    return { 3, now_us }
+  end
+elseif remaining >= 0 and asked > 0 and asked ~= generation then
+  if redis.call('ZSCORE', lock, 'd' .. text(asked)) then
+    return { 1, now_us, asked, 0, 0 }
+  end
+  return { 11, now_us }
+elseif remaining >= 0 and to < 0 and not mark and not agrees then
+  return { 9, now_us, math.floor(made / 2) }
+end
+
+local before = makes and count or remaining -- in the generation that this call is about
+if changes and to >= 0 then
+  before = to
+end
+local new_id = once ~= '' and changes and before > 0
+  and (makes or tonumber(redis.call('ZSCORE', lock, '#' .. once) or 0) ~= ONCE + number)
+local after = before
+if changes and by > 0 and (once == '' or new_id) then
+  after = math.max(before - by, 0)
+end
+if place == 0 and full(after) then
+  return { 6, now_us }
+elseif now > not_after and room > 0 and after ~= 0 then
+  return { 4, now_us } -- it counted once, and is not to wait any more
+end
+
+if makes then
+  redis.call('ZADD', lock, 'NX', now_us, 't1') -- it may be there, with those who wait for this
+  generation = tonumber(redis.call('ZSCORE', lock, 't1'))
+  number = 1
+  made = 2 * before + (before ~= count and 1 or 0)
+elseif changes and to >= 0 then
+  release('r')
+  if remaining == 0 then
+    redis.call('ZADD', lock, TOMB + now + DONE_MEMORY, 'd' .. text(generation))
+  end
+  generation = math.max(generation + 1, now_us)
+  number = number + 1
+  made = 2 * to + ((made % 2 == 1 or made ~= 2 * to) and 1 or 0)
+  redis.call('ZADD', lock, generation, 't1')
+end
+if makes or changes then
+  redis.call('ZADD', lock, after + 1, 'n', made + 1, 'i', number, 'g')
+  forget_ids()
+end
+if new_id then
+  redis.call('ZADD', lock, ONCE + number, '#' .. once)
+end
+if changes then
+  redis.call('ZADD', lock, TOMB + not_after + 1000 + number % 64 / 64, 'c' .. id)
+end
+
+local reply = { 1, now_us, generation, after, 0 }
+if after == 0 then
+  if makes or (changes and (to >= 0 or before > 0)) then
+    finish()
+  elseif changes then
+    keep(not_after + 1000 - now)
+  end
+elseif room == 0 then
+  keep(ttl)
+  reply = { 3, now_us }
+else
+  if room > 0 then
+    if place < 0 then
+      renew_place(id, place, polls)
+    else
+      redis.call('ZADD', lock, 'NX', now_us, 't1')
+      redis.call('ZADD', lock, BASE + FIRST_TICKET * TICKET + polls * CHANCE + seen_now, id)
+    end
+    reply = { 2, now_us, tonumber(redis.call('ZSCORE', lock, 't1')) }
+  end
+  keep(ttl)
+end
+send_mail()
+if reply[1] == 1 then
+  reply[5] = refused
+end
+return reply

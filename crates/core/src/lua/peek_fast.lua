@@ -1,0 +1,22 @@
+-- peek: what a latch has left, and who waits for it. Reads only, changes nothing. This part: nobody made it.
+-- The rest of the script is engine.lua and peek_slow.lua, below the early return.
+--
+-- KEYS[1]  lock  zset  <prefix>:latch:{<name>}
+-- ARGV[1]  most  most places to look at
+--
+-- Returns  {0}                                         nobody made it
+--          {1, number, left, initial, waiting, waiters}  number: of the generation; waiting: how many wait; waiters: their
+--                                                      ids, those of the dead left out
+--          {8}                                         not our record, or another schema version
+local lock = KEYS[1]
+local most = tonumber(ARGV[1])
+local T = redis.call('TIME') -- once (H50)
+local now_us = T[1] * 1000000 + T[2]
+local now = (now_us - now_us % 1000) / 1000
+
+local remaining = tonumber(redis.call('ZSCORE', lock, 'n') or 0) - 1
+local ours = redis.call('ZSCORE', lock, 't1')
+if remaining < 0 or not ours then
+  return { (ours or redis.call('ZCARD', lock) == 0) and 0 or 8 }
+end
+local capacity, ttl, inbox = 0, 0, ''

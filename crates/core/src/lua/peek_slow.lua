@@ -1,0 +1,14 @@
+-- peek, of a latch that there is: contract in peek_fast.lua, functions in engine.lua.
+local waiting = redis.call('ZCOUNT', lock, '-inf', '(0')
+local places = redis.call('ZRANGEBYSCORE', lock, '-inf', '(0', 'WITHSCORES', 'LIMIT', 0, most)
+local waiters = {}
+for i = 1, #places, 2 do
+  if age(tonumber(places[i + 1])) > PATIENCE then
+    waiting = waiting - 1
+  else
+    waiters[#waiters + 1] = places[i]
+  end
+end
+local number = tonumber(redis.call('ZSCORE', lock, 'g'))
+local made = tonumber(redis.call('ZSCORE', lock, 'i')) - 1
+return { 1, number, remaining, math.floor(made / 2), waiting, waiters }

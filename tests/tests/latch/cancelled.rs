@@ -1,0 +1,132 @@
+//! Calls that are dropped at any of their polls.
+
+use std::time::Duration;
+
+use latchwork_testkit::{drop_after_polls, drop_when_woken};
+use latchwork_tests::{Place, go};
+
+use super::common::{latch, settled};
+
+/// Polls that no call has.
+const MANY: usize = 40;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wait_leaves_nothing() {
+    let place = Place::shared();
+    let client = place.client().await;
+    let made = latch(&client, 1);
+    for woken in [false, true] {
+        for polls in 0..3 {
+            let wait = async {
+                if woken {
+                    drop_when_woken(made.wait(), polls).await
+                } else {
+                    drop_after_polls(made.wait(), polls).await
+                }
+            };
+            // One that is not woken any more waits: it is dropped all the same.
+            drop(tokio::time::timeout(Duration::from_millis(30), wait).await);
+            settled(&place, &[&client]).await;
+        }
+    }
+    assert_eq!(made.count().await.expect("an answer"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_count_down_counts_once_or_not() {
+    let place = Place::shared();
+    let client = place.client().await;
+    let made = latch(&client, 1000);
+    let mut left = made.count().await.expect("an answer");
+    for woken in [false, true] {
+        for polls in 0..MANY {
+            let outcome = if woken {
+                drop_when_woken(made.count_down(), polls).await
+            } else {
+                drop_after_polls(made.count_down(), polls).await
+            };
+            settled(&place, &[&client]).await;
+            let now = made.count().await.expect("an answer");
+            let counted = left - now;
+            left = now;
+            match outcome.completed() {
+                Some(answer) => {
+                    assert_eq!((answer.expect("counted"), counted), (now, 1), "{polls} polls");
+                    break;
+                }
+                None => assert!(counted <= 1, "{counted} after {polls} polls"),
+            }
+            assert!(polls + 1 < MANY, "it never ends");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_count_down_that_waits_leaves_no_place() {
+    let place = Place::shared();
+    let client = place.client().await;
+    let made = latch(&client, 1000);
+    for polls in 0..4 {
+        let before = made.count().await.expect("an answer");
+        let dropped = drop_after_polls(made.count_down_and_wait(), polls);
+        drop(tokio::time::timeout(Duration::from_millis(30), dropped).await);
+        settled(&place, &[&client]).await;
+        let now = made.count().await.expect("an answer");
+        assert!(before - now <= 1, "{} after {polls} polls", before - now);
+        assert!(polls > 0 || before == now, "nothing was sent");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn h64_sixteen_tasks_that_are_cancelled_at_random_never_count_too_much() {
+    const TASKS: u64 = 16;
+    const ROUNDS: u64 = 60;
+    let place = Place::shared();
+    let clients = [place.client().await, place.client().await];
+    let all = u32::MAX;
+    latch(&clients[0], all).count().await.expect("made");
+    let tasks: Vec<_> = (0..TASKS)
+        .map(|task| {
+            let made = latch(&clients[usize::from(task % 2 == 0)], all);
+            go(async move {
+                let (mut counted, mut unknown) = (0_u32, 0_u32);
+                let mut random = task.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+                for _ in 0..ROUNDS {
+                    random ^= random << 13;
+                    random ^= random >> 7;
+                    random ^= random << 17;
+                    let polls = usize::try_from(random % 5).expect("small");
+                    match drop_after_polls(made.count_down(), polls).await.completed() {
+                        Some(answer) => {
+                            answer.expect("counted");
+                            counted += 1;
+                        }
+                        None if polls == 0 => {}
+                        None => unknown += 1,
+                    }
+                }
+                (counted, unknown)
+            })
+        })
+        .collect();
+    let (mut counted, mut unknown) = (0, 0);
+    for task in tasks {
+        let (some, others) = task.await.expect("no panic");
+        counted += some;
+        unknown += others;
+    }
+    assert!(counted > 0 && unknown > 0, "{counted} counted, {unknown} dropped");
+    settled(&place, &[&clients[0], &clients[1]]).await;
+    let made = latch(&clients[0], all);
+    let down = all - made.count().await.expect("an answer");
+    assert!(
+        (counted..=counted + unknown).contains(&down),
+        "{down} at the server, {counted} answered, {unknown} dropped"
+    );
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(
+        all - made.count().await.expect("an answer"),
+        down,
+        "and no later one counts"
+    );
+}

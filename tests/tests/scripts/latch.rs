@@ -1,0 +1,216 @@
+//! The latch's scripts by hand: keys that are not ours, a full memory, refused messages, large numbers.
+
+use latchwork_testkit::{Reply, TestServer};
+
+use crate::bench::{Bench, Script};
+use crate::latch_model::Ask;
+use crate::latch_random::{KEY, arguments, dump};
+use crate::lock::{INBOX, error, ints};
+
+fn id(client: usize, number: usize) -> String {
+    format!("Client{client:016}.{number}:1:10000:1000")
+}
+
+/// A wait at a latch of three, until five seconds from now.
+fn wait(bench: &Bench, id: String) -> Ask {
+    Ask {
+        id,
+        count: 3,
+        by: 0,
+        once: String::new(),
+        to: -1,
+        asked: 0,
+        not_after: bench.now() + 5000,
+        room: 100_000,
+        ttl: 600_000,
+        memory: 60_000,
+        polls: 0,
+    }
+}
+
+fn count_down(bench: &Bench, id: String, by: i64) -> Ask {
+    Ask {
+        by,
+        room: -1,
+        ..wait(bench, id)
+    }
+}
+
+fn call(bench: &mut Bench, ask: &Ask) -> Reply {
+    bench.call(Script::Latch, &[KEY], &arguments(ask))
+}
+
+/// Every kind of call.
+fn calls(bench: &Bench) -> [Ask; 5] {
+    let once = Ask {
+        once: "x".to_owned(),
+        ..count_down(bench, id(1, 3), 1)
+    };
+    let reset = Ask {
+        by: 0,
+        to: 5,
+        ..count_down(bench, id(1, 4), 0)
+    };
+    [
+        wait(bench, id(1, 1)),
+        count_down(bench, id(1, 2), 1),
+        once,
+        reset,
+        Ask {
+            by: 0,
+            ..count_down(bench, id(1, 5), 0)
+        },
+    ]
+}
+
+#[test]
+fn a_sorted_set_of_somebody_else_is_left_alone() {
+    let mut bench = Bench::start();
+    bench.redis(&["ZADD", KEY, "5", "n", "7", "i", "-3", "c"]);
+    let members = dump(&mut bench);
+    for ask in calls(&bench) {
+        assert_eq!(ints(&call(&mut bench, &ask)), [8, bench.now_us], "{ask:?}");
+    }
+    assert_eq!(ints(&bench.call(Script::Peek, &[KEY], &["10"])), [8]);
+    assert_eq!(dump(&mut bench), members);
+    assert_eq!(bench.redis(&["PTTL", KEY]), Reply::Int(-1));
+}
+
+#[test]
+fn a_key_of_another_type_is_an_error_before_any_write() {
+    let mut bench = Bench::start();
+    bench.redis(&["SET", KEY, "v"]);
+    for ask in calls(&bench) {
+        let reply = call(&mut bench, &ask);
+        assert!(error(&reply).contains("WRONGTYPE"), "{ask:?}: {reply:?} (H41)");
+    }
+    let reply = bench.call(Script::Peek, &[KEY], &["10"]);
+    assert!(error(&reply).contains("WRONGTYPE"), "{reply:?}");
+    assert_eq!(bench.redis(&["GET", KEY]).text().as_deref(), Some("v"));
+}
+
+#[test]
+fn when_memory_is_full_a_call_works_or_changes_nothing() {
+    let mut bench = Bench::start();
+    let first = count_down(&bench, id(2, 1), 2);
+    assert_eq!(ints(&call(&mut bench, &first))[3], 1, "one is left");
+    let before = dump(&mut bench);
+    bench.redis(&["CONFIG", "SET", "maxmemory", "1"]);
+    for ask in &calls(&bench)[..4] {
+        let reply = call(&mut bench, ask);
+        assert!(error(&reply).contains("OOM"), "{ask:?}: {reply:?} (H40)");
+    }
+    assert_eq!(dump(&mut bench), before, "nothing half done");
+    // What reads only works.
+    let count = calls(&bench)[4].clone();
+    assert_eq!(ints(&call(&mut bench, &count))[3], 1);
+    bench.redis(&["CONFIG", "SET", "maxmemory", "0"]);
+    let last = calls(&bench)[1].clone();
+    assert_eq!(ints(&call(&mut bench, &last))[3], 0, "finished");
+    bench.redis(&["CONFIG", "SET", "maxmemory", "1"]);
+    let late = wait(&bench, id(3, 1));
+    assert_eq!(ints(&call(&mut bench, &late))[0], 1, "late comers pass");
+}
+
+#[test]
+fn a_refused_message_undoes_nothing() {
+    let mut bench = Bench::on(TestServer::start().unwrap());
+    let waiter = wait(&bench, id(1, 1));
+    assert_eq!(ints(&call(&mut bench, &waiter))[0], 2);
+    bench.redis(&["ACL", "SETUSER", "default", "-publish"]);
+    let last = count_down(&bench, id(2, 1), 3);
+    let reply = ints(&call(&mut bench, &last));
+    assert_eq!((reply[3], reply[4]), (0, 1), "finished, and it says so (H46)");
+    assert!(
+        dump(&mut bench).values().all(|score| *score > 0.0),
+        "nobody waits"
+    );
+    assert_eq!(ints(&call(&mut bench, &waiter))[0], 1, "who asks passes");
+}
+
+#[test]
+fn thousands_of_waiters_are_released_in_one_step() {
+    const WAITERS: usize = 10_000;
+    let mut bench = Bench::start();
+    for client in 0..3 {
+        bench.subscribe(&format!("{INBOX}{}", &id(client, 0)[..22]));
+    }
+    for number in 0..WAITERS {
+        let ask = wait(&bench, id(number % 3, number));
+        assert_eq!(ints(&call(&mut bench, &ask))[0], 2);
+        bench.advance(1);
+    }
+    let last = count_down(&bench, id(9, 1), 3);
+    assert_eq!(ints(&call(&mut bench, &last))[3], 0);
+    let messages = bench.messages();
+    assert_eq!(messages.len(), 3, "every client");
+    assert!(messages.values().all(|texts| texts.len() == 1), "is told once");
+    assert!(
+        dump(&mut bench).values().all(|score| *score > 0.0),
+        "nobody waits"
+    );
+}
+
+#[test]
+fn h68_places_of_the_dead_make_room() {
+    let mut bench = Bench::start();
+    for number in 1..=2 {
+        let ask = wait(&bench, id(1, number));
+        assert_eq!(ints(&call(&mut bench, &ask))[0], 2);
+    }
+    let both = Ask {
+        by: 1,
+        room: 2,
+        ..wait(&bench, id(2, 1))
+    };
+    assert_eq!(ints(&call(&mut bench, &both)), [6, bench.now_us], "full");
+    assert!(
+        !dump(&mut bench).keys().any(|member| member.starts_with('c')),
+        "and nothing was counted"
+    );
+    bench.advance(11_000);
+    let ask = Ask {
+        not_after: bench.now() + 5000,
+        ..both
+    };
+    assert_eq!(
+        ints(&call(&mut bench, &ask))[0],
+        2,
+        "nobody has seen those for long"
+    );
+}
+
+#[test]
+fn ids_of_earlier_generations_are_forgotten_a_hundred_at_a_time() {
+    let mut bench = Bench::start();
+    for number in 0..250 {
+        let ask = Ask {
+            count: 300,
+            once: format!("id {number}"),
+            ..count_down(&bench, id(1, number), 1)
+        };
+        call(&mut bench, &ask);
+    }
+    let ids = |bench: &mut Bench| dump(bench).keys().filter(|id| id.starts_with('#')).count();
+    assert_eq!(ids(&mut bench), 250);
+    let reset = Ask {
+        count: 300,
+        to: 300,
+        ..count_down(&bench, id(2, 1), 0)
+    };
+    call(&mut bench, &reset);
+    assert_eq!(ids(&mut bench), 150);
+    // One that is there still counts anew all the same.
+    for number in 0..250 {
+        let ask = Ask {
+            count: 300,
+            once: format!("id {number}"),
+            ..count_down(&bench, id(3, number), 1)
+        };
+        let left = ints(&call(&mut bench, &ask))[3];
+        assert_eq!(left, 299 - i64::try_from(number).unwrap());
+        if number == 2 {
+            assert_eq!(ids(&mut bench), 3, "those of the present generation");
+        }
+    }
+}
