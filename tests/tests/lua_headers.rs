@@ -41,8 +41,9 @@ fn lua_headers() {
         scripts += 1;
     }
     assert_eq!(
-        scripts, 13,
-        "acquire, end, tick, force, inspect, adopt, resize, downgrade, split, merge, latch, peek, fence"
+        scripts, 20,
+        "acquire, end, tick, force, inspect, adopt, resize, downgrade, split, merge, latch, peek, fence, 3 of gcra, \
+         3 of window, limiter_reset"
     );
 }
 

@@ -5,10 +5,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use latchwork_latch::CountdownLatch;
+use latchwork_limiter::{Algorithm, Rate, RateLimiter};
 use latchwork_mutex::{Client, Fence, FenceReply, Mutex, Warning};
 use latchwork_testkit::{Reply, TestServer};
 use latchwork_tests::{eventually, go};
@@ -237,7 +239,20 @@ async fn everything(one: &Client, other: &Client) -> latchwork_mutex::Result<()>
     }
     same.reset(1).await?;
     assert!(!latch.try_wait_for(lease / 10).await?, "a new one");
-    same.count_down_and_wait().await
+    same.count_down_and_wait().await?;
+
+    let ten = NonZeroU32::MIN.saturating_add(9);
+    for algorithm in [Algorithm::Gcra, Algorithm::SlidingWindow] {
+        let limiter = RateLimiter::builder(one, "a", Rate::per_second(ten))
+            .algorithm(algorithm)
+            .build()?;
+        limiter.acquire_many(1).await?;
+        drop(tokio::time::timeout(lease / 100, limiter.acquire()).await);
+        limiter.set_rate(Rate::per_minute(ten)).await?;
+        limiter.peek().await?;
+        limiter.reset().await?;
+    }
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

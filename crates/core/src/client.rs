@@ -180,7 +180,7 @@ impl Client {
     /// Holds, waiters and what is being ended.
     #[doc(hidden)]
     pub fn live(&self) -> usize {
-        self.shared().table.len()
+        self.shared().table.len() + self.shared().refunds.len()
     }
 
     /// How often the scripts were loaded.

@@ -58,6 +58,8 @@ pub enum ErrorKind {
     NoSuchLatch,
     /// The latch was reset: the generation that was waited for, or counted in, is over.
     Reset,
+    /// A slot of a rate limiter would come after the deadline, or further ahead than slots are reserved. Nothing was consumed.
+    TooLate,
 }
 
 impl Error {
@@ -134,7 +136,11 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         matches!(
             self.0.kind,
-            ErrorKind::Unavailable | ErrorKind::ReadOnly | ErrorKind::OutOfMemory | ErrorKind::QueueFull
+            ErrorKind::Unavailable
+                | ErrorKind::ReadOnly
+                | ErrorKind::OutOfMemory
+                | ErrorKind::QueueFull
+                | ErrorKind::TooLate
         )
     }
 }

@@ -56,10 +56,36 @@ script!(LATCH, "latch", "latch_fast.lua", "engine.lua", "latch_slow.lua");
 script!(PEEK, "peek", "peek_fast.lua", "engine.lua", "peek_slow.lua");
 script!(FENCE, "fence", "fence.lua");
 
+script!(GCRA, "gcra", "gcra.lua");
+script!(GCRA_REFUND, "gcra_refund", "gcra_refund.lua");
+script!(GCRA_CHANGE, "gcra_change", "gcra_change.lua");
+script!(WINDOW, "window", "window.lua");
+script!(WINDOW_REFUND, "window_refund", "window_refund.lua");
+script!(WINDOW_CHANGE, "window_change", "window_change.lua");
+script!(LIMITER_RESET, "limiter_reset", "limiter_reset.lua");
+
 /// All of them, as they are loaded after every connect.
-pub(crate) static ALL: [&Script; 13] = [
-    &ACQUIRE, &END, &TICK, &FORCE, &INSPECT, &ADOPT, &RESIZE, &DOWNGRADE, &SPLIT, &MERGE, &LATCH, &PEEK,
+pub(crate) static ALL: [&Script; 20] = [
+    &ACQUIRE,
+    &END,
+    &TICK,
+    &FORCE,
+    &INSPECT,
+    &ADOPT,
+    &RESIZE,
+    &DOWNGRADE,
+    &SPLIT,
+    &MERGE,
+    &LATCH,
+    &PEEK,
     &FENCE,
+    &GCRA,
+    &GCRA_REFUND,
+    &GCRA_CHANGE,
+    &WINDOW,
+    &WINDOW_REFUND,
+    &WINDOW_CHANGE,
+    &LIMITER_RESET,
 ];
 
 impl Script {

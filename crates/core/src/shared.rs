@@ -16,6 +16,7 @@ use crate::latch;
 use crate::message::{self, Message};
 use crate::name::Name;
 use crate::options::Options;
+use crate::rate::Refunds;
 use crate::script;
 use crate::table::Table;
 use crate::trace::{debug, warn};
@@ -27,7 +28,7 @@ const CLIENT_ID: usize = 22;
 /// A message from further ahead than this was not written by a script, microseconds: a day.
 const FUTURE: u64 = 86_400_000_000;
 
-/// How long the capacity of a counted primitive, or an unfinished latch, is remembered after its last use.
+/// How long the capacity of a counted primitive, an unfinished latch, or the rate of a limiter, is remembered after its last use.
 pub(crate) const KEEP: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The life of a client.
@@ -52,6 +53,7 @@ pub(crate) struct Shared {
     pub(crate) inbox: String,
     pub(crate) commands: Commands,
     pub(crate) table: Table,
+    pub(crate) refunds: Refunds,
     pub(crate) keeper: KeeperLink,
     pub(crate) driver: Handle,
     /// The keeper runs on the thread that user code may block: a hand-off is confirmed before it is handed out (rule 7).
@@ -83,6 +85,7 @@ impl Shared {
                 options.operation_timeout,
             ),
             table: Table::default(),
+            refunds: Refunds::default(),
             keeper: KeeperLink::new(options.unavailable_after),
             same_thread: !options.keeper_thread && workers < 2,
             life: watch::Sender::new(Life::Open),
@@ -285,6 +288,7 @@ impl Shared {
                 self.end(&attempt);
             }
         }
+        self.refunds.close();
         self.collected.store(true, Ordering::Release);
         self.keeper.wake.notify_one();
     }

@@ -34,6 +34,7 @@
 //!   fencing token.
 //! - A [`CountdownLatch`] lets nobody pass until it was counted down to zero, and then everybody. Nothing is held: there is no
 //!   guard, and nothing to lose.
+//! - A [`RateLimiter`] lets so many in per time. Its permits come back by themselves, so it has nothing to release.
 //! - A *lease* is how long the server keeps a hold without hearing of it: 10 s unless you say otherwise. The *keeper*, a
 //!   task of the client, renews it at a third of that for as long as the [`MutexGuard`] lives.
 //! - A hold is *lost* when it ends under its guard: the server says so, or the lease ran out by the guard's own clock
@@ -146,6 +147,7 @@
 //!
 //! | feature | default | what |
 //! |---|---|---|
+//! | `limiter` | yes | [`RateLimiter`] |
 //! | `mutex` | yes | [`Mutex`], [`FairMutex`], [`ReentrantMutex`] |
 //! | `rwlock` | yes | [`RwLock`] |
 //! | `semaphore` | yes | [`Semaphore`] |
@@ -164,6 +166,11 @@ pub use latchwork_core::{
     Client, ClientBuilder, Closed, Error, ErrorKind, FENCE_MEMORY, Fence, FenceReply, FencingToken, Hold,
     HolderInfo, LockInfo, Loss, MAX_LEASE, MAX_NAME, MIN_LEASE, Name, Renew, Result, ServerInfo, Ticket,
     WaiterInfo, Warning, redis,
+};
+
+#[cfg(feature = "limiter")]
+pub use latchwork_limiter::{
+    Algorithm, Decision, MAX_PERIOD, MIN_PERIOD, Rate, RateLimiter, RateLimiterBuilder,
 };
 
 #[cfg(feature = "mutex")]
@@ -189,6 +196,8 @@ pub mod futures {
     pub use latchwork_core::{Lost, Unlock};
     #[cfg(feature = "latch")]
     pub use latchwork_latch::futures::{LatchWait, TryLatchWait};
+    #[cfg(feature = "limiter")]
+    pub use latchwork_limiter::futures::RateAcquire;
     #[cfg(feature = "mutex")]
     pub use latchwork_mutex::futures::{
         FairLock, MutexLock, Positions, ReentrantLock, TryFairLock, TryMutexLock, TryReentrantLock,

@@ -6,10 +6,10 @@ use std::hash::Hash;
 use std::str::FromStr;
 
 use latchwork::{
-    Client, ClientBuilder, Closed, CountdownLatch, CountdownLatchBuilder, Error, ErrorKind, Fence,
-    FenceReply, FencingToken, Hold, HolderInfo, LatchInfo, LockInfo, Loss, Mutex, MutexBuilder, MutexGuard,
-    Name, Renew, Semaphore, SemaphoreBuilder, SemaphorePermit, ServerInfo, Ticket, WaiterInfo, Warning,
-    futures,
+    Algorithm, Client, ClientBuilder, Closed, CountdownLatch, CountdownLatchBuilder, Decision, Error,
+    ErrorKind, Fence, FenceReply, FencingToken, Hold, HolderInfo, LatchInfo, LockInfo, Loss, Mutex,
+    MutexBuilder, MutexGuard, Name, Rate, RateLimiter, RateLimiterBuilder, Renew, Semaphore,
+    SemaphoreBuilder, SemaphorePermit, ServerInfo, Ticket, WaiterInfo, Warning, futures,
 };
 
 fn everywhere<T: Debug + Send + Sync + Unpin + 'static>() {}
@@ -25,6 +25,12 @@ fn bounds() {
     everywhere::<Error>();
     everywhere::<MutexGuard>();
     everywhere::<SemaphorePermit>();
+    handle::<RateLimiter>();
+    handle::<RateLimiterBuilder>();
+    handle::<Rate>();
+    handle::<Algorithm>();
+    handle::<Decision>();
+    future::<futures::RateAcquire>();
     handle::<Semaphore>();
     handle::<SemaphoreBuilder>();
     future::<futures::SemaphoreAcquire>();

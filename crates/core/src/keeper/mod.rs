@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 use crate::attempt::Attempt;
 use crate::backoff::jitter;
 use crate::clock::{Moment, sleep_until};
+use crate::rate::refund;
 use crate::shared::{Life, Shared};
 
 /// A waiter is seen at least this often; the engine drops one that was not seen for 10 s.
@@ -28,6 +29,8 @@ pub(crate) const POLL_LEAST: Duration = Duration::from_millis(25);
 pub(crate) const POLL_MOST: Duration = Duration::from_millis(250);
 /// Ends that are under way at once.
 const ENDS: usize = 256;
+/// Requests that give reservations back and are under way at once.
+const REFUNDS: usize = 16;
 
 /// When to look at a key again, by what the server said at `stamp`.
 #[derive(Debug, Clone, Copy)]
@@ -187,6 +190,7 @@ pub(crate) async fn run(shared: &Shared) {
     let mut plan = tick::Plan::default();
     let mut ticks = FuturesUnordered::new();
     let mut ends = FuturesUnordered::new();
+    let mut refunds = FuturesUnordered::new();
     let mut give_up = Moment::NEVER;
     loop {
         // Read before the queue is looked at: once it is set, nothing that has to be sent comes into the queue any more.
@@ -196,10 +200,19 @@ pub(crate) async fn run(shared: &Shared) {
         {
             ends.push(ending::end(shared, attempt));
         }
+        while refunds.len() < REFUNDS {
+            let batch = shared.refunds.take();
+            if batch.is_empty() {
+                break;
+            }
+            refunds.push(refund(shared, batch));
+        }
         if give_up == Moment::NEVER && *life.borrow_and_update() != Life::Open {
             give_up = Moment::now() + shared.options.operation_timeout;
         }
-        if give_up != Moment::NEVER && (collected && ends.is_empty() || Moment::now() >= give_up) {
+        if give_up != Moment::NEVER
+            && (collected && ends.is_empty() && refunds.is_empty() || Moment::now() >= give_up)
+        {
             return;
         }
         let due = Moment::from_nanos(keeper.due.load(Ordering::Acquire)).min(give_up);
@@ -214,6 +227,7 @@ pub(crate) async fn run(shared: &Shared) {
             () = keeper.wake.notified() => {}
             _ = life.changed() => {}
             Some(()) = ends.next(), if !ends.is_empty() => {}
+            Some(()) = refunds.next(), if !refunds.is_empty() => {}
             Some(()) = ticks.next(), if !ticks.is_empty() => {}
             () = sleep_until(due, None) => {}
         }

@@ -1,0 +1,290 @@
+//! The methods, one by one.
+
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use latchwork_limiter::{Algorithm, Client, ErrorKind, Rate, RateLimiter};
+use latchwork_testkit::{ConnKind, Proxy};
+use latchwork_tests::{Place, eventually, go};
+
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
+pub(crate) const BOTH: [Algorithm; 2] = [Algorithm::Gcra, Algorithm::SlidingWindow];
+
+pub(crate) fn number(of: u32) -> NonZeroU32 {
+    NonZeroU32::new(of).unwrap()
+}
+
+/// So many at once, which are all back after `period`.
+pub(crate) fn rate(algorithm: Algorithm, permits: u32, period: Duration) -> Rate {
+    let rate = Rate::per(number(permits), period);
+    match algorithm {
+        Algorithm::SlidingWindow => rate,
+        _ => rate.burst(number(permits)),
+    }
+}
+
+pub(crate) fn limiter(client: &Client, algorithm: Algorithm, permits: u32, period: Duration) -> RateLimiter {
+    RateLimiter::builder(client, "a", rate(algorithm, permits, period))
+        .algorithm(algorithm)
+        .build()
+        .unwrap()
+}
+
+/// How many there are now.
+pub(crate) async fn left(limiter: &RateLimiter) -> u32 {
+    limiter.peek().await.unwrap().remaining
+}
+
+/// Asks until there are so many, for ten seconds.
+pub(crate) async fn becomes(limiter: &RateLimiter, count: u32) {
+    let over = Instant::now() + Duration::from_secs(10);
+    while left(limiter).await != count {
+        assert!(Instant::now() < over, "in vain: {count} are left");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn permits_are_taken_and_counted() {
+    for algorithm in BOTH {
+        let place = Place::shared();
+        let client = place.client().await;
+        let limiter = limiter(&client, algorithm, 5, MINUTE);
+        assert_eq!(limiter.name().as_bytes(), b"a");
+        let decision = limiter.peek().await.unwrap();
+        assert!(decision.allowed && decision.retry_after.is_zero(), "{decision:?}");
+        assert_eq!((decision.limit, decision.remaining), (5, 5), "{decision:?}");
+        assert!(decision.reset_after.is_zero(), "{decision:?}");
+        let decision = limiter.try_acquire().await.unwrap();
+        assert!(decision.allowed && decision.retry_after.is_zero(), "{decision:?}");
+        assert_eq!((decision.limit, decision.remaining), (5, 4), "{decision:?}");
+        assert!(decision.reset_after > Duration::ZERO, "{decision:?}");
+        assert!(limiter.acquire().await.unwrap().allowed, "at once");
+        assert_eq!(limiter.acquire_many(2).await.unwrap().remaining, 1);
+        let refused = limiter.try_acquire_many(2).await.unwrap();
+        assert!(!refused.allowed && refused.remaining == 1, "{refused:?}");
+        assert!(
+            refused.retry_after > Duration::ZERO && refused.retry_after <= MINUTE * 51 / 50,
+            "{refused:?}"
+        );
+        assert!(
+            refused.retry_after_secs() >= 1 && refused.retry_after_secs() <= 62,
+            "{refused:?}"
+        );
+        assert_eq!(left(&limiter).await, 1, "what is refused consumes nothing");
+        assert!(limiter.try_acquire().await.unwrap().allowed, "the last one");
+        assert!(!limiter.peek().await.unwrap().allowed, "none is left");
+        assert_eq!(client.live(), 0, "no place is left");
+        limiter.reset().await.unwrap();
+        assert_eq!(left(&limiter).await, 5, "as new");
+        place.check_leftovers();
+    }
+}
+
+#[tokio::test]
+async fn limiters_of_one_name_in_several_clients_are_one() {
+    let place = Place::shared();
+    let (one, other) = (place.client().await, place.client().await);
+    let [one, other] = [&one, &other].map(|client| limiter(client, Algorithm::Gcra, 2, MINUTE));
+    assert!(one.try_acquire().await.unwrap().allowed);
+    assert!(other.try_acquire().await.unwrap().allowed);
+    assert!(!one.try_acquire().await.unwrap().allowed);
+    assert!(!other.try_acquire().await.unwrap().allowed);
+}
+
+#[tokio::test]
+async fn who_waits_goes_in_the_order_of_arrival_and_not_before_its_slot() {
+    const SPACE: Duration = Duration::from_millis(40);
+    for algorithm in BOTH {
+        let place = Place::shared();
+        let clients = [place.client().await, place.client().await];
+        // GCRA: one every 40 ms; the window: one in any 40 ms.
+        let limiters = clients.each_ref().map(|client| match algorithm {
+            Algorithm::Gcra => {
+                let rate = Rate::per(number(10), SPACE * 10);
+                RateLimiter::new(client, "a", rate).unwrap()
+            }
+            _ => RateLimiter::builder(client, "a", Rate::per(number(1), SPACE * 10))
+                .algorithm(algorithm)
+                .build()
+                .unwrap(),
+        });
+        let waits = if algorithm == Algorithm::Gcra { 8 } else { 2 };
+        let space = if algorithm == Algorithm::Gcra {
+            SPACE
+        } else {
+            SPACE * 10
+        };
+        let start = Instant::now();
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let mut tasks = Vec::new();
+        for turn in 0..waits {
+            let mut future = Box::pin(limiters[turn % 2].acquire());
+            // Each is on its way before the next one starts.
+            let before = clients[0].live() + clients[1].live();
+            let polled = tokio::time::timeout(Duration::from_millis(1), &mut future)
+                .await
+                .is_ok();
+            assert!(turn == 0 || !polled, "{turn} has to wait");
+            if polled {
+                order.lock().unwrap().push((turn, start.elapsed()));
+                continue;
+            }
+            assert_eq!(
+                clients[0].live() + clients[1].live(),
+                before + 1,
+                "it has a place"
+            );
+            let order = Arc::clone(&order);
+            tasks.push(go(async move {
+                future.await.unwrap();
+                order.lock().unwrap().push((turn, start.elapsed()));
+            }));
+            // Its request was answered: a later one of the other client is behind it.
+            clients[turn % 2].ping().await.unwrap();
+        }
+        for task in tasks {
+            task.await.unwrap();
+        }
+        let order = order.lock().unwrap().clone();
+        let turns: Vec<_> = order.iter().map(|(turn, _)| *turn).collect();
+        assert!(turns.is_sorted(), "{order:?}");
+        for (turn, when) in &order {
+            let earliest = space * u32::try_from(*turn).unwrap();
+            assert!(
+                *when >= earliest,
+                "{turn} went after {when:?}, its slot is at {earliest:?}"
+            );
+        }
+        assert_eq!(clients[0].live() + clients[1].live(), 0, "no place is left");
+    }
+}
+
+#[tokio::test]
+async fn a_deadline_that_cannot_be_met_is_refused_at_once() {
+    for algorithm in BOTH {
+        let place = Place::shared();
+        let client = place.client().await;
+        let limiter = limiter(&client, algorithm, 3, MINUTE);
+        limiter.acquire_many(3).await.unwrap();
+        let before = limiter.peek().await.unwrap();
+        let wait = MINUTE / 4;
+        for (what, acquire) in [
+            ("for", limiter.acquire_for(wait)),
+            ("zero", limiter.acquire_for(Duration::ZERO)),
+            ("until", limiter.acquire_until(Instant::now() + wait)),
+            ("past", limiter.acquire_until(Instant::now())),
+            ("many for", limiter.acquire_many_for(2, wait)),
+            ("many until", limiter.acquire_many_until(2, Instant::now() + wait)),
+        ] {
+            let start = Instant::now();
+            let error = acquire.await.expect_err(what);
+            assert_eq!(error.kind(), ErrorKind::TooLate, "{what}: {error}");
+            assert!(error.to_string().contains("`a`"), "{error}");
+            assert!(error.is_transient(), "later it may do");
+            assert!(start.elapsed() < wait, "{what}: at once");
+        }
+        let after = limiter.peek().await.unwrap();
+        assert_eq!(after.remaining, before.remaining, "nothing was consumed");
+        assert!(after.retry_after <= before.retry_after, "{before:?}, {after:?}");
+        assert_eq!(client.live(), 0, "no place is left");
+    }
+}
+
+#[tokio::test]
+async fn a_deadline_that_can_be_met_is_waited_for() {
+    let place = Place::shared();
+    let client = place.client().await;
+    let limiter = RateLimiter::new(&client, "a", Rate::per_second(number(20))).unwrap();
+    let start = Instant::now();
+    limiter.acquire_for(Duration::ZERO).await.unwrap();
+    limiter.acquire_for(MINUTE).await.unwrap();
+    limiter.acquire_until(start + MINUTE).await.unwrap();
+    assert!(
+        start.elapsed() >= Duration::from_millis(100),
+        "two waits of 50 ms"
+    );
+}
+
+#[tokio::test]
+async fn further_ahead_than_a_window_is_too_late() {
+    for algorithm in BOTH {
+        let place = Place::shared();
+        let client = place.client().await;
+        let limiter = limiter(&client, algorithm, 3, MINUTE);
+        limiter.acquire_many(3).await.unwrap();
+        let mut waiting = Vec::new();
+        for _ in 0..3 {
+            let mut future = Box::pin(limiter.acquire());
+            let before = limiter.peek().await.unwrap().reset_after;
+            let over = tokio::time::timeout(Duration::from_millis(1), &mut future).await;
+            assert!(over.is_err(), "it waits");
+            waiting.push(future);
+            while limiter.peek().await.unwrap().reset_after <= before {
+                let over = tokio::time::timeout(Duration::from_millis(1), waiting.last_mut().unwrap()).await;
+                assert!(over.is_err(), "it waits");
+                if algorithm == Algorithm::SlidingWindow {
+                    break; // they all have the same slot
+                }
+            }
+        }
+        let error = limiter.acquire().await.expect_err("a window is full");
+        assert_eq!(error.kind(), ErrorKind::TooLate, "{error}");
+        assert!(error.to_string().contains("ahead"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_is_one_request() {
+    for algorithm in BOTH {
+        let place = Place::shared();
+        let proxy = Proxy::start(place.server.port()).unwrap();
+        let builder = place.builder_at(proxy.url()).heartbeat(MINUTE);
+        let client = builder.connect().await.unwrap();
+        let limiter = limiter(&client, algorithm, 4, Duration::from_millis(100));
+        eventually("the label is written", || {
+            proxy.request_names().contains_key("SET")
+        })
+        .await;
+        proxy.reset_counts();
+        for _ in 0..4 {
+            assert!(limiter.try_acquire().await.unwrap().allowed);
+        }
+        assert!(!limiter.try_acquire_many(4).await.unwrap().allowed);
+        limiter.acquire().await.unwrap(); // waits
+        limiter.peek().await.unwrap();
+        let slow = RateLimiter::new(&client, "b", Rate::per_minute(number(1))).unwrap();
+        slow.acquire().await.unwrap();
+        slow.acquire_for(Duration::ZERO).await.expect_err("not now");
+        assert_eq!(proxy.requests_of(ConnKind::Commands), 9, "one each");
+        assert_eq!(proxy.requests_of(ConnKind::PubSub), 0, "nothing on the inbox");
+    }
+}
+
+#[tokio::test]
+async fn what_could_never_be_had_is_too_large() {
+    for algorithm in BOTH {
+        let place = Place::shared();
+        let client = place.client().await;
+        let limiter = limiter(&client, algorithm, 3, MINUTE);
+        for future in [
+            limiter.acquire_many(4),
+            limiter.try_acquire_many(4),
+            limiter.try_acquire_many(u32::MAX),
+        ] {
+            let error = future.await.expect_err("too large");
+            assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
+        }
+        for future in [limiter.acquire_many(0), limiter.try_acquire_many(0)] {
+            let error = future.await.expect_err("none");
+            assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+        }
+        assert_eq!(left(&limiter).await, 3, "nothing was consumed");
+        limiter.set_rate(rate(algorithm, 9, MINUTE)).await.unwrap();
+        assert!(
+            limiter.try_acquire_many(9).await.unwrap().allowed,
+            "now there are so many"
+        );
+    }
+}

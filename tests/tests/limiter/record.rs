@@ -1,0 +1,252 @@
+//! The record: its size, its life, whose it is; and repeated requests.
+
+use latchwork_testkit::Reply;
+
+use crate::bench::{Bench, KEY, ints};
+use crate::model::{Kind, Terms, gcra, window};
+
+const SECOND: i64 = 1_000_000;
+const MOST: i64 = i32::MAX as i64;
+const BOTH: [Terms; 2] = [gcra(10, SECOND, 3), window(3, SECOND)];
+
+fn error(reply: &Reply) -> String {
+    match reply {
+        Reply::Error(text) => text.clone(),
+        other => panic!("no error: {other:?}"),
+    }
+}
+
+#[test]
+fn it_has_one_size() {
+    for (terms, most) in [
+        (gcra(MOST, 86_400 * SECOND, MOST), 200),
+        (window(MOST, 86_400 * SECOND), 1024),
+    ] {
+        let mut bench = Bench::start();
+        let mut sizes = Vec::new();
+        for id in 1..200 {
+            bench.now_us += terms.period / 77;
+            bench.ask(&terms, MOST / 60, terms.reach(), (1 << 53) - id);
+            sizes.push(bench.redis(&["MEMORY", "USAGE", KEY]).int().unwrap());
+        }
+        assert!(sizes.iter().all(|size| *size == sizes[0]), "{sizes:?}");
+        assert!(sizes[0] <= most, "{} bytes: {most} were promised", sizes[0]);
+    }
+}
+
+#[test]
+fn h66_it_always_has_a_ttl() {
+    for terms in BOTH {
+        let mut bench = Bench::start();
+        let lives = |bench: &mut Bench| bench.redis(&["PTTL", KEY]).int().unwrap() > 80_000_000;
+        bench.ask(&terms, 1, terms.reach(), 1);
+        assert!(lives(&mut bench), "after a reservation: {terms:?}");
+        bench.refund(&terms, &[(1, 0, 1)]);
+        assert!(lives(&mut bench), "after it was given back: {terms:?}");
+        bench.change(&Terms {
+            permits: 99,
+            set: true,
+            ..terms
+        });
+        assert!(lives(&mut bench), "after a change: {terms:?}");
+        bench.reset();
+        assert_eq!(
+            bench.redis(&["EXISTS", KEY]),
+            Reply::Int(0),
+            "a reset leaves nothing"
+        );
+    }
+}
+
+#[test]
+fn h27_a_copy_of_a_request_right_after_it_counts_once() {
+    for terms in BOTH {
+        let mut bench = Bench::start();
+        bench.ask(&terms, 1, terms.reach(), 1);
+        let first = bench.ask(&terms, 2, terms.reach(), 2);
+        let again = bench.ask(&terms, 2, terms.reach(), 2);
+        assert_eq!(first[..4], again[..4], "told the same");
+        bench.ask(&terms, 1, terms.reach(), 3);
+        let late = bench.ask(&terms, 1, terms.reach(), 2);
+        assert!(
+            late[0] == 3 || late[1] > first[1],
+            "behind another it is a request of its own: {late:?}"
+        );
+    }
+}
+
+#[test]
+fn what_is_given_back_is_as_if_it_had_never_been() {
+    for terms in BOTH {
+        let mut bench = Bench::start();
+        bench.ask(&terms, 1, terms.reach(), 1);
+        bench.now_us += 12_345;
+        let before = bench.ask(&terms, 1, -1, 0);
+        let after_two = bench.ask(&terms, 2, terms.reach(), 2);
+        assert_eq!(after_two[0], 1);
+        bench.ask(&terms, 3, terms.reach(), 3);
+        assert_eq!(
+            ints(&bench.refund(&terms, &[(2, 1, 2)])),
+            [1, 0],
+            "not the last one"
+        );
+        assert_eq!(
+            ints(&bench.refund(&terms, &[(2, 1, 2), (3, 2, 3)])),
+            [1, 2],
+            "both, whatever the order"
+        );
+        assert_eq!(bench.ask(&terms, 1, -1, 0), before, "{terms:?}");
+        assert_eq!(
+            ints(&bench.refund(&terms, &[(2, 1, 2), (3, 2, 3)])),
+            [1, 0],
+            "once only"
+        );
+        assert_eq!(bench.ask(&terms, 1, -1, 0), before, "{terms:?}");
+        assert_eq!(
+            ints(&bench.refund(&terms, &[(1, 0, 1)])),
+            [1, 1],
+            "the one before is the last one now"
+        );
+        bench.reset();
+        assert_eq!(
+            ints(&bench.refund(&terms, &[(1, 0, 1)])),
+            [1, 0],
+            "there is nothing"
+        );
+    }
+}
+
+#[test]
+fn three_commands_a_call() {
+    for terms in BOTH {
+        let mut bench = Bench::start();
+        bench.server.reset_stats().unwrap();
+        bench.ask(&terms, 1, 0, 1);
+        let calls = bench.server.command_calls().unwrap();
+        // The test's own clock stands for TIME.
+        let of = |name: &str| calls.get(name).copied().unwrap_or(0);
+        assert_eq!(
+            (of("mget"), of("get"), of("set"), of("pexpire")),
+            (1, 1, 1, 0),
+            "{calls:?}"
+        );
+    }
+}
+
+/// Each script, called for a key that it has to refuse.
+fn call_each(bench: &mut Bench, terms: &Terms) -> Vec<Reply> {
+    vec![
+        bench.ask_raw(terms, 1, 0, 1, false),
+        bench.ask_raw(terms, 1, -1, 0, false),
+        bench.refund(terms, &[(1, 0, 1)]),
+        bench.change(&Terms { set: true, ..*terms }),
+        bench.reset(),
+    ]
+}
+
+#[test]
+fn h41_another_type_is_an_error_before_any_write() {
+    for terms in BOTH {
+        let mut bench = Bench::start();
+        bench.redis(&["RPUSH", KEY, "v"]);
+        for reply in call_each(&mut bench, &terms) {
+            assert!(error(&reply).contains("WRONGTYPE"), "{reply:?}");
+        }
+        assert_eq!(bench.redis(&["LRANGE", KEY, "0", "-1"]).items().len(), 1);
+        assert_eq!(bench.redis(&["PTTL", KEY]), Reply::Int(-1), "left alone");
+    }
+}
+
+#[test]
+fn h75_what_is_not_ours_is_left_alone() {
+    for terms in BOTH {
+        let config = terms.config();
+        let other_version = config.replacen('1', "2", 1);
+        let own = |tail: &str| format!("{config}{tail}");
+        for value in [
+            "",
+            "7",
+            "1:g:",
+            &other_version,
+            &own(""),
+            &own("too short to be a record"),
+        ] {
+            let mut bench = Bench::start();
+            bench.redis(&["SET", KEY, value]);
+            let replies = call_each(&mut bench, &terms);
+            let refused = |reply: &&Reply| ints(reply)[0] == 8;
+            // A reset needs no more than the beginning to know that it is ours.
+            let expected = if value.starts_with(&config) { 4 } else { 5 };
+            assert_eq!(
+                replies.iter().filter(refused).count(),
+                expected,
+                "{value:?}: {replies:?}"
+            );
+            if expected == 5 {
+                assert_eq!(bench.record().text().as_deref(), Some(value));
+                assert_eq!(bench.redis(&["PTTL", KEY]), Reply::Int(-1));
+            }
+        }
+    }
+}
+
+#[test]
+fn h40_memory_is_full() {
+    for terms in BOTH {
+        let mut bench = Bench::start();
+        bench.ask(&terms, 1, 0, 1);
+        bench.ask(&terms, 1, terms.reach(), 2);
+        let before = bench.record();
+        // The test's clock is a write: from here on it stands still.
+        let full = |bench: &mut Bench, most: &str| drop(bench.redis(&["CONFIG", "SET", "maxmemory", most]));
+        let args: Vec<String> = match terms.kind {
+            Kind::Gcra => [&terms.config(), "10", "100000", "0", "300000", "0", "0", "3"]
+                .map(String::from)
+                .to_vec(),
+            Kind::Window => [&terms.config(), "1", "3", "20000", "0", "3"]
+                .map(String::from)
+                .to_vec(),
+        };
+        let not_after = bench.now_ms();
+        let ask = [args, vec![not_after.to_string(), "1000".into()]].concat();
+        let script = if terms.kind == Kind::Gcra {
+            "gcra"
+        } else {
+            "window"
+        };
+        full(&mut bench, "1");
+        let reply = bench.run(script, &ask);
+        assert!(error(&reply).contains("OOM"), "{reply:?}");
+        assert_eq!(bench.record(), before, "nothing was changed");
+        let give = bench.refund_args(&terms, &[(2, 1, 1)]);
+        let reply = bench.run(give.0, &give.1);
+        assert_eq!(ints(&reply), [1, 1], "giving back works");
+        assert!(bench.redis(&["PTTL", KEY]).int().unwrap() > 0, "with a TTL");
+        assert_ne!(bench.record(), before, "it is written");
+        full(&mut bench, "0");
+    }
+}
+
+#[test]
+fn another_rate_or_algorithm_is_named() {
+    let [one, other] = BOTH;
+    for (made, says) in [
+        (one, other),
+        (other, one),
+        (one, gcra(11, SECOND, 3)),
+        (one, gcra(10, SECOND, 4)),
+        (one, gcra(10, SECOND + 1, 3)),
+        (other, window(4, SECOND)),
+    ] {
+        let mut bench = Bench::start();
+        bench.ask(&made, 1, 0, 1);
+        let before = bench.record();
+        for most in [-1, 0] {
+            let reply = bench.ask_raw(&says, 1, most, 2, false);
+            assert_eq!(reply.items()[0], Reply::Int(9), "{reply:?}");
+            assert_eq!(reply.items()[2].text(), Some(made.config()), "{reply:?}");
+        }
+        assert_eq!(bench.record(), before, "nothing was changed");
+        assert_eq!(ints(&bench.refund(&says, &[(1, 0, 1)])), [8, 0], "nor given back");
+    }
+}
