@@ -1,6 +1,19 @@
-//! What the examples share: a server to run against. The examples themselves are in `src/bin`, one file each.
+//! What the examples share: a server to run against, processes, and a service to call. The examples themselves are in
+//! `src/bin`, one file each.
 
 use std::env;
+
+use latchwork::redis::aio::MultiplexedConnection;
+use latchwork::redis::{self, AsyncConnectionConfig};
+
+mod crew;
+mod service;
+
+pub use crew::{Crew, ready, report, start_signal};
+pub use service::{Call, Service, get};
+
+/// How long the server keeps an example's own data, in seconds: nothing is cleaned up by hand.
+pub const KEEP: u64 = 300;
 
 /// What an example's `main` returns.
 pub type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -28,6 +41,19 @@ impl Server {
     /// Its URL.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// A connection for an example's own data, apart from the client's.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub async fn data(&self) -> Result<MultiplexedConnection> {
+        // Without a time limit: a write that timed out here might be done or not, and the example could prove nothing.
+        let config = AsyncConnectionConfig::new().set_response_timeout(None);
+        let client = redis::Client::open(self.url())?;
+        Ok(client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await?)
     }
 
     #[cfg(unix)]

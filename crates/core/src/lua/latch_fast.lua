@@ -36,13 +36,13 @@ local T = redis.call('TIME') -- once (H50)
 local now_us = T[1] * 1000000 + T[2]
 local now = (now_us - now_us % 1000) / 1000
 
-local left = tonumber(redis.call('ZSCORE', lock, 'n') or 0) - 1 -- raises WRONGTYPE before any write (H41); -1: nobody made it
+local remaining = tonumber(redis.call('ZSCORE', lock, 'n') or 0) - 1 -- raises WRONGTYPE before any write (H41); -1: nobody made it
 local generation = tonumber(redis.call('ZSCORE', lock, 't1') or 0)
 local made = tonumber(redis.call('ZSCORE', lock, 'i') or 0) - 1 -- twice the number, and one more if a reset changed it
 local agrees = count < 0 or made % 2 == 1 or made == 2 * count
-if by == 0 and to < 0 and left >= 0 and generation > 0 and agrees and (asked == 0 or asked == generation) then
-  if left == 0 or room < 0 then
-    return { 1, now_us, generation, left, 0 }
+if by == 0 and to < 0 and remaining >= 0 and generation > 0 and agrees and (asked == 0 or asked == generation) then
+  if remaining == 0 or room < 0 then
+    return { 1, now_us, generation, remaining, 0 }
   elseif room == 0 then
     return { 3, now_us }
   end

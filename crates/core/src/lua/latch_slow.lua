@@ -51,29 +51,29 @@ end
 local place = tonumber(redis.call('ZSCORE', lock, id) or 0)
 local mark = tonumber(redis.call('ZSCORE', lock, 'c' .. id) or nil)
 local changes = not mark and (by > 0 or to >= 0)
-local makes = left < 0 and count >= 0 and asked == 0
+local makes = remaining < 0 and count >= 0 and asked == 0
 if place >= TOMB then
   return { 5, now_us }
 elseif mark and to < 0 and mark % 1 * 64 ~= number % 64 then -- it counted, and there was a reset since
   return { 11, now_us }
 elseif now > not_after and not mark then
   return { 4, now_us }
-elseif left < 0 and not makes then
+elseif remaining < 0 and not makes then
   if count > -2 or by > 0 or to >= 0 or room < 0 then
     return { 10, now_us }
   elseif room == 0 then
     return { 3, now_us }
   end
-elseif left >= 0 and asked > 0 and asked ~= generation then
+elseif remaining >= 0 and asked > 0 and asked ~= generation then
   if redis.call('ZSCORE', lock, 'd' .. text(asked)) then
     return { 1, now_us, asked, 0, 0 }
   end
   return { 11, now_us }
-elseif left >= 0 and to < 0 and not mark and not agrees then
+elseif remaining >= 0 and to < 0 and not mark and not agrees then
   return { 9, now_us, math.floor(made / 2) }
 end
 
-local before = makes and count or left -- in the generation that this call is about
+local before = makes and count or remaining -- in the generation that this call is about
 if changes and to >= 0 then
   before = to
 end
@@ -96,7 +96,7 @@ if makes then
   made = 2 * before + (before ~= count and 1 or 0)
 elseif changes and to >= 0 then
   release('r')
-  if left == 0 then
+  if remaining == 0 then
     redis.call('ZADD', lock, TOMB + now + DONE_MEMORY, 'd' .. text(generation))
   end
   generation = math.max(generation + 1, now_us)

@@ -11,4 +11,4 @@ for i = 1, #places, 2 do
 end
 local number = tonumber(redis.call('ZSCORE', lock, 'g'))
 local made = tonumber(redis.call('ZSCORE', lock, 'i')) - 1
-return { 1, number, left, math.floor(made / 2), waiting, waiters }
+return { 1, number, remaining, math.floor(made / 2), waiting, waiters }
