@@ -308,8 +308,11 @@ impl Acquire {
         let now = Moment::now();
         let reply = &answer.reply;
         attempt.state().unanswered -= 1;
-        let code = reply.int_at(0)?;
-        let stamp = reply.count_at(1)?;
+        let alone = reply.stamp_alone()?;
+        let stamp = match alone {
+            Some(stamp) => stamp,
+            None => reply.count_at(1)?,
+        };
         shared.commands.note_stamp(answer.sent, stamp);
         if let Some(asked) = &attempt.spec.latch {
             return latch::read(shared, attempt, asked, answer, stamp);
@@ -324,6 +327,15 @@ impl Acquire {
                 shared.options.drift,
             );
         };
+        if let Some(token) = alone {
+            apply(Standing::Granted {
+                token,
+                left: attempt.spec.lease,
+                claim: false,
+            });
+            return Ok(Reading::Applied { queued: false });
+        }
+        let code = reply.int_at(0)?;
         match code {
             1 => {
                 if let Ok(weight) = reply.count_at(5) {

@@ -115,6 +115,19 @@ pub(crate) struct Bench {
     written: i64,
 }
 
+/// The fast paths answer with a number alone; here it is what it stands for.
+pub(crate) fn whole<A: ToString>(script: Script, args: &[A], reply: Reply) -> Reply {
+    let numbers = |all: &[i64]| Reply::Array(all.iter().copied().map(Reply::Int).collect());
+    match (script, &reply) {
+        (Script::Acquire, Reply::Int(stamp)) => {
+            let lease = args[1].to_string().parse().unwrap();
+            numbers(&[1, *stamp, *stamp, lease, 0])
+        }
+        (Script::End, Reply::Int(had)) => numbers(&[*had, 0, 0]),
+        _ => reply,
+    }
+}
+
 /// What a script did.
 #[derive(Debug)]
 pub(crate) struct Outcome {
@@ -216,7 +229,7 @@ impl Bench {
                 "the clock is set"
             );
         }
-        let reply = self.requests.receive().unwrap();
+        let reply = whole(script, args, self.requests.receive().unwrap());
         let after = watched
             .iter()
             .map(|_| {

@@ -2,7 +2,7 @@
 
 use latchwork_testkit::{Reply, RespClient, TestServer};
 
-use crate::bench::{Bench, Script};
+use crate::bench::{Bench, Script, whole};
 use crate::lock::{INBOX, KEY, LEASE, Lock, TRY, WAIT, attempt, error, ints};
 
 /// How each script is called for a key that it is going to refuse.
@@ -231,9 +231,8 @@ fn run_each(redis: &mut RespClient, first_line: &str) {
     let rest = ["10000", "60000", "1", "1", far, "10", "0", "0", INBOX];
     let mut eval = |script: Script, keys: &[&str], args: &[&str]| {
         let (source, count) = (format!("{first_line}{}", script.source()), keys.len().to_string());
-        redis
-            .call(&[&["EVAL", &source, &count], keys, args].concat())
-            .unwrap()
+        let reply = redis.call(&[&["EVAL", &source, &count], keys, args].concat());
+        whole(script, args, reply.unwrap())
     };
     let granted = ints(&eval(
         Script::Acquire,

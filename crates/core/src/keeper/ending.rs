@@ -79,9 +79,13 @@ pub(crate) async fn try_end(
     reason = "one critical section, a few instructions long"
 )]
 fn read(shared: &Shared, attempt: &Attempt, answer: &Answer) -> Result<(Ended, bool), Error> {
-    let code = answer.reply.int_at(0)?;
-    let more = answer.reply.int_at(1)? != 0;
-    shared.note_publish(answer.reply.int_at(2)? != 0);
+    let reply = &answer.reply;
+    let (code, more) = if let Some(code) = reply.alone() {
+        (code, false)
+    } else {
+        shared.note_publish(reply.int_at(2)? != 0);
+        (reply.int_at(0)?, reply.int_at(1)? != 0)
+    };
     let mut state = attempt.state();
     state.end_unanswered -= 1;
     // "Nothing there" after an earlier copy was lost on the way: that copy did it. A record that is not ours has

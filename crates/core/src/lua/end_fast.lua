@@ -12,12 +12,12 @@
 --          {1, more, refused}  it held
 --          {2, more, refused}  it waited
 --          {8, 0, 0}           not our record, or another schema version
-local lock = KEYS[1]
-local id, capacity, ttl, not_after, inbox = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
-
-if not_after == 0 and redis.call('ZCARD', lock) < 3 then
-  return { redis.call('ZREM', lock, id), 0, 0 }
+--          0 or 1              from this part: the same as {0, 0, 0} or {1, 0, 0}
+local lock, id = KEYS[1], ARGV[1]
+if ARGV[4] == '0' and redis.call('ZCARD', lock) < 3 then
+  return redis.call('ZREM', lock, id)
 end
+local capacity, ttl, not_after, inbox = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 
 local T = redis.call('TIME') -- once (H50)
 local now_us = T[1] * 1000000 + T[2]

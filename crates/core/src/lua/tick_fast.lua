@@ -39,7 +39,7 @@ for i = 1, #keys do
     if op == 'h' and score > now and score < 1e14 and (token == 0 or tonumber(redis.call('ZSCORE', key, 't1')) == token) then
       local lease, ttl = tonumber(items[at + 3]), tonumber(items[at + 4])
       if redis.call('PTTL', key) < ttl then
-        redis.call('PEXPIRE', key, ttl)
+        redis.call('PEXPIRE', key, ttl + math.floor(ttl / 8)) -- more than need be, so that it is seldom due
       end
       if score % 1 > 0 or now + lease > score then -- never shorten (an extension may reach further)
         redis.call('ZADD', key, 'XX', now + lease, id)

@@ -122,6 +122,23 @@ impl Reply {
         }
     }
 
+    /// The number, if it is one that stands alone: what the fast paths of scripts answer.
+    pub(crate) fn alone(&self) -> Option<i64> {
+        match &self.0 {
+            Value::Int(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// The stamp, if it is one that stands alone. Another number is the answer to something else.
+    pub(crate) fn stamp_alone(&self) -> Result<Option<u64>> {
+        match self.alone() {
+            None => Ok(None),
+            Some(stamp) if stamp >= STAMP => Ok(Some(stamp.unsigned_abs())),
+            Some(_) => Err(unexpected(&self.0)),
+        }
+    }
+
     /// The `index`th integer of an array.
     pub(crate) fn int_at(&self, index: usize) -> Result<i64> {
         match &self.0 {
@@ -158,6 +175,9 @@ impl Reply {
         }
     }
 }
+
+/// All stamps are above it, µs: the year 2001.
+const STAMP: i64 = 1_000_000_000_000_000;
 
 fn unexpected(value: &Value) -> Error {
     let mut text = format!("{value:?}");
