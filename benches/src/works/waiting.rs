@@ -1,0 +1,108 @@
+//! A thousand waiters of ten clients, and nothing happens: what they ask meanwhile.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use latchwork_testkit::Proxy;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::{Bench, Findings};
+use crate::Result;
+use crate::contender::{Held, Library, Session};
+use crate::row::{Metric, Row};
+use crate::sample::count;
+use crate::stage::Stage;
+use crate::turns::watch;
+
+const CLIENTS: usize = 10;
+const WAITERS: usize = 1000;
+const WINDOW: Duration = Duration::from_secs(10);
+/// One request per client and second, ticks included.
+const LIMIT: f64 = 1.0;
+
+/// Ten clients, each behind a proxy of its own, whose waiters wait for `names` locks that somebody else holds.
+struct Scene {
+    names: usize,
+    proxies: Vec<Proxy>,
+    before: Vec<u64>,
+    _waiters: JoinSet<Result<Held>>,
+    _sessions: Vec<Box<dyn Session>>,
+    _held: Vec<Held>,
+    _stage: Stage,
+}
+
+impl Scene {
+    async fn set(library: &dyn Library, names: usize) -> Result<Option<Self>> {
+        let stage = Stage::start()?;
+        let holder = library.connect(&stage.url()).await?;
+        let name = |waiter: usize| format!("orders-{}", waiter % names);
+        let mut held = Vec::new();
+        for at in 0..names {
+            let Some(lock) = holder.mutex(&name(at))? else {
+                return Ok(None);
+            };
+            held.push(lock.hold().await?);
+        }
+        let proxies = (0..CLIENTS).map(|_| stage.proxy()).collect::<Result<Vec<_>>>()?;
+        let mut sessions = vec![holder];
+        let mut waiters = JoinSet::new();
+        let (waits, mut waiting) = mpsc::unbounded_channel();
+        for (at, proxy) in proxies.iter().enumerate() {
+            let session = library.connect(&proxy.url()).await?;
+            for waiter in (at..WAITERS).step_by(CLIENTS) {
+                let (lock, waits) = (session.mutex(&name(waiter))?, waits.clone());
+                let lock = lock.ok_or("there was a mutex a moment ago")?;
+                waiters.spawn(async move { watch(Arc::clone(&lock).hold(), || waits.send(())).await.0 });
+            }
+            sessions.push(session);
+        }
+        for _ in 0..WAITERS {
+            waiting.recv().await.ok_or("nobody waits")?;
+        }
+        Ok(Some(Self {
+            names,
+            proxies,
+            before: Vec::new(),
+            _waiters: waiters,
+            _sessions: sessions,
+            _held: held,
+            _stage: stage,
+        }))
+    }
+
+    /// Everything that went to the server on both connections of each client.
+    fn requests(&self) -> Vec<u64> {
+        self.proxies.iter().map(Proxy::requests).collect()
+    }
+}
+
+pub(super) async fn run(bench: &Bench) -> Result<Findings> {
+    let mut findings = Findings::default();
+    for library in bench
+        .contenders
+        .iter()
+        .filter(|library| library.name() != bench.floor.name())
+    {
+        let mut scenes = Vec::new();
+        for names in [1, WAITERS] {
+            scenes.extend(Scene::set(&**library, names).await?);
+        }
+        // Both at the same time: all that is done is to wait.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        for scene in &mut scenes {
+            scene.before = scene.requests();
+        }
+        tokio::time::sleep(WINDOW).await;
+        for scene in &scenes {
+            let rates = scene.requests().into_iter().zip(&scene.before);
+            let rates = rates.map(|(after, before)| count(after - before) / WINDOW.as_secs_f64());
+            // The client that asked most.
+            if let Some(most) = rates.max_by(f64::total_cmp) {
+                let row = Row::new("waiting", library.name(), Metric::Requests, most).n(scene.names);
+                findings.rows.push(row.limit_if(library.is_ours(), LIMIT));
+            }
+        }
+    }
+    Ok(findings)
+}
