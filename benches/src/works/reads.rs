@@ -37,7 +37,7 @@ pub(super) async fn run(bench: &Bench) -> Result<Findings> {
         let (Some(mut few), Some(mut many)) = lanes else {
             continue;
         };
-        alternate(&stage, &mut [&mut few, &mut many], bench.pick(60, 300), 100).await?;
+        alternate(&stage, &mut [&mut few, &mut many], bench.pick(100, 500), 40).await?;
         let ours = library.is_ours();
         let p50 = few.p50();
         let rows = [

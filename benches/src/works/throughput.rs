@@ -12,8 +12,10 @@ use crate::row::{Metric, Row};
 use crate::sample::{count, median, minimum};
 use crate::stage::Stage;
 
-/// Cycles of all tasks together in a window of about a tenth of a second.
+/// Cycles of all tasks together in a window of 20 to 100 ms: short, so that a window is either disturbed or not.
 const WINDOW: usize = 4096;
+/// One task has no pipeline to be deep in.
+const ALONE: usize = 256;
 
 /// One client with its locks.
 struct Crowd {
@@ -43,7 +45,7 @@ impl Crowd {
     }
 
     async fn window(&mut self, stage: &Stage) -> Result<()> {
-        let each = (WINDOW / self.locks.len()).clamp(8, 1024);
+        let each = (WINDOW / self.locks.len()).clamp(8, ALONE);
         let cycles = count(each * self.locks.len());
         let cpu = stage.cpu_micros()?;
         let start = Instant::now();
@@ -77,7 +79,12 @@ pub(super) async fn run(bench: &Bench, work: &'static str, tasks: usize) -> Resu
             crowds.push((library, crowd));
         }
     }
-    for round in 0..=bench.pick(24, 120) {
+    let rounds = if tasks == 1 {
+        bench.pick(80, 400)
+    } else {
+        bench.pick(40, 160)
+    };
+    for round in 0..=rounds {
         if round % 2 == 0 {
             floor.window(&stage).await?;
             for (_, crowd) in &mut crowds {
