@@ -144,7 +144,7 @@ impl Chart {
             .draw()?;
         let mut at = 0.5;
         for (name, values) in &self.groups {
-            let (top, bottom) = (at, at + values.len() as f64);
+            let (top, bottom) = (at, at + crate::sample::count(values.len()));
             let names = (FONT, 13)
                 .into_font()
                 .into_text_style(&root)

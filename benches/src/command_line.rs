@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use lexopt::prelude::*;
 
 use crate::Result;
+use crate::blame::{Blamed, Failed};
 use crate::contender::Library;
 use crate::floor::Floor;
 use crate::ours::{Handicapped, Latchwork};
@@ -107,7 +108,11 @@ fn measure(run: Run, options: &Options, peers: Vec<Arc<dyn Library>>) -> Result<
         Place::Handicapped => Arc::new(Handicapped),
     };
     let mut contenders = vec![place];
-    contenders.extend(peers);
+    contenders.extend(
+        peers
+            .into_iter()
+            .map(|peer| -> Arc<dyn Library> { Arc::new(Blamed(peer)) }),
+    );
     let bench = Bench::new(Arc::new(Floor::new()), contenders, options.quick);
     // With one worker the library confirms what it was handed, which is one request more; two is what a program has.
     let workers = std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2));
@@ -120,7 +125,7 @@ fn measure(run: Run, options: &Options, peers: Vec<Arc<dyn Library>>) -> Result<
         let start = Instant::now();
         eprint!("{:<16}{:<56}", work.name, work.what);
         let mut found = runtime
-            .block_on(work.run(&bench))
+            .block_on(without_the_failing(work, &bench))
             .map_err(|error| format!("{}: {error}", work.name))?;
         eprintln!("{:>6.1} s", start.elapsed().as_secs_f64());
         if run == Run::Peers {
@@ -131,6 +136,34 @@ fn measure(run: Run, options: &Options, peers: Vec<Arc<dyn Library>>) -> Result<
     }
     runtime.shutdown_timeout(Duration::from_secs(1));
     Ok((rows, notes))
+}
+
+/// Does a work; again if a peer failed, and then without that one: what others do under load is no reason to know nothing.
+async fn without_the_failing(work: &Named, bench: &Bench) -> Result<Findings> {
+    let (mut bench, mut failures) = (bench.clone(), Vec::<(&str, String)>::new());
+    loop {
+        let error = match work.run(&bench).await {
+            Ok(mut found) => {
+                found.notes.extend(failures.into_iter().map(|(library, error)| {
+                    format!(
+                        "{}: {library} failed, and was tried again or left out: {error}",
+                        work.name
+                    )
+                }));
+                return Ok(found);
+            }
+            Err(error) => error,
+        };
+        let Some(failed) = error.downcast_ref::<Failed>() else {
+            return Err(error);
+        };
+        if failures.iter().any(|(library, _)| *library == failed.library) {
+            bench
+                .contenders
+                .retain(|library| library.name() != failed.library);
+        }
+        failures.push((failed.library, failed.to_string()));
+    }
 }
 
 /// Gives each peer's row the figure of ours as its limit: it is `ok` if ours is at least as good.

@@ -36,8 +36,7 @@ pub trait Session: Send + Sync {
     ///
     /// # Errors
     /// The library refuses the name.
-    fn reader(&self, name: &str) -> Result<Option<Arc<dyn Lock>>> {
-        let _none_has_it = name;
+    fn reader(&self, _name: &str) -> Result<Option<Arc<dyn Lock>>> {
         Ok(None)
     }
 
@@ -45,8 +44,7 @@ pub trait Session: Send + Sync {
     ///
     /// # Errors
     /// The library refuses the name or the number.
-    fn permit(&self, name: &str, permits: u32) -> Result<Option<Arc<dyn Lock>>> {
-        let _none_has_it = (name, permits);
+    fn permit(&self, _name: &str, _permits: u32) -> Result<Option<Arc<dyn Lock>>> {
         Ok(None)
     }
 }

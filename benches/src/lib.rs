@@ -8,6 +8,7 @@
 //!
 //! It judges nothing but numbers: whether locks are right is for the tests.
 
+mod blame;
 pub mod chart;
 pub mod command_line;
 pub mod contender;

@@ -98,7 +98,7 @@ pub fn publish(run: Run, facts: &Facts, rows: &[Row], notes: &[String]) -> Resul
         ),
     };
     let mut written = Vec::new();
-    let mut shown = String::new();
+    let mut shown: Vec<String> = Vec::new();
     fs::create_dir_all(docs.join("performance"))?;
     for (name, chart) in charts {
         if chart.is_empty() {
@@ -106,19 +106,23 @@ pub fn publish(run: Run, facts: &Facts, rows: &[Row], notes: &[String]) -> Resul
         }
         let path = docs.join("performance").join(name);
         fs::write(&path, chart.svg()?)?;
-        shown.push_str(&format!("![{}](performance/{name})\n\n", chart.title()));
+        shown.push(format!("![{}](performance/{name})\n", chart.title()));
         written.push(path);
     }
     let page = docs.join("performance.md");
     let text = fs::read_to_string(&page)?;
-    let facts: String = facts
+    let facts = facts
         .lines
         .iter()
-        .map(|(name, value)| format!("- {name}: {value}\n"))
+        .map(|(name, value)| format!("- {name}: {value}"));
+    let notes = notes.iter().map(|note| format!("- {note}"));
+    let parts: Vec<String> = facts
+        .chain([String::new()])
+        .chain(shown)
+        .chain([markdown(rows)])
+        .chain(notes)
         .collect();
-    let notes: String = notes.iter().map(|note| format!("- {note}\n")).collect();
-    let results = format!("{facts}\n{shown}{}\n{notes}", markdown(rows));
-    fs::write(&page, between(&text, mark, results.trim_end())?)?;
+    fs::write(&page, between(&text, mark, parts.join("\n").trim_end())?)?;
     written.push(page);
     Ok(written)
 }

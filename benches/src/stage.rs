@@ -6,6 +6,7 @@ use crate::Result;
 
 /// A server that nobody else uses. It ends with the stage.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Stage {
     /// The server itself.
     pub server: TestServer,

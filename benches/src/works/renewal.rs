@@ -30,7 +30,7 @@ pub(super) async fn run(bench: &Bench) -> Result<Findings> {
     for batch in 0..GUARDS / BATCH {
         let locks = (0..BATCH).map(|at| {
             let mutex = Mutex::new(&client, format!("orders-{}", batch * BATCH + at));
-            async { Ok::<_, latchwork::Error>(mutex?.lock().await?) }
+            async { mutex?.lock().await }
         });
         guards.extend(futures_util::future::try_join_all(locks).await?);
     }
@@ -55,6 +55,7 @@ pub(super) async fn run(bench: &Bench) -> Result<Findings> {
     if let Some(lost) = guards.iter().position(|guard| guard.is_lost()) {
         return Err(format!("guard {lost} was lost").into());
     }
+    drop((guards, proxy));
     let per_guard = watched.renewals();
     let mut findings = Findings::default();
     let row = |metric, value| Row::new("renewal", "latchwork", metric, value).n(GUARDS);
