@@ -43,7 +43,10 @@ struct Mutex {
 
 impl Mutex {
     async fn acquire(&self) -> Result<async_redis_lock::Lock> {
-        Ok(self.locker.acquire_with_options(&self.options, self.name.as_str()).await?)
+        Ok(self
+            .locker
+            .acquire_with_options(&self.options, self.name.as_str())
+            .await?)
     }
 }
 

@@ -29,7 +29,10 @@ struct Client(ConnectionManager);
 
 impl Client {
     fn options(&self, name: &str) -> Result<LockOptions> {
-        Ok(LockOptions::new(DistkitRedisKey::new(name.to_owned())?, self.0.clone()))
+        Ok(LockOptions::new(
+            DistkitRedisKey::new(name.to_owned())?,
+            self.0.clone(),
+        ))
     }
 }
 

@@ -57,6 +57,11 @@ impl Bench {
         if self.quick { quick } else { thorough }
     }
 
+    /// The same of what alternates between all who take part: the more they are, the fewer.
+    fn rounds(&self, quick: usize, thorough: usize) -> usize {
+        self.pick(quick, thorough) / self.contenders.len().max(1).pow(2) + 5
+    }
+
     /// What only Latchwork itself can be asked.
     fn has_ours(&self) -> bool {
         self.contenders

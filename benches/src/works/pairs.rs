@@ -34,7 +34,7 @@ async fn run(bench: &Bench, work: &'static str, make: Make) -> Result<Findings> 
     }
     let mut all: Vec<&mut Lane> = vec![&mut floor];
     all.extend(lanes.iter_mut().map(|(_, lane)| lane));
-    alternate(&stage, &mut all, bench.pick(300, 1500), 40).await?;
+    alternate(&stage, &mut all, bench.rounds(300, 1500), 40).await?;
 
     let (p50, p99, server) = (floor.p50(), floor.p99(), floor.server());
     let mut findings = Findings::default();

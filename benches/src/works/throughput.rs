@@ -80,9 +80,9 @@ pub(super) async fn run(bench: &Bench, work: &'static str, tasks: usize) -> Resu
         }
     }
     let rounds = if tasks == 1 {
-        bench.pick(80, 400)
+        bench.rounds(50, 300)
     } else {
-        bench.pick(40, 160)
+        bench.rounds(30, 160)
     };
     for round in 0..=rounds {
         if round % 2 == 0 {
