@@ -279,8 +279,11 @@ mod tests {
     #[test]
     fn peers_are_compared_with_ours() {
         let row = |name: &str, value| Row::new("uncontended", name, Metric::P50, value).floor(Some(10.0));
-        let mut found = Findings::default();
-        found.rows = vec![row("latchwork", 11.0), row("slower", 12.0), row("faster", 10.0)];
+        let rows = vec![row("latchwork", 11.0), row("slower", 12.0), row("faster", 10.0)];
+        let mut found = Findings {
+            rows,
+            ..Findings::default()
+        };
         compare(&mut found);
         let verdicts: Vec<_> = found.rows.iter().map(|row| (row.limit, row.is_ok())).collect();
         assert_eq!(verdicts, [(None, true), (Some(1.1), true), (Some(1.1), false)]);

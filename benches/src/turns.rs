@@ -2,8 +2,13 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::Result;
+use crate::contender::{Held, Lock};
 
 /// From being asked for to being had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +51,59 @@ pub async fn watch<F: Future, R>(lock: F, waits: impl FnOnce() -> R) -> (F::Outp
     .await;
     let had = Instant::now();
     (output, Turn { asked, waiting, had })
+}
+
+/// Those who wait for locks, and whether all of them do.
+#[derive(Debug)]
+pub struct Waiting {
+    sender: UnboundedSender<Result<()>>,
+    receiver: UnboundedReceiver<Result<()>>,
+}
+
+impl Waiting {
+    /// Nobody yet.
+    pub fn new() -> Self {
+        let (sender, receiver) = unbounded_channel();
+        Self { sender, receiver }
+    }
+
+    /// Waits for `lock`, and tells this when it is known to wait, or that it failed.
+    pub fn join(&self, lock: Arc<dyn Lock>) -> impl Future<Output = Option<Held>> + Send + 'static {
+        let sender = self.sender.clone();
+        async move {
+            let (held, _) = watch(lock.hold(), || sender.send(Ok(()))).await;
+            match held {
+                Ok(held) => Some(held),
+                Err(error) => {
+                    let _nobody_asks = sender.send(Err(error)).is_err();
+                    None
+                }
+            }
+        }
+    }
+
+    /// Returns when `count` more are known to wait.
+    ///
+    /// # Errors
+    /// Somebody failed, or does not wait after a minute.
+    pub async fn joined(&mut self, count: usize) -> Result<()> {
+        let all = async {
+            for _ in 0..count {
+                self.receiver.recv().await.ok_or("nobody waits")??;
+            }
+            Ok(())
+        };
+        let limit = Duration::from_secs(60);
+        tokio::time::timeout(limit, all)
+            .await
+            .map_err(|_| "not everybody who was to wait does, after a minute")?
+    }
+}
+
+impl Default for Waiting {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// The turns of one lock, in their order: noted by the holder while it holds.

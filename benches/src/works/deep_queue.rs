@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::{Bench, Findings};
@@ -14,7 +13,7 @@ use crate::ours::Latchwork;
 use crate::row::{Metric, Row};
 use crate::sample::{count, minimum};
 use crate::stage::Stage;
-use crate::turns::watch;
+use crate::turns::Waiting;
 
 /// How many wait, and how many times the cost with one waiter is good enough.
 const DEPTHS: [(usize, Option<f64>); 4] = [(1, None), (100, Some(1.7)), (1000, None), (5000, Some(1.2))];
@@ -24,10 +23,9 @@ const SAMPLES: usize = 50;
 struct Queue {
     lock: Arc<dyn Lock>,
     held: Option<Held>,
-    /// Each waiter reports that it waits, and later what it holds.
-    tasks: JoinSet<Result<()>>,
-    waits: (mpsc::UnboundedSender<()>, mpsc::UnboundedReceiver<()>),
-    holds: (mpsc::UnboundedSender<Held>, mpsc::UnboundedReceiver<Held>),
+    waiting: Waiting,
+    /// Each ends with what it was granted.
+    waiters: JoinSet<Option<Held>>,
     means: Vec<f64>,
 }
 
@@ -36,34 +34,22 @@ impl Queue {
         let lock = session
             .mutex(&format!("queue-{depth}"))?
             .ok_or("there is no mutex")?;
-        let held = Arc::clone(&lock).hold().await?;
         let mut queue = Self {
+            held: Some(Arc::clone(&lock).hold().await?),
             lock,
-            held: Some(held),
-            tasks: JoinSet::new(),
-            waits: mpsc::unbounded_channel(),
-            holds: mpsc::unbounded_channel(),
+            waiting: Waiting::new(),
+            waiters: JoinSet::new(),
             means: Vec::new(),
         };
         for _ in 1..depth {
             queue.join();
         }
-        for _ in 1..depth {
-            queue.joined().await?;
-        }
+        queue.waiting.joined(depth - 1).await?;
         Ok(queue)
     }
 
     fn join(&mut self) {
-        let (lock, waits, holds) = (Arc::clone(&self.lock), self.waits.0.clone(), self.holds.0.clone());
-        self.tasks.spawn(async move {
-            let (held, _) = watch(lock.hold(), || waits.send(())).await;
-            holds.send(held?).map_err(|_| "nobody asks any more".into())
-        });
-    }
-
-    async fn joined(&mut self) -> Result<()> {
-        self.waits.1.recv().await.ok_or_else(|| "nobody waits".into())
+        self.waiters.spawn(self.waiting.join(Arc::clone(&self.lock)));
     }
 
     /// The mean of `SAMPLES` hand-offs.
@@ -71,18 +57,17 @@ impl Queue {
         let (mut micros, mut samples) = (0.0, 0);
         while samples < SAMPLES {
             self.join();
-            self.joined().await?;
+            self.waiting.joined(1).await?;
             let held = self.held.take().ok_or("nobody holds")?;
             let before = stage.scripts()?;
             held.release().await?;
-            self.held = Some(self.holds.1.recv().await.ok_or("nobody was granted")?);
+            self.held = self.waiters.join_next().await.ok_or("nobody waited")??;
             let spent = stage.scripts()?.since(before);
             // Anything else that ran meanwhile, such as a tick, is not what is asked for.
             if spent.calls == 1 {
                 micros += spent.micros;
                 samples += 1;
             }
-            while self.tasks.try_join_next().is_some() {}
         }
         self.means.push(micros / count(samples));
         Ok(())

@@ -3,7 +3,6 @@
 use std::process::Command;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::{Bench, Findings};
@@ -13,7 +12,7 @@ use crate::ours::Latchwork;
 use crate::row::{Metric, Row};
 use crate::sample::count;
 use crate::stage::Stage;
-use crate::turns::watch;
+use crate::turns::Waiting;
 
 const WAITERS: usize = 5000;
 const PERMITS: u32 = 1000;
@@ -27,7 +26,8 @@ pub(super) async fn run(bench: &Bench) -> Result<Findings> {
         .iter()
         .filter(|library| library.name() != bench.floor.name())
     {
-        held(&**library, &mut findings).await?;
+        let result = held(&**library, &mut findings).await;
+        findings.excuse("memory", &**library, result)?;
     }
     if bench.has_ours() {
         waiters(&mut findings).await?;
@@ -80,14 +80,11 @@ async fn waiters(findings: &mut Findings) -> Result<()> {
     let lock = session.mutex("orders")?.ok_or("there is no mutex")?;
     let _held = Arc::clone(&lock).hold().await?;
     let alone = usage(&stage, "orders")?;
-    let (mut tasks, (waits, mut waiting)) = (JoinSet::new(), mpsc::unbounded_channel());
+    let (mut waiters, mut waiting) = (JoinSet::new(), Waiting::new());
     for _ in 0..WAITERS {
-        let (lock, waits) = (Arc::clone(&lock), waits.clone());
-        tasks.spawn(async move { watch(lock.hold(), || waits.send(())).await.0 });
+        waiters.spawn(waiting.join(Arc::clone(&lock)));
     }
-    for _ in 0..WAITERS {
-        waiting.recv().await.ok_or("nobody waits")?;
-    }
+    waiting.joined(WAITERS).await?;
     let each = count(usage(&stage, "orders")?.saturating_sub(alone)) / count(WAITERS);
     findings
         .rows

@@ -80,6 +80,20 @@ pub struct Findings {
     pub notes: Vec<String>,
 }
 
+impl Findings {
+    /// A library that fails where each has its turn alone is left out, unless it is ours.
+    fn excuse(&mut self, work: &str, library: &dyn Library, result: Result<()>) -> Result<()> {
+        match result {
+            Err(error) if !library.is_ours() => {
+                self.notes
+                    .push(format!("{work}: {} is left out: {error}", library.name()));
+                Ok(())
+            }
+            result => result,
+        }
+    }
+}
+
 /// A work.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
