@@ -12,6 +12,7 @@
 #[cfg(not(unix))]
 compile_error!("cargo xtask is Unix only, as the servers that it starts are");
 
+mod bench;
 mod demo;
 mod doctor;
 mod fetch;
@@ -34,6 +35,8 @@ Usage: cargo xtask <command>
        [--tasks N]          tasks in each (8)
        [--json]             the result as JSON
   test [-- <arguments>]     run every test; arguments go to the test runner, and then doctests are left out
+  bench [<options>]         measure Latchwork against bare scripts; `bench --help` lists the options
+  bench --peers             and against other libraries
   doctor                    say which server the tests would use and what it can do
   fetch                     fetch a server into the target folder, installing nothing
   fetch --version <name>    fetch this one, such as valkey-8.1
@@ -47,6 +50,7 @@ const USAGE: u8 = 64;
 #[derive(Debug, PartialEq)]
 enum Command {
     Help,
+    Bench(bench::Options),
     Demo(demo::Options),
     /// Hidden: what the demo starts several of.
     DemoWorker(demo::Part),
@@ -101,6 +105,7 @@ fn run(command: Command) -> Result<(), Failure> {
             print!("{HELP}");
             Ok(())
         }
+        Command::Bench(options) => bench::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::DemoWorker(part) => demo::work(&part),
         Command::Doctor => doctor::run(),
@@ -117,6 +122,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
     };
     match name.as_str() {
         "help" => no_more(parser, Command::Help),
+        "bench" => parse_bench(parser),
         "demo" => parse_demo(parser),
         "demo-worker" => parse_demo_worker(parser),
         "doctor" => no_more(parser, Command::Doctor),
@@ -130,6 +136,15 @@ fn no_more(mut parser: lexopt::Parser, command: Command) -> Result<Command, lexo
     parser
         .next()?
         .map_or(Ok(command), |argument| Err(argument.unexpected()))
+}
+
+/// The benches read the rest.
+fn parse_bench(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
+    let (peers, arguments): (Vec<_>, Vec<_>) = parser.raw_args()?.partition(|argument| argument == "--peers");
+    Ok(Command::Bench(bench::Options {
+        peers: !peers.is_empty(),
+        arguments,
+    }))
 }
 
 fn parse_demo(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
@@ -219,6 +234,22 @@ mod tests {
         assert_eq!(
             parsed("test -- -p x -- name").unwrap(),
             Command::Test { arguments }
+        );
+    }
+
+    #[test]
+    fn leaves_the_options_of_benches_to_them() {
+        assert_eq!(
+            parsed("bench").unwrap(),
+            Command::Bench(bench::Options::default())
+        );
+        let options = bench::Options {
+            peers: true,
+            arguments: ["--quick", "--json", "a"].map(OsString::from).to_vec(),
+        };
+        assert_eq!(
+            parsed("bench --quick --peers --json a").unwrap(),
+            Command::Bench(options)
         );
     }
 
