@@ -50,11 +50,12 @@ pub enum ErrorKind {
     Lost,
     /// The queue has as many waiters as it may have.
     QueueFull,
-    /// The primitive was made with another capacity or count than this handle says. Nothing was changed.
+    /// The primitive was made with another capacity, count, rate or algorithm than this handle says. Nothing was changed.
     Mismatch,
     /// More was asked for than there is, however long one waits. Nothing was changed.
     TooLarge,
-    /// A slot of a rate limiter would come after the deadline, or further ahead than slots are reserved. Nothing was consumed.
+    /// A slot of a rate limiter would come after the deadline, or further ahead than slots are reserved; or a permit of a
+    /// semaphore with a rate could start only more than a period from now. Nothing was consumed.
     TooLate,
     /// Nobody has made a latch of this name, or it was forgotten. Nothing was changed.
     NoSuchLatch,

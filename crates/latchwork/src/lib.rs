@@ -15,7 +15,7 @@
 //! ```
 //!
 //! A waiter never tries twice: the release hands the lock to the next one in the queue and tells it by a message. Every
-//! grant has a [`FencingToken`]. Holds are leased and renewed; losing one is reported. Dropping a future or a guard at
+//! exclusive grant has a [`FencingToken`]. Holds are leased and renewed; losing one is reported. Dropping a future or a guard at
 //! any moment leaves nothing behind.
 //!
 //! # When not to use it
@@ -101,8 +101,9 @@
 //!
 //! # Errors
 //!
-//! Busy is no error: [`Mutex::try_lock`] and its kin answer `Ok(None)`. An [`Error`] has a [`kind`](Error::kind), and a text
-//! that names the lock and says what to do.
+//! Busy is no error: [`Mutex::try_lock`] and its kin answer `Ok(None)`; a [`RateLimiter`] answers with a
+//! [`Decision`], or with [`ErrorKind::TooLate`] if it was to wait and the slot is too far ahead. An [`Error`] has a
+//! [`kind`](Error::kind), and a text that names the lock and says what to do.
 //!
 //! ```no_run
 //! # use latchwork::{Error, ErrorKind, Mutex};

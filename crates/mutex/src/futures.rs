@@ -57,6 +57,8 @@ macro_rules! with_a_place {
 
             /// The [`position`](Self::position), once a second; it ends when this one has the lock. It costs a request a
             /// second while it is polled, and nothing otherwise.
+            ///
+            /// For `next` take `StreamExt`, from `futures-util` or `tokio-stream`.
             pub fn positions(&self) -> Positions {
                 self.place.clone().positions()
             }
