@@ -43,7 +43,7 @@ async fn an_owner_enters_again_from_anywhere_and_the_token_stays() {
     assert_eq!(ours.holds(&owner).await.unwrap(), 7, "each is a hold");
     for entry in &entries {
         assert_eq!(entry.fencing_token(), token, "one token");
-        assert_eq!(entry.owner(), Some(owner), "whose it is");
+        assert_eq!(entry.owner(), &owner, "whose it is");
     }
     // In any order.
     outer.unlock().await.unwrap();

@@ -95,11 +95,11 @@ impl Guard {
         self.view.valid_for()
     }
 
-    /// Whose hold it is, if it is reentrant.
-    pub fn owner(&self) -> Option<Owner> {
-        match self.view.attempt.spec.kin {
-            Kin::Owner(owner) => Some(owner),
-            _ => None,
+    /// Whose hold it is, of a reentrant one.
+    pub fn owner(&self) -> &Owner {
+        match &self.view.attempt.spec.kin {
+            Kin::Owner(owner) => owner,
+            _ => &Owner::NOBODY,
         }
     }
 

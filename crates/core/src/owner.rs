@@ -26,6 +26,9 @@ const LENGTH: usize = 16;
 pub struct Owner([u8; LENGTH]);
 
 impl Owner {
+    /// Of a hold that has none.
+    pub(crate) const NOBODY: Self = Self([b'-'; LENGTH]);
+
     /// A new owner, different from all others.
     #[allow(
         clippy::new_without_default,

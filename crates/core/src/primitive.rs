@@ -82,9 +82,7 @@ impl Primitive {
             between("maximum hold", most, lease, 365 * MAX_LEASE).map_err(named)?;
         }
         if options.weight == 0 || options.weight > options.capacity {
-            return Err(named(Error::invalid(
-                "the weight must be at least 1 and at most the capacity",
-            )));
+            return Err(named(Error::invalid("it cannot have less than one")));
         }
         if options
             .max_waiters

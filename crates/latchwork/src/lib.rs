@@ -172,10 +172,11 @@ pub use latchwork_core::{
     WaiterInfo, Warning, redis,
 };
 
+#[cfg(any(feature = "limiter", feature = "semaphore"))]
+pub use latchwork_core::Rate;
+
 #[cfg(feature = "limiter")]
-pub use latchwork_limiter::{
-    Algorithm, Decision, MAX_PERIOD, MIN_PERIOD, Rate, RateLimiter, RateLimiterBuilder,
-};
+pub use latchwork_limiter::{Algorithm, Decision, MAX_PERIOD, MIN_PERIOD, RateLimiter, RateLimiterBuilder};
 
 #[cfg(feature = "mutex")]
 pub use latchwork_mutex::{

@@ -398,6 +398,40 @@ impl OwnedHandle {
     }
 }
 
+impl OwnedHandle {
+    /// See [`ReentrantMutex::holds`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn holds(&self) -> Result<u32> {
+        self.primitive.holds_of(&self.owner).await
+    }
+
+    /// See [`ReentrantMutex::is_locked`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn is_locked(&self) -> Result<bool> {
+        self.primitive.is_locked().await
+    }
+
+    /// See [`ReentrantMutex::inspect`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn inspect(&self) -> Result<LockInfo> {
+        self.primitive.inspect().await
+    }
+
+    /// See [`ReentrantMutex::force_unlock`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn force_unlock(&self) -> Result<bool> {
+        self.primitive.force_unlock().await
+    }
+}
+
 lock_by_its_methods!(OwnedHandle, lock, try_lock_until);
 
 /// One hold of an owner. The lock is free when the last of them is gone.
@@ -418,7 +452,7 @@ guard_type!(
 
 impl ReentrantMutexGuard {
     /// Whose hold it is.
-    pub fn owner(&self) -> Option<Owner> {
+    pub fn owner(&self) -> &Owner {
         self.guard.owner()
     }
 

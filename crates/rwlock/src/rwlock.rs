@@ -511,6 +511,26 @@ impl RwLock {
         }
     }
 
+    /// Whether anybody reads or writes now. By the time you read it, it may be otherwise: to decide, use
+    /// [`try_read`](Self::try_read) or [`try_write`](Self::try_write).
+    ///
+    /// # Errors
+    /// `Unavailable`, `Closed`, `Denied`, `WrongType`.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it changes nothing.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(config: latchwork_rwlock::RwLock) -> Result<(), latchwork_rwlock::Error> {
+    /// println!("busy: {}", config.is_locked().await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn is_locked(&self) -> Result<bool> {
+        self.writers.is_locked().await
+    }
+
     /// Who holds it and who waits. Readers are `shared`; the `weight` of an upgradable reader is 500 000.
     ///
     /// # Errors

@@ -123,7 +123,7 @@ impl Handle for Strangers {
                 let this: Self = given.handle();
                 let guard: ReentrantMutexGuard = given.guard();
                 Box::pin(async move {
-                    let owner = guard.owner().expect("an owner");
+                    let owner = *guard.owner();
                     this.0.lock(&owner).await?.unlock().await?;
                     guard.unlock().await
                 })

@@ -58,7 +58,14 @@ async fn h43_a_loading_server_is_waited_for() {
     let server = builder.arg("--key-load-delay", "20").start().expect("a server");
     let server = Arc::new(server);
     let place = Place::on(&server);
-    let patient = || place.builder().lease(LONG * 3).operation_timeout(LONG);
+    let minute = Duration::from_secs(60); // for a busy machine
+    let patient = || {
+        place
+            .builder()
+            .lease(LONG * 3)
+            .operation_timeout(LONG)
+            .unavailable_after(minute)
+    };
     let client = patient().connect().await.expect("a client");
     let kept = held(&client, "kept").await;
     let fill = "for i = 1, 30000 do redis.call('SET', 'fill:' .. i, i, 'PX', 60000) end";

@@ -80,7 +80,8 @@ async fn h37_scripts_are_loaded_once_for_all_who_miss_them() {
 async fn h37_a_storm_of_script_flushes_fails_nothing() {
     let server = TestServer::start().expect("a server");
     let place = Place::on(&server);
-    let builder = place.builder().lease(LONG * 3).operation_timeout(LONG);
+    let minute = Duration::from_secs(60); // how fast a busy machine gets through it is not the point
+    let builder = place.builder().lease(minute).operation_timeout(minute);
     let client = builder.connect().await.expect("a client");
     let tasks: Vec<_> = (0..32)
         .map(|n| {
