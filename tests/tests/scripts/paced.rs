@@ -159,13 +159,21 @@ fn a_start_that_is_given_back_is_the_next_ones() {
     let [a, b, c, d] = [1, 2, 3, 4].map(|count| attempt(count, 1));
     assert_eq!(paced.starts_in(&a), 0);
     assert_eq!(paced.starts_in(&b), S);
-    assert_eq!(paced.starts_in(&b), S, "a replay: the same, and nothing is reserved");
+    assert_eq!(
+        paced.starts_in(&b),
+        S,
+        "a replay: the same, and nothing is reserved"
+    );
     assert_eq!(paced.starts_in(&c), 2 * S);
     paced.end(&c);
     paced.end(&c);
     assert_eq!(paced.starts_in(&d), 2 * S, "once");
     paced.end(&b);
-    assert_eq!(paced.starts_in(&c), 3 * S, "d is behind it: it is not given again");
+    assert_eq!(
+        paced.starts_in(&c),
+        3 * S,
+        "d is behind it: it is not given again"
+    );
     paced.bench.advance(2000);
     paced.end(&d);
     assert_eq!(paced.starts_in(&b), 2 * S, "it has started");
@@ -231,9 +239,12 @@ fn a_tick_of_two_keys_does_not_lend_the_rate_of_one_to_the_other() {
     let reply = paced.tick(&[(KEY, 'w', &b), (OTHER, 'w', &d)]);
     assert_eq!((reply[0][0], reply[1][0]), (2, 2), "both are granted");
     assert!(
-        paced.bench.messages().values().flatten().any(|text| {
-            text.starts_with(&format!("g {}", d.parts().1)) && text.split(' ').count() == 5
-        }),
+        paced
+            .bench
+            .messages()
+            .values()
+            .flatten()
+            .any(|text| { text.starts_with(&format!("g {}", d.parts().1)) && text.split(' ').count() == 5 }),
         "that of the other has no delay"
     );
     assert!(!paced.members(OTHER).contains_key("r"), "nor does its record");
@@ -303,7 +314,11 @@ fn setting_the_rate_that_it_has_forgets_no_start() {
     paced.set_rate(&pace);
     assert_eq!(paced.starts_in(&d), 3 * S, "behind the others");
     paced.set_rate("2000000.00 1 10000000");
-    assert_eq!(paced.starts_in(&attempt(5, 1)), 2 * S, "another one: as if a burst of it were used");
+    assert_eq!(
+        paced.starts_in(&attempt(5, 1)),
+        2 * S,
+        "another one: as if a burst of it were used"
+    );
 }
 
 #[test]
@@ -454,7 +469,10 @@ fn ask_again(paced: &mut Paced, one: &mut Live) {
             let start = paced.bench.now_us + reply[6];
             assert!(reply[6] <= paced.window, "{reply:?}");
             if one.taken {
-                assert!(reply[6] == 0 || one.start == Some(start), "a replay has its own start");
+                assert!(
+                    reply[6] == 0 || one.start == Some(start),
+                    "a replay has its own start"
+                );
             } else {
                 one.start = Some(start);
                 one.taken = paced.tick(&[(KEY, 'h', &one.who)])[0][0] == 1;
