@@ -8,7 +8,8 @@
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use latchwork_semaphore::{Client, ErrorKind, Rate, Semaphore};
+use latchwork_semaphore::{Client, ErrorKind, Rate, Renew, Semaphore};
+use latchwork_testkit::{Outcome, drop_after_polls, drop_when_woken};
 use latchwork_tests::{Place, eventually, go};
 
 fn every(ms: u64) -> Rate {
@@ -196,4 +197,167 @@ async fn more_than_a_period_and_the_burst_is_too_late() {
         .release()
         .await
         .unwrap();
+}
+
+fn asleep(place: &Place<'_>) -> usize {
+    let members = dump(place);
+    members
+        .iter()
+        .filter(|(member, _)| member.starts_with('y'))
+        .count()
+}
+
+#[tokio::test]
+async fn a_handle_without_a_rate_minds_the_one_that_was_set() {
+    let place = Place::shared();
+    // Time enough to sleep until the start, if it did.
+    let builder = place.builder().operation_timeout(Duration::from_secs(60));
+    let client = builder.connect().await.unwrap();
+    let semaphore = Semaphore::new(&client, "a", 10).unwrap();
+    semaphore.set_rate(Some(every(50_000))).await.unwrap();
+    semaphore.acquire().await.unwrap().release().await.unwrap();
+    let try_now = go(semaphore.try_acquire());
+    let answer = tokio::time::timeout(Duration::from_secs(25), try_now).await;
+    let permit = answer.expect("at once").unwrap().unwrap();
+    assert!(permit.is_none(), "it could not start now");
+    let wait = Duration::from_secs(20);
+    assert!(
+        semaphore.try_acquire_for(wait).await.unwrap().is_none(),
+        "nor in twenty seconds, and says so"
+    );
+    assert_eq!(asleep(&place), 0, "and nothing was reserved");
+}
+
+#[tokio::test]
+async fn the_period_that_was_set_says_how_far_ahead_a_start_may_be() {
+    let place = Place::shared();
+    let client = place.client().await;
+    let semaphore = paced(&client, 10, every(1));
+    semaphore.set_rate(Some(every(60_000))).await.unwrap();
+    semaphore.acquire().await.unwrap().release().await.unwrap();
+    let second = go(semaphore.acquire());
+    eventually("it has a start, a minute away", || asleep(&place) == 1).await;
+    second.abort();
+}
+
+#[tokio::test]
+async fn who_renews_by_hand_has_it_when_it_starts() {
+    let place = Place::shared();
+    let client = place.client().await;
+    let lease = Duration::from_millis(300);
+    let semaphore = Semaphore::builder(&client, "a", 10)
+        .rate(every(1200))
+        .lease(lease)
+        .renew(Renew::Manual)
+        .max_hold(Duration::from_millis(600))
+        .build()
+        .unwrap();
+    semaphore.acquire().await.unwrap().release().await.unwrap();
+    // The start is four leases and two longest holds away.
+    let permit = semaphore.acquire().await.unwrap();
+    assert!(permit.is_valid(), "held until its start");
+    eventually("nobody renews it now", || permit.is_lost()).await;
+}
+
+#[tokio::test]
+async fn who_sleeps_until_its_start_hears_of_a_loss_and_of_the_end() {
+    let place = Place::shared();
+    let clients = [place.client().await, place.client().await];
+    let [semaphore, other] = [0, 1].map(|index| paced(&clients[index], 10, every(60_000)));
+    semaphore.acquire().await.unwrap().release().await.unwrap();
+    let forced = go(semaphore.acquire());
+    eventually("it sleeps", || asleep(&place) == 1).await;
+    assert!(other.force_release().await.unwrap());
+    let error = forced.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Lost, "{error}");
+    let closed = go(semaphore.acquire());
+    eventually("it sleeps", || asleep(&place) == 1).await;
+    clients[0].close().await;
+    let error = closed.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
+    assert_eq!(asleep(&place), 0, "and its start is given back");
+}
+
+#[tokio::test]
+async fn who_sleeps_may_be_dropped_on_a_plain_thread() {
+    let place = Place::shared();
+    let client = place.client().await;
+    let semaphore = paced(&client, 10, every(60_000));
+    semaphore.acquire().await.unwrap().release().await.unwrap();
+    let mut future = Box::pin(semaphore.acquire());
+    eventually("it sleeps", || {
+        let waker = std::task::Waker::noop();
+        let mut context = std::task::Context::from_waker(waker);
+        assert!(future.as_mut().poll(&mut context).is_pending());
+        asleep(&place) == 1
+    })
+    .await;
+    std::thread::spawn(move || drop(future)).join().unwrap();
+    eventually("it is given back", || asleep(&place) == 0 && client.live() == 0).await;
+    assert_eq!(semaphore.available_permits().await.unwrap(), 10, "nothing is had");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn h14_one_that_is_dropped_at_any_poll_gives_its_start_back() {
+    let place = Place::shared();
+    let client = place.client().await;
+    let semaphore = paced(&client, 1, every(60_000).burst(NonZeroU32::new(2).unwrap()));
+    semaphore.acquire().await.unwrap().release().await.unwrap();
+    semaphore.acquire().await.unwrap().release().await.unwrap();
+    for woken in [false, true] {
+        for polls in 0..6 {
+            // Alone it sleeps until its start; behind another it waits, and is handed the permit in between.
+            for behind in [false, true] {
+                let first = behind.then(|| go(semaphore.acquire()));
+                if behind {
+                    eventually("it sleeps", || asleep(&place) == 1).await;
+                }
+                let call = async {
+                    if woken {
+                        drop_when_woken(semaphore.acquire(), polls).await
+                    } else {
+                        drop_after_polls(semaphore.acquire(), polls).await
+                    }
+                };
+                let limited = tokio::time::timeout(Duration::from_millis(40), call);
+                let leaving = async {
+                    if let Some(first) = first {
+                        tokio::time::sleep(Duration::from_millis(10)).await;
+                        first.abort();
+                    }
+                };
+                let (outcome, ()) = tokio::join!(limited, leaving);
+                assert!(
+                    !matches!(outcome, Ok(Outcome::Completed(_))),
+                    "its start is a minute away"
+                );
+                eventually("nothing is left", || client.live() == 0 && asleep(&place) == 0).await;
+                assert_eq!(semaphore.available_permits().await.unwrap(), 1, "{polls} polls");
+                place.check_leftovers();
+            }
+        }
+    }
+    // Twice a minute ahead would be too late: all starts were given back, but those of the two that started.
+    let next = go(semaphore.acquire());
+    eventually("the next one has the first start", || asleep(&place) == 1).await;
+    next.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn h14_one_that_is_dropped_around_its_start_gives_the_permit_back() {
+    let place = Place::shared();
+    let client = place.client().await;
+    let semaphore = paced(&client, 1, every(4));
+    let mut had = 0;
+    for polls in 0..40 {
+        if let Outcome::Completed(permit) = drop_when_woken(semaphore.acquire(), polls % 8).await {
+            permit.unwrap().release().await.unwrap();
+            had += 1;
+        }
+        eventually("nothing is left", || client.live() == 0).await;
+        assert_eq!(semaphore.available_permits().await.unwrap(), 1, "{polls} polls");
+        assert_eq!(asleep(&place), 0, "{polls} polls");
+    }
+    assert!(had > 0, "some are had");
+    place.check_leftovers();
 }

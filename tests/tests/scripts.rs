@@ -35,6 +35,8 @@ mod latch_random;
 mod lock;
 #[path = "scripts/model.rs"]
 mod model;
+#[path = "scripts/paced.rs"]
+mod paced;
 #[path = "scripts/queue.rs"]
 mod queue;
 #[path = "scripts/random.rs"]

@@ -114,13 +114,18 @@ impl Future for Acquire {
             }
             let now = Moment::now();
             let mut this = self.as_mut().project();
-            if let Some((_, start)) = this.early {
-                ready!(this.timer.as_mut().poll_until(cx, *start));
+            if let Some((guard, start)) = this.early {
+                let closed = guard.wait_for_end(cx);
+                let ended = if closed {
+                    Some(this.client.shared().closed_error().named(guard.name()))
+                } else {
+                    guard.lost_error()
+                };
+                if ended.is_none() {
+                    ready!(this.timer.as_mut().poll_until(cx, *start));
+                }
                 let early = this.early.take().map(|(guard, _)| guard);
-                return Poll::Ready(match early.as_ref().and_then(Guard::lost_error) {
-                    None => Ok(early),
-                    Some(error) => Err(error),
-                });
+                return Poll::Ready(ended.map_or(Ok(early), Err));
             }
             let Some(attempt) = this.attempt.as_ref() else {
                 return Poll::Pending; // polled after it was done
@@ -147,6 +152,7 @@ impl Future for Acquire {
                     } else if start > *this.deadline {
                         return Poll::Ready(Ok(None)); // its drop gives back what it has
                     }
+                    *this.sent = None; // its answer is not needed any more
                     *this.early = Some((guard, start));
                     continue;
                 }
@@ -339,15 +345,14 @@ impl Acquire {
         match code {
             1 => {
                 if let Ok(weight) = reply.count_at(5) {
-                    let mut state = attempt.state();
-                    state.weight = u32::try_from(weight).unwrap_or(u32::MAX);
-                    state.start = now + Duration::from_micros(reply.count_at(6).unwrap_or(0));
+                    attempt.state().weight = u32::try_from(weight).unwrap_or(u32::MAX);
                 }
                 let left = Duration::from_millis(reply.count_at(3)?);
                 apply(Standing::Granted {
                     token: reply.count_at(2)?,
                     left,
                     claim: reply.int_at(4)? != 0,
+                    delay: reply.count_at(6).ok().map(Duration::from_micros),
                 });
                 Ok(Reading::Applied { queued: false })
             }

@@ -146,16 +146,18 @@ fn acquire_request(shared: &Shared, attempt: &Attempt, wait: Wait, room: i64, no
         .arg(if shared.keeper.is_listening() { 0 } else { 3 })
         .arg(&shared.inbox)
         .arg(spec.ahead_text());
-    let Some(pace) = &spec.pace else {
+    if !spec.counted {
         return request;
-    };
+    }
     let patience = match wait {
         Wait::Try | Wait::Drain => Duration::ZERO,
         Wait::Until(instant) => Moment::at(instant).since(Moment::now()),
-        Wait::Forever => pace.window,
+        Wait::Forever => Duration::MAX,
     };
     let patience = u64::try_from(patience.as_micros()).unwrap_or(u64::MAX);
-    request.arg(&*pace.text).arg(patience)
+    // Also without a rate of its own: the record may have one.
+    let pace = spec.pace.as_ref().map_or("", |pace| &*pace.text);
+    request.arg(pace).arg(patience)
 }
 
 pub(crate) fn ask(client: &Client, attempt: &Arc<Attempt>, wait: Wait, over: Moment) -> Work<Answer> {

@@ -211,6 +211,8 @@ pub(crate) enum Standing {
         token: u64,
         left: Duration,
         claim: bool,
+        /// How long until it may start, if the server said so.
+        delay: Option<Duration>,
     },
     Queued,
     /// Not in the queue.
@@ -304,6 +306,7 @@ impl State {
         if self.loss.is_none() {
             self.loss = Some(loss);
             self.wake_watchers();
+            self.wake(); // it may sleep until it may start
         }
     }
 
@@ -364,7 +367,15 @@ impl State {
         self.stamp = stamp;
         self.applied_at = now;
         match standing {
-            Standing::Granted { token, left, claim } => {
+            Standing::Granted {
+                token,
+                left,
+                claim,
+                delay,
+            } => {
+                if let Some(delay) = delay {
+                    self.start = now + delay; // the server's is no later
+                }
                 // After a backward step of its clock the server may say more than a lease (H49).
                 let left = left.min(spec.lease);
                 let deadline = sent + left.saturating_sub(drift.margin(left));
@@ -506,7 +517,7 @@ impl State {
     pub(crate) fn take(&mut self, now: Moment, spec: &Spec) {
         self.stage = Stage::Held;
         if let Some(most) = spec.max_hold {
-            self.cap = now + most;
+            self.cap = now.max(self.start) + most;
             self.deadline = self.deadline.min(self.cap);
         }
         self.schedule(now, spec);
@@ -518,7 +529,8 @@ impl State {
         let left = self.deadline.since(now);
         self.due = if self.claim {
             now + left / 2
-        } else if spec.renew == Renew::Watchdog && self.deadline < self.cap {
+        } else if (spec.renew == Renew::Watchdog || now < self.start) && self.deadline < self.cap {
+            // Before its start nobody has it who could renew it.
             // A third of the lease after it was last renewed.
             self.deadline - (spec.lease * 2 / 3).min(left)
         } else {

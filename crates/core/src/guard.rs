@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::task::Context;
 use std::time::Duration;
 
 use crate::attempt::{Attempt, Kin, Stage};
@@ -112,6 +113,13 @@ impl Guard {
     pub(crate) fn lost_error(&self) -> Option<Error> {
         let loss = self.view.attempt.check(Moment::now())?;
         Some(Error::lost(loss).named(self.name()))
+    }
+
+    /// For one that sleeps until it may start: wakes it when the hold is lost or the client closed, and says if that is closed.
+    pub(crate) fn wait_for_end(&self, cx: &Context<'_>) -> bool {
+        let mut state = self.view.attempt.state();
+        state.watch_for(cx);
+        state.closed
     }
 
     /// Renews the hold so that it lasts at least `lease` from now. Never shortens it.

@@ -85,6 +85,7 @@ impl Client {
                         token: answer.reply.count_at(2)?,
                         left,
                         claim: false,
+                        delay: None,
                     };
                     let now = Moment::now();
                     let mut state = attempt.state();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use latchwork_testkit::{drop_after_polls, drop_when_woken};
 use latchwork_tests::{Place, go};
 
-use super::common::{latch, settled};
+use super::common::{latch, settled, soon};
 
 /// Polls that no call has.
 const MANY: usize = 40;
@@ -74,6 +74,85 @@ async fn a_count_down_that_waits_leaves_no_place() {
         let now = made.count().await.expect("an answer");
         assert!(before - now <= 1, "{} after {polls} polls", before - now);
         assert!(polls > 0 || before == now, "nothing was sent");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wait_with_a_deadline_leaves_nothing() {
+    let place = Place::shared();
+    let client = place.client().await;
+    let made = latch(&client, 1);
+    for woken in [false, true] {
+        for polls in 0..MANY {
+            let wait = made.try_wait_for(Duration::from_millis(20));
+            let outcome = if woken {
+                drop_when_woken(wait, polls).await
+            } else {
+                drop_after_polls(wait, polls).await
+            };
+            settled(&place, &[&client]).await;
+            if let Some(answer) = outcome.completed() {
+                assert!(!answer.expect("an answer"), "it is not open");
+                break;
+            }
+            assert!(polls + 1 < MANY, "it never ends");
+        }
+    }
+    assert_eq!(made.count().await.expect("an answer"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wait_that_is_dropped_as_it_opens_leaves_nothing() {
+    let place = Place::shared();
+    let client = place.client().await;
+    let made = latch(&client, 1);
+    for woken in [false, true] {
+        for polls in 0..MANY {
+            made.reset(1).await.expect("reset");
+            let wait = async {
+                if woken {
+                    drop_when_woken(made.wait(), polls).await
+                } else {
+                    drop_after_polls(made.wait(), polls).await
+                }
+            };
+            let (outcome, left) = tokio::join!(soon("it opens", wait), made.count_down());
+            assert_eq!(left.expect("counted"), 0, "{polls} polls");
+            settled(&place, &[&client]).await;
+            if let Some(answer) = outcome.completed() {
+                answer.expect("it passes");
+                break;
+            }
+            assert!(polls + 1 < MANY, "it never ends");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reset_happens_or_not_and_the_latch_works_on() {
+    let place = Place::shared();
+    let client = place.client().await;
+    let made = latch(&client, 2);
+    for woken in [false, true] {
+        for polls in 0..MANY {
+            made.reset(2).await.expect("reset");
+            assert_eq!(made.count_down().await.expect("counted"), 1);
+            let outcome = if woken {
+                drop_when_woken(made.reset(5), polls).await
+            } else {
+                drop_after_polls(made.reset(5), polls).await
+            };
+            settled(&place, &[&client]).await;
+            let count = made.count().await.expect("an answer");
+            if let Some(answer) = outcome.completed() {
+                answer.expect("reset");
+                assert_eq!(count, 5, "it was");
+                break;
+            }
+            assert!(polls > 0 || count == 1, "nothing was sent");
+            assert!([1, 5].contains(&count), "{count} after {polls} polls");
+            assert!(polls + 1 < MANY, "it never ends");
+        }
     }
 }
 

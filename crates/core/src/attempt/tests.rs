@@ -63,6 +63,7 @@ fn granted(left: Duration) -> Standing {
         token: 7,
         left,
         claim: false,
+        delay: None,
     }
 }
 

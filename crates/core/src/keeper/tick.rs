@@ -303,6 +303,7 @@ fn read(reply: &Reply) -> Result<Outcome> {
                 token: reply.count_at(1)?,
                 left: ms(2)?,
                 claim: reply.int_at(3)? != 0,
+                delay: reply.count_at(4).ok().map(Duration::from_micros),
             };
             Outcome::Standing(standing, None)
         }

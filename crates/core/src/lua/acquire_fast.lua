@@ -17,8 +17,8 @@
 -- ARGV[11]  ahead      its head start in the queue, ms: it counts as having come earlier (or later) by so much. With a sign,
 --                      as in `+0`: its place counts in time, from when it came; 0: only if others' places do
 -- ARGV[12]  pace       `<interval> <burst> <window>` if counted and made with a rate: what a permit takes and how far ahead one
---                      may be reserved, µs; how many may start at once
--- ARGV[13]  patience   if it has a pace: the longest that its start may be away, µs
+--                      may be reserved, µs; how many may start at once. Empty: without
+-- ARGV[13]  patience   if counted: the longest that its start may be away, µs; there may be a pace that was set
 --
 -- Returns  {1, stamp_us, token, left_ms, claim}  granted, or held already; claim = 1: confirm it
 --          {1, stamp_us, 0, left_ms, claim, weight, delay_us}  the same for room -1 or with a pace: that much of it, to start then

@@ -132,23 +132,33 @@ local function read_pace(of)
   return interval and { interval = tonumber(interval), burst = tonumber(burst), window = tonumber(window) }
 end
 
--- What was reserved at another rate counts as a burst that is used up, at most.
+-- The theoretical arrival time. It has to be remembered until it has come, or the burst would be there again.
+local function set_arrival(after)
+  redis.call('ZADD', lock, after, 'r')
+  keep(math.max(ttl, math.ceil((after - now_us) / 1000)))
+end
+
+-- What was reserved at another rate counts as a burst that is used up, at most; at the same one it stays.
 local function set_pace(to)
   if to then
-    local after = math.min(tonumber(redis.call('ZSCORE', lock, 'r') or now_us), now_us + to.burst * to.interval)
-    redis.call('ZADD', lock, to.interval, 'i', to.burst, 'b', to.window, 'd', after, 'r')
+    local function is(member, number)
+      return tonumber(redis.call('ZSCORE', lock, member) or nil) == number
+    end
+    local after = tonumber(redis.call('ZSCORE', lock, 'r') or now_us)
+    if not (is('i', to.interval) and is('b', to.burst) and is('d', to.window)) then
+      after = math.min(after, now_us + to.burst * to.interval)
+    end
+    redis.call('ZADD', lock, to.interval, 'i', to.burst, 'b', to.window, 'd')
+    set_arrival(after)
   else
     redis.call('ZREM', lock, 'i', 'b', 'd', 'r')
   end
 end
 
--- GCRA: when so many permits may start, and the theoretical arrival time after them, µs. A clock that was set back must not
--- freeze it for longer than a window (H49).
+-- GCRA: when so many permits may start, and the theoretical arrival time after them, µs.
 local function slot(weight_of)
-  local burst = rate.burst * rate.interval
-  local after = tonumber(redis.call('ZSCORE', lock, 'r') or 0)
-  after = math.min(math.max(after, now_us), now_us + rate.window + burst) + weight_of * rate.interval
-  return math.max(after - burst, now_us), after
+  local after = math.max(tonumber(redis.call('ZSCORE', lock, 'r') or 0), now_us) + weight_of * rate.interval
+  return math.max(after - rate.burst * rate.interval, now_us), after
 end
 
 -- Whether so many permits may start within that time, µs.
@@ -189,7 +199,7 @@ local function admit(who, weight_of, ends, above)
   set_shared(shared + weight_of)
   if rate then
     local start, after = slot(weight_of)
-    redis.call('ZADD', lock, after, 'r')
+    set_arrival(after)
     if start > now_us then
       redis.call('ZADD', lock, start, 'y' .. who)
     end
@@ -204,15 +214,17 @@ local function give_start_back(who, weight_of)
   if start > now_us and math.abs(after - start - rate.burst * rate.interval) < 1 then
     redis.call('ZADD', lock, after - weight_of * rate.interval, 'r')
   end
-  redis.call('ZREM', lock, 'y' .. who)
 end
 
 -- The weight of a holder that leaves becomes free. Returns it.
 local function give_back(who)
   local weight_of = held(who)
-  redis.call('ZREM', lock, who, 'x' .. who, (counted and 'w' or 'p') .. who)
   if rate then
     give_start_back(who, weight_of)
+  end
+  redis.call('ZREM', lock, who, 'x' .. who, (counted and 'w' or 'p') .. who)
+  if counted then
+    redis.call('ZREM', lock, 'y' .. who) -- also if the rate was taken away since
   end
   if shared > 0 then
     set_shared(math.max(shared - weight_of, 0))
@@ -260,6 +272,7 @@ end
 -- Removes what is over, and counts what is in use.
 local function settle()
   redis.call('ZREMRANGEBYSCORE', lock, TOMB, TOMB + now)
+  rate = nil -- a tick settles many records
   if counted then
     stored = tonumber(redis.call('ZSCORE', lock, 'c') or nil)
     capacity = stored and math.floor(stored / 2) or capacity
@@ -270,6 +283,12 @@ local function settle()
         burst = tonumber(redis.call('ZSCORE', lock, 'b')),
         window = tonumber(redis.call('ZSCORE', lock, 'd')),
       }
+      -- Further ahead than any start may be: the clock was set back. Written, or it would be cut anew by each call, and freeze
+      -- until the clock has caught up (H49).
+      local furthest = now_us + rate.window + rate.burst * rate.interval
+      if tonumber(redis.call('ZSCORE', lock, 'r') or 0) > furthest then
+        redis.call('ZADD', lock, furthest, 'r')
+      end
     end
   end
   shared = tonumber(redis.call('ZSCORE', lock, 'u') or 0)
@@ -336,6 +355,11 @@ local function fits(who)
   return used + weight_of <= capacity or (owner and owner == owner_of(who)) or false
 end
 
+-- Whether its start would be no more than a window away.
+local function may_start(who)
+  return not rate or starts_within(fields(who), rate.window)
+end
+
 -- The hand-off: a claim on the head's behalf, a message to it, and one to the entry behind if the head may be dead.
 local function hand_over(who, score, behind)
   local weight_of, most, window = fields(who)
@@ -386,7 +410,7 @@ local function pump()
       leave_queue(who, score)
     elseif counted and fields(who) > capacity then -- resized since
       drop_place(who, score)
-    elseif rate and fits(who) and not starts_within(fields(who), rate.window) then -- it is refused as too late
+    elseif fits(who) and not may_start(who) then -- it is refused as too late
       drop_place(who, score)
     elseif base_of(who) then
       if not try_upgrade(who, score) then
@@ -407,8 +431,11 @@ local function pump()
   for i = 1, #passed do -- nobody else can be granted
     if not fits(passed[i][1]) then
       return
+    elseif may_start(passed[i][1]) then
+      hand_over(passed[i][1], passed[i][2], passed[i + 1] and passed[i + 1][1])
+    else
+      drop_place(passed[i][1], passed[i][2])
     end
-    hand_over(passed[i][1], passed[i][2], passed[i + 1] and passed[i + 1][1])
   end
 end
 

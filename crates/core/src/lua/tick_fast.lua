@@ -12,6 +12,7 @@
 -- Returns  {stamp_us, refused, item, ...}; an item is
 --          {1, left_ms}                held
 --          {2, token, left_ms, claim}  granted: the message may have been lost (H2)
+--          {2, 0, left_ms, claim, delay_us}  the same of a primitive with a rate, to start then
 --          {3, wake_ms, more}          queued; wake_ms: until the first hold ends, -1: none
 --          {4}                         gone: not in the queue
 --          {5, why}                    lost; why: 1 it ended, 2 somebody else had it since, 3 it was forced

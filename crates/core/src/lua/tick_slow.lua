@@ -30,7 +30,7 @@ local function look(id, op)
     if exclusive(fields(id)) then
       token = tonumber(redis.call('ZSCORE', lock, 't1'))
     end
-    return { 2, token, math.floor(score) - now, score % 1 > 0 and 1 or 0 }
+    return { 2, token, math.floor(score) - now, score % 1 > 0 and 1 or 0, delay_of(id) }
   end
   refresh(id, score, op == 'p' and 3 or 0)
   keep(ttl)

@@ -1,7 +1,6 @@
 //! The rate of a counted primitive: when a permit that is granted may start.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::terms::Terms;
 use super::{Algorithm, Rate};
@@ -12,8 +11,6 @@ use crate::error::Result;
 pub(crate) struct Pace {
     /// `<interval> <burst> <window>`, times in µs. The interval is rounded up to a quarter, so it never runs ahead.
     pub(crate) text: Arc<str>,
-    /// How far ahead a start may be.
-    pub(crate) window: Duration,
 }
 
 impl Pace {
@@ -23,10 +20,7 @@ impl Pace {
         let quarters = (terms.period_us() * 4).div_ceil(permits);
         let (whole, rest) = (quarters / 4, quarters % 4 * 25);
         let text = format!("{whole}.{rest:02} {} {}", rate.burst_size(), terms.period_us());
-        Ok(Self {
-            text: text.into(),
-            window: Duration::from_micros(terms.period_us()),
-        })
+        Ok(Self { text: text.into() })
     }
 }
 
@@ -34,6 +28,7 @@ impl Pace {
 mod tests {
     use super::*;
     use std::num::NonZeroU32;
+    use std::time::Duration;
 
     #[test]
     fn the_interval_is_rounded_up_to_a_quarter() {
