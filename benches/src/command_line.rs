@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -59,16 +60,21 @@ enum Place {
     Handicapped,
 }
 
-/// Runs what the command line of this process asks for, with these peers.
-///
-/// # Errors
-/// The command line makes no sense, there is no server, or a work fails.
-#[allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a command line tool talks"
-)]
-pub fn main(run: Run, peers: Vec<Arc<dyn Library>>) -> Result<()> {
+/// Runs what the command line of this process asks for, with these peers. A bar that is missed is a result; it fails if the
+/// command line makes no sense, there is no server, or a work fails.
+#[allow(clippy::print_stderr, reason = "a command line tool talks")]
+pub fn main(run: Run, peers: Vec<Arc<dyn Library>>) -> ExitCode {
+    match try_main(run, peers) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[allow(clippy::print_stdout, reason = "a command line tool talks")]
+fn try_main(run: Run, peers: Vec<Arc<dyn Library>>) -> Result<()> {
     let Some(options) = parse(lexopt::Parser::from_env()).map_err(|error| format!("{error}\n\n{HELP}"))?
     else {
         print!("{HELP}");
@@ -78,9 +84,7 @@ pub fn main(run: Run, peers: Vec<Arc<dyn Library>>) -> Result<()> {
     let facts = Facts::gather(cores, options.quick)?;
     println!("{facts}");
     let (rows, notes) = measure(run, &options, peers)?;
-    if run == Run::Alone || options.json.is_some() {
-        write_json(&options, &rows)?;
-    }
+    write_json(&options, &rows)?;
     println!("\n{}", table(&rows));
     for note in &notes {
         println!("{note}");

@@ -1,8 +1,9 @@
 //! Latchwork against bare scripts. `cargo xtask bench` builds and runs it.
 
-use latchwork_benches::Result;
+use std::process::ExitCode;
+
 use latchwork_benches::command_line::{Run, main as run};
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
     run(Run::Alone, Vec::new())
 }

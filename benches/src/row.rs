@@ -125,7 +125,10 @@ impl Row {
     pub fn compare_with(&mut self, ours: &Self) {
         if self.metric != Metric::Messages {
             self.peer = true;
-            self.limit = Some(rounded(ours.shown()));
+            if self.floor != ours.floor {
+                self.floor = None; // each has its own: the values are compared
+            }
+            self.limit = Some(rounded(self.floor.map_or(ours.value, |_| ours.shown())));
         }
     }
 

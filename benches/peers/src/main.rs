@@ -7,12 +7,12 @@ mod distkit;
 mod rlock;
 mod rslock;
 
+use std::process::ExitCode;
 use std::sync::Arc;
 
-use latchwork_benches::Result;
 use latchwork_benches::command_line::{Run, main as run};
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
     run(
         Run::Peers,
         vec![

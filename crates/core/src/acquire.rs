@@ -338,6 +338,7 @@ impl Acquire {
                 token,
                 left: attempt.spec.lease,
                 claim: false,
+                delay: None,
             });
             return Ok(Reading::Applied { queued: false });
         }
