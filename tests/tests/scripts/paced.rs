@@ -417,7 +417,10 @@ fn random_sequence(paced: &mut Paced, seed: u64, steps: u64) -> usize {
                 let one = live.swap_remove(usize::try_from(dice.roll(live.len() as u64)).unwrap());
                 settle(paced.bench.now_us, &one, &mut starts);
                 paced.end(&one.who);
-                assert!(!paced.members(KEY).contains_key(&format!("y{}", one.who.id)));
+                assert!(
+                    !paced.members(KEY).contains_key(&format!("y{}", one.who.id)),
+                    "its start went with it"
+                );
             }
             6 if !live.is_empty() => {
                 let at = usize::try_from(dice.roll(live.len() as u64)).unwrap();
