@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use latchwork_mutex::Mutex;
-use latchwork_testkit::{ConnKind, Proxy};
+use latchwork_testkit::{ConnKind, Proxy, TestServer};
 use latchwork_tests::{Place, eventually, go};
 
 fn requests(proxy: &Proxy) -> u64 {
@@ -64,4 +64,24 @@ async fn renewals_of_many_holds_share_requests() {
     let sent = requests(&proxy);
     // Two or three rounds of three requests; taking the locks spread the first round a little.
     assert!((3..=15).contains(&sent), "{sent} requests for 250 holds");
+}
+
+#[tokio::test]
+async fn scripts_are_sent_once_to_a_server_and_not_to_every_client() {
+    let server = TestServer::start().expect("a server");
+    let place = Place::on(&server);
+    let proxy = Proxy::start(server.port()).expect("a proxy");
+    let loads = || {
+        let calls = server.command_calls().expect("an answer");
+        calls.get("script|load").copied().unwrap_or(0)
+    };
+    place.client().await;
+    let first = loads();
+    assert!(first > 0, "the server knew none");
+    let second = place.builder_at(proxy.url()).connect().await.expect("a client");
+    assert_eq!(loads(), first, "it knows them now");
+    let mutex = Mutex::new(&second, "a").expect("a mutex");
+    let guard = mutex.lock().await.expect("the lock");
+    guard.unlock().await.expect("released");
+    assert_eq!(loads(), first, "and runs them");
 }

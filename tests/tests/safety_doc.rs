@@ -151,6 +151,7 @@ fn the_access_rule_names_every_command_and_no_other() {
         "info",
         "time",
         "config|get",
+        "script|exists",
         "script|load",
         "evalsha",
         "eval",

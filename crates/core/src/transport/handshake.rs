@@ -5,6 +5,7 @@ use std::fmt;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, RedisResult, Value};
 
+use super::refusal::breaks_connection;
 use super::request::all_ok;
 use crate::error::{Error, ErrorKind, Result};
 use crate::script::Script;
@@ -102,6 +103,28 @@ async fn ask(connection: &mut MultiplexedConnection, words: &[&str]) -> RedisRes
     }
 }
 
+/// Loads those that the server does not know: the text of all is much more than the rest of a handshake, and mostly for nothing.
+async fn load_missing(
+    connection: &mut MultiplexedConnection,
+    scripts: &[&'static Script],
+) -> RedisResult<()> {
+    let mut words = vec!["SCRIPT", "EXISTS"];
+    words.extend(scripts.iter().map(|script| script.hash()));
+    let known = match ask(connection, &words).await {
+        Ok(Value::Array(known)) if known.len() == scripts.len() => known,
+        Err(error) if breaks_connection(&error) => return Err(error),
+        _ => vec![Value::Int(0); scripts.len()], // it may not be asked
+    };
+    let missing: Vec<&Script> = std::iter::zip(scripts, known)
+        .filter(|(_, known)| *known != Value::Int(1))
+        .map(|(script, _)| *script)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    load_scripts(connection, &missing).await
+}
+
 /// Loads scripts: SCRIPT LOAD, because what EVAL brings may be evicted after 500 others (H37).
 pub(super) async fn load_scripts(
     connection: &mut MultiplexedConnection,
@@ -149,7 +172,7 @@ pub(super) async fn greet(
         ask(second, &["CONFIG", "GET", "save"]),
         ask(third, &["TIME"]),
         ask(fourth, &publish),
-        load_scripts(fifth, &crate::script::ALL),
+        load_missing(fifth, &crate::script::ALL),
     );
     let mut warnings = Vec::new();
     let mut info = ServerInfo {
