@@ -64,7 +64,7 @@ script!(WINDOW_REFUND, "window_refund", "window_refund.lua");
 script!(WINDOW_CHANGE, "window_change", "window_change.lua");
 script!(LIMITER_RESET, "limiter_reset", "limiter_reset.lua");
 
-/// All of them, as they are loaded after every connect.
+/// All of them; a server that does not know one is told it at connect.
 pub(crate) static ALL: [&Script; 20] = [
     &ACQUIRE,
     &END,
