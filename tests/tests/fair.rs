@@ -52,7 +52,7 @@ async fn waiters_of_many_clients_are_served_in_the_order_in_which_the_server_saw
     let (mut tasks, mut positions) = (Vec::new(), Vec::new());
     for (number, client) in (0..WAITERS).zip(clients.iter().cycle()) {
         let waiting = lock(client).lock();
-        positions.push(waiting.position());
+        positions.push(waiting.positions()); // the first one comes when the reply has
         let order = Arc::clone(&order);
         tasks.push(go(async move {
             let guard = waiting.await.unwrap();
@@ -62,8 +62,8 @@ async fn waiters_of_many_clients_are_served_in_the_order_in_which_the_server_saw
     }
     eventually("all wait", || record(&place).waiters() == 30).await;
     let mut seen = Vec::new();
-    for (number, position) in (0..WAITERS).zip(positions) {
-        let position = position.await.unwrap().expect("it waits");
+    for (number, mut position) in (0..WAITERS).zip(positions) {
+        let position = position.next().await.expect("it waits");
         seen.push((position, number));
     }
     seen.sort_unstable();
