@@ -71,8 +71,9 @@ impl Record {
         let since = *self.since.get_or_insert_with(|| (now - given).rem_euclid(CYCLE));
         let over = (now - since).rem_euclid(CYCLE);
         let over = if over > CYCLE / 2 { 0 } else { over.min(LONGEST) }; // the clock was set back
-        let ticket = self.free((next.max(FIRST + over) - ahead).max(FRONT));
-        (ticket, if ahead == 0 { ticket + 1 } else { next })
+        let came = next.max(FIRST + over);
+        let ticket = self.free((came - ahead).max(FRONT));
+        (ticket, if ahead == 0 { ticket } else { came } + 1)
     }
 
     /// A ticket that nobody has, from this one on: the next, unless waiters share tickets.

@@ -517,9 +517,9 @@ local function new_ticket(who, ahead, timed)
   if since > CYCLE / 2 then -- the clock was set back
     since = since - CYCLE
   end
-  local ticket = math.max(next, FIRST_TICKET + math.min(since, LONGEST)) - ahead
-  ticket = free_ticket(math.max(ticket, FRONT))
-  return ticket, ahead == 0 and ticket + 1 or next
+  local came = math.max(next, FIRST_TICKET + math.min(since, LONGEST))
+  local ticket = free_ticket(math.max(came - ahead, FRONT))
+  return ticket, (ahead == 0 and ticket or came) + 1
 end
 
 -- When nobody waits any more, tickets begin anew, or newcomers would queue behind nobody.
