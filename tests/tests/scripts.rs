@@ -39,6 +39,8 @@ mod model;
 mod paced;
 #[path = "scripts/queue.rs"]
 mod queue;
+#[path = "scripts/quick.rs"]
+mod quick;
 #[path = "scripts/random.rs"]
 mod random;
 #[path = "scripts/replies.rs"]

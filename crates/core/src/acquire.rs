@@ -333,9 +333,9 @@ impl Acquire {
                 shared.options.drift,
             );
         };
-        if let Some(token) = alone {
+        if alone.is_some() {
             apply(Standing::Granted {
-                token,
+                token: if attempt.spec.is_shared() { 0 } else { stamp },
                 left: attempt.spec.lease,
                 claim: false,
                 delay: None,

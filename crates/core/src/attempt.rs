@@ -69,13 +69,14 @@ impl Spec {
         format!("{}{suffix}", self.capacity)
     }
 
+    /// Whether others may hold beside it; then it has no token.
+    pub(crate) const fn is_shared(&self) -> bool {
+        self.counted || self.weight < self.capacity
+    }
+
     /// What the token must be above; 0: any, or it has none, being shared.
     pub(crate) const fn floor(&self) -> u64 {
-        if self.weight < self.capacity {
-            0
-        } else {
-            self.floor
-        }
+        if self.is_shared() { 0 } else { self.floor }
     }
 
     /// The head start as the script takes it.

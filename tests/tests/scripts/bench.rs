@@ -121,7 +121,8 @@ pub(crate) fn whole<A: ToString>(script: Script, args: &[A], reply: Reply) -> Re
     match (script, &reply) {
         (Script::Acquire, Reply::Int(stamp)) => {
             let lease = args[1].to_string().parse().unwrap();
-            numbers(&[1, *stamp, *stamp, lease, 0])
+            let exclusive = args[3].to_string() == args[4].to_string();
+            numbers(&[1, *stamp, if exclusive { *stamp } else { 0 }, lease, 0])
         }
         (Script::End, Reply::Int(had)) => numbers(&[*had, 0, 0]),
         _ => reply,

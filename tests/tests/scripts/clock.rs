@@ -89,7 +89,7 @@ fn a_hold_is_cut_to_its_lease() {
 
 #[test]
 fn every_shared_hold_is_cut_whichever_ends_first() {
-    let mut lock = Lock::new(3);
+    let mut lock = Lock::new(2);
     let long = Attempt::new(1, 1, 1, HOUR, 1000);
     let [short, other] = [2, 3].map(|count| attempt(count, 1));
     lock.acquire(&long, WAIT);

@@ -299,12 +299,17 @@ impl Record {
         self.new_token(call, above)
     }
 
-    /// Removes what is over; returns the claims that go back to the front.
-    pub(crate) fn settle(&mut self, call: &mut Call<'_>) -> Vec<Hold> {
-        let now = call.now();
+    /// What the record says counts.
+    pub(crate) fn take_capacity(&self, call: &mut Call<'_>) {
         if let (true, Some((stored, _))) = (call.counted, self.stored) {
             call.capacity = stored;
         }
+    }
+
+    /// Removes what is over; returns the claims that go back to the front.
+    pub(crate) fn settle(&mut self, call: &mut Call<'_>) -> Vec<Hold> {
+        let now = call.now();
+        self.take_capacity(call);
         self.tombs.retain(|_, end| *end > now);
         self.forced.retain(|_, end| *end > now);
         self.holds.sort_by(|a, b| a.order().cmp(&b.order()));

@@ -32,7 +32,12 @@ impl Record {
         {
             self.refresh(call, place, chance);
         }
-        let lapsed = self.settle(call);
+        let lapsed = if self.acquires_quickly(call, ask) {
+            self.take_capacity(call);
+            Vec::new()
+        } else {
+            self.settle(call)
+        };
         self.hand_on(call, lapsed);
         if self.tombs.contains_key(&ask.who.id) {
             return numbers(&[5, stamp]);
@@ -150,7 +155,12 @@ impl Record {
             return numbers(&[i64::from(removed), 0, 0]);
         }
         let now = call.now();
-        let mut lapsed = self.settle(call);
+        let mut lapsed = if self.ends_quickly(call, who, not_after) {
+            self.take_capacity(call);
+            Vec::new()
+        } else {
+            self.settle(call)
+        };
         lapsed.retain(|hold| hold.who.id != id);
         let mut had = 0;
         let first = self.place_of(id) == Some(0);

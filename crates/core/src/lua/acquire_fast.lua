@@ -1,5 +1,6 @@
--- acquire: take the primitive, or join its queue. This part: nobody holds, nobody waits.
--- The rest of the script is engine.lua and acquire_slow.lua, below the early return (text there costs nothing).
+-- acquire: take the primitive, or join its queue. This part, for records with nothing out of the ordinary in them: nobody
+-- has it; or somebody has all of it; or it is shared, and nobody waits.
+-- The rest of the script is engine.lua and acquire_slow.lua, below the early returns (text there costs nothing).
 --
 -- KEYS[1]   lock       zset  <prefix>:lock:{<name>}  see docs/design.md for the bands of its scores
 -- ARGV[1]   id         id of the caller's attempt
@@ -22,7 +23,8 @@
 --
 -- Returns  {1, stamp_us, token, left_ms, claim}  granted, or held already; claim = 1: confirm it
 --          {1, stamp_us, 0, left_ms, claim, weight, delay_us}  the same for room -1 or with a pace: that much of it, to start then
---          stamp_us                              from this part: the same as {1, stamp_us, stamp_us, lease, 0}
+--          stamp_us                              from this part: the same as {1, stamp_us, token, lease, 0}; the token of an
+--                                                exclusive hold is the stamp
 --          {2, stamp_us, wake_ms, more}          queued; wake_ms: until the first hold ends, -1: none
 --          {3, stamp_us, wake_ms}                busy
 --          {4, stamp_us}                         late
@@ -40,25 +42,64 @@ local T = redis.call('TIME') -- once, at the top: before Redis 7.2 it moves insi
 local now_us = T[1] * 1000000 + T[2]
 local now = (now_us - now_us % 1000) / 1000
 
-local rank = redis.call('ZRANK', lock, 't1') -- raises WRONGTYPE before any write (H41); 0: nothing else is there
-if
-  (rank == 0 or not rank and redis.call('ZCARD', lock) == 0)
-  and weight == capacity
-  and ARGV[8] == '0'
-  and now <= tonumber(ARGV[6])
-then
-  -- Each number as an argument costs 0.4 us, text does not; TIME does not pad.
-  local us = #T[2] == 6 and T[1] .. T[2] or string.format('%.0f', now_us)
-  local changed = redis.call('ZADD', lock, 'GT', 'CH', us, 't1', string.format('%.0f', now + ARGV[2]), id)
-  local token, ttl = now_us, tonumber(ARGV[3])
-  if changed == 1 then -- the clock is behind the last token
-    token = tonumber(redis.call('ZINCRBY', lock, 1, 't1'))
-    ttl = ttl + math.ceil((token - now_us) / 1000)
+local plain = now <= tonumber(ARGV[6]) and ARGV[8] == '0'
+local token -- of what is granted here; 0: shared
+local ours -- whether the record is: then it has a `t1`. Asking for that raises WRONGTYPE before any write (H41)
+if weight == capacity then
+  ours = redis.call('ZRANK', lock, 't1') -- 0: nothing else is there
+  if plain and (ours == 0 or not ours and redis.call('ZCARD', lock) == 0) then
+    -- Each number as an argument costs 0.4 us, text does not; TIME does not pad.
+    local us = #T[2] == 6 and T[1] .. T[2] or string.format('%.0f', now_us)
+    local changed = redis.call('ZADD', lock, 'GT', 'CH', us, 't1', string.format('%.0f', now + ARGV[2]), id)
+    token = changed == 2 and now_us or tonumber(redis.call('ZINCRBY', lock, 1, 't1')) -- the clock is behind the last one
+  elseif plain and ours and ARGV[11] == '0' then
+    -- Whoever ends first is within its lease (H49), has everything and names no owner, as this one: nothing can be granted.
+    local holder = redis.call('ZRANGEBYSCORE', lock, 1000000000000, 100000000000000, 'WITHSCORES', 'LIMIT', 0, 1)
+    local has, most = string.match(holder[1] or '', '^%d+:(%d+):(%d+)', 24)
+    local left = has == weight and string.find(id, '^%d+:', 24) and holder[2] - now or 0
+    if left > 0 and left <= most + 1 then
+      local known, room = redis.call('ZMSCORE', lock, id, 's', 'q'), tonumber(ARGV[7])
+      local ticket = tonumber(known[3] or 4294967296)
+      if not known[1] and room == 0 then
+        return { 3, now_us, math.ceil(left) }
+      elseif not (known[1] or known[2]) and ticket < 8589934591 and redis.call('ZCOUNT', lock, '-inf', '(0') < room then
+        local low = ARGV[9] * 262144 + math.floor(now / 256) % 262144
+        redis.call('ZADD', lock, ticket + 1, 'q', ticket * 1048576 - 9007199254740992 + low, id)
+        if redis.call('PTTL', lock) < tonumber(ARGV[3]) then
+          redis.call('PEXPIRE', lock, ARGV[3] + math.floor(ARGV[3] / 8))
+        end
+        return { 2, now_us, math.ceil(left), 0 }
+      end
+    end
   end
-  if not rank or redis.call('PTTL', lock) < ttl then
+else
+  local scores = redis.call('ZMSCORE', lock, 't1', id)
+  ours = scores[1]
+  if plain and ours and not scores[2] and ARGV[7] ~= '-1' and (ARGV[12] or '') == '' then
+    -- The lowest are what is in use, how much there is, and a hold that is not over: no waiter, and no mark of any kind.
+    local low = redis.call('ZRANGE', lock, 0, 2, 'WITHSCORES')
+    local used = low[1] == 'u' and tonumber(low[2]) or 0
+    local at = used > 0 and 3 or 1
+    local there = tonumber(capacity)
+    if low[at] == 'c' then
+      there = math.floor(low[at + 1] / 2)
+      there = (low[at + 1] % 2 == 1 or capacity == there .. 'c') and there
+      at = at + 2
+    end
+    local first = tonumber(low[at + 1])
+    local fine = used == 0 and first >= 100000000000000 or used > 0 and first > now and first < 100000000000000
+    if fine and there and used + weight <= there then
+      redis.call('ZADD', lock, used + weight, 'u', string.format('%.0f', now + ARGV[2]), id)
+      token = 0
+    end
+  end
+end
+if token then
+  local ttl = ARGV[3] + math.max(math.ceil((token - now_us) / 1000), 0)
+  if not ours or redis.call('PTTL', lock) < ttl then
     redis.call('PEXPIRE', lock, ttl + math.floor(ttl / 8)) -- more than need be, so that it is seldom due
   end
-  return changed == 2 and now_us or { 1, now_us, token, tonumber(ARGV[2]), 0 }
+  return token <= now_us and now_us or { 1, now_us, token, tonumber(ARGV[2]), 0 }
 end
 local lease, ttl, not_after = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[6])
 local room, floor, polls, inbox = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV[10]

@@ -4,7 +4,7 @@ local made_with = capacity
 local timed = ahead and ahead ~= '0'
 weight, ahead = tonumber(weight), tonumber(ahead or 0)
 redis.call('ZADD', lock, 'XX', 'GT', 0, 't1') -- changes nothing; refused when memory is full (H40)
-if not rank and redis.call('ZCARD', lock) > 0 then
+if not ours and redis.call('ZCARD', lock) > 0 then
   return { 8, now_us }
 end
 if floor > now_us + 86400000000 then

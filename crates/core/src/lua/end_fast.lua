@@ -1,5 +1,6 @@
--- end: give up whatever the attempt has, a hold or a place, and hand on. This part: it holds and nobody waits.
--- The rest of the script is engine.lua and end_slow.lua, below the early return.
+-- end: give up whatever the attempt has, a hold or a place, and hand on. This part, for records with nothing out of the
+-- ordinary in them: nobody waits; or it has everything, and whoever is first in the queue gets everything.
+-- The rest of the script is engine.lua and end_slow.lua, below the early returns.
 --
 -- KEYS[1]  lock       zset  <prefix>:lock:{<name>}
 -- ARGV[1]  id         id of the attempt that ends
@@ -13,12 +14,66 @@
 --          {2, more, refused}  it waited
 --          {8, 0, 0}           not our record, or another schema version
 --          0 or 1              from this part: the same as {0, 0, 0} or {1, 0, 0}
-local lock, id = KEYS[1], ARGV[1]
-if ARGV[4] == '0' and redis.call('ZCARD', lock) < 3 then
+local lock, id, capacity, ttl, inbox = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[5]
+local plain = ARGV[4] == '0'
+if plain and redis.call('ZCARD', lock) < 3 then
   return redis.call('ZREM', lock, id)
 end
-local capacity, ttl, not_after, inbox = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+
+-- The first write is one that is allowed when memory is full; then the rest is, too (H40).
+local weight = plain and string.match(id, '^%d+:(%d+):', 24) -- nobody's owner, no upgrade
+if weight and weight ~= capacity then
+  -- It holds what its id says; nobody waits, and there is no rate.
+  local scores = redis.call('ZMSCORE', lock, id, 'u', 'w' .. id, 'p' .. id, 'q', 'i')
+  local score, left = tonumber(scores[1] or 0), (scores[2] or 0) - weight
+  if score > 0 and score < 100000000000000 and left >= 0 and not (scores[3] or scores[4] or scores[5] or scores[6]) then
+    if left > 0 then
+      redis.call('ZREM', lock, id, 'x' .. id, 'y' .. id)
+      redis.call('ZADD', lock, left, 'u')
+    else
+      redis.call('ZREM', lock, id, 'x' .. id, 'y' .. id, 'u')
+    end
+    return 1
+  end
+end
 
 local T = redis.call('TIME') -- once (H50)
 local now_us = T[1] * 1000000 + T[2]
 local now = (now_us - now_us % 1000) / 1000
+
+if weight == capacity then
+  local low = redis.call('ZRANGE', lock, 0, 1, 'WITHSCORES')
+  local holders = redis.call('ZRANGEBYSCORE', lock, 1000000000000, 100000000000000, 'WITHSCORES', 'LIMIT', 0, 2)
+  local head, place, channel = low[1], tonumber(low[2]), inbox .. string.sub(low[1], 1, 22)
+  local gets, lease, window = string.match(head, '^%d+:(%d+):(%d+):(%d+)$', 24)
+  window = math.min(window or 0, lease or 0)
+  if
+    place < 0
+    and gets == capacity
+    and holders[1] == id
+    and not holders[3]
+    and tonumber(holders[2]) > now
+    and place % 1048576 < 262144 -- it has missed no claim, and was seen within its window
+    and (math.floor(now / 256) - place % 262144) % 262144 * 256 <= window
+    and redis.pcall('PUBSUB', 'NUMSUB', channel)[2] ~= 0 -- also if that is refused
+  then
+    if tonumber(low[4]) < 0 then
+      redis.call('ZREM', lock, id, 'x' .. id)
+    else -- nobody waits any more
+      redis.call('ZREM', lock, id, 'x' .. id, 'q', 's')
+    end
+    local token = #T[2] == 6 and T[1] .. T[2] or string.format('%.0f', now_us)
+    local changed = redis.call('ZADD', lock, 'GT', 'CH', token, 't1', string.format('%.0f.0625', now + window), head)
+    if changed == 1 then -- the clock is behind the last token
+      token = string.format('%.0f', redis.call('ZINCRBY', lock, 1, 't1'))
+    end
+    ttl = ttl + math.max(window, math.ceil((token - now_us) / 1000))
+    if redis.call('PTTL', lock) < ttl then
+      redis.call('PEXPIRE', lock, ttl + math.floor(ttl / 8))
+    end
+    local grant = 'g ' .. string.sub(head, 23) .. ' ' .. token .. ' ' .. string.format('%.0f', now_us) .. ' ' .. window
+    local refused = type(redis.pcall('PUBLISH', channel, grant)) == 'table' -- that must not undo what is written (H46)
+    return refused and { 1, 0, 1 } or 1
+  end
+end
+local not_after = tonumber(ARGV[4])
