@@ -5,11 +5,13 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use latchwork::{Client, Mutex, MutexGuard, RwLock, Semaphore};
+use latchwork::{Algorithm, Client, Mutex, MutexGuard, RwLock};
 use latchwork_benches::contender::{Library, Lock};
 use latchwork_benches::floor::Floor;
+use latchwork_benches::ours::Latchwork;
 use latchwork_benches::stage::{Stage, pin_this_process};
 use tokio::runtime::{Builder, Runtime};
 
@@ -44,29 +46,30 @@ fn round_trips(criterion: &mut Criterion) {
     let (stage, runtime) = (Stage::start().expect("a server"), runtime());
     let url = stage.url();
     let floor = runtime.block_on(Floor::new().connect(&url)).expect("the floor");
-    let bare = [
-        ("floor/mutex", floor.mutex("orders")),
-        ("floor/semaphore", floor.permit("calls", 10)),
-    ];
-    for (name, lock) in bare {
-        let lock: Arc<dyn Lock> = lock.expect("a lock").expect("the floor has it");
-        criterion.bench_function(name, |bencher| {
-            bencher.to_async(&runtime).iter(|| Arc::clone(&lock).cycles(1));
-        });
+    let ours = runtime.block_on(Latchwork.connect(&url)).expect("a client");
+    for (library, session) in [("floor", floor), ("latchwork", ours)] {
+        let cycles = [
+            ("mutex", session.mutex("orders")),
+            ("semaphore", session.permit("calls", 10)),
+            ("latch", session.latch("loaded")),
+            ("limiter", session.limiter("gcra", Algorithm::Gcra, 1_000_000)),
+            (
+                "window",
+                session.limiter("window", Algorithm::SlidingWindow, 1_000_000),
+            ),
+        ];
+        for (name, lock) in cycles {
+            let lock: Arc<dyn Lock> = lock.expect("a lock").expect("both have it");
+            criterion.bench_function(&format!("{library}/{name}"), |bencher| {
+                bencher.to_async(&runtime).iter_custom(|count| {
+                    let count = usize::try_from(count).unwrap_or(usize::MAX);
+                    prepared(Arc::clone(&lock), count)
+                });
+            });
+        }
     }
     let client = runtime.block_on(Client::connect(&url)).expect("a client");
     let mutex = Mutex::new(&client, "orders").expect("a mutex");
-    criterion.bench_function("latchwork/mutex", |bencher| {
-        bencher
-            .to_async(&runtime)
-            .iter(async || mutex.lock().await.expect("the lock").unlock().await);
-    });
-    let semaphore = Semaphore::new(&client, "calls", 10).expect("a semaphore");
-    criterion.bench_function("latchwork/semaphore", |bencher| {
-        bencher
-            .to_async(&runtime)
-            .iter(async || semaphore.acquire().await.expect("a permit").release().await);
-    });
     let rwlock = RwLock::new(&client, "stock").expect("a lock");
     criterion.bench_function("latchwork/read", |bencher| {
         bencher
@@ -80,6 +83,16 @@ fn round_trips(criterion: &mut Criterion) {
             .iter(async || mutex.try_lock().await.expect("an answer").is_none());
     });
     drop(held);
+}
+
+/// How long so many cycles take, without what makes them possible.
+async fn prepared(lock: Arc<dyn Lock>, count: usize) -> Duration {
+    Arc::clone(&lock)
+        .prepare(count)
+        .await
+        .expect("what cycles use up");
+    let laps = lock.cycles(count).await.expect("cycles");
+    laps.iter().sum()
 }
 
 fn pinned() -> Criterion {

@@ -5,6 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use latchwork::Algorithm;
+
 use crate::Result;
 use crate::contender::{Held, Library, Lock, Session, Work};
 
@@ -74,6 +76,14 @@ impl Session for BlamedSession {
     fn permit(&self, name: &str, permits: u32) -> Result<Option<Arc<dyn Lock>>> {
         Ok(self.wrap(self.session.permit(name, permits)?))
     }
+
+    fn latch(&self, name: &str) -> Result<Option<Arc<dyn Lock>>> {
+        Ok(self.wrap(self.session.latch(name)?))
+    }
+
+    fn limiter(&self, name: &str, by: Algorithm, per_second: u32) -> Result<Option<Arc<dyn Lock>>> {
+        Ok(self.wrap(self.session.limiter(name, by, per_second)?))
+    }
 }
 
 struct BlamedLock {
@@ -82,6 +92,10 @@ struct BlamedLock {
 }
 
 impl Lock for BlamedLock {
+    fn prepare(self: Arc<Self>, cycles: usize) -> Work<'static, ()> {
+        Box::pin(blame(self.library, Arc::clone(&self.lock).prepare(cycles)))
+    }
+
     fn cycles(self: Arc<Self>, count: usize) -> Work<'static, Vec<Duration>> {
         Box::pin(blame(self.library, Arc::clone(&self.lock).cycles(count)))
     }

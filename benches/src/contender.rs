@@ -2,8 +2,11 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use latchwork::Algorithm;
 
 use crate::Result;
 
@@ -47,15 +50,75 @@ pub trait Session: Send + Sync {
     fn permit(&self, _name: &str, _permits: u32) -> Result<Option<Arc<dyn Lock>>> {
         Ok(None)
     }
+
+    /// Latches: every cycle is the last count-down of one, and a wait for it. See [`Lock::prepare`].
+    ///
+    /// # Errors
+    /// The library refuses the name.
+    fn latch(&self, _name: &str) -> Result<Option<Arc<dyn Lock>>> {
+        Ok(None)
+    }
+
+    /// A rate limiter: every cycle is a call that is let through, and fails if it is not.
+    ///
+    /// # Errors
+    /// The library refuses the name or the rate.
+    fn limiter(&self, _name: &str, _by: Algorithm, _per_second: u32) -> Result<Option<Arc<dyn Lock>>> {
+        Ok(None)
+    }
 }
 
-/// Something to acquire and to release.
+/// Something to acquire and to release; or what takes its place, where nothing is held: of a latch to count down and to
+/// wait, of a limiter to ask.
 pub trait Lock: Send + Sync {
+    /// Makes what so many cycles use up, so that making it is no part of them. Most use up nothing.
+    fn prepare(self: Arc<Self>, _cycles: usize) -> Work<'static, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// Acquires and releases `count` times, one after the other, and says how long each time took.
     fn cycles(self: Arc<Self>, count: usize) -> Work<'static, Vec<Duration>>;
 
     /// Acquires, waiting as long as it takes.
     fn hold(self: Arc<Self>) -> Work<'static, Held>;
+}
+
+/// What was [prepared](Lock::prepare) and is not used up yet.
+#[derive(Debug)]
+pub struct Stock<T>(Mutex<Vec<T>>);
+
+impl<T> Stock<T> {
+    /// Nothing.
+    pub const fn new() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+
+    /// Adds these.
+    pub fn put(&self, new: Vec<T>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(new);
+    }
+
+    /// So many of them, or what there is; at once, so that no cycle has to ask here.
+    pub fn take(&self, count: usize) -> std::vec::IntoIter<T> {
+        let mut stock = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let rest = stock.len().saturating_sub(count);
+        stock.split_off(rest).into_iter()
+    }
+}
+
+impl<T> Default for Stock<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What is wrong if there is nothing to take.
+pub const NOT_PREPARED: &str = "a cycle was not prepared";
+
+/// A name that nothing in this run has had before.
+pub fn fresh(name: &str) -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!("{name}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Releases what is held; returns when the server has answered.

@@ -6,15 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use latchwork::Algorithm;
 use redis::aio::{MultiplexedConnection, PubSubStream};
 use redis::io::tcp::TcpSettings;
 use redis::{AsyncConnectionConfig, Client, Cmd, Value};
 
-use crate::contender::{Held, Library, Lock, Session, Work};
+use crate::contender::{Held, Library, Lock, NOT_PREPARED, Session, Stock, Work, fresh};
 use crate::{Result, cycles};
 
 /// As long as the library's default.
 const LEASE_MS: u32 = 10_000;
+/// What it calls itself.
+const OWNER: &str = "owner-of-22-characters.1";
 
 const LOCK: &str = "if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end return 0";
 const UNLOCK: &str =
@@ -29,6 +32,31 @@ redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 1";
 const RELEASE: &str = "return redis.call('ZREM', KEYS[1], ARGV[1])";
+
+/// A latch is a number, which lives as long as it was told to when it was made.
+const COUNT_DOWN: &str = "return redis.call('DECR', KEYS[1])";
+const WAIT: &str = "if tonumber(redis.call('GET', KEYS[1]) or 0) <= 0 then return 1 end return 0";
+/// As long as a user might want it.
+const LATCH_MS: u32 = 3_600_000;
+
+/// The textbook's GCRA: the theoretical arrival time in a string. The increment and the tolerance are in microseconds.
+const GCRA: &str = "local t = redis.call('TIME')
+local now = t[1] * 1000000 + t[2]
+local arrival = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now) + ARGV[1]
+if arrival - now > tonumber(ARGV[2]) then return 0 end
+redis.call('SET', KEYS[1], arrival, 'PX', ARGV[3])
+return 1";
+/// The textbook's sliding window: a log of what was let through in a sorted set, by its time. Two calls within a microsecond
+/// would count as one; here there are none.
+const WINDOW: &str = "local t = redis.call('TIME')
+local now = t[1] * 1000000 + t[2]
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[2])
+if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[1]) then return 0 end
+redis.call('ZADD', KEYS[1], now, now)
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+return 1";
+const SECOND_US: u32 = 1_000_000;
+const SECOND_MS: u32 = 1000;
 
 /// The floor.
 #[derive(Debug, Clone, Copy)]
@@ -72,6 +100,10 @@ impl Library for Floor {
                 unlock: load(&mut connection, UNLOCK).await?,
                 acquire: load(&mut connection, ACQUIRE).await?,
                 release: load(&mut connection, RELEASE).await?,
+                count_down: load(&mut connection, COUNT_DOWN).await?,
+                wait: load(&mut connection, WAIT).await?,
+                gcra: load(&mut connection, GCRA).await?,
+                window: load(&mut connection, WINDOW).await?,
                 connection,
             });
             Ok(session)
@@ -140,82 +172,168 @@ struct FloorSession {
     unlock: String,
     acquire: String,
     release: String,
+    count_down: String,
+    wait: String,
+    gcra: String,
+    window: String,
+}
+
+impl FloorSession {
+    fn lock(&self, first: Step, second: Option<Step>) -> Arc<dyn Lock> {
+        let connection = self.connection.clone();
+        Arc::new(Bare(connection, Steps { first, second }))
+    }
 }
 
 impl Session for FloorSession {
     fn mutex(&self, name: &str) -> Result<Option<Arc<dyn Lock>>> {
-        Ok(Some(Arc::new(Pair {
-            connection: self.connection.clone(),
-            first: eval(&self.lock, &format!("floor:lock:{{{name}}}"), &[LEASE_MS]),
-            second: eval(&self.unlock, &format!("floor:lock:{{{name}}}"), &[]),
-        })))
+        let key = format!("floor:lock:{{{name}}}");
+        let lock = Step::new(&self.lock, &key).arg(OWNER).arg(LEASE_MS);
+        let unlock = Step::new(&self.unlock, &key).arg(OWNER);
+        Ok(Some(self.lock(lock, Some(unlock))))
     }
 
     fn permit(&self, name: &str, permits: u32) -> Result<Option<Arc<dyn Lock>>> {
         let key = format!("floor:semaphore:{{{name}}}");
-        Ok(Some(Arc::new(Pair {
+        let acquire = Step::new(&self.acquire, &key).arg(OWNER).arg(LEASE_MS);
+        let release = Step::new(&self.release, &key).arg(OWNER);
+        Ok(Some(self.lock(acquire.arg(permits), Some(release))))
+    }
+
+    fn latch(&self, name: &str) -> Result<Option<Arc<dyn Lock>>> {
+        Ok(Some(Arc::new(BareLatch {
             connection: self.connection.clone(),
-            first: eval(&self.acquire, &key, &[LEASE_MS, permits]),
-            second: eval(&self.release, &key, &[]),
+            count_down: self.count_down.clone(),
+            wait: self.wait.clone(),
+            name: name.to_owned(),
+            stock: Stock::new(),
         })))
     }
-}
 
-/// The request is made once and sent as it is: the floor owns nothing but one name.
-fn eval(hash: &str, key: &str, numbers: &[u32]) -> Cmd {
-    let mut command = Cmd::new();
-    command
-        .arg("EVALSHA")
-        .arg(hash)
-        .arg(1)
-        .arg(key)
-        .arg("owner-of-22-characters.1");
-    for number in numbers {
-        command.arg(*number);
-    }
-    command
-}
-
-/// Two scripts, one after the other.
-struct Pair {
-    connection: MultiplexedConnection,
-    first: Cmd,
-    second: Cmd,
-}
-
-impl Pair {
-    async fn acquire(&self, connection: &mut MultiplexedConnection) -> Result<()> {
-        expect_one(connection.send_packed_command(&self.first).await?)
-    }
-
-    async fn release(&self, connection: &mut MultiplexedConnection) -> Result<()> {
-        expect_one(connection.send_packed_command(&self.second).await?)
+    fn limiter(&self, name: &str, by: Algorithm, per_second: u32) -> Result<Option<Arc<dyn Lock>>> {
+        let key = format!("floor:limiter:{{{name}}}");
+        let (script, one) = match by {
+            Algorithm::Gcra => (&self.gcra, SECOND_US / per_second.max(1)),
+            Algorithm::SlidingWindow => (&self.window, per_second),
+            _ => return Ok(None),
+        };
+        let ask = Step::new(script, &key).arg(one).arg(SECOND_US);
+        Ok(Some(self.lock(ask.arg(SECOND_MS), None)))
     }
 }
 
-impl Lock for Pair {
+/// A script with its arguments, and what it has to reply. The request is made once and sent as it is: the floor owns
+/// nothing but one name.
+struct Step {
+    command: Cmd,
+    reply: i64,
+}
+
+impl Step {
+    fn new(hash: &str, key: &str) -> Self {
+        let mut command = Cmd::new();
+        command.arg("EVALSHA").arg(hash).arg(1).arg(key);
+        Self { command, reply: 1 }
+    }
+
+    fn arg(mut self, argument: impl redis::ToRedisArgs) -> Self {
+        self.command.arg(argument);
+        self
+    }
+
+    async fn run(&self, connection: &mut MultiplexedConnection) -> Result<()> {
+        match connection.send_packed_command(&self.command).await? {
+            Value::Int(reply) if reply == self.reply => Ok(()),
+            other => Err(format!("a bare script replied {other:?}").into()),
+        }
+    }
+}
+
+/// One script, or two, one after the other.
+struct Steps {
+    first: Step,
+    second: Option<Step>,
+}
+
+impl Steps {
+    async fn finish(&self, connection: &mut MultiplexedConnection) -> Result<()> {
+        match &self.second {
+            Some(second) => second.run(connection).await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// The same steps again and again.
+struct Bare(MultiplexedConnection, Steps);
+
+impl Lock for Bare {
     fn cycles(self: Arc<Self>, count: usize) -> Work<'static, Vec<Duration>> {
-        let mut connection = self.connection.clone();
+        let mut connection = self.0.clone();
         cycles!(count, {
-            self.acquire(&mut connection).await?;
-            self.release(&mut connection).await?;
+            self.1.first.run(&mut connection).await?;
+            self.1.finish(&mut connection).await?;
         })
     }
 
     fn hold(self: Arc<Self>) -> Work<'static, Held> {
         Box::pin(async move {
-            let mut connection = self.connection.clone();
-            self.acquire(&mut connection).await?;
+            let mut connection = self.0.clone();
+            self.1.first.run(&mut connection).await?;
             Ok(Held::new(
-                move || async move { self.release(&mut connection).await },
+                move || async move { self.1.finish(&mut connection).await },
             ))
         })
     }
 }
 
-fn expect_one(reply: Value) -> Result<()> {
-    match reply {
-        Value::Int(1) => Ok(()),
-        other => Err(format!("a bare script replied {other:?}").into()),
+/// A number for each cycle, with one left to count.
+struct BareLatch {
+    connection: MultiplexedConnection,
+    count_down: String,
+    wait: String,
+    name: String,
+    stock: Stock<Steps>,
+}
+
+impl Lock for BareLatch {
+    fn prepare(self: Arc<Self>, cycles: usize) -> Work<'static, ()> {
+        let mut connection = self.connection.clone();
+        Box::pin(async move {
+            let mut stock = Vec::with_capacity(cycles);
+            let mut make = redis::pipe();
+            for _ in 0..cycles {
+                let key = format!("floor:latch:{{{}}}", fresh(&self.name));
+                make.cmd("SET").arg(&key).arg(1).arg("PX").arg(LATCH_MS);
+                let mut first = Step::new(&self.count_down, &key);
+                first.reply = 0; // what is left
+                let second = Some(Step::new(&self.wait, &key));
+                stock.push(Steps { first, second });
+            }
+            make.query_async::<()>(&mut connection).await?;
+            self.stock.put(stock);
+            Ok(())
+        })
+    }
+
+    fn cycles(self: Arc<Self>, count: usize) -> Work<'static, Vec<Duration>> {
+        let mut connection = self.connection.clone();
+        let mut stock = self.stock.take(count);
+        cycles!(count, {
+            let latch = stock.next().ok_or(NOT_PREPARED)?;
+            latch.first.run(&mut connection).await?;
+            latch.finish(&mut connection).await?;
+        })
+    }
+
+    fn hold(self: Arc<Self>) -> Work<'static, Held> {
+        Box::pin(async move {
+            let latch = self.stock.take(1).next().ok_or(NOT_PREPARED)?;
+            let mut connection = self.connection.clone();
+            latch.first.run(&mut connection).await?;
+            Ok(Held::new(
+                move || async move { latch.finish(&mut connection).await },
+            ))
+        })
     }
 }

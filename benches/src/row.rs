@@ -51,7 +51,7 @@ impl Metric {
 pub struct Row {
     /// Of [`WORKS`](crate::works::WORKS).
     pub work: &'static str,
-    /// Who was measured; in the work `memory` with what it holds, as in `latchwork/held`.
+    /// Who was measured; with what of it if that is more than one thing, as in `latchwork/held`.
     pub implementation: String,
     /// What was measured.
     pub metric: Metric,
@@ -107,6 +107,14 @@ impl Row {
     #[must_use]
     pub fn limit_if(self, applies: bool, limit: f64) -> Self {
         if applies { self.limit(limit) } else { self }
+    }
+
+    /// Of something that is measured beside what has the bars: no bar.
+    #[must_use]
+    pub(crate) fn beside(mut self, what: &str) -> Self {
+        self.implementation = format!("{}/{what}", self.implementation);
+        self.limit = None;
+        self
     }
 
     /// Whether it is Latchwork's, or of who is in its place.
@@ -320,6 +328,14 @@ mod tests {
         assert!(requests.is_ok(), "no bar");
         let nothing = Row::new("uncontended", "latchwork", Metric::P50, f64::NAN).limit(1.0);
         assert!(!nothing.is_ok(), "nothing measured is nothing met");
+    }
+
+    #[test]
+    fn what_stands_beside_has_no_bar() {
+        let beside = row().limit(1.0).beside("window");
+        assert_eq!(beside.implementation, "latchwork/window");
+        assert!(beside.is_ours(), "{beside:?}");
+        assert_eq!((beside.limit, beside.is_ok()), (None, true));
     }
 
     #[test]

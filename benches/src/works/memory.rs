@@ -3,8 +3,10 @@
 use std::process::Command;
 use std::sync::Arc;
 
+use latchwork::Algorithm;
 use tokio::task::JoinSet;
 
+use super::limiter::PER_SECOND;
 use super::{Bench, Findings};
 use crate::Result;
 use crate::contender::Library;
@@ -32,6 +34,7 @@ pub(super) async fn run(bench: &Bench) -> Result<Findings> {
     if bench.has_ours() {
         waiters(&mut findings).await?;
         permits(&mut findings).await?;
+        limiters(&mut findings).await?;
         guards(&mut findings)?;
     }
     Ok(findings)
@@ -104,6 +107,23 @@ async fn permits(findings: &mut Findings) -> Result<()> {
     findings
         .rows
         .push(row("latchwork/permit", each).n(held.len()).limit(145.0));
+    Ok(())
+}
+
+async fn limiters(findings: &mut Findings) -> Result<()> {
+    let stage = Stage::start()?;
+    let session = Latchwork.connect(&stage.url()).await?;
+    for (name, by, limit) in [
+        ("gcra", Algorithm::Gcra, 200.0),
+        ("window", Algorithm::SlidingWindow, 1024.0),
+    ] {
+        let limiter = session.limiter(name, by, PER_SECOND)?;
+        limiter.ok_or("there is no limiter")?.cycles(10).await?;
+        let bytes = count(usage(&stage, name)?);
+        findings
+            .rows
+            .push(row(&format!("latchwork/{name}"), bytes).limit(limit));
+    }
     Ok(())
 }
 

@@ -4,6 +4,8 @@ mod contended;
 mod deep_queue;
 mod hand_off;
 mod lanes;
+mod latch;
+mod limiter;
 mod memory;
 mod pairs;
 mod reads;
@@ -152,6 +154,8 @@ pub const WORKS: &[Named] = &[
     work!(ours "renewal", "10 000 guards held by one client", |bench| renewal::run(bench)),
     work!(everybody "reads", "read + unlock beside 1 and 1 000 readers", |bench| reads::run(bench)),
     work!(ours "semaphore", "acquire + release, one task", |bench| pairs::semaphore(bench)),
+    work!(ours "latch", "last count-down + wait, one task", |bench| latch::run(bench)),
+    work!(ours "limiter", "a call that is let through, one task", |bench| limiter::run(bench)),
     work!(everybody "memory", "bytes in Redis and in the client", |bench| memory::run(bench)),
 ];
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::lanes::{Lane, Make, alternate, row_of};
+use super::lanes::{Cycle, Lane, alternate, row_of};
 use super::{Bench, Findings};
 use crate::Result;
 use crate::contender::{Library, Session};
@@ -13,8 +13,8 @@ const READERS: usize = 1000;
 const LIMIT: f64 = 2.0;
 
 pub(super) async fn run(bench: &Bench) -> Result<Findings> {
-    let few: Make = |session| session.reader("few");
-    let many: Make = |session| session.reader("many");
+    let few = Cycle::pair(|session| session.reader("few"));
+    let many = Cycle::pair(|session| session.reader("many"));
     let mut findings = Findings::default();
     for library in &bench.contenders {
         let result = one(bench, &**library, [few, many], &mut findings).await;
@@ -26,19 +26,19 @@ pub(super) async fn run(bench: &Bench) -> Result<Findings> {
 async fn one(
     bench: &Bench,
     library: &dyn Library,
-    [few, many]: [Make; 2],
+    [few, many]: [Cycle; 2],
     findings: &mut Findings,
 ) -> Result<()> {
     let stage = Stage::start()?;
     let session: Arc<dyn Session> = library.connect(&stage.url()).await?.into();
-    let (Some(_), Some(_)) = (few(&*session)?, many(&*session)?) else {
+    let (Some(_), Some(_)) = ((few.make)(&*session)?, (many.make)(&*session)?) else {
         return Ok(());
     };
     let mut standing = Vec::new();
-    for (make, readers) in [(few, 1), (many, READERS)] {
+    for (cycle, readers) in [(few, 1), (many, READERS)] {
         for _ in 0..readers {
             // A handle for each: with some libraries a handle is one owner.
-            let lock = make(&*session)?.ok_or("there was a reader a moment ago")?;
+            let lock = (cycle.make)(&*session)?.ok_or("there was a reader a moment ago")?;
             standing.push(lock.hold().await?);
         }
     }
