@@ -193,13 +193,12 @@ async fn more_than_a_period_and_the_burst_is_too_late() {
         .unwrap();
 }
 
-/// How many have a start that has not come. An id may begin with any letter, but ends within milliseconds since 1970:
-/// starts are in microseconds.
+/// How many have a start that has not come. An id may begin with that letter, too, but its score is below 10^15.
 fn asleep(place: &Place<'_>) -> usize {
     let members = dump(place);
     members
         .iter()
-        .filter(|(member, score)| member.starts_with('y') && score.parse::<f64>().unwrap() >= 1e14)
+        .filter(|(member, score)| member.starts_with('y') && score.parse::<f64>().unwrap() >= 1e15)
         .count()
 }
 

@@ -75,9 +75,9 @@ impl Acquire {
             early: None,
             place: OnceLock::new(),
             sent: None,
-            timer: Timer::new(Some(client.shared().driver.clone())),
+            timer: Timer::new(),
             deadline: Moment::NEVER,
-            pause: Moment::now(),
+            pause: Moment::from_nanos(0),
             backoff: Backoff::new((Duration::from_millis(10), Duration::from_millis(500))),
             known: false,
             last_try: false,
@@ -108,11 +108,16 @@ impl Future for Acquire {
         if self.attempt.is_none() {
             self.as_mut().start()?;
         }
+        let mut clock = None; // read again once something was heard
         loop {
+            let before = self.sent.is_some();
             if let Some(done) = self.as_mut().poll_sent(cx) {
                 return Poll::Ready(done);
             }
-            let now = Moment::now();
+            if before && self.sent.is_none() {
+                clock = None;
+            }
+            let now = *clock.get_or_insert_with(Moment::now);
             let mut this = self.as_mut().project();
             if let Some((guard, start)) = this.early {
                 let closed = guard.wait_for_end(cx);
@@ -122,7 +127,11 @@ impl Future for Acquire {
                     guard.lost_error()
                 };
                 if ended.is_none() {
-                    ready!(this.timer.as_mut().poll_until(cx, *start));
+                    ready!(
+                        this.timer
+                            .as_mut()
+                            .poll_until(cx, *start, Some(&this.client.shared().driver))
+                    );
                 }
                 let early = this.early.take().map(|(guard, _)| guard);
                 return Poll::Ready(ended.map_or(Ok(early), Err));
@@ -194,7 +203,7 @@ impl Future for Acquire {
             } else {
                 over
             };
-            ready!(this.timer.as_mut().poll_until(cx, wake));
+            ready!(this.timer.as_mut().poll_until(cx, wake, Some(&shared.driver)));
         }
     }
 }
@@ -313,7 +322,11 @@ impl Acquire {
         let shared = self.client.shared();
         let now = Moment::now();
         let reply = &answer.reply;
-        attempt.state().unanswered -= 1;
+        {
+            let mut state = attempt.state();
+            state.unanswered -= 1;
+            state.hush();
+        }
         let alone = reply.stamp_alone()?;
         let stamp = match alone {
             Some(stamp) => stamp,

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::attempt::{Attempt, Spec};
 use crate::client::Client;
 use crate::clock::{Moment, millis};
+use crate::combine::{Ask, Words};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hold::Loss;
 use crate::keeper::tick::{Item, Kind, exchange};
@@ -132,20 +133,23 @@ pub(crate) fn refusal(shared: &Shared, spec: &Spec, code: i64, reply: &Reply) ->
     })
 }
 
-fn acquire_request(shared: &Shared, attempt: &Attempt, wait: Wait, room: i64, not_after: u64) -> Request {
-    let spec = &attempt.spec;
-    let request = Request::new(&script::ACQUIRE, &[&*attempt.key])
-        .arg(&attempt.id)
-        .arg(millis(spec.lease))
-        .arg(shared.key_life_ms(spec, spec.lease))
-        .arg(spec.weight)
-        .arg(spec.capacity_text())
-        .arg(not_after)
-        .arg(room)
-        .arg(spec.floor())
-        .arg(if shared.keeper.is_listening() { 0 } else { 3 })
-        .arg(&shared.inbox)
-        .arg(spec.ahead_text());
+fn words(shared: &Shared, spec: &Spec, room: i64) -> Words {
+    Words::Acquire {
+        lease: millis(spec.lease),
+        life: shared.key_life_ms(spec, spec.lease),
+        weight: spec.weight,
+        capacity: spec.capacity(),
+        room,
+        floor: spec.floor(),
+        polls: if shared.keeper.is_listening() { 0 } else { 3 },
+        ahead: spec.ahead,
+    }
+}
+
+fn acquire_request(shared: &Shared, ask: &Ask, wait: Wait) -> Request {
+    let spec = &ask.attempt.spec;
+    let request = Request::new(&script::ACQUIRE, &[&*ask.attempt.key]).arg(&ask.attempt.id);
+    let request = ask.words.say(shared, request, ask.not_after);
     if !spec.counted {
         return request;
     }
@@ -165,23 +169,37 @@ pub(crate) fn ask(client: &Client, attempt: &Arc<Attempt>, wait: Wait, over: Mom
     Box::pin(async move {
         let shared = client.shared();
         let spec = &attempt.spec;
-        let deadline = shared.request_deadline(spec.lease).min(over);
+        let usual = shared.request_deadline(spec.lease);
+        let deadline = usual.min(over);
         let mut not_after = shared.commands.server_time(deadline) / 1000 + 1;
         let room = match wait {
             Wait::Try => 0,
             Wait::Drain => -1,
             Wait::Forever | Wait::Until(_) => i64::from(spec.max_waiters(shared)),
         };
-        let request = match &spec.latch {
-            Some(asked) => latch::request(shared, &attempt, asked, room, &mut not_after),
-            None => acquire_request(shared, &attempt, wait, room, not_after),
-        };
+        let latch = spec
+            .latch
+            .as_ref()
+            .map(|asked| latch::request(shared, &attempt, asked, room, &mut not_after));
         {
             let mut state = attempt.state();
             state.unanswered += 1;
             state.not_after = state.not_after.max(not_after);
         }
-        let result = shared.commands.run(&request, deadline).await;
+        let result = if let Some(request) = latch {
+            Box::pin(shared.commands.run(&request, deadline)).await
+        } else {
+            let ask = Ask {
+                attempt: Arc::clone(&attempt),
+                words: words(shared, spec, room),
+                not_after,
+                deadline,
+            };
+            // What is out of the ordinary in the request itself, or in a hurry, would only come back.
+            let together = deadline == usual && spec.floor() == 0 && spec.goes_with_others();
+            let alone = || acquire_request(shared, &ask, wait);
+            shared.combiner.send(shared, &ask, together, alone).await
+        };
         if let Err(failure) = &result
             && !failure.unknown
         {

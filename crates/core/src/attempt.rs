@@ -3,6 +3,7 @@
 //! The states are drawn in `docs/design.md`. Whoever changes one holds the lock for a few instructions and never
 //! across an await. Replies and messages are applied by the server's stamp, never by arrival.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -58,15 +59,33 @@ pub(crate) struct Base {
     pub(crate) window: u64,
 }
 
+/// A capacity as the scripts take it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Capacity {
+    number: u32,
+    /// What the number is followed by; `None`: nothing.
+    suffix: Option<char>,
+}
+
+impl fmt::Display for Capacity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.number.fmt(f)?;
+        self.suffix.map_or(Ok(()), |suffix| suffix.fmt(f))
+    }
+}
+
 impl Spec {
     /// The capacity as the scripts take it.
-    pub(crate) fn capacity_text(&self) -> String {
+    pub(crate) const fn capacity(&self) -> Capacity {
         let suffix = match self.kin {
-            Kin::Base(_) => "u",
-            _ if self.counted => "c",
-            _ => "",
+            Kin::Base(_) => Some('u'),
+            _ if self.counted => Some('c'),
+            _ => None,
         };
-        format!("{}{suffix}", self.capacity)
+        Capacity {
+            number: self.capacity,
+            suffix,
+        }
     }
 
     /// Whether others may hold beside it; then it has no token.
@@ -74,14 +93,15 @@ impl Spec {
         self.counted || self.weight < self.capacity
     }
 
+    /// Whether its requests may go with others: one that has to go alone after all loses its turn to those that came later
+    /// in between, and a mutex promises no order.
+    pub(crate) fn goes_with_others(&self) -> bool {
+        self.capacity == 1 && !self.counted && self.kin == Kin::None && self.ahead.is_none()
+    }
+
     /// What the token must be above; 0: any, or it has none, being shared.
     pub(crate) const fn floor(&self) -> u64 {
         if self.is_shared() { 0 } else { self.floor }
-    }
-
-    /// The head start as the script takes it.
-    pub(crate) fn ahead_text(&self) -> String {
-        self.ahead.map_or_else(|| "0".into(), |ms| format!("{ms:+}"))
     }
 
     /// The most entries that its queue may have.
@@ -232,8 +252,8 @@ pub(crate) enum Next {
     Reset,
 }
 
-impl std::fmt::Debug for Attempt {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Attempt")
             .field("id", &self.id)
             .field("name", &self.name)
@@ -321,6 +341,11 @@ impl State {
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
+    }
+
+    /// The acquire future is being polled: it need not be woken by what it hears, or another worker would be, too.
+    pub(crate) fn hush(&mut self) {
+        self.waker = None;
     }
 
     pub(crate) fn watch_for(&mut self, cx: &Context<'_>) {

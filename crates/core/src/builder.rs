@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use crate::attempt::Drift;
 use crate::client::{Client, label_key};
 use crate::clock::{Moment, sleep_until, until};
+use crate::combine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keeper;
 use crate::options::Options;
@@ -120,7 +121,8 @@ impl ClientBuilder {
     }
 
     /// Gives connections and keeper a thread of their own, which nothing of the application can block. Defaults to
-    /// `false`: they run on the runtime that connects. Use it when tasks may block, when several runtimes share the
+    /// `false`: they run on the runtime that connects, and where that has several workers, a thread that mostly sleeps sees
+    /// to it that one of them renews in time. Use it when tasks may block, when several runtimes share the
     /// client, or when the client is a `static`; a request then costs a hop between threads.
     pub fn keeper_thread(mut self, own: bool) -> Self {
         self.options.keeper_thread = own;
@@ -168,12 +170,15 @@ impl ClientBuilder {
         };
         AbortOnDrop(first).join().await??;
         let client = Client::new(Arc::clone(&shared));
+        if !shared.same_thread && !shared.options.keeper_thread {
+            keeper::alarm::start(&shared).map_err(no_thread)?;
+        }
         start_tasks(&shared, endpoint, thread);
         // Grants are to arrive by message from the first attempt on; a refusal is a warning, not a failure.
         let mut tried = shared.inbox_tried.subscribe();
         let subscribed = async { tried.wait_for(|tried| *tried).await.is_ok() };
         let over = Moment::now() + shared.options.operation_timeout;
-        until(over, Some(driver), subscribed).await;
+        until(over, Some(&driver), subscribed).await;
         Ok(client)
     }
 }
@@ -212,15 +217,16 @@ impl<T> Drop for AbortOnDrop<T> {
     }
 }
 
+fn no_thread(error: std::io::Error) -> Error {
+    Error::new(ErrorKind::Unavailable, "the keeper's thread cannot be started").caused_by(error)
+}
+
 /// A thread with a runtime that lives until the sender is dropped.
 fn start_thread() -> Result<(Handle, Option<oneshot::Sender<()>>)> {
-    let failed = |error: std::io::Error| {
-        Error::new(ErrorKind::Unavailable, "the keeper's thread cannot be started").caused_by(error)
-    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(failed)?;
+        .map_err(no_thread)?;
     let handle = runtime.handle().clone();
     let (alive, gone) = oneshot::channel::<()>();
     let thread = std::thread::Builder::new()
@@ -230,7 +236,7 @@ fn start_thread() -> Result<(Handle, Option<oneshot::Sender<()>>)> {
             let _dropped = runtime.block_on(gone).is_err();
             runtime.shutdown_background();
         });
-    thread.map_err(failed)?;
+    thread.map_err(no_thread)?;
     Ok((handle, Some(alive)))
 }
 
@@ -259,12 +265,20 @@ fn start_tasks(shared: &Arc<Shared>, endpoint: Endpoint, thread: Option<oneshot:
         let shared = Arc::clone(shared);
         driver.spawn(async move { keep_label(&shared).await })
     };
+    let combiner = {
+        let sender = combine::Sender::new(shared);
+        driver.spawn(sender.run())
+    };
+    let looking = {
+        let orphan = Orphan(Arc::clone(shared));
+        driver.spawn(async move { keeper::look(&orphan.0).await })
+    };
     let orphan = Orphan(Arc::clone(shared));
     drop(driver.spawn(async move {
         let orphan = orphan;
         keeper::run(&orphan.0).await;
         orphan.0.shut(Life::Closed); // wakes those who still wait for an answer
-        for task in [supervisor, inbox, label] {
+        for task in [supervisor, inbox, label, combiner, looking] {
             task.abort();
         }
         drop(thread);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::builder::ClientBuilder;
 use crate::clock::{Moment, sleep_until, until};
 use crate::error::Result;
+use crate::keeper::slot;
 use crate::shared::{Life, Shared};
 use crate::transport::{Answer, Failure, Request, ServerInfo, Warning};
 
@@ -133,7 +134,7 @@ impl Client {
                 .is_ok()
         };
         let over = Moment::now() + shared.options.operation_timeout + Duration::from_millis(100);
-        until(over, Some(shared.driver.clone()), ended).await;
+        until(over, Some(&shared.driver), ended).await;
         let unsent = shared.table.len();
         Closed {
             released: before.saturating_sub(unsent),
@@ -209,18 +210,19 @@ impl Client {
 
     /// Runs a script that may run twice, with tries until the operation timeout.
     pub(crate) async fn call(&self, request: &Request) -> Result<Answer> {
-        self.try_call(request, true).await
+        let over = Moment::now() + self.shared().options.operation_timeout;
+        self.try_call(request, true, over).await
     }
 
-    /// The same for one that must not run twice: no further try once it may have run.
-    pub(crate) async fn call_once(&self, request: &Request) -> Result<Answer> {
-        self.try_call(request, false).await
+    /// The same for one that must not run twice: no further try once it may have run, nor after `over`.
+    pub(crate) async fn call_once(&self, request: &Request, over: Moment) -> Result<Answer> {
+        self.try_call(request, false, over).await
     }
 
-    async fn try_call(&self, request: &Request, twice: bool) -> Result<Answer> {
+    async fn try_call(&self, request: &Request, twice: bool, deadline: Moment) -> Result<Answer> {
         let shared = self.shared();
         shared.check_open()?;
-        let deadline = Moment::now() + shared.options.operation_timeout;
+        slot::calls();
         loop {
             match shared.commands.run(request, deadline).await {
                 Ok(answer) => return Ok(answer),
@@ -233,7 +235,7 @@ impl Client {
                 }
                 Err(_) => {
                     let pause = Moment::now() + Duration::from_millis(10);
-                    sleep_until(pause, Some(shared.driver.clone())).await;
+                    sleep_until(pause.min(deadline), Some(&shared.driver)).await;
                 }
             }
         }

@@ -88,23 +88,29 @@ const SLICE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 #[pin_project]
 pub(crate) struct Timer {
-    driver: Option<Handle>,
     #[pin]
     sleep: Option<Sleep>,
     ends: Moment,
+    /// The runtime that drives the client has ended.
+    orphaned: bool,
 }
 
 impl Timer {
-    pub(crate) const fn new(driver: Option<Handle>) -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
-            driver,
             sleep: None,
             ends: Moment::NEVER,
+            orphaned: false,
         }
     }
 
     /// Ready when `when` has come. May be called with another `when` each time.
-    pub(crate) fn poll_until(self: Pin<&mut Self>, cx: &mut Context<'_>, when: Moment) -> Poll<()> {
+    pub(crate) fn poll_until(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        when: Moment,
+        driver: Option<&Handle>,
+    ) -> Poll<()> {
         let mut this = self.project();
         // Two rounds: a slice may be over, and a sleep whose runtime has ended is made anew.
         for _ in 0..3 {
@@ -119,7 +125,7 @@ impl Timer {
             if this.sleep.is_none() || when < *this.ends {
                 let slice = when.since(now).min(SLICE);
                 *this.ends = now + slice;
-                this.sleep.set(start(slice, this.driver.as_ref()));
+                this.sleep.set(start(slice, driver.filter(|_| !*this.orphaned)));
             }
             let Some(sleep) = this.sleep.as_mut().as_pin_mut() else {
                 return Poll::Pending;
@@ -130,7 +136,7 @@ impl Timer {
                 Ok(Poll::Ready(())) => this.sleep.set(None),
                 Err(_) => {
                     this.sleep.set(None);
-                    *this.driver = None; // not made again in the runtime that has ended
+                    *this.orphaned = true; // not made again in the runtime that has ended
                 }
             }
         }
@@ -153,24 +159,26 @@ fn start(time: Duration, driver: Option<&Handle>) -> Option<Sleep> {
 
 /// A future that ends at a moment at the latest.
 #[pin_project]
-pub(crate) struct Until<F> {
+pub(crate) struct Until<'a, F> {
     #[pin]
     future: F,
     #[pin]
     timer: Timer,
+    driver: Option<&'a Handle>,
     when: Moment,
 }
 
 /// `None`: the moment came first.
-pub(crate) fn until<F: Future>(when: Moment, driver: Option<Handle>, future: F) -> Until<F> {
+pub(crate) fn until<F: Future>(when: Moment, driver: Option<&Handle>, future: F) -> Until<'_, F> {
     Until {
         future,
-        timer: Timer::new(driver),
+        timer: Timer::new(),
+        driver,
         when,
     }
 }
 
-impl<F: Future> Future for Until<F> {
+impl<F: Future> Future for Until<'_, F> {
     type Output = Option<F::Output>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -178,12 +186,12 @@ impl<F: Future> Future for Until<F> {
         if let Poll::Ready(output) = this.future.poll(cx) {
             return Poll::Ready(Some(output));
         }
-        this.timer.poll_until(cx, *this.when).map(|()| None)
+        this.timer.poll_until(cx, *this.when, *this.driver).map(|()| None)
     }
 }
 
 /// Sleeps until a moment.
-pub(crate) async fn sleep_until(when: Moment, driver: Option<Handle>) {
+pub(crate) async fn sleep_until(when: Moment, driver: Option<&Handle>) {
     until(when, driver, std::future::pending::<()>()).await;
 }
 
@@ -194,12 +202,12 @@ mod tests {
     #[tokio::test]
     async fn a_timer_can_be_moved_to_an_earlier_and_a_later_moment() {
         let start = Moment::now();
-        let mut timer = std::pin::pin!(Timer::new(None));
+        let mut timer = std::pin::pin!(Timer::new());
         let far = start + Duration::from_secs(3600);
         let soon = start + Duration::from_millis(5);
         std::future::poll_fn(|cx| {
-            assert!(timer.as_mut().poll_until(cx, far).is_pending(), "far");
-            timer.as_mut().poll_until(cx, soon)
+            assert!(timer.as_mut().poll_until(cx, far, None).is_pending(), "far");
+            timer.as_mut().poll_until(cx, soon, None)
         })
         .await;
         assert!(Moment::now() >= soon, "not before its time");
@@ -214,17 +222,19 @@ mod tests {
                 .expect("a runtime")
         };
         let when = Moment::now() + Duration::from_millis(50);
-        let mut timer = Box::pin(Timer::new(None));
+        let mut timer = Box::pin(Timer::new());
         let first = build();
         first.block_on(async {
             std::future::poll_fn(|cx| {
-                assert!(timer.as_mut().poll_until(cx, when).is_pending(), "armed");
+                assert!(timer.as_mut().poll_until(cx, when, None).is_pending(), "armed");
                 Poll::Ready(())
             })
             .await;
         });
         drop(first);
-        build().block_on(std::future::poll_fn(|cx| timer.as_mut().poll_until(cx, when)));
+        build().block_on(std::future::poll_fn(|cx| {
+            timer.as_mut().poll_until(cx, when, None)
+        }));
         assert!(Moment::now() >= when, "fired in the second runtime");
     }
 }

@@ -49,10 +49,7 @@ impl Guard {
         let (due, weight) = (state.due, state.weight);
         drop(state);
         let shared = client.shared();
-        shared.keeper.no_later_than(due);
-        if attempt.spec.latch.is_none() {
-            shared.wake_another_worker();
-        }
+        shared.keeper.hand_out(&attempt, due, &shared.driver);
         let driver = shared.driver.clone();
         Self {
             view: Hold {

@@ -120,7 +120,8 @@ impl Hold {
         Lost {
             attempt: Arc::clone(&self.attempt),
             key: None,
-            timer: Timer::new(Some(self.driver.clone())),
+            timer: Timer::new(),
+            driver: self.driver.clone(),
             released: false,
         }
     }
@@ -152,6 +153,7 @@ pub struct Lost {
     key: Option<u64>,
     #[pin]
     timer: Timer,
+    driver: tokio::runtime::Handle,
     /// Resolve after a release, too.
     released: bool,
 }
@@ -179,7 +181,7 @@ impl Future for Lost {
                 state.deadline
             };
             // Its own timer: right even if the keeper is dead. The deadline may have moved on by then.
-            ready!(this.timer.as_mut().poll_until(cx, deadline));
+            ready!(this.timer.as_mut().poll_until(cx, deadline, Some(this.driver)));
         }
     }
 }

@@ -195,11 +195,12 @@ impl Primitive {
         let mut held = false;
         for _ in 0..FORCE_STEPS {
             let request = Request::new(&script::FORCE, &[&**self.key()])
-                .arg(self.spec().capacity_text())
+                .arg_text(self.spec().capacity())
                 .arg(millis(shared.options.retention))
                 .arg(&shared.inbox);
             // Not twice: the second would end the hold of the one that it was handed to.
-            let answer = self.client().call_once(&request).await.map_err(named)?;
+            let over = Moment::now() + shared.options.operation_timeout;
+            let answer = self.client().call_once(&request, over).await.map_err(named)?;
             let code = answer.reply.int_at(0).map_err(named)?;
             if code == 8 {
                 return Err(named(crate::asking::foreign()));

@@ -12,6 +12,7 @@ mod backoff;
 mod builder;
 mod client;
 mod clock;
+mod combine;
 mod convert;
 mod counted;
 pub mod dynamic;

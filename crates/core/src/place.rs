@@ -80,7 +80,7 @@ impl Place {
 
     /// The positions, once a second.
     pub fn positions(self) -> Positions {
-        let timer = Box::pin(Timer::new(Some(self.client.shared().driver.clone())));
+        let timer = Box::pin(Timer::new());
         Positions {
             attempt: Arc::downgrade(&self.attempt),
             client: self.client,
@@ -144,7 +144,8 @@ impl Stream for Positions {
                 return Poll::Ready(None);
             };
             if Moment::now() < this.due {
-                ready!(this.timer.as_mut().poll_until(cx, this.due));
+                let driver = &place.client.shared().driver;
+                ready!(this.timer.as_mut().poll_until(cx, this.due, Some(driver)));
             } else if let Known::Waits(_) = known {
                 this.work = Some(Box::pin(place.position()));
             } else {

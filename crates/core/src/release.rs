@@ -40,7 +40,6 @@ pub struct Unlock {
 
 impl Unlock {
     pub(crate) fn new(attempt: Arc<Attempt>, client: Client) -> Self {
-        let timer = Timer::new(Some(client.shared().driver.clone()));
         Self {
             attempt,
             client,
@@ -48,7 +47,7 @@ impl Unlock {
             started: false,
             done: false,
             over: Moment::NEVER,
-            timer,
+            timer: Timer::new(),
         }
     }
 }
@@ -117,7 +116,11 @@ impl Future for Unlock {
             None => {
                 state.watch_for(cx);
                 drop(state);
-                ready!(this.timer.as_mut().poll_until(cx, *this.over));
+                ready!(
+                    this.timer
+                        .as_mut()
+                        .poll_until(cx, *this.over, Some(&shared.driver))
+                );
                 // The keeper goes on; the caller has nothing to wait for any more (T2, H44).
                 *this.done = true;
                 return Poll::Ready(Err(named(unanswered())));

@@ -65,11 +65,8 @@ impl Client {
                         attempt.state().unanswered -= 1;
                     }
                     if failure.passing && Moment::now() < over {
-                        sleep_until(
-                            Moment::now() + Duration::from_millis(20),
-                            Some(shared.driver.clone()),
-                        )
-                        .await;
+                        let pause = Moment::now() + Duration::from_millis(20);
+                        sleep_until(pause, Some(&shared.driver)).await;
                         continue;
                     }
                     return Err(failure.error.named(&name));

@@ -50,6 +50,20 @@ script!(
     "engine.lua",
     "downgrade_slow.lua"
 );
+script!(
+    ACQUIRE_MANY,
+    "acquire_many",
+    "many_first.lua",
+    "acquire_fast.lua",
+    "many_last.lua"
+);
+script!(
+    END_MANY,
+    "end_many",
+    "many_first.lua",
+    "end_fast.lua",
+    "many_last.lua"
+);
 script!(SPLIT, "split", "split.lua");
 script!(MERGE, "merge", "merge.lua");
 script!(LATCH, "latch", "latch_fast.lua", "engine.lua", "latch_slow.lua");
@@ -65,9 +79,11 @@ script!(WINDOW_CHANGE, "window_change", "window_change.lua");
 script!(LIMITER_RESET, "limiter_reset", "limiter_reset.lua");
 
 /// All of them; a server that does not know one is told it at connect.
-pub(crate) static ALL: [&Script; 20] = [
+pub(crate) static ALL: [&Script; 22] = [
     &ACQUIRE,
     &END,
+    &ACQUIRE_MANY,
+    &END_MANY,
     &TICK,
     &FORCE,
     &INSPECT,

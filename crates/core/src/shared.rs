@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use crate::attempt::{Attempt, CLOSED, Spec, Stage};
 use crate::clock::{Moment, millis};
+use crate::combine::Combiner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hold::Loss;
 use crate::keeper::KeeperLink;
@@ -17,10 +18,9 @@ use crate::message::{self, Message};
 use crate::name::Name;
 use crate::options::Options;
 use crate::rate::Refunds;
-use crate::script;
 use crate::table::Table;
 use crate::trace::{debug, warn};
-use crate::transport::{Commands, Greeting, Request, ServerInfo, Warning};
+use crate::transport::{Commands, Greeting, ServerInfo, Warning};
 
 /// Characters of a client id; scripts take the first 22 of an attempt id for the channel.
 const CLIENT_ID: usize = 22;
@@ -52,6 +52,7 @@ pub(crate) struct Shared {
     pub(crate) channel: String,
     pub(crate) inbox: String,
     pub(crate) commands: Commands,
+    pub(crate) combiner: Combiner,
     pub(crate) table: Table,
     pub(crate) refunds: Refunds,
     pub(crate) keeper: KeeperLink,
@@ -84,6 +85,7 @@ impl Shared {
                 driver.clone(),
                 options.operation_timeout,
             ),
+            combiner: Combiner::default(),
             table: Table::default(),
             refunds: Refunds::default(),
             keeper: KeeperLink::new(options.unavailable_after),
@@ -160,18 +162,6 @@ impl Shared {
         Moment::now() + self.options.operation_timeout.min(lease / 3)
     }
 
-    pub(crate) fn end_request(&self, attempt: &Attempt) -> Request {
-        let state = attempt.state();
-        let not_after = if state.unanswered > 0 { state.not_after } else { 0 };
-        drop(state);
-        Request::new(&script::END, &[&*attempt.key])
-            .arg(&attempt.id)
-            .arg(attempt.spec.capacity_text())
-            .arg(millis(self.options.retention))
-            .arg(not_after)
-            .arg(&self.inbox)
-    }
-
     /// Ends an attempt in the background. Never blocks, allocates or fails (H15).
     pub(crate) fn end(&self, attempt: &Arc<Attempt>) {
         if self.table.end(attempt) {
@@ -223,18 +213,6 @@ impl Shared {
                 }
                 Message::Forced { stamp, .. } => self.forced(&attempt, stamp),
                 Message::Over { .. } => {}
-            }
-        }
-    }
-
-    /// Rule 7: whoever gets a guard may block this worker right away. What was scheduled from here last would be stuck in
-    /// its LIFO slot, which nobody steals from (the keeper that was just told of the hold), and the others may all sleep
-    /// while nobody watches the timers: also when the keeper need not be told, because another hold is due sooner. Two
-    /// tasks more push the rest out, and make tokio wake another worker.
-    pub(crate) fn wake_another_worker(&self) {
-        if !self.same_thread && !self.options.keeper_thread {
-            for _ in 0..2 {
-                drop(self.driver.spawn(async {}));
             }
         }
     }
@@ -297,7 +275,7 @@ impl Shared {
         }
         self.refunds.close();
         self.collected.store(true, Ordering::Release);
-        self.keeper.wake.notify_one();
+        self.keeper.rouse();
     }
 }
 

@@ -248,7 +248,7 @@ fn restricted(server: &TestServer, rules: &[&str]) -> String {
 
 pub(crate) async fn h46_a_right_is_missing(subject: &'static dyn Subject) {
     let server = TestServer::start().expect("a server");
-    for right in ["evalsha", "zadd", "zrank", "pexpire"] {
+    for right in ["evalsha", "zadd", "zcard", "pexpire"] {
         // All rights again but for this one, for a client that has not met the server before.
         server
             .admin(&["ACL", "DELUSER", "worker"])

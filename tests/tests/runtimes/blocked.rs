@@ -1,5 +1,6 @@
 //! Code that blocks its thread right after a contended `lock()` (H23), and loss while the keeper cannot run.
 
+use std::future::{Future, poll_fn};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -118,6 +119,73 @@ fn h23_with_two_workers_the_keeper_goes_on_while_one_is_blocked() {
                 let (lost, guard) = runtime.block_on(task).expect("no panic");
                 assert!(!lost, "round {round}: nobody renewed it");
                 assert!(!short.is_lost(), "round {round}: nor the other one");
+                runtime.block_on(guard.unlock()).expect("still ours");
+            });
+        }
+    });
+}
+
+/// What is given up right before is woken from the worker that blocks, and stuck there: a renewal must not be.
+#[test]
+fn h23_a_guard_is_dropped_right_before_a_worker_blocks() {
+    thread::scope(|scope| {
+        for round in 0..5 {
+            scope.spawn(move || {
+                let place = Place::shared();
+                let lease = Duration::from_secs(1);
+                let runtime = multi(2);
+                let client = runtime
+                    .block_on(place.builder().lease(lease).connect())
+                    .expect("a client");
+                let [first, second] = ["a", "b"].map(|name| Mutex::new(&client, name).expect("a mutex"));
+                let task = runtime.spawn(async move {
+                    let guard = first.lock().await.expect("the lock");
+                    drop(second.lock().await.expect("the lock"));
+                    thread::sleep(2 * lease);
+                    (guard.is_lost(), guard)
+                });
+                let (lost, guard) = runtime.block_on(task).expect("no panic");
+                assert!(!lost, "round {round}: nobody renewed it");
+                runtime.block_on(guard.unlock()).expect("still ours");
+            });
+        }
+    });
+}
+
+/// One that polls two futures sends for the second and gets the guard of the first in the same poll: what sends is stuck
+/// on the worker that is blocked then.
+#[test]
+fn h23_a_request_for_another_is_sent_right_before_a_worker_blocks() {
+    thread::scope(|scope| {
+        for round in 0..5 {
+            scope.spawn(move || {
+                let place = Place::shared();
+                let lease = Duration::from_secs(1);
+                let runtime = multi(2);
+                let client = runtime
+                    .block_on(place.builder().lease(lease).connect())
+                    .expect("a client");
+                let [first, second] = ["a", "b"].map(|name| Mutex::new(&client, name).expect("a mutex"));
+                let task = runtime.spawn(async move {
+                    let (mut one, mut other) = (Box::pin(first.lock()), Box::pin(second.lock()));
+                    let mut polls = 0;
+                    let guard = poll_fn(|cx| {
+                        polls += 1;
+                        if polls > 1 {
+                            assert!(other.as_mut().poll(cx).is_pending(), "it has just asked");
+                        }
+                        one.as_mut().poll(cx)
+                    });
+                    let guard = guard.await.expect("the lock");
+                    thread::sleep(2 * lease);
+                    (guard.is_lost(), guard, polls)
+                });
+                let (lost, guard, polls) = runtime.block_on(task).expect("no panic");
+                assert_eq!(
+                    polls, 2,
+                    "round {round}: granted when it is asked for the second time"
+                );
+                assert!(!lost, "round {round}: nobody renewed it");
                 runtime.block_on(guard.unlock()).expect("still ours");
             });
         }

@@ -1,5 +1,7 @@
 //! After everything was dropped no task, connection or thread is left.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::time::Duration;
 
 use latchwork_mutex::{Client, Mutex};
@@ -122,4 +124,40 @@ fn a_keeper_thread_ends_with_its_client() {
     drop(guard);
     soon("its connections are closed", || connections(&server) == 0);
     runtime.block_on(place.settled("a", Duration::ZERO));
+}
+
+/// The ids of the threads that wake keepers.
+fn alarms() -> BTreeSet<OsString> {
+    let Ok(tasks) = std::fs::read_dir("/proc/self/task") else {
+        return BTreeSet::new();
+    };
+    tasks
+        .filter_map(Result::ok)
+        .filter(|task| {
+            std::fs::read_to_string(task.path().join("comm"))
+                .is_ok_and(|name| name.starts_with("latchwork-alarm"))
+        })
+        .map(|task| task.file_name())
+        .collect()
+}
+
+/// Those of other tests end, too.
+#[test]
+fn an_alarm_ends_with_its_client_or_its_runtime() {
+    let place = Place::shared();
+    for runtime_first in [false, true] {
+        let before = alarms();
+        let runtime = multi(2);
+        let client = runtime.block_on(place.client());
+        let new: BTreeSet<_> = alarms().difference(&before).cloned().collect();
+        assert!(!new.is_empty() || cfg!(not(target_os = "linux")), "it has one");
+        if runtime_first {
+            runtime.shutdown_background();
+            soon("it has ended", || alarms().is_disjoint(&new));
+            drop(client);
+        } else {
+            drop(client);
+            soon("it has ended", || alarms().is_disjoint(&new));
+        }
+    }
 }

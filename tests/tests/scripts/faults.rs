@@ -2,7 +2,7 @@
 
 use latchwork_testkit::{Reply, RespClient, TestServer};
 
-use crate::bench::{Bench, Script, whole};
+use crate::bench::{Bench, Script, numbers, whole};
 use crate::lock::{INBOX, KEY, LEASE, Lock, TRY, WAIT, attempt, error, ints};
 
 /// How each script is called for a key that it is going to refuse.
@@ -277,4 +277,61 @@ fn run_each(redis: &mut RespClient, first_line: &str) {
         &["5", "60000", "v"],
     );
     assert_eq!(ints(&fence), [1, 5], "admitted");
+}
+
+#[test]
+fn what_is_wrong_with_one_of_many_is_nothing_to_the_others() {
+    let mut bench = Bench::start();
+    let ids: Vec<String> = (1..=4).map(|count| attempt(count, 1).id).collect();
+    let keys = [
+        "test:lock:{a}",
+        "test:lock:{foreign}",
+        "test:lock:{b}",
+        "test:lock:{a}",
+    ];
+    bench.redis(&["SET", keys[1], "x"]);
+    let acquire = [
+        "10000",
+        "310000",
+        "1",
+        "1",
+        "1800000000000",
+        "10",
+        "0",
+        "0",
+        INBOX,
+        "0",
+    ];
+    let end = ["1", "300000", "0", INBOX];
+    let mut call = |script, rest: &[&str]| {
+        let args: Vec<&str> = ids
+            .iter()
+            .map(String::as_str)
+            .chain(rest.iter().copied())
+            .collect();
+        bench.call(script, &keys, &args).items().to_vec()
+    };
+    let stamp = Reply::Int(1_700_000_000_000_000);
+    let granted = call(Script::AcquireMany, &acquire);
+    assert_eq!([&granted[0], &granted[2]], [&stamp, &stamp], "granted");
+    assert!(
+        matches!(&granted[1], Reply::Error(text) if text.starts_with("WRONGTYPE")),
+        "{granted:?}"
+    );
+    assert_eq!(
+        granted[3],
+        numbers(&[2, 1_700_000_000_000_000, 10_000, 0]),
+        "queued"
+    );
+    let ended = call(Script::EndMany, &end);
+    assert_eq!(
+        [&ended[0], &ended[2]],
+        [&Reply::Nil, &Reply::Int(1)],
+        "who waits does not listen"
+    );
+    assert_eq!(
+        ended[3],
+        Reply::Nil,
+        "it has a place, and nobody's fast path removes one"
+    );
 }

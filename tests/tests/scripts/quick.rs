@@ -1,6 +1,6 @@
 //! When the scripts take their fast path: then they leave alone what is over, and everything else is as always.
 
-use crate::model::{Attempt, Call, Hold, Record, UNIT, UNITS};
+use crate::model::{Attempt, Call, Hold, PATIENCE, Record, UNITS};
 use crate::requests::Acquire;
 
 impl Attempt {
@@ -84,13 +84,13 @@ impl Record {
         let Some(head) = self.queue.first() else {
             return false;
         };
-        let age = (call.seen_now() - head.seen).rem_euclid(UNITS) * UNIT;
+        let age = (call.seen_now() - head.seen).rem_euclid(UNITS); // a clock that was set back is out of the ordinary
         self.holds.len() == 1
             && !own.is_over(call.now())
             && head.who.is_plain()
             && head.who.weight == call.capacity
             && head.chance == 0
-            && age <= head.who.window.min(head.who.lease)
+            && age <= PATIENCE
             && call.listening.iter().any(|client| client == head.who.parts().0)
     }
 }

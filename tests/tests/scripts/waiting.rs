@@ -249,6 +249,19 @@ fn a_waiter_not_seen_for_longer_than_the_patience_is_dropped_at_the_front() {
 }
 
 #[test]
+fn h8_a_claim_window_above_the_patience_does_not_lengthen_it() {
+    let mut lock = Lock::new(1);
+    let [a, dead, b] = [1, 2, 3].map(|count| Attempt::new(count, count as u64, 1, 60_000, 30_000));
+    lock.acquire(&a, WAIT);
+    lock.acquire(&dead, WAIT);
+    lock.listens(&dead); // its connection looks alive
+    lock.bench.advance(PATIENCE);
+    lock.acquire(&b, WAIT);
+    lock.end(&a, None);
+    assert_eq!((lock.holders(), lock.queue()), (vec![b.id], vec![]));
+}
+
+#[test]
 fn a_tick_drops_nobody_that_is_in_it() {
     let mut lock = Lock::new(1);
     let [a, b, c] = [1, 2, 3].map(|count| attempt(count, 1));

@@ -6,10 +6,12 @@ use std::time::Duration;
 use crate::attempt::{Attempt, Ended, Stage};
 use crate::backoff::Backoff;
 use crate::clock::{Moment, sleep_until, until};
+use crate::combine::{Ask, Words};
 use crate::error::Error;
+use crate::script;
 use crate::shared::Shared;
 use crate::trace::debug;
-use crate::transport::Answer;
+use crate::transport::{Answer, Request};
 
 /// The longest that a place without a sign of life can still be granted: the engine's patience of 10 s, three claims,
 /// and a late acquire before them.
@@ -50,13 +52,20 @@ pub(super) async fn end(shared: &Shared, attempt: Arc<Attempt>) {
 /// One `end`; more if the script met its bound.
 pub(crate) async fn try_end(
     shared: &Shared,
-    attempt: &Attempt,
+    attempt: &Arc<Attempt>,
     deadline: Moment,
 ) -> Result<Ended, crate::transport::Failure> {
     let mut ended = None;
     for _ in 0..MORE {
         attempt.state().end_unanswered += 1;
-        let answer = shared.commands.run(&shared.end_request(attempt), deadline).await;
+        let ask = end_ask(attempt, deadline);
+        // After a copy of an acquire was lost, a tombstone is needed: that is out of the ordinary.
+        let together = ask.not_after == 0 && attempt.spec.goes_with_others();
+        let alone = || {
+            let request = Request::new(&script::END, &[&*attempt.key]).arg(&attempt.id);
+            ask.words.say(shared, request, ask.not_after)
+        };
+        let answer = shared.combiner.send(shared, &ask, together, alone).await;
         let (now_ended, more) = match answer {
             Ok(answer) => read(shared, attempt, &answer).map_err(crate::transport::Failure::refused)?,
             Err(failure) => {
@@ -72,6 +81,20 @@ pub(crate) async fn try_end(
         }
     }
     Ok(ended.unwrap_or(Ended::Unknown))
+}
+
+fn end_ask(attempt: &Arc<Attempt>, deadline: Moment) -> Ask {
+    let state = attempt.state();
+    let not_after = if state.unanswered > 0 { state.not_after } else { 0 };
+    drop(state);
+    Ask {
+        attempt: Arc::clone(attempt),
+        words: Words::End {
+            capacity: attempt.spec.capacity(),
+        },
+        not_after,
+        deadline,
+    }
 }
 
 #[allow(

@@ -1,19 +1,25 @@
-//! The keeper: the one background task of a client, for everything that needs time.
+//! The keeper: two background tasks of a client. One looks after everything that needs time, the other ends what was given up.
 //!
-//! - here: what others tell it, and its loop;
+//! - here: what others tell it, and its loops;
 //! - `tick`: renewals and places, many in one request;
-//! - `ending`: releases after drops, undoing after cancellations.
+//! - `ending`: releases after drops, undoing after cancellations;
+//! - `alarm`: sees to it that it runs, whatever its runtime's workers are busy with;
+//! - `slot`: what a worker that is about to be blocked may keep from the others.
 
+pub(crate) mod alarm;
 pub(crate) mod ending;
+pub(crate) mod slot;
 pub(crate) mod tick;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::Thread;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use crate::attempt::Attempt;
@@ -44,7 +50,19 @@ struct Alarm {
 /// What others tell the keeper; none of it blocks.
 #[derive(Debug)]
 pub(crate) struct KeeperLink {
+    /// There is something to end.
     pub(crate) wake: Notify,
+    /// The next scan is due earlier than it was.
+    look: Notify,
+    /// The thread that says so, so that no caller has to: see `alarm`. None where callers and keeper share no thread, or only one.
+    alarm: OnceLock<Thread>,
+    stirred: AtomicBool,
+    /// It sleeps until it is woken.
+    resting: AtomicBool,
+    /// A guard was handed out: its caller may block a worker.
+    handed_out: AtomicBool,
+    /// A task that wakes a worker is under way.
+    nudging: AtomicBool,
     /// The next scan, as nanoseconds of a `Moment`.
     due: AtomicU64,
     listening: AtomicBool,
@@ -66,6 +84,12 @@ impl KeeperLink {
     pub(crate) fn new(unavailable_after: Duration) -> Self {
         Self {
             wake: Notify::new(),
+            look: Notify::new(),
+            alarm: OnceLock::new(),
+            stirred: AtomicBool::new(false),
+            resting: AtomicBool::new(false),
+            handed_out: AtomicBool::new(false),
+            nudging: AtomicBool::new(false),
             due: AtomicU64::new(Moment::NEVER.nanos()),
             tick_at: AtomicU64::new(Moment::NEVER.nanos()),
             listening: AtomicBool::new(false),
@@ -80,9 +104,77 @@ impl KeeperLink {
 
     /// There is something to do at `when`, at the latest.
     pub(crate) fn no_later_than(&self, when: Moment) {
-        if self.due.fetch_min(when.nanos(), Ordering::AcqRel) > when.nanos() {
-            self.wake.notify_one();
+        if self.due.fetch_min(when.nanos(), Ordering::SeqCst) > when.nanos() {
+            self.stir(when);
         }
+    }
+
+    /// Something is due at `when` that was not before.
+    fn stir(&self, when: Moment) {
+        self.stirred.store(true, Ordering::SeqCst);
+        match self.alarm.get() {
+            // It looks by itself before that, unless it rests.
+            Some(_) if when > Moment::now() + alarm::ROUND * 2 && !self.resting.load(Ordering::SeqCst) => {}
+            Some(thread) => thread.unpark(),
+            None => self.look.notify_one(),
+        }
+    }
+
+    /// From now on this thread says when the keeper has to look.
+    fn set_alarm(&self, thread: Thread) {
+        if self.alarm.set(thread).is_ok() {
+            self.stir(Moment::now()); // for what came before
+        }
+    }
+
+    /// The client's life changed: the alarm may end.
+    pub(crate) fn rouse(&self) {
+        self.wake.notify_one();
+        self.stir(Moment::now());
+    }
+
+    /// The guard of this attempt is being handed out, and its hold is to be looked at then.
+    pub(crate) fn hand_out(&self, attempt: &Arc<Attempt>, due: Moment, driver: &Handle) {
+        self.handed_out.store(true, Ordering::Relaxed);
+        self.no_later_than(due);
+        if slot::holds_another(attempt) && self.alarm.get().is_some() {
+            // Two tasks more push out what is in the slot, to where others steal it.
+            for _ in 0..2 {
+                drop(driver.spawn(async {}));
+            }
+        }
+    }
+
+    /// Whether it has to look anew, and whether guards were handed out, since this was asked.
+    fn heard(&self) -> (bool, bool) {
+        (
+            self.stirred.swap(false, Ordering::SeqCst),
+            self.handed_out.swap(false, Ordering::Relaxed),
+        )
+    }
+
+    fn due(&self) -> Moment {
+        Moment::from_nanos(self.due.load(Ordering::SeqCst))
+    }
+
+    /// Whether the alarm may sleep until it is woken: nothing is due. From then on `stir` wakes it.
+    fn rests(&self) -> bool {
+        self.resting.store(true, Ordering::SeqCst);
+        let rests = self.due() == Moment::NEVER && !self.stirred.load(Ordering::SeqCst);
+        self.resting.store(rests, Ordering::SeqCst);
+        rests
+    }
+
+    fn begin_nudge(&self) -> bool {
+        !self.nudging.swap(true, Ordering::SeqCst)
+    }
+
+    fn end_nudge(&self) {
+        self.nudging.store(false, Ordering::SeqCst);
+    }
+
+    fn rested(&self) {
+        self.resting.store(false, Ordering::SeqCst);
     }
 
     /// An attempt of this lease waits now, and gives up after so much `silence` of the server.
@@ -183,12 +275,10 @@ impl KeeperLink {
     }
 }
 
-/// Runs until the client's life ends and what was queued is sent.
+/// Ends what is given up, until the client's life ends and what was queued is sent.
 pub(crate) async fn run(shared: &Shared) {
     let keeper = &shared.keeper;
     let mut life = shared.life.subscribe();
-    let mut plan = tick::Plan::default();
-    let mut ticks = FuturesUnordered::new();
     let mut ends = FuturesUnordered::new();
     let mut refunds = FuturesUnordered::new();
     let mut give_up = Moment::NEVER;
@@ -215,19 +305,32 @@ pub(crate) async fn run(shared: &Shared) {
         {
             return;
         }
-        let due = Moment::from_nanos(keeper.due.load(Ordering::Acquire)).min(give_up);
+        tokio::select! {
+            () = keeper.wake.notified() => {}
+            _ = life.changed() => {}
+            Some(()) = ends.next(), if !ends.is_empty() => {}
+            Some(()) = refunds.next(), if !refunds.is_empty() => {}
+            () = sleep_until(give_up, None) => {}
+        }
+    }
+}
+
+/// Renews, refreshes and looks again in time, until it is dropped.
+pub(crate) async fn look(shared: &Shared) -> ! {
+    let keeper = &shared.keeper;
+    let mut plan = tick::Plan::default();
+    let mut ticks = FuturesUnordered::new();
+    loop {
+        let due = keeper.due();
         if Moment::now() >= due {
-            keeper.due.swap(Moment::NEVER.nanos(), Ordering::AcqRel);
+            keeper.due.swap(Moment::NEVER.nanos(), Ordering::SeqCst);
             for batch in plan.scan(shared) {
                 ticks.push(tick::send(shared, batch));
             }
             continue;
         }
         tokio::select! {
-            () = keeper.wake.notified() => {}
-            _ = life.changed() => {}
-            Some(()) = ends.next(), if !ends.is_empty() => {}
-            Some(()) = refunds.next(), if !refunds.is_empty() => {}
+            () = keeper.look.notified() => {}
             Some(()) = ticks.next(), if !ticks.is_empty() => {}
             () = sleep_until(due, None) => {}
         }

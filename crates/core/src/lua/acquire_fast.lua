@@ -38,7 +38,7 @@
 --          {12, stamp_us, delay_us}              it could start only then
 --          {13, stamp_us}                        made with another rate, or with one and without
 local lock, id, weight, capacity = KEYS[1], ARGV[1], ARGV[4], ARGV[5]
-local T = redis.call('TIME') -- once, at the top: before Redis 7.2 it moves inside a script (H50)
+local T = ARGV.time or redis.call('TIME') -- once, at the top: before Redis 7.2 it moves inside a script (H50)
 local now_us = T[1] * 1000000 + T[2]
 local now = (now_us - now_us % 1000) / 1000
 
@@ -61,6 +61,7 @@ if weight == capacity then
       local known, room = redis.call('ZMSCORE', lock, id, 's', 'q'), tonumber(ARGV[7])
       local ticket = tonumber(known[3] or 4294967296)
       if not known[1] and room == 0 then
+        redis.call('ZADD', lock, 'XX', 'GT', 0, 't1') -- changes nothing; refused when memory is full (H40)
         return { 3, now_us, math.ceil(left) }
       elseif not (known[1] or known[2]) and ticket < 8589934591 and redis.call('ZCOUNT', lock, '-inf', '(0') < room then
         local low = ARGV[9] * 262144 + math.floor(now / 256) % 262144

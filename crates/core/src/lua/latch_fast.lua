@@ -1,5 +1,6 @@
--- latch: count down, wait for zero, or both; or begin a new generation. This part: nothing has to be written.
--- The rest of the script is engine.lua and latch_slow.lua, below the early return.
+-- latch: count down, wait for zero, or both; or begin a new generation. This part: nothing has to be written, or it is
+-- counted down where nobody waits.
+-- The rest of the script is engine.lua and latch_slow.lua, below the early returns.
 --
 -- KEYS[1]   lock       zset  <prefix>:latch:{<name>}  see docs/design.md, "The latch"
 -- ARGV[1]   id         id of the caller's attempt
@@ -36,15 +37,32 @@ local T = redis.call('TIME') -- once (H50)
 local now_us = T[1] * 1000000 + T[2]
 local now = (now_us - now_us % 1000) / 1000
 
-local remaining = tonumber(redis.call('ZSCORE', lock, 'n') or 0) - 1 -- raises WRONGTYPE before any write (H41); -1: nobody made it
-local generation = tonumber(redis.call('ZSCORE', lock, 't1') or 0)
-local made = tonumber(redis.call('ZSCORE', lock, 'i') or 0) - 1 -- twice the number, and one more if a reset changed it
+local scores = redis.call('ZMSCORE', lock, 'n', 't1', 'i', 'g', id, 'c' .. id) -- raises WRONGTYPE before any write (H41)
+local remaining = (scores[1] or 0) - 1 -- -1: nobody made it
+local generation = tonumber(scores[2] or 0)
+local made = (scores[3] or 0) - 1 -- twice the number, and one more if a reset changed it
 local agrees = count < 0 or made % 2 == 1 or made == 2 * count
-if by == 0 and to < 0 and remaining >= 0 and generation > 0 and agrees and (asked == 0 or asked == generation) then
-  if remaining == 0 or room < 0 then
+local counts = by > 0 and to < 0 and once == '' and room < 0
+if to < 0 and remaining >= 0 and generation > 0 and agrees and (asked == 0 or asked == generation) then
+  if by == 0 and (remaining == 0 or room < 0) then
     return { 1, now_us, generation, remaining, 0 }
-  elseif room == 0 then
+  elseif by == 0 and room == 0 then
     return { 3, now_us }
+  elseif counts and remaining > 0 and scores[4] == '1' and not (scores[5] or scores[6]) and now <= not_after then
+    -- It was never reset, and this is the first copy of an attempt that counts.
+    local first = redis.call('ZRANGE', lock, 0, 0, 'WITHSCORES')
+    if tonumber(first[2]) > 0 then -- nobody waits
+      local after = math.max(remaining - by, 0)
+      redis.call('ZADD', lock, after + 1, 'n', 100000000001000 + not_after + 1 / 64, 'c' .. id)
+      redis.call('ZREMRANGEBYSCORE', lock, 100000000000000, 100000000000000 + now)
+      if after == 0 then
+        local last = redis.call('ZREVRANGEBYSCORE', lock, 1000000000000000, 100000000000000, 'WITHSCORES', 'LIMIT', 0, 1)
+        redis.call('PEXPIRE', lock, math.max(memory, math.ceil(last[2] - 100000000000000 - now)))
+      elseif redis.call('PTTL', lock) < ttl then
+        redis.call('PEXPIRE', lock, ttl + math.floor(ttl / 8))
+      end
+      return { 1, now_us, generation, after, 0 }
+    end
   end
 end
 local capacity = 0 -- nobody ever holds

@@ -53,7 +53,7 @@ impl fmt::Debug for RateAcquire {
 impl RateAcquire {
     /// Nothing happens before the first poll.
     pub(super) fn new(limiter: Limiter, weight: u32, wait: Option<Wait>) -> Self {
-        let timer = Timer::new(Some(limiter.client().shared().driver.clone()));
+        let timer = Timer::new();
         Self {
             limiter,
             weight,
@@ -100,7 +100,8 @@ impl RateAcquire {
         let Step::Sleeping(decision, slot) = *this.step else {
             return Poll::Pending;
         };
-        ready!(this.timer.as_mut().poll_until(cx, slot));
+        let driver = &this.limiter.client().shared().driver;
+        ready!(this.timer.as_mut().poll_until(cx, slot, Some(driver)));
         if !pending.is_used() {
             return Poll::Ready(Err(this.limiter.client().shared().closed_error()));
         }

@@ -9,7 +9,7 @@ use super::terms::{Said, Terms};
 use super::{Algorithm, Decision, Rate};
 use crate::asking::{Wait, foreign};
 use crate::client::Client;
-use crate::clock::{Moment, until};
+use crate::clock::Moment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{Name, key};
 use crate::script;
@@ -136,16 +136,14 @@ impl Limiter {
             let id = pending.as_ref().map_or(0, |pending| pending.id);
             let request = terms.ask(self.key(), weight.min(terms.limit()), most, id, not_after);
             // Never sent again once it may have run: a second run that does not follow the first at once would count twice.
-            let asking = self.client().call_once(&request);
-            let answer = match until(over, Some(shared.driver.clone()), asking).await {
-                Some(Ok(answer)) => answer,
-                Some(Err(error)) => {
+            let answer = match self.client().call_once(&request, over).await {
+                Ok(answer) => answer,
+                Err(error) => {
                     if !matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Protocol) {
                         forget(pending.as_ref());
                     }
                     return Err(error);
                 }
-                None => return Err(silent()),
             };
             let heard = Moment::now();
             if let Ok(stamp) = answer.reply.count_at(1) {

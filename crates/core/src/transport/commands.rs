@@ -175,13 +175,26 @@ impl Commands {
         Duration::from_nanos(self.round_trip.load(Ordering::Relaxed))
     }
 
-    /// The present connection; waits for one until `deadline`.
+    /// The present connection.
+    fn present(&self) -> Option<Link> {
+        self.link.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The present connection; waits for one until `deadline`. What is rare is boxed, here and in `run`: futures of requests
+    /// are allocated one by one, and small ones are cheap.
     async fn link(&self, deadline: Moment) -> Result<Link, Failure> {
+        match self.present() {
+            Some(link) => Ok(link),
+            None => Box::pin(self.wait_for_link(deadline)).await,
+        }
+    }
+
+    async fn wait_for_link(&self, deadline: Moment) -> Result<Link, Failure> {
         loop {
-            if let Some(link) = &*self.link.read().unwrap_or_else(PoisonError::into_inner) {
-                return Ok(link.clone());
+            if let Some(link) = self.present() {
+                return Ok(link);
             }
-            if until(deadline, Some(self.driver.clone()), self.wait_for_other(0))
+            if until(deadline, Some(&self.driver), self.wait_for_other(0))
                 .await
                 .is_none()
             {
@@ -210,7 +223,7 @@ impl Commands {
         let start = Moment::now();
         self.note_sent(start);
         let sending = link.connection.send_packed_command(command);
-        let result = until(deadline, Some(self.driver.clone()), sending).await;
+        let result = until(deadline, Some(&self.driver), sending).await;
         let result = match result {
             Some(Ok(Value::ServerError(error))) => Err(error.into()),
             Some(result) => result,
@@ -251,33 +264,62 @@ impl Commands {
     /// Runs a script. An error says whether it may have run.
     pub(crate) async fn run(&self, request: &Request, deadline: Moment) -> Result<Answer, Failure> {
         let mut link = self.link(deadline).await?;
-        let mut seen = self.loads();
-        for _ in 0..2 {
-            let sent = Moment::now();
-            match self
-                .send(&mut link, &request.command, deadline, Some(request.script))
-                .await
-            {
-                Err(failure) if is_missing(&failure) => {
-                    self.load_again(&mut link, deadline, &mut seen).await?;
-                }
-                result => {
-                    return result.map(|value| Answer {
-                        reply: Reply(value),
-                        sent,
-                    });
-                }
-            }
+        let seen = self.loads();
+        match self.try_run(&mut link, request, deadline).await {
+            Err(failure) if is_missing(&failure) => Box::pin(self.teach(link, request, deadline, seen)).await,
+            result => result,
         }
+    }
+
+    async fn try_run(&self, link: &mut Link, request: &Request, deadline: Moment) -> Result<Answer, Failure> {
+        let sent = Moment::now();
+        let script = Some(request.script);
+        let value = self.send(link, &request.command, deadline, script).await?;
+        let reply = Reply(value);
+        Ok(Answer { reply, sent })
+    }
+
+    /// Runs a script that the server did not know.
+    async fn teach(
+        &self,
+        mut link: Link,
+        request: &Request,
+        deadline: Moment,
+        mut seen: u64,
+    ) -> Result<Answer, Failure> {
+        self.load_again(&mut link, deadline, &mut seen).await?;
+        match self.try_run(&mut link, request, deadline).await {
+            Err(failure) if is_missing(&failure) => {}
+            result => return result,
+        }
+        self.load_again(&mut link, deadline, &mut seen).await?;
         // The server forgets what it is told: send the text itself.
         let sent = Moment::now();
-        let value = self
-            .send(&mut link, &request.as_eval(), deadline, Some(request.script))
-            .await?;
-        Ok(Answer {
-            reply: Reply(value),
-            sent,
-        })
+        let script = Some(request.script);
+        let value = self.send(&mut link, &request.as_eval(), deadline, script).await?;
+        let reply = Reply(value);
+        Ok(Answer { reply, sent })
+    }
+
+    /// Runs a script for many, and takes its reply apart; `None`: that one has to go alone.
+    pub(crate) async fn run_many(
+        &self,
+        request: &Request,
+        deadline: Moment,
+    ) -> Result<Vec<Result<Option<Answer>, Failure>>, Failure> {
+        let Answer { reply, sent } = self.run(request, deadline).await?;
+        let items = reply.items().map_err(Failure::refused)?;
+        let part = |Reply(value)| match value {
+            Value::Nil => Ok(None),
+            Value::ServerError(error) => {
+                Err(self.failure(error.into(), self.generation(), Some(request.script)))
+            }
+            value => Ok(Some(Answer {
+                reply: Reply(value),
+                sent,
+            })),
+        };
+        Ok(items.into_iter().map(part).collect())
     }
 
     /// Loads all scripts, unless somebody did since `seen`.
@@ -286,14 +328,14 @@ impl Commands {
         reason = "the gate is for the whole load"
     )]
     async fn load_again(&self, link: &mut Link, deadline: Moment, seen: &mut u64) -> Result<(), Failure> {
-        let gate = until(deadline, Some(self.driver.clone()), self.loading.lock()).await;
+        let gate = until(deadline, Some(&self.driver), self.loading.lock()).await;
         let Some(_gate) = gate else {
             return Err(Failure::passing(Error::new(ErrorKind::Unavailable, NO_SCRIPT)));
         };
         if self.loads() == *seen {
             let scripts = crate::script::ALL;
             let loading = super::handshake::load_scripts(&mut link.connection, &scripts);
-            match until(deadline, Some(self.driver.clone()), loading).await {
+            match until(deadline, Some(&self.driver), loading).await {
                 Some(Ok(())) => self.count_load(),
                 Some(Err(error)) => return Err(self.failure(error, link.generation, None)),
                 None => {

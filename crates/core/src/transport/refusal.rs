@@ -155,7 +155,9 @@ fn denied(detail: &str, place: Option<Place>, prefix: &str) -> String {
         let called = called.and_then(|rest| rest.split('\'').next());
         match quoted.filter(|_| detail.contains("no permissions")).or(called) {
             Some(command) => format!("command `+{}`", command.to_ascii_lowercase()),
-            None => "a command".to_owned(),
+            None => {
+                "a command that the scripts use (the rule that has them all is in docs/safety.md)".to_owned()
+            }
         }
     };
     format!("the server's access control denies {rule}: grant it to this user (ACL SETUSER)")
