@@ -43,7 +43,7 @@ local now_us = T[1] * 1000000 + T[2]
 local now = (now_us - now_us % 1000) / 1000
 
 local plain = now <= tonumber(ARGV[6]) and ARGV[8] == '0'
-local token -- of what is granted here; 0: shared
+local fresh -- the token of what is granted here; 0: shared, it has none
 local ours -- whether the record is: then it has a `t1`. Asking for that raises WRONGTYPE before any write (H41)
 if weight == capacity then
   ours = redis.call('ZRANK', lock, 't1') -- 0: nothing else is there
@@ -51,7 +51,7 @@ if weight == capacity then
     -- Each number as an argument costs 0.4 us, text does not; TIME does not pad.
     local us = #T[2] == 6 and T[1] .. T[2] or string.format('%.0f', now_us)
     local changed = redis.call('ZADD', lock, 'GT', 'CH', us, 't1', string.format('%.0f', now + ARGV[2]), id)
-    token = changed == 2 and now_us or tonumber(redis.call('ZINCRBY', lock, 1, 't1')) -- the clock is behind the last one
+    fresh = changed == 2 and now_us or tonumber(redis.call('ZINCRBY', lock, 1, 't1')) -- the clock is behind the last one
   elseif plain and ours and ARGV[11] == '0' then
     -- Whoever ends first is within its lease (H49), has everything and names no owner, as this one: nothing can be granted.
     local holder = redis.call('ZRANGEBYSCORE', lock, 1000000000000, 100000000000000, 'WITHSCORES', 'LIMIT', 0, 1)
@@ -91,16 +91,16 @@ else
     local fine = used == 0 and first >= 100000000000000 or used > 0 and first > now and first < 100000000000000
     if fine and there and used + weight <= there then
       redis.call('ZADD', lock, used + weight, 'u', string.format('%.0f', now + ARGV[2]), id)
-      token = 0
+      fresh = 0
     end
   end
 end
-if token then
-  local ttl = ARGV[3] + math.max(math.ceil((token - now_us) / 1000), 0)
+if fresh then
+  local ttl = ARGV[3] + math.max(math.ceil((fresh - now_us) / 1000), 0)
   if not ours or redis.call('PTTL', lock) < ttl then
     redis.call('PEXPIRE', lock, ttl + math.floor(ttl / 8)) -- more than need be, so that it is seldom due
   end
-  return token <= now_us and now_us or { 1, now_us, token, tonumber(ARGV[2]), 0 }
+  return fresh <= now_us and now_us or { 1, now_us, fresh, tonumber(ARGV[2]), 0 }
 end
 local lease, ttl, not_after = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[6])
 local room, floor, polls, inbox = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV[10]
