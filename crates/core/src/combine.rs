@@ -6,8 +6,10 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -26,8 +28,8 @@ use crate::transport::{Answer, Failure, Request};
 const ALONE: usize = 4;
 /// The most attempts in one request: the script takes about 0.1 ms then.
 const MOST: usize = 64;
-/// Requests for many that are under way at once, of a kind: the server has the next one when it is done with one.
-const FLIGHTS: usize = 2;
+/// Requests for many that are under way at once, of a kind: so the server has work while the answers to one are handed out.
+const FLIGHTS: usize = 4;
 
 /// What a request says beside key, id and time limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -140,6 +142,8 @@ struct Lane {
     script: &'static Script,
     groups: Mutex<Groups>,
     alone: AtomicUsize,
+    /// Those that wait to go with others, or are under way with others.
+    together: AtomicUsize,
 }
 
 impl Lane {
@@ -148,6 +152,7 @@ impl Lane {
             script,
             groups: Mutex::default(),
             alone: AtomicUsize::new(0),
+            together: AtomicUsize::new(0),
         }
     }
 
@@ -170,27 +175,30 @@ impl Lane {
         let ask = ask.clone();
         let group = groups.by_words.entry(ask.words).or_default();
         group.waiting.push_back(Waiting { ask, done });
+        self.together.fetch_add(1, Ordering::Relaxed);
         Some(part)
     }
 
-    /// Those that go next; empty if nobody waits, or enough are under way.
+    /// Those that go next, no more than `most`; empty if nobody waits, or enough are under way.
     #[allow(
         clippy::significant_drop_tightening,
         reason = "one critical section: a batch is taken and noted in one"
     )]
-    fn next(&self) -> Vec<Waiting> {
+    fn next(&self, most: usize) -> Vec<Waiting> {
         let now = Moment::now();
         let mut batch = Vec::new();
         let mut groups = self.groups();
         for group in groups.by_words.values_mut() {
             while group.flights < FLIGHTS
-                && batch.len() < MOST
+                && batch.len() < most
                 && let Some(next) = group.waiting.pop_front()
             {
                 if next.done.is_closed() {
+                    self.together.fetch_sub(1, Ordering::Relaxed);
                     continue; // nobody awaits it any more, so its end takes into account that it was not answered
                 }
                 if next.ask.deadline <= now {
+                    self.together.fetch_sub(1, Ordering::Relaxed);
                     drop(next.done.send(Part::Answered(Err(Failure::passing(late())))));
                     continue;
                 }
@@ -207,7 +215,8 @@ impl Lane {
         batch
     }
 
-    fn landed(&self, words: Words) {
+    fn landed(&self, words: Words, batch: &[Waiting]) {
+        self.together.fetch_sub(batch.len(), Ordering::Relaxed);
         if let Some(group) = self.groups().by_words.get_mut(&words) {
             group.flights = group.flights.saturating_sub(1);
         }
@@ -228,7 +237,7 @@ impl Lane {
         let deadline = asks().map(|ask| ask.deadline).min().unwrap_or(Moment::NEVER);
         let request = words.say(shared, request, not_after);
         let result = shared.commands.run_many(&request, deadline).await;
-        self.landed(words);
+        self.landed(words, &batch);
         let mut parts = match result {
             Ok(parts) => parts.into_iter(),
             Err(failure) => {
@@ -309,6 +318,17 @@ impl Combiner {
         }
     }
 
+    /// The most that go in one request. If all went at once, the server would have nothing to do while their answers are
+    /// handed out, and nobody here while it works.
+    fn most(&self) -> usize {
+        let together = [&self.acquires, &self.ends].map(|lane| lane.together.load(Ordering::Relaxed));
+        together
+            .iter()
+            .sum::<usize>()
+            .div_ceil(FLIGHTS)
+            .clamp(ALONE, MOST)
+    }
+
     /// Sends a request with others if there are many, and `together` allows it; or as `alone` says it.
     pub(crate) async fn send(
         &self,
@@ -343,6 +363,21 @@ impl Combiner {
     }
 }
 
+/// Lets those tasks go first that this one has woken: they may ask again at once, and go together then. Unlike
+/// `yield_now`, which waits until nobody is ready and the driver was asked, too.
+async fn after_others() {
+    let mut woken = false;
+    poll_fn(|cx| {
+        if woken {
+            return Poll::Ready(());
+        }
+        woken = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
 fn late() -> Error {
     Error::new(ErrorKind::Unavailable, "the server did not answer in time")
 }
@@ -369,16 +404,23 @@ impl Sender {
         loop {
             for lane in [&combiner.acquires, &combiner.ends] {
                 loop {
-                    let batch = lane.next();
+                    let batch = lane.next(combiner.most());
                     if batch.is_empty() {
                         break;
                     }
-                    flights.push(lane.fly(shared, batch));
+                    let mut flight = Box::pin(lane.fly(shared, batch));
+                    // It is sent when it is first polled: before the answers to others are handed out.
+                    if poll_fn(|cx| Poll::Ready(flight.as_mut().poll(cx)))
+                        .await
+                        .is_pending()
+                    {
+                        flights.push(flight);
+                    }
                 }
             }
             tokio::select! {
                 () = combiner.wake.notified() => {}
-                Some(()) = flights.next(), if !flights.is_empty() => {}
+                Some(()) = flights.next(), if !flights.is_empty() => after_others().await,
             }
         }
     }
