@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use redis::{RedisWrite, ToRedisArgs};
+
 use crate::clock::{Moment, millis};
 use crate::hold::Loss;
 use crate::latch::{LatchAsk, LatchState};
@@ -16,6 +18,9 @@ use crate::options::Renew;
 use crate::owner::Owner;
 use crate::rate::Pace;
 use crate::shared::Shared;
+
+/// Characters of most ids.
+const ID: usize = 48;
 
 /// What an attempt asks for, and how its hold is to be kept.
 #[derive(Debug, Clone)]
@@ -67,10 +72,12 @@ pub(crate) struct Capacity {
     suffix: Option<char>,
 }
 
-impl fmt::Display for Capacity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.number.fmt(f)?;
-        self.suffix.map_or(Ok(()), |suffix| suffix.fmt(f))
+impl ToRedisArgs for Capacity {
+    fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
+        match self.suffix {
+            None => self.number.write_redis_args(out),
+            Some(suffix) => out.write_arg_fmt(format_args!("{}{suffix}", self.number)),
+        }
     }
 }
 
@@ -111,18 +118,31 @@ impl Spec {
 
     /// `<client>.<counter><kin>:<weight>:<lease ms>:<claim window ms>`: the owner in Redis.
     pub(crate) fn id(&self, client: &str, counter: u64, window: u64) -> String {
-        let (weight, lease) = (self.weight, millis(self.lease));
+        let mut id = String::with_capacity(ID);
+        let mut digits = itoa::Buffer::new();
+        id.push_str(client);
+        id.push('.');
+        id.push_str(digits.format(counter));
+        let mut window = window;
         match self.kin {
-            Kin::None => format!("{client}.{counter}:{weight}:{lease}:{window}"),
-            Kin::Owner(owner) => format!("{client}.{counter}@{owner}:{weight}:{lease}:{window}"),
+            Kin::None => {}
+            Kin::Owner(owner) => {
+                id.push('@');
+                id.push_str(&owner.to_string());
+            }
             Kin::Base(base) => {
-                let Base { window, .. } = base;
-                format!(
-                    "{client}.{counter}^{}-{}:{weight}:{lease}:{window}",
-                    base.counter, base.weight
-                )
+                window = base.window;
+                id.push('^');
+                id.push_str(digits.format(base.counter));
+                id.push('-');
+                id.push_str(digits.format(base.weight));
             }
         }
+        for number in [u64::from(self.weight), millis(self.lease), window] {
+            id.push(':');
+            id.push_str(digits.format(number));
+        }
+        id
     }
 }
 

@@ -67,19 +67,19 @@ impl Words {
                     .arg(lease)
                     .arg(life)
                     .arg(weight)
-                    .arg_text(capacity)
+                    .arg(capacity)
                     .arg(not_after)
                     .arg(room)
                     .arg(floor)
                     .arg(polls)
                     .arg(&shared.inbox);
                 match ahead {
-                    Some(ms) => request.arg_text(format_args!("{ms:+}")),
+                    Some(ms) => request.arg(format!("{ms:+}")),
                     None => request.arg(0),
                 }
             }
             Self::End { capacity } => request
-                .arg_text(capacity)
+                .arg(capacity)
                 .arg(millis(shared.options.retention))
                 .arg(not_after)
                 .arg(&shared.inbox),

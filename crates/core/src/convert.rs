@@ -121,7 +121,7 @@ impl Guard {
             request
                 .arg(&old.id)
                 .arg(token)
-                .arg_text(old.spec.capacity())
+                .arg(old.spec.capacity())
                 .arg(inbox)
         };
         let shared = client.take_over(&script::DOWNGRADE, request, args).await?;

@@ -104,7 +104,7 @@ impl Primitive {
         for _ in 0..MORE {
             let deadline = Moment::now() + shared.options.operation_timeout;
             let request = Request::new(&script::RESIZE, &[&**self.key()])
-                .arg_text(spec.capacity())
+                .arg(spec.capacity())
                 .arg(shared.key_life_ms(spec, spec.lease))
                 .arg(shared.commands.server_time(deadline) / 1000 + 1)
                 .arg(&shared.inbox)

@@ -195,7 +195,7 @@ impl Primitive {
         let mut held = false;
         for _ in 0..FORCE_STEPS {
             let request = Request::new(&script::FORCE, &[&**self.key()])
-                .arg_text(self.spec().capacity())
+                .arg(self.spec().capacity())
                 .arg(millis(shared.options.retention))
                 .arg(&shared.inbox);
             // Not twice: the second would end the hold of the one that it was handed to.

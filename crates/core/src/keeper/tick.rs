@@ -266,7 +266,7 @@ fn request(shared: &Shared, items: &[Item]) -> Request {
             .arg(token)
             .arg(millis(lease))
             .arg(shared.key_life_ms(&attempt.spec, lease))
-            .arg_text(attempt.spec.capacity());
+            .arg(attempt.spec.capacity());
     }
     request
 }

@@ -1,6 +1,6 @@
 //! What is sent, and what comes back: requests, replies read by type, failures.
 
-use redis::{Cmd, RedisResult, RedisWrite, Value};
+use redis::{Cmd, RedisResult, Value};
 
 use crate::clock::Moment;
 use crate::error::{Error, ErrorKind, Result};
@@ -69,12 +69,6 @@ impl Request {
 
     pub(crate) fn arg(mut self, value: impl redis::ToRedisArgs) -> Self {
         self.command.arg(value);
-        self
-    }
-
-    /// The same for what is made text here.
-    pub(crate) fn arg_text(mut self, value: impl std::fmt::Display) -> Self {
-        self.command.write_arg_fmt(value);
         self
     }
 
