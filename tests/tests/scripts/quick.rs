@@ -20,7 +20,7 @@ impl Record {
             || self.tombs.contains_key(id)
     }
 
-    /// Nothing but holds that have what their ids say, and what is over.
+    /// Nobody waits, and all holds have what their ids say.
     fn is_unmarked(&self) -> bool {
         self.next.is_none()
             && self.since.is_none()
@@ -54,7 +54,7 @@ impl Record {
         let used = self.used();
         let there = match self.stored {
             Some((stored, resized)) if call.counted => {
-                if !resized && stored != call.capacity || used >= 2 * stored + i64::from(resized) {
+                if !resized && stored != call.capacity {
                     return false;
                 }
                 stored
@@ -79,7 +79,7 @@ impl Record {
             return false;
         };
         if call.counted || who.weight != call.capacity {
-            return self.next.is_none() && own.weight.is_none() && own.upgraded.is_none();
+            return self.is_unmarked();
         }
         let Some(head) = self.queue.first() else {
             return false;

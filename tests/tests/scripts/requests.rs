@@ -149,7 +149,7 @@ impl Record {
 
     pub(crate) fn end(&mut self, call: &mut Call<'_>, who: &Attempt, not_after: i64) -> Reply {
         let id = who.id.as_str();
-        if not_after == 0 && self.members(if call.counted { 0 } else { call.capacity }) < 3 {
+        if not_after == 0 && !call.counted && self.members(call.capacity) < 3 {
             // The fast path removes the one other member unseen: it may be a hold whose time is over, or a tombstone.
             let removed = self.remove_hold(id) || self.tombs.remove(id).is_some();
             return numbers(&[i64::from(removed), 0, 0]);

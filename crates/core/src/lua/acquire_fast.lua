@@ -74,22 +74,18 @@ if weight == capacity then
     end
   end
 else
-  local scores = redis.call('ZMSCORE', lock, 't1', id)
+  local scores = redis.call('ZMSCORE', lock, 't1', id, 'u', 'c')
   ours = scores[1]
   if plain and ours and not scores[2] and ARGV[7] ~= '-1' and (ARGV[12] or '') == '' then
-    -- The lowest are what is in use, how much there is, and a hold that is not over: no waiter, and no mark of any kind.
-    local low = redis.call('ZRANGE', lock, 0, 2, 'WITHSCORES')
-    local used = low[1] == 'u' and tonumber(low[2]) or 0
-    local at = used > 0 and 3 or 1
-    local there = tonumber(capacity)
-    if low[at] == 'c' then
-      there = math.floor(low[at + 1] / 2)
-      there = (low[at + 1] % 2 == 1 or capacity == there .. 'c') and there
-      at = at + 2
+    local used, there, known = tonumber(scores[3] or 0), tonumber(capacity), scores[3] and 1 or 0
+    if scores[4] then
+      there = math.floor(scores[4] / 2)
+      there = (scores[4] % 2 == 1 or capacity == there .. 'c') and there
+      known = known + 1
     end
-    local first = tonumber(low[at + 1])
-    local fine = used == 0 and first >= 100000000000000 or used > 0 and first > now and first < 100000000000000
-    if fine and there and used + weight <= there then
+    -- What is in use and how much there is are all that is below the end of the first hold: no waiter, no mark of any kind.
+    local below = used > 0 and string.format('%.0f', now) or '(100000000000000'
+    if there and used + weight <= there and redis.call('ZCOUNT', lock, '-inf', below) == known then
       redis.call('ZADD', lock, used + weight, 'u', string.format('%.0f', now + ARGV[2]), id)
       fresh = 0
     end

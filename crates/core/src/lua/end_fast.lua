@@ -16,22 +16,28 @@
 --          0 or 1              from this part: the same as {0, 0, 0} or {1, 0, 0}
 local lock, id, capacity, ttl, inbox = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[5]
 local plain = ARGV[4] == '0'
-if plain and redis.call('ZCARD', lock) < 3 then
+if plain and string.sub(capacity, -1) ~= 'c' and redis.call('ZCARD', lock) < 3 then
   return redis.call('ZREM', lock, id)
 end
 
 -- The first write is one that is allowed when memory is full; then the rest is, too (H40).
 local weight = plain and string.match(id, '^%d+:(%d+):', 24) -- nobody's owner, no upgrade
 if weight and weight ~= capacity then
-  -- It holds what its id says; nobody waits, and there is no rate.
-  local scores = redis.call('ZMSCORE', lock, id, 'u', 'w' .. id, 'p' .. id, 'q', 'i')
+  -- It holds. What is in use and how much there is are all that is below the holds: no waiter, no mark of any kind, no rate.
+  local scores = redis.call('ZMSCORE', lock, id, 'u', 'c')
   local score, left = tonumber(scores[1] or 0), (scores[2] or 0) - weight
-  if score > 0 and score < 100000000000000 and left >= 0 and not (scores[3] or scores[4] or scores[5] or scores[6]) then
+  local known = scores[3] and 2 or 1
+  if
+    score > 0
+    and score < 100000000000000
+    and left >= 0
+    and redis.call('ZCOUNT', lock, '-inf', '(1000000000000') == known
+  then
     if left > 0 then
-      redis.call('ZREM', lock, id, 'x' .. id, 'y' .. id)
+      redis.call('ZREM', lock, id, 'y' .. id)
       redis.call('ZADD', lock, left, 'u')
     else
-      redis.call('ZREM', lock, id, 'x' .. id, 'y' .. id, 'u')
+      redis.call('ZREM', lock, id, 'y' .. id, 'u')
     end
     return 1
   end
