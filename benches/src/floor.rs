@@ -160,7 +160,7 @@ fn client(url: &str) -> Result<Client> {
     Ok(Client::open(info.set_tcp_settings(settings))?)
 }
 
-async fn load(connection: &mut MultiplexedConnection, script: &str) -> Result<String> {
+pub(crate) async fn load(connection: &mut MultiplexedConnection, script: &str) -> Result<String> {
     let mut load = Cmd::new();
     load.arg("SCRIPT").arg("LOAD").arg(script);
     Ok(load.query_async(connection).await?)

@@ -1,8 +1,10 @@
 //! Bugs that were found once, each as the test that would have found it.
 #![allow(clippy::significant_drop_tightening, reason = "guards are the subject")]
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use latchwork_mutex::{ErrorKind, Fence, FencingToken, Loss, Mutex};
@@ -341,4 +343,36 @@ async fn requests_that_are_dropped_do_not_replace_the_connection() {
     }
     assert!(client.ping().await.is_ok(), "it answers");
     assert_eq!(proxy.accepted(), before, "the same connection");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_polled_at_the_very_moment_its_time_is_up_sees_it() {
+    let server = TestServer::start().expect("a server");
+    let place = Place::on(&server);
+    let client = place.client().await;
+    let mutex = Mutex::new(&client, "a").expect("a mutex");
+    let held = mutex.lock().await.expect("the lock");
+    let (done, polled) = tokio::sync::oneshot::channel();
+    // Without a pause, so that some poll has its end between two looks at the clock.
+    let runtime = tokio::runtime::Handle::current();
+    std::thread::spawn(move || {
+        let _inside = runtime.enter();
+        let mut cx = Context::from_waker(Waker::noop());
+        for turn in 0..100 {
+            let mut waiting = pin!(mutex.try_lock_for(Duration::from_millis(3)));
+            let outcome = loop {
+                if let Poll::Ready(outcome) = waiting.as_mut().poll(&mut cx) {
+                    break outcome;
+                }
+            };
+            assert!(!matches!(outcome, Ok(Some(_))), "{turn}: {outcome:?}");
+        }
+        done.send(()).expect("somebody listens");
+    });
+    let outcome = tokio::time::timeout(Duration::from_secs(20), polled).await;
+    assert!(
+        matches!(outcome, Ok(Ok(()))),
+        "{outcome:?}: it is still being polled"
+    );
+    held.unlock().await.expect("released");
 }

@@ -108,7 +108,7 @@ impl Future for Acquire {
         if self.attempt.is_none() {
             self.as_mut().start()?;
         }
-        let mut clock = None; // read again once something was heard
+        let mut clock = None; // read again once something was heard, or a time has come
         loop {
             let before = self.sent.is_some();
             if let Some(done) = self.as_mut().poll_sent(cx) {
@@ -204,6 +204,7 @@ impl Future for Acquire {
                 over
             };
             ready!(this.timer.as_mut().poll_until(cx, wake, Some(&shared.driver)));
+            clock = None;
         }
     }
 }

@@ -77,6 +77,23 @@ fn a_sorted_set_of_somebody_else_is_left_alone() {
 }
 
 #[test]
+fn h26_a_finished_latch_lives_as_long_as_the_marks_of_those_who_counted() {
+    let mut bench = Bench::start();
+    for (number, left) in [(1, 2), (2, 0)] {
+        let ask = Ask {
+            memory: 1000,
+            ..count_down(&bench, id(1, number), if left == 0 { 2 } else { 1 })
+        };
+        assert_eq!(ints(&call(&mut bench, &ask))[3], left);
+    }
+    let left = bench.redis(&["PTTL", KEY]).int().unwrap();
+    assert!(
+        (4000..=6000).contains(&left),
+        "a copy may come until {left} ms from now"
+    );
+}
+
+#[test]
 fn a_key_of_another_type_is_an_error_before_any_write() {
     let mut bench = Bench::start();
     bench.redis(&["SET", KEY, "v"]);

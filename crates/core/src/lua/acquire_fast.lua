@@ -54,14 +54,14 @@ if weight == capacity then
     fresh = changed == 2 and now_us or tonumber(redis.call('ZINCRBY', lock, 1, 't1')) -- the clock is behind the last one
   elseif plain and ours and ARGV[11] == '0' then
     -- Whoever ends first is within its lease (H49), has everything and names no owner, as this one: nothing can be granted.
-    local holder = redis.call('ZRANGEBYSCORE', lock, 1000000000000, 100000000000000, 'WITHSCORES', 'LIMIT', 0, 1)
+    local holder = redis.call('ZRANGEBYSCORE', lock, '1000000000000', '100000000000000', 'WITHSCORES', 'LIMIT', '0', '1')
     local has, most = string.match(holder[1] or '', '^%d+:(%d+):(%d+)', 24)
     local left = has == weight and string.find(id, '^%d+:', 24) and holder[2] - now or 0
     if left > 0 and left <= most + 1 then
       local known, room = redis.call('ZMSCORE', lock, id, 's', 'q'), tonumber(ARGV[7])
       local ticket = tonumber(known[3] or 4294967296)
       if not known[1] and room == 0 then
-        redis.call('ZADD', lock, 'XX', 'GT', 0, 't1') -- changes nothing; refused when memory is full (H40)
+        redis.call('ZADD', lock, 'XX', 'GT', '0', 't1') -- changes nothing; refused when memory is full (H40)
         return { 3, now_us, math.ceil(left) }
       elseif not (known[1] or known[2]) and ticket < 8589934591 and redis.call('ZCOUNT', lock, '-inf', '(0') < room then
         local low = ARGV[9] * 262144 + math.floor(now / 256) % 262144

@@ -48,7 +48,7 @@ local now_us = T[1] * 1000000 + T[2]
 local now = (now_us - now_us % 1000) / 1000
 
 if weight == capacity then
-  local low = redis.call('ZRANGE', lock, 0, 1, 'WITHSCORES')
+  local low = redis.call('ZRANGE', lock, '0', '1', 'WITHSCORES') -- text: each number costs 0.4 us
   local ends = tonumber(redis.call('ZSCORE', lock, id) or 0) -- nobody holds beside it
   local head, place, channel = low[1], tonumber(low[2]), inbox .. string.sub(low[1], 1, 22)
   local gets, lease, window = string.match(head, '^%d+:(%d+):(%d+):(%d+)$', 24)
@@ -62,25 +62,27 @@ if weight == capacity then
     and unseen <= 40 -- the patience
     and redis.pcall('PUBSUB', 'NUMSUB', channel)[2] ~= 0 -- also if that is refused
   then
-    window = math.min(window, lease)
+    if window - lease > 0 then
+      window = lease
+    end
     if tonumber(low[4]) < 0 then
       redis.call('ZREM', lock, id, 'x' .. id)
     else -- nobody waits any more
       redis.call('ZREM', lock, id, 'x' .. id, 'q', 's')
     end
     local stamp = #T[2] == 6 and T[1] .. T[2] or string.format('%.0f', now_us)
-    local token = stamp
+    local token, life = stamp, ttl + window
     local changed = redis.call('ZADD', lock, 'GT', 'CH', stamp, 't1', string.format('%.0f.0625', now + window), head)
     if changed == 1 then -- the clock is behind the last token
-      token = string.format('%.0f', redis.call('ZINCRBY', lock, 1, 't1'))
+      token = string.format('%.0f', redis.call('ZINCRBY', lock, '1', 't1'))
+      life = ttl + math.max(window, math.ceil((token - now_us) / 1000))
     end
-    ttl = ttl + math.max(window, math.ceil((token - now_us) / 1000))
-    if redis.call('PTTL', lock) < ttl then
-      redis.call('PEXPIRE', lock, ttl + math.floor(ttl / 8))
+    if redis.call('PTTL', lock) < life then
+      redis.call('PEXPIRE', lock, life + math.floor(life / 8))
     end
     local grant = 'g ' .. string.sub(head, 23) .. ' ' .. token .. ' ' .. stamp .. ' ' .. window
     local told = 0
-    if unseen * 256 > window and tonumber(low[4]) < 0 then -- it may be dead: the one behind learns when the claim ends
+    if unseen * 256 - window > 0 and tonumber(low[4]) < 0 then -- it may be dead: the one behind learns when the claim ends
       local behind, news = inbox .. string.sub(low[3], 1, 22), 'w ' .. string.sub(low[3], 23) .. ' ' .. window .. ' ' .. stamp
       if behind == channel then
         grant = grant .. ';' .. news

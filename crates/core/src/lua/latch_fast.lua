@@ -28,41 +28,53 @@
 --          {9, stamp_us, initial}                    made with another count: this one
 --          {10, stamp_us}                            nobody made it, or it was forgotten
 --          {11, stamp_us}                            the generation that was waited for, or counted in, was reset
-local lock = KEYS[1]
-local id, count, by, once, to = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
-local asked, not_after, room = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
-local ttl, memory, polls, inbox = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11]), ARGV[12]
+local lock, id, count, by, once, to = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
+local asked, room = tonumber(ARGV[6]), tonumber(ARGV[8])
 
 local T = redis.call('TIME') -- once (H50)
 local now_us = T[1] * 1000000 + T[2]
 local now = (now_us - now_us % 1000) / 1000
 
-local scores = redis.call('ZMSCORE', lock, 'n', 't1', 'i', 'g', id, 'c' .. id) -- raises WRONGTYPE before any write (H41)
+local counts = by > 0 and to < 0 and once == '' and room < 0
+local scores -- raises WRONGTYPE before any write (H41)
+if counts then
+  scores = redis.call('ZMSCORE', lock, 'n', 't1', 'i', 'g', id, 'c' .. id)
+else
+  scores = redis.call('ZMSCORE', lock, 'n', 't1', 'i')
+end
 local remaining = (scores[1] or 0) - 1 -- -1: nobody made it
 local generation = tonumber(scores[2] or 0)
 local made = (scores[3] or 0) - 1 -- twice the number, and one more if a reset changed it
 local agrees = count < 0 or made % 2 == 1 or made == 2 * count
-local counts = by > 0 and to < 0 and once == '' and room < 0
 if to < 0 and remaining >= 0 and generation > 0 and agrees and (asked == 0 or asked == generation) then
   if by == 0 and (remaining == 0 or room < 0) then
     return { 1, now_us, generation, remaining, 0 }
   elseif by == 0 and room == 0 then
     return { 3, now_us }
-  elseif counts and remaining > 0 and scores[4] == '1' and not (scores[5] or scores[6]) and now <= not_after then
-    -- It was never reset, and this is the first copy of an attempt that counts.
-    local first = redis.call('ZRANGE', lock, 0, 0, 'WITHSCORES')
-    if tonumber(first[2]) > 0 then -- nobody waits
-      local after = math.max(remaining - by, 0)
-      redis.call('ZADD', lock, after + 1, 'n', 100000000001000 + not_after + 1 / 64, 'c' .. id)
-      redis.call('ZREMRANGEBYSCORE', lock, 100000000000000, 100000000000000 + now)
-      if after == 0 then
-        local last = redis.call('ZREVRANGEBYSCORE', lock, 1000000000000000, 100000000000000, 'WITHSCORES', 'LIMIT', 0, 1)
-        redis.call('PEXPIRE', lock, math.max(memory, math.ceil(last[2] - 100000000000000 - now)))
-      elseif redis.call('PTTL', lock) < ttl then
-        redis.call('PEXPIRE', lock, ttl + math.floor(ttl / 8))
+  elseif
+    counts
+    and remaining > 0
+    and scores[4] == '1'
+    and not (scores[5] or scores[6])
+    and now <= tonumber(ARGV[7])
+    and redis.call('ZCOUNT', lock, '-inf', '(0') == 0
+  then
+    -- It was never reset, this is the first copy of an attempt that counts, and nobody waits.
+    local after = math.max(remaining - by, 0)
+    redis.call('ZADD', lock, after + 1, 'n', 100000000001000 + ARGV[7] + 1 / 64, 'c' .. id)
+    redis.call('ZREMRANGEBYSCORE', lock, '100000000000000', 100000000000000 + now)
+    if after == 0 then -- it lives as long as is wanted from now on, but not less than its marks
+      local life, marked = tonumber(ARGV[10]), '1000000000000000'
+      if redis.call('ZCOUNT', lock, 100000000000000 + now + life, marked) > 0 then
+        local last = redis.call('ZREVRANGEBYSCORE', lock, marked, '100000000000000', 'WITHSCORES', 'LIMIT', '0', '1')
+        life = math.ceil(last[2] - 100000000000000 - now)
       end
-      return { 1, now_us, generation, after, 0 }
+      redis.call('PEXPIRE', lock, life)
+    elseif redis.call('PTTL', lock) < tonumber(ARGV[9]) then
+      redis.call('PEXPIRE', lock, ARGV[9] + math.floor(ARGV[9] / 8))
     end
+    return { 1, now_us, generation, after, 0 }
   end
 end
+local not_after, ttl, memory, polls, inbox = tonumber(ARGV[7]), tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11]), ARGV[12]
 local capacity = 0 -- nobody ever holds
