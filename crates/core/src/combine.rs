@@ -341,8 +341,10 @@ impl Combiner {
         slot::sends(&ask.attempt);
         if together && let Some(part) = lane.join(ask) {
             self.wake.notify_one();
-            // Where this runs, what sends it runs, too, and minds the time: a timer for each is a tenth of what all of this costs.
-            let part = if Handle::try_current().is_ok_and(|here| here.id() == shared.driver.id()) {
+            // Where nothing else runs while the sender does not, its timers are enough. But with several workers it may be in the
+            // queue of one that a task blocks, and the others may have no time to take it over.
+            let here = || Handle::try_current().is_ok_and(|here| here.id() == shared.driver.id());
+            let part = if shared.same_thread && here() {
                 Some(part.await)
             } else {
                 until(ask.deadline, Some(&shared.driver), part).await
@@ -423,5 +425,62 @@ impl Sender {
                 Some(()) = flights.next(), if !flights.is_empty() => after_others().await,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::attempt::{Kin, Spec};
+    use crate::name::Name;
+    use crate::options::{Options, Renew};
+
+    #[tokio::test]
+    async fn h44_who_waits_for_others_has_a_time_of_its_own() {
+        let options = Options {
+            keeper_thread: true,
+            ..Options::default()
+        };
+        let shared = Shared::new(options, Handle::current());
+        // As if enough were under way. Nobody sends: the task that does is behind one that blocks its worker.
+        shared.combiner.ends.alone.store(ALONE, Ordering::Relaxed);
+        let spec = Spec {
+            lease: Duration::from_secs(10),
+            weight: 1,
+            capacity: 1,
+            counted: false,
+            renew: Renew::Watchdog,
+            max_hold: None,
+            floor: 0,
+            kin: Kin::None,
+            ahead: None,
+            max_waiters: None,
+            pace: None,
+            latch: None,
+        };
+        let words = Words::End {
+            capacity: spec.capacity(),
+        };
+        let name = Name::new(b"a").expect("a name");
+        let attempt = shared.attempt(b"k".as_slice().into(), name, spec).expect("open");
+        let ask = Ask {
+            attempt,
+            words,
+            not_after: 0,
+            deadline: Moment::now() + Duration::from_millis(20),
+        };
+        let alone = || unreachable!("it goes with others");
+        let sending = shared.combiner.send(&shared, &ask, true, alone);
+        let answer = tokio::time::timeout(Duration::from_secs(10), sending).await;
+        let failure = answer.expect("it ends").expect_err("nobody sent it");
+        assert!(failure.unknown, "{failure:?}");
+        assert_eq!(
+            shared.combiner.ends.next(MOST).len(),
+            0,
+            "nobody awaits it any more"
+        );
+        assert_eq!(shared.combiner.most(), ALONE, "and it is not counted");
     }
 }

@@ -65,13 +65,14 @@ if weight == capacity then
     if window - lease > 0 then
       window = lease
     end
+    local life = ttl + window
     if tonumber(low[4]) < 0 then
       redis.call('ZREM', lock, id, 'x' .. id)
     else -- nobody waits any more
       redis.call('ZREM', lock, id, 'x' .. id, 'q', 's')
     end
     local stamp = #T[2] == 6 and T[1] .. T[2] or string.format('%.0f', now_us)
-    local token, life = stamp, ttl + window
+    local token = stamp
     local changed = redis.call('ZADD', lock, 'GT', 'CH', stamp, 't1', string.format('%.0f.0625', now + window), head)
     if changed == 1 then -- the clock is behind the last token
       token = string.format('%.0f', redis.call('ZINCRBY', lock, '1', 't1'))
