@@ -88,7 +88,7 @@ fn h26_a_finished_latch_lives_as_long_as_the_marks_of_those_who_counted() {
     }
     let left = bench.redis(&["PTTL", KEY]).int().unwrap();
     assert!(
-        (4000..=6000).contains(&left),
+        (4000..=7000).contains(&left),
         "a copy may come until {left} ms from now"
     );
 }
