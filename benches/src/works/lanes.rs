@@ -87,8 +87,8 @@ impl Lane {
     }
 }
 
-/// Rounds of `cycles` cycles on each lane in turn, forwards and backwards, so that none has a place of its own in the
-/// machine's moods.
+/// Rounds of `cycles` cycles on each lane in turn, forwards and backwards, and each time from another one on, so that none has
+/// a place of its own in the machine's moods: who is at the end of one round and the beginning of the next finds its own caches.
 pub(super) async fn alternate(
     stage: &Stage,
     lanes: &mut [&mut Lane],
@@ -99,15 +99,12 @@ pub(super) async fn alternate(
         in_task(Arc::clone(&lane.lock).prepare(cycles)).await?;
         in_task(Arc::clone(&lane.lock).cycles(cycles)).await?; // warm: scripts, connections, caches
     }
+    let count = lanes.len();
     for round in 0..rounds {
-        if round % 2 == 0 {
-            for lane in &mut *lanes {
-                lane.round(stage, cycles).await?;
-            }
-        } else {
-            for lane in lanes.iter_mut().rev() {
-                lane.round(stage, cycles).await?;
-            }
+        for next in 0..count {
+            let at = (next + round / 2) % count;
+            let at = if round % 2 == 0 { at } else { count - 1 - at };
+            lanes[at].round(stage, cycles).await?;
         }
     }
     Ok(())
