@@ -82,6 +82,24 @@ impl ToRedisArgs for Capacity {
 }
 
 impl Spec {
+    /// Of a plain mutex.
+    pub(crate) const fn exclusive(lease: Duration) -> Self {
+        Self {
+            lease,
+            weight: 1,
+            capacity: 1,
+            counted: false,
+            renew: Renew::Watchdog,
+            max_hold: None,
+            floor: 0,
+            kin: Kin::None,
+            ahead: None,
+            max_waiters: None,
+            pace: None,
+            latch: None,
+        }
+    }
+
     /// The capacity as the scripts take it.
     pub(crate) const fn capacity(&self) -> Capacity {
         let suffix = match self.kin {

@@ -433,9 +433,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::attempt::{Kin, Spec};
+    use crate::attempt::Spec;
     use crate::name::Name;
-    use crate::options::{Options, Renew};
+    use crate::options::Options;
 
     #[tokio::test]
     async fn h44_who_waits_for_others_has_a_time_of_its_own() {
@@ -446,20 +446,7 @@ mod tests {
         let shared = Shared::new(options, Handle::current());
         // As if enough were under way. Nobody sends: the task that does is behind one that blocks its worker.
         shared.combiner.ends.alone.store(ALONE, Ordering::Relaxed);
-        let spec = Spec {
-            lease: Duration::from_secs(10),
-            weight: 1,
-            capacity: 1,
-            counted: false,
-            renew: Renew::Watchdog,
-            max_hold: None,
-            floor: 0,
-            kin: Kin::None,
-            ahead: None,
-            max_waiters: None,
-            pace: None,
-            latch: None,
-        };
+        let spec = Spec::exclusive(Duration::from_secs(10));
         let words = Words::End {
             capacity: spec.capacity(),
         };

@@ -72,26 +72,12 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::attempt::{Kin, Spec};
+    use crate::attempt::Spec;
     use crate::name::Name;
-    use crate::options::Renew;
     use std::time::Duration;
 
     fn attempt(counter: u64) -> Attempt {
-        let spec = Spec {
-            lease: Duration::from_secs(1),
-            weight: 1,
-            capacity: 1,
-            counted: false,
-            renew: Renew::Watchdog,
-            max_hold: None,
-            floor: 0,
-            kin: Kin::None,
-            ahead: None,
-            max_waiters: None,
-            pace: None,
-            latch: None,
-        };
+        let spec = Spec::exclusive(Duration::from_secs(1));
         let name = Name::new(b"a").expect("a name");
         Attempt::new(
             format!("c.{counter}"),

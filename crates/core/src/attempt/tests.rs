@@ -14,20 +14,7 @@ const DRIFT: Drift = Drift {
 };
 
 fn attempt() -> Attempt {
-    let spec = Spec {
-        lease: LEASE,
-        weight: 1,
-        capacity: 1,
-        counted: false,
-        renew: Renew::Watchdog,
-        max_hold: None,
-        floor: 0,
-        kin: Kin::None,
-        ahead: None,
-        max_waiters: None,
-        pace: None,
-        latch: None,
-    };
+    let spec = Spec::exclusive(LEASE);
     let name = Name::new(b"a").expect("a name");
     Attempt::new("c.1:1:10000:1000".into(), 1, b"k".as_slice().into(), name, spec)
 }

@@ -12,7 +12,7 @@ use pin_project::pin_project;
 use super::{LatchAsk, LatchOptions, OnMissing, missing};
 use crate::acquire::Acquire;
 use crate::asking::{AcquireRequest, Wait, foreign};
-use crate::attempt::{Kin, Spec};
+use crate::attempt::Spec;
 use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::inspect::{WaiterInfo, labels};
@@ -211,18 +211,10 @@ impl Latch {
 
     fn call(&self, asked: LatchAsk, wait: Wait) -> LatchCall {
         let spec = Spec {
-            lease: self.client.shared().options.lease,
-            weight: 1,
             capacity: 0, // so that nothing is ever handed to its waiters
-            counted: false,
             renew: Renew::Manual,
-            max_hold: None,
-            floor: 0,
-            kin: Kin::None,
-            ahead: None,
-            max_waiters: None,
-            pace: None,
             latch: Some(Arc::new(asked)),
+            ..Spec::exclusive(self.client.shared().options.lease)
         };
         let request = AcquireRequest {
             name: self.name.clone(),
