@@ -4,7 +4,7 @@ use std::future::{Future, poll_fn};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use latchwork_mutex::{Loss, Mutex};
+use latchwork_mutex::{Client, Loss, Mutex, MutexGuard};
 use latchwork_tests::{LEASE, Place};
 use tokio::runtime::Runtime;
 
@@ -92,63 +92,66 @@ fn h23_a_current_thread_blocks_after_a_contended_lock() {
     });
 }
 
-/// The lease is shorter than the block: only a keeper that runs on can save the hold.
-#[test]
-fn h23_with_two_workers_the_keeper_goes_on_while_one_is_blocked() {
+/// Shorter than the block: only a keeper that runs on can save the hold.
+const SHORT: Duration = Duration::from_secs(1);
+
+/// Holds a worker for two leases. Then whether the hold was lost.
+fn block(guard: MutexGuard) -> (bool, MutexGuard) {
+    thread::sleep(2 * SHORT);
+    (guard.is_lost(), guard)
+}
+
+/// Some runtimes at once, each with two workers and a client; `scene` has one of the workers blocked.
+fn with_two_workers(scene: impl Fn(&Runtime, &Client) -> (bool, MutexGuard) + Sync) {
+    let scene = &scene;
     thread::scope(|scope| {
         for round in 0..5 {
             scope.spawn(move || {
                 let place = Place::shared();
-                let lease = Duration::from_secs(1);
                 let runtime = multi(2);
                 let client = runtime
-                    .block_on(place.builder().lease(lease).connect())
+                    .block_on(place.builder().lease(SHORT).connect())
                     .expect("a client");
-                // The keeper has something to do for this one sooner: the other guard does not even tell it.
-                let short = Mutex::builder(&client, "b")
-                    .lease(lease / 2)
-                    .build()
-                    .expect("a mutex");
-                let short = runtime.block_on(short.lock()).expect("the lock");
-                let locking = Mutex::new(&client, "a").expect("a mutex").lock();
-                let task = runtime.spawn(async move {
-                    let guard = locking.await.expect("the lock");
-                    thread::sleep(2 * lease);
-                    (guard.is_lost(), guard)
-                });
-                let (lost, guard) = runtime.block_on(task).expect("no panic");
+                let (lost, guard) = scene(&runtime, &client);
                 assert!(!lost, "round {round}: nobody renewed it");
-                assert!(!short.is_lost(), "round {round}: nor the other one");
                 runtime.block_on(guard.unlock()).expect("still ours");
             });
         }
     });
 }
 
+fn two_mutexes(client: &Client) -> [Mutex; 2] {
+    ["a", "b"].map(|name| Mutex::new(client, name).expect("a mutex"))
+}
+
+#[test]
+fn h23_with_two_workers_the_keeper_goes_on_while_one_is_blocked() {
+    with_two_workers(|runtime, client| {
+        // The keeper has something to do for this one sooner: the other guard does not even tell it.
+        let short = Mutex::builder(client, "b")
+            .lease(SHORT / 2)
+            .build()
+            .expect("a mutex");
+        let short = runtime.block_on(short.lock()).expect("the lock");
+        let locking = Mutex::new(client, "a").expect("a mutex").lock();
+        let task = runtime.spawn(async move { block(locking.await.expect("the lock")) });
+        let outcome = runtime.block_on(task).expect("no panic");
+        assert!(!short.is_lost(), "nor the other one");
+        outcome
+    });
+}
+
 /// What is given up right before is woken from the worker that blocks, and stuck there: a renewal must not be.
 #[test]
 fn h23_a_guard_is_dropped_right_before_a_worker_blocks() {
-    thread::scope(|scope| {
-        for round in 0..5 {
-            scope.spawn(move || {
-                let place = Place::shared();
-                let lease = Duration::from_secs(1);
-                let runtime = multi(2);
-                let client = runtime
-                    .block_on(place.builder().lease(lease).connect())
-                    .expect("a client");
-                let [first, second] = ["a", "b"].map(|name| Mutex::new(&client, name).expect("a mutex"));
-                let task = runtime.spawn(async move {
-                    let guard = first.lock().await.expect("the lock");
-                    drop(second.lock().await.expect("the lock"));
-                    thread::sleep(2 * lease);
-                    (guard.is_lost(), guard)
-                });
-                let (lost, guard) = runtime.block_on(task).expect("no panic");
-                assert!(!lost, "round {round}: nobody renewed it");
-                runtime.block_on(guard.unlock()).expect("still ours");
-            });
-        }
+    with_two_workers(|runtime, client| {
+        let [first, second] = two_mutexes(client);
+        let task = runtime.spawn(async move {
+            let guard = first.lock().await.expect("the lock");
+            drop(second.lock().await.expect("the lock"));
+            block(guard)
+        });
+        runtime.block_on(task).expect("no panic")
     });
 }
 
@@ -156,39 +159,24 @@ fn h23_a_guard_is_dropped_right_before_a_worker_blocks() {
 /// on the worker that is blocked then.
 #[test]
 fn h23_a_request_for_another_is_sent_right_before_a_worker_blocks() {
-    thread::scope(|scope| {
-        for round in 0..5 {
-            scope.spawn(move || {
-                let place = Place::shared();
-                let lease = Duration::from_secs(1);
-                let runtime = multi(2);
-                let client = runtime
-                    .block_on(place.builder().lease(lease).connect())
-                    .expect("a client");
-                let [first, second] = ["a", "b"].map(|name| Mutex::new(&client, name).expect("a mutex"));
-                let task = runtime.spawn(async move {
-                    let (mut one, mut other) = (Box::pin(first.lock()), Box::pin(second.lock()));
-                    let mut polls = 0;
-                    let guard = poll_fn(|cx| {
-                        polls += 1;
-                        if polls > 1 {
-                            assert!(other.as_mut().poll(cx).is_pending(), "it has just asked");
-                        }
-                        one.as_mut().poll(cx)
-                    });
-                    let guard = guard.await.expect("the lock");
-                    thread::sleep(2 * lease);
-                    (guard.is_lost(), guard, polls)
-                });
-                let (lost, guard, polls) = runtime.block_on(task).expect("no panic");
-                assert_eq!(
-                    polls, 2,
-                    "round {round}: granted when it is asked for the second time"
-                );
-                assert!(!lost, "round {round}: nobody renewed it");
-                runtime.block_on(guard.unlock()).expect("still ours");
+    with_two_workers(|runtime, client| {
+        let [first, second] = two_mutexes(client);
+        let task = runtime.spawn(async move {
+            let (mut one, mut other) = (Box::pin(first.lock()), Box::pin(second.lock()));
+            let mut polls = 0;
+            let guard = poll_fn(|cx| {
+                polls += 1;
+                if polls > 1 {
+                    assert!(other.as_mut().poll(cx).is_pending(), "it has just asked");
+                }
+                one.as_mut().poll(cx)
             });
-        }
+            let guard = guard.await.expect("the lock");
+            (block(guard), polls)
+        });
+        let (outcome, polls) = runtime.block_on(task).expect("no panic");
+        assert_eq!(polls, 2, "granted when it is asked for the second time");
+        outcome
     });
 }
 
