@@ -328,15 +328,15 @@ impl Acquire {
             state.unanswered -= 1;
             state.hush();
         }
+        if let Some(asked) = &attempt.spec.latch {
+            return latch::read(shared, attempt, asked, answer);
+        }
         let alone = reply.stamp_alone()?;
         let stamp = match alone {
             Some(stamp) => stamp,
             None => reply.count_at(1)?,
         };
         shared.commands.note_stamp(answer.sent, stamp);
-        if let Some(asked) = &attempt.spec.latch {
-            return latch::read(shared, attempt, asked, answer, stamp);
-        }
         let apply = |standing| {
             attempt.state().apply(
                 standing,

@@ -149,19 +149,16 @@ fn words(shared: &Shared, spec: &Spec, room: i64) -> Words {
 fn acquire_request(shared: &Shared, ask: &Ask, wait: Wait) -> Request {
     let spec = &ask.attempt.spec;
     let request = Request::new(&script::ACQUIRE, &[&*ask.attempt.key]).arg(&ask.attempt.id);
-    let request = ask.words.say(shared, request, ask.not_after);
-    if !spec.counted {
-        return request;
-    }
-    let patience = match wait {
-        Wait::Try | Wait::Drain => Duration::ZERO,
-        Wait::Until(instant) => Moment::at(instant).since(Moment::now()),
-        Wait::Forever => Duration::MAX,
-    };
-    let patience = u64::try_from(patience.as_micros()).unwrap_or(u64::MAX);
+    let pace = spec.pace.as_ref().map(|pace| &*pace.text);
     // Also without a rate of its own: the record may have one.
-    let pace = spec.pace.as_ref().map_or("", |pace| &*pace.text);
-    request.arg(pace).arg(patience)
+    let patience = match wait {
+        _ if !spec.counted => None,
+        Wait::Try | Wait::Drain => Some(Duration::ZERO),
+        Wait::Until(instant) => Some(Moment::at(instant).since(Moment::now())),
+        Wait::Forever => None,
+    };
+    let patience = patience.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+    ask.words.say(shared, request, ask.not_after, pace, patience)
 }
 
 pub(crate) fn ask(client: &Client, attempt: &Arc<Attempt>, wait: Wait, over: Moment) -> Work<Answer> {

@@ -22,7 +22,7 @@ use crate::error::{Error, ErrorKind};
 use crate::keeper::slot;
 use crate::script::{self, Script};
 use crate::shared::Shared;
-use crate::transport::{Answer, Failure, Request};
+use crate::transport::{Answer, Failure, Request, Rest};
 
 /// Requests of a kind that go alone, before others join.
 const ALONE: usize = 4;
@@ -50,8 +50,15 @@ pub(crate) enum Words {
 }
 
 impl Words {
-    /// Adds the arguments that follow the id.
-    pub(crate) fn say(self, shared: &Shared, request: Request, not_after: u64) -> Request {
+    /// Adds the arguments that follow the id. `pace` and `patience` are a counted primitive's.
+    pub(crate) fn say(
+        self,
+        shared: &Shared,
+        request: Request,
+        not_after: u64,
+        pace: Option<&str>,
+        patience: Option<u64>,
+    ) -> Request {
         match self {
             Self::Acquire {
                 lease,
@@ -69,20 +76,19 @@ impl Words {
                     .arg(weight)
                     .arg(capacity)
                     .arg(not_after)
-                    .arg(room)
-                    .arg(floor)
-                    .arg(polls)
-                    .arg(&shared.inbox);
-                match ahead {
-                    Some(ms) => request.arg(format!("{ms:+}")),
-                    None => request.arg(0),
-                }
+                    .arg(room);
+                request.arg_rest([
+                    (pace.map(|pace| Rest::Bytes(pace.as_bytes())), ""),
+                    (patience.map(Rest::Number), ""),
+                    ((floor > 0).then_some(Rest::Number(floor)), "0"),
+                    ((polls > 0).then_some(Rest::Number(polls.into())), "0"),
+                    (ahead.map(Rest::Signed), "0"),
+                ])
             }
             Self::End { capacity } => request
                 .arg(capacity)
                 .arg(millis(shared.options.retention))
-                .arg(not_after)
-                .arg(&shared.inbox),
+                .arg_rest([((not_after > 0).then_some(Rest::Number(not_after)), "0")]),
         }
     }
 
@@ -235,7 +241,7 @@ impl Lane {
         }
         let not_after = asks().map(|ask| ask.not_after).min().unwrap_or(0);
         let deadline = asks().map(|ask| ask.deadline).min().unwrap_or(Moment::NEVER);
-        let request = words.say(shared, request, not_after);
+        let request = words.say(shared, request, not_after, None, None);
         let result = shared.commands.run_many(&request, deadline).await;
         self.landed(words, &batch);
         let mut parts = match result {

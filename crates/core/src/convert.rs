@@ -116,14 +116,7 @@ impl Guard {
         };
         let token = self.token_number();
         let client = self.client.clone();
-        let inbox = &client.shared().inbox;
-        let args = |request: Request| {
-            request
-                .arg(&old.id)
-                .arg(token)
-                .arg(old.spec.capacity())
-                .arg(inbox)
-        };
+        let args = |request: Request| request.arg(&old.id).arg(token).arg(old.spec.capacity());
         let shared = client.take_over(&script::DOWNGRADE, request, args).await?;
         shared.lasts_no_longer_than(old.state().cap);
         // It is gone at the server. Only if a copy of its acquire may still be on its way there is something to end.

@@ -107,7 +107,6 @@ impl Primitive {
                 .arg(spec.capacity())
                 .arg(shared.key_life_ms(spec, spec.lease))
                 .arg(shared.commands.server_time(deadline) / 1000 + 1)
-                .arg(&shared.inbox)
                 .arg(pace)
                 .arg(what);
             let answer = self.client().call(&request).await?;

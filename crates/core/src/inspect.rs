@@ -196,8 +196,7 @@ impl Primitive {
         for _ in 0..FORCE_STEPS {
             let request = Request::new(&script::FORCE, &[&**self.key()])
                 .arg(self.spec().capacity())
-                .arg(millis(shared.options.retention))
-                .arg(&shared.inbox);
+                .arg(millis(shared.options.retention));
             // Not twice: the second would end the hold of the one that it was handed to.
             let over = Moment::now() + shared.options.operation_timeout;
             let answer = self.client().call_once(&request, over).await.map_err(named)?;

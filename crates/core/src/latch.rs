@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::message::Over;
 use crate::script;
 use crate::shared::{KEEP, Shared};
-use crate::transport::{Answer, Request};
+use crate::transport::{Answer, Request, Rest};
 
 pub use handle::{Latch, LatchCall, LatchInfo};
 
@@ -164,7 +164,9 @@ pub(crate) fn request(
     if changes {
         *not_after = match state.not_after {
             0 => {
-                let over = Moment::now() + shared.options.unavailable_after;
+                // The mark must not outlive its record.
+                let patience = shared.options.unavailable_after.min(KEEP / 2);
+                let over = Moment::now() + patience;
                 shared.commands.server_time(over) / 1000 + 1
             }
             fixed => fixed,
@@ -180,37 +182,50 @@ pub(crate) fn request(
     Request::new(&script::LATCH, &[&*attempt.key])
         .arg(&attempt.id)
         .arg(count)
-        .arg(if changes { asked.by } else { 0 })
-        .arg(asked.once.as_deref().unwrap_or_default())
-        .arg(asked.to.filter(|_| changes).map_or(-1, i64::from))
-        .arg(generation)
-        .arg(*not_after)
         .arg(if asked.at_once { -1 } else { room })
         .arg(millis(KEEP))
         .arg(millis(asked.keep))
-        .arg(if shared.keeper.is_listening() { 0 } else { 3 })
-        .arg(&shared.inbox)
+        .arg(*not_after)
+        .arg_rest([
+            (
+                (changes && asked.by > 0).then(|| Rest::Number(asked.by.into())),
+                "0",
+            ),
+            (asked.once.as_deref().map(Rest::Bytes), ""),
+            (
+                asked.to.filter(|_| changes).map(|to| Rest::Number(to.into())),
+                "-1",
+            ),
+            ((generation > 0).then_some(Rest::Number(generation)), "0"),
+            ((!shared.keeper.is_listening()).then_some(Rest::Number(3)), "0"),
+        ])
 }
 
 /// Applies an answer; its copy is no longer among those that are unanswered.
-pub(crate) fn read(
-    shared: &Shared,
-    attempt: &Attempt,
-    asked: &LatchAsk,
-    answer: &Answer,
-    stamp: u64,
-) -> Result<Reading> {
+pub(crate) fn read(shared: &Shared, attempt: &Attempt, asked: &LatchAsk, answer: &Answer) -> Result<Reading> {
     let reply = &answer.reply;
     let now = Moment::now();
+    let passes = |generation: u64, left: u64, stamp: Option<u64>| {
+        let mut state = attempt.state();
+        state.heard = now;
+        let stamp = stamp.unwrap_or(state.stamp);
+        state.pass(generation, u32::try_from(left).unwrap_or(u32::MAX), stamp);
+        Ok(Reading::Applied { queued: false })
+    };
+    // The script's fast path: it is finished, or it was counted down.
+    if let Some(generation) = reply.stamp_alone()? {
+        return passes(generation, 0, None);
+    }
+    if let Some(stamp) = reply.stamp_at(0) {
+        shared.commands.note_stamp(answer.sent, stamp);
+        return passes(0, reply.count_at(1)?, Some(stamp));
+    }
+    let stamp = reply.count_at(1)?;
+    shared.commands.note_stamp(answer.sent, stamp);
     match reply.int_at(0)? {
         1 => {
             shared.note_publish(reply.int_at(4)? != 0);
-            let left = u32::try_from(reply.count_at(3)?).unwrap_or(u32::MAX);
-            let mut state = attempt.state();
-            state.heard = now;
-            state.pass(reply.count_at(2)?, left, stamp);
-            drop(state);
-            Ok(Reading::Applied { queued: false })
+            passes(reply.count_at(2)?, reply.count_at(3)?, Some(stamp))
         }
         2 => {
             let generation = reply.count_at(2)?;

@@ -48,9 +48,8 @@ pub(crate) enum Life {
 pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) client_id: String,
-    /// Our own channel, and what all channels start with.
+    /// Our own channel; scripts find its beginning, which all clients' have, from their keys.
     pub(crate) channel: String,
-    pub(crate) inbox: String,
     pub(crate) commands: Commands,
     pub(crate) combiner: Combiner,
     pub(crate) table: Table,
@@ -73,13 +72,12 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(options: Options, driver: Handle) -> Self {
         let client_id = new_client_id();
-        let inbox = format!("{}:inbox:", options.prefix);
         let workers = match driver.runtime_flavor() {
             RuntimeFlavor::CurrentThread => 1,
             _ => driver.metrics().num_workers(),
         };
         Self {
-            channel: format!("{inbox}{client_id}"),
+            channel: format!("{}:inbox:{client_id}", options.prefix),
             commands: Commands::new(
                 Arc::clone(&options.prefix),
                 driver.clone(),
@@ -97,7 +95,6 @@ impl Shared {
             warnings: Mutex::new(Vec::new()),
             longest_lease: AtomicU64::new(millis(options.lease)),
             client_id,
-            inbox,
             driver,
             options,
         }

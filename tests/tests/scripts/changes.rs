@@ -9,7 +9,7 @@ use crate::compare::{code, same};
 use crate::model::{Attempt, Call};
 use crate::steps::{self, CLIENTS, SLOTS, Token};
 use crate::ticking::{self, Item};
-use crate::world::{INBOX, KEYS, MINUTE, World};
+use crate::world::{KEYS, MINUTE, World};
 
 impl World<'_> {
     /// Gives the slot an attempt to upgrade a shared hold of the same client: one that is there, or was.
@@ -107,7 +107,7 @@ impl World<'_> {
         let numbers = [who.lease, ttl].map(|number| number.to_string());
         let mut rest = vec![from.id.clone(), token.to_string()];
         if script == Script::Downgrade {
-            rest.extend([self.text(self.capacity), INBOX.to_owned()]);
+            rest.push(self.text(self.capacity));
         }
         rest.push(not_after.to_string());
         let args = [std::slice::from_ref(&who.id), &numbers, &rest].concat();
@@ -146,7 +146,7 @@ impl World<'_> {
             })
             .collect();
         let keys: Vec<&str> = items.iter().map(|item| KEYS[item.record]).collect();
-        let mut args = vec![INBOX.to_owned()];
+        let mut args = Vec::new();
         for item in &items {
             args.extend([item.op.to_string(), item.who.id.clone()]);
             args.extend([item.token, item.lease, item.ttl].map(|number| number.to_string()));

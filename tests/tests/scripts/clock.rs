@@ -1,7 +1,7 @@
 //! A clock that steps: tokens still grow, and no hold outlasts its lease.
 
 use crate::bench::Script;
-use crate::lock::{INBOX, KEY, LEASE, Lock, RETENTION, Terms, WAIT, attempt};
+use crate::lock::{KEY, LEASE, Lock, RETENTION, Terms, WAIT, attempt};
 use crate::model::Attempt;
 
 const HOUR: i64 = 3_600_000;
@@ -166,13 +166,7 @@ fn a_hand_off_keeps_the_key_for_as_long_as_its_claim() {
     lock.acquire(&a, WAIT);
     lock.acquire(&b, WAIT);
     lock.bench.redis(&["PEXPIRE", KEY, "60000"]); // as if that had been long ago
-    let args = [
-        a.id.clone(),
-        "1".to_owned(),
-        "0".to_owned(),
-        "0".to_owned(),
-        INBOX.to_owned(),
-    ];
+    let args = [a.id.clone(), "1".to_owned(), "0".to_owned(), "0".to_owned()];
     lock.bench.call(Script::End, &[KEY], &args);
     assert!(
         lock.pttl() > HOUR - 60_000,

@@ -3,13 +3,13 @@
 use latchwork_testkit::{Reply, RespClient, TestServer};
 
 use crate::bench::{Bench, Script, numbers, whole};
-use crate::lock::{INBOX, KEY, LEASE, Lock, TRY, WAIT, attempt, error, ints};
+use crate::lock::{KEY, LEASE, Lock, TRY, WAIT, attempt, error, ints};
 
 /// How each script is called for a key that it is going to refuse.
 fn call_each(lock: &mut Lock) -> Vec<(Script, Reply)> {
     let [a, b] = [1, 2].map(|count| attempt(count, 1));
     let now = lock.now();
-    let force = ["1".to_owned(), "1000".to_owned(), INBOX.to_owned()];
+    let force = ["1".to_owned(), "1000".to_owned()];
     let adopt = [
         a.id.clone(),
         "10".into(),
@@ -65,16 +65,17 @@ fn in_a_tick_a_bad_key_answers_for_itself_only() {
     let mut lock = Lock::new(1);
     let [a, b] = [1, 2].map(|count| attempt(count, 1));
     let token = lock.acquire(&a, WAIT)[2];
-    lock.bench.redis(&["SET", "text", "v"]);
-    lock.bench.redis(&["ZADD", "foreign", "1", "v"]);
-    let [held, text, waits] = [
+    let [text, foreign, none] = ["text", "foreign", "none"].map(|name| format!("latchwork:lock:{{{name}}}"));
+    lock.bench.redis(&["SET", &text, "v"]);
+    lock.bench.redis(&["ZADD", &foreign, "1", "v"]);
+    let [held, other, waits] = [
         ('h', &a, token, LEASE),
         ('h', &a, token, LEASE),
         ('w', &b, 0, LEASE),
     ];
     let reply = lock.tick_raw(
-        &["text", KEY, "foreign", "none", "text"],
-        &[text, held, waits, waits, waits],
+        &[&text, KEY, &foreign, &none, &text],
+        &[other, held, waits, waits, waits],
     );
     let [_, _, first, rest @ ..] = reply.items() else {
         panic!("{reply:?}")
@@ -87,7 +88,7 @@ fn in_a_tick_a_bad_key_answers_for_itself_only() {
     let codes: Vec<_> = rest.iter().map(|item| item.items()[0].int().unwrap()).collect();
     assert_eq!(codes, [1, 8, 4, 9]);
     assert_eq!(
-        lock.bench.redis(&["EXISTS", "none"]),
+        lock.bench.redis(&["EXISTS", &none]),
         Reply::Int(0),
         "nothing is made of a question"
     );
@@ -228,7 +229,7 @@ fn the_scripts_as_they_are_shipped() {
 fn run_each(redis: &mut RespClient, first_line: &str) {
     let [a, b] = [1, 2].map(|count| attempt(count, 1).id);
     let far = "99999999999999";
-    let rest = ["10000", "60000", "1", "1", far, "10", "0", "0", INBOX];
+    let rest = ["10000", "60000", "1", "1", far, "10"];
     let mut eval = |script: Script, keys: &[&str], args: &[&str]| {
         let (source, count) = (format!("{first_line}{}", script.source()), keys.len().to_string());
         let reply = redis.call(&[&["EVAL", &source, &count], keys, args].concat());
@@ -248,7 +249,7 @@ fn run_each(redis: &mut RespClient, first_line: &str) {
     assert_eq!(ints(&queued)[0], 2, "queued");
     let token = granted[2].to_string();
     let items = [
-        INBOX, "h", &a, &token, "10000", "60000", "1", "w", &b, "0", "10000", "60000", "1",
+        "h", &a, &token, "10000", "60000", "1", "w", &b, "0", "10000", "60000", "1",
     ];
     let renewed = eval(Script::Tick, &[KEY, KEY], &items);
     assert_eq!(ints(&renewed.items()[2]), [1, 10_000], "renewed");
@@ -258,7 +259,7 @@ fn run_each(redis: &mut RespClient, first_line: &str) {
         Reply::Int(1),
         "one waits"
     );
-    let ended = eval(Script::End, &[KEY], &[&a, "1", "60000", far, INBOX]);
+    let ended = eval(Script::End, &[KEY], &[&a, "1", "60000", far]);
     assert_eq!(ints(&ended), [1, 0, 0], "ended, with a tombstone");
     let adopted = eval(
         Script::Adopt,
@@ -267,7 +268,7 @@ fn run_each(redis: &mut RespClient, first_line: &str) {
     );
     assert_eq!(ints(&adopted)[0], 3, "another token");
     assert_eq!(
-        ints(&eval(Script::Force, &[KEY], &["1", "60000", INBOX])),
+        ints(&eval(Script::Force, &[KEY], &["1", "60000"])),
         [1, 0, 0],
         "forced"
     );
@@ -290,19 +291,8 @@ fn what_is_wrong_with_one_of_many_is_nothing_to_the_others() {
         "test:lock:{a}",
     ];
     bench.redis(&["SET", keys[1], "x"]);
-    let acquire = [
-        "10000",
-        "310000",
-        "1",
-        "1",
-        "1800000000000",
-        "10",
-        "0",
-        "0",
-        INBOX,
-        "0",
-    ];
-    let end = ["1", "300000", "0", INBOX];
+    let acquire = ["10000", "310000", "1", "1", "1800000000000", "10"];
+    let end = ["1", "300000"];
     let mut call = |script, rest: &[&str]| {
         let args: Vec<&str> = ids
             .iter()

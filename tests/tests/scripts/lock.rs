@@ -87,7 +87,7 @@ impl Lock {
     pub(crate) fn resize(&mut self, capacity: i64, not_after: i64) -> Vec<i64> {
         let numbers = [LEASE + RETENTION, self.now() + not_after].map(|number| number.to_string());
         let [ttl, not_after] = numbers;
-        let args = [format!("{capacity}c"), ttl, not_after, INBOX.to_owned()];
+        let args = [format!("{capacity}c"), ttl, not_after];
         ints(&self.bench.call(Script::Resize, &[KEY], &args))
     }
 
@@ -128,10 +128,9 @@ impl Lock {
         let mut args = vec![who.id.clone()];
         args.extend([who.lease, ttl, who.weight].map(|number| number.to_string()));
         args.push(self.text(who));
-        let rest = [not_after, terms.room, terms.floor, terms.polls];
-        args.extend(rest.map(|number| number.to_string()));
-        args.push(INBOX.to_owned());
-        args.push(terms.ahead.to_string());
+        args.extend([not_after, terms.room].map(|number| number.to_string()));
+        args.extend([String::new(), String::new()]); // pace, patience
+        args.extend([terms.floor, terms.polls, terms.ahead].map(|number| number.to_string()));
         self.bench.call(Script::Acquire, &[KEY], &args)
     }
 
@@ -143,7 +142,7 @@ impl Lock {
     pub(crate) fn end_raw(&mut self, who: &Attempt, tomb: Option<i64>) -> Reply {
         let not_after = tomb.map_or(0, |ms| self.now() + ms);
         let numbers = [self.text(who), RETENTION.to_string(), not_after.to_string()];
-        let args = [std::slice::from_ref(&who.id), &numbers, &[INBOX.to_owned()]].concat();
+        let args = [std::slice::from_ref(&who.id), &numbers[..]].concat();
         self.bench.call(Script::End, &[KEY], &args)
     }
 
@@ -155,7 +154,7 @@ impl Lock {
     }
 
     pub(crate) fn tick_raw(&mut self, keys: &[&str], items: &[(char, &Attempt, i64, i64)]) -> Reply {
-        let mut args = vec![INBOX.to_owned()];
+        let mut args = Vec::new();
         for (op, who, token, lease) in items {
             args.extend([op.to_string(), who.id.clone()]);
             args.extend([*token, *lease, lease + RETENTION].map(|number| number.to_string()));
@@ -166,11 +165,7 @@ impl Lock {
 
     pub(crate) fn force(&mut self) -> Vec<i64> {
         let counted = if self.counted { "c" } else { "" };
-        let args = [
-            format!("{}{counted}", self.capacity),
-            RETENTION.to_string(),
-            INBOX.to_owned(),
-        ];
+        let args = [format!("{}{counted}", self.capacity), RETENTION.to_string()];
         ints(&self.bench.call(Script::Force, &[KEY], &args))
     }
 
@@ -197,7 +192,6 @@ impl Lock {
             old.id.clone(),
             token.to_string(),
             self.capacity.to_string(),
-            INBOX.to_owned(),
             (self.now() + not_after).to_string(),
         ];
         let args = [std::slice::from_ref(&new.id), &numbers, &rest].concat();

@@ -51,7 +51,7 @@ impl Paced {
         let (capacity, room) = (format!("{}c", self.capacity), room.to_string());
         let id = who.id.as_str();
         let args = [
-            id, &lease, &ttl, &weight, &capacity, &not_after, &room, "0", "0", INBOX, "0", pace, patience,
+            id, &lease, &ttl, &weight, &capacity, &not_after, &room, pace, patience,
         ];
         ints(&self.bench.call(Script::Acquire, &[key], &args))
     }
@@ -73,14 +73,12 @@ impl Paced {
             who.id.clone(),
             format!("{}c", self.capacity),
             RETENTION.to_string(),
-            "0".to_owned(),
-            INBOX.to_owned(),
         ];
         ints(&self.bench.call(Script::End, &[KEY], &args))
     }
 
     fn tick(&mut self, items: &[(&str, char, &Attempt)]) -> Vec<Vec<i64>> {
-        let mut args = vec![INBOX.to_owned()];
+        let mut args = Vec::new();
         let mut keys = Vec::new();
         for (key, op, who) in items {
             keys.push(*key);
@@ -97,7 +95,6 @@ impl Paced {
             format!("{}c", self.capacity),
             (LEASE + RETENTION).to_string(),
             (self.bench.now() + 1000).to_string(),
-            INBOX.to_owned(),
             pace.to_owned(),
             "pace".to_owned(),
         ];

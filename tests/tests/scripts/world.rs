@@ -132,11 +132,7 @@ impl<'a> World<'a> {
             Step::End(slot, tomb) => return self.end(self.resolve(*slot), *tomb),
             Step::Tick(items) => return self.tick(items),
             Step::Force(record) => {
-                let args = [
-                    self.text(self.capacity),
-                    (5 * MINUTE).to_string(),
-                    INBOX.to_owned(),
-                ];
+                let args = [self.text(self.capacity), (5 * MINUTE).to_string()];
                 return self.compare(
                     Script::Force,
                     *record,
@@ -171,7 +167,6 @@ impl<'a> World<'a> {
                     self.text(*capacity),
                     (7 * MINUTE).to_string(),
                     not_after.to_string(),
-                    INBOX.to_owned(),
                 ];
                 return self.compare(
                     Script::Resize,
@@ -261,9 +256,9 @@ impl<'a> World<'a> {
         args.extend([who.lease, ttl, weight].map(|number| number.to_string()));
         args.push(self.text_for(&who, made_with));
         let polling = if polls { 3 } else { 0 };
-        args.extend([not_after, room, floor, polling].map(|number| number.to_string()));
-        args.push(INBOX.to_owned());
-        args.push(ahead.to_string());
+        args.extend([not_after, room].map(|number| number.to_string()));
+        args.extend([String::new(), String::new()]); // pace, patience
+        args.extend([floor, polling, ahead].map(|number| number.to_string()));
         let ask = Acquire {
             who,
             not_after,
@@ -289,7 +284,7 @@ impl<'a> World<'a> {
             (2 * MINUTE).to_string(),
             not_after.to_string(),
         ];
-        let args = [std::slice::from_ref(&who.id), &numbers, &[INBOX.to_owned()]].concat();
+        let args = [std::slice::from_ref(&who.id), &numbers[..]].concat();
         self.compare(
             Script::End,
             at,

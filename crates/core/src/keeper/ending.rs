@@ -63,7 +63,7 @@ pub(crate) async fn try_end(
         let together = ask.not_after == 0 && attempt.spec.goes_with_others();
         let alone = || {
             let request = Request::new(&script::END, &[&*attempt.key]).arg(&attempt.id);
-            ask.words.say(shared, request, ask.not_after)
+            ask.words.say(shared, request, ask.not_after, None, None)
         };
         let answer = shared.combiner.send(shared, &ask, together, alone).await;
         let (now_ended, more) = match answer {

@@ -252,7 +252,7 @@ pub(crate) async fn exchange(
 
 fn request(shared: &Shared, items: &[Item]) -> Request {
     let keys: Vec<&[u8]> = items.iter().map(|item| &*item.attempt.key).collect();
-    let mut request = Request::new(&script::TICK, &keys).arg(&shared.inbox);
+    let mut request = Request::new(&script::TICK, &keys);
     let place = if shared.keeper.is_listening() { "w" } else { "p" };
     for Item { attempt, kind } in items {
         let (op, token, lease) = match *kind {

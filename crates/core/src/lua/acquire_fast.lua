@@ -12,14 +12,15 @@
 --                      `u`: an upgrade, which makes the shared hold that its id names exclusive
 -- ARGV[6]   not_after  server's clock, ms; later the answer is `late` and nothing changes (H35)
 -- ARGV[7]   room       most entries the queue may have; 0: do not wait; -1: nor that, and take whatever is free, if counted
--- ARGV[8]   floor      the token must be above it, µs; 0: none
--- ARGV[9]   polls      3: the caller's inbox is down and it polls; 0: it listens
--- ARGV[10]  inbox      prefix of the clients' channels
--- ARGV[11]  ahead      its head start in the queue, ms: it counts as having come earlier (or later) by so much. With a sign,
---                      as in `+0`: its place counts in time, from when it came; 0: only if others' places do
--- ARGV[12]  pace       `<interval> <burst> <window>` if counted and made with a rate: what a permit takes and how far ahead one
+-- What is seldom said comes last, and may be left out from the end on:
+-- ARGV[8]   pace       `<interval> <burst> <window>` if counted and made with a rate: what a permit takes and how far ahead one
 --                      may be reserved, µs; how many may start at once. Empty: without
--- ARGV[13]  patience   if counted: the longest that its start may be away, µs; there may be a pace that was set
+-- ARGV[9]   patience   if counted: the longest that its start may be away, µs; there may be a pace that was set. Empty: as far
+--                      as may be reserved
+-- ARGV[10]  floor      the token must be above it, µs; 0: none
+-- ARGV[11]  polls      3: the caller's inbox is down and it polls; 0: it listens
+-- ARGV[12]  ahead      its head start in the queue, ms: it counts as having come earlier (or later) by so much. With a sign,
+--                      as in `+0`: its place counts in time, from when it came; 0: only if others' places do
 --
 -- Returns  {1, stamp_us, token, left_ms, claim}  granted, or held already; claim = 1: confirm it
 --          {1, stamp_us, 0, left_ms, claim, weight, delay_us}  the same for room -1 or with a pace: that much of it, to start then
@@ -38,11 +39,12 @@
 --          {12, stamp_us, delay_us}              it could start only then
 --          {13, stamp_us}                        made with another rate, or with one and without
 local lock, id, weight, capacity = KEYS[1], ARGV[1], ARGV[4], ARGV[5]
+local pace, patience, floor, polls, ahead = ARGV[8] or '', ARGV[9], ARGV[10] or '0', ARGV[11] or '0', ARGV[12] or '0'
 local T = ARGV.time or redis.call('TIME') -- once, at the top: before Redis 7.2 it moves inside a script (H50)
 local now_us = T[1] * 1000000 + T[2]
 local now = (now_us - now_us % 1000) / 1000
 
-local plain = now <= tonumber(ARGV[6]) and ARGV[8] == '0'
+local plain = now <= tonumber(ARGV[6]) and floor == '0'
 local fresh -- the token of what is granted here; 0: shared, it has none
 local ours -- whether the record is: then it has a `t1`. Asking for that raises WRONGTYPE before any write (H41)
 if weight == capacity then
@@ -52,7 +54,7 @@ if weight == capacity then
     local us = #T[2] == 6 and T[1] .. T[2] or string.format('%.0f', now_us)
     local changed = redis.call('ZADD', lock, 'GT', 'CH', us, 't1', string.format('%.0f', now + ARGV[2]), id)
     fresh = changed == 2 and now_us or tonumber(redis.call('ZINCRBY', lock, 1, 't1')) -- the clock is behind the last one
-  elseif plain and ours and ARGV[11] == '0' then
+  elseif plain and ours and ahead == '0' then
     -- Whoever ends first is within its lease (H49), has everything and names no owner, as this one: nothing can be granted.
     local holder = redis.call('ZRANGEBYSCORE', lock, '1000000000000', '100000000000000', 'WITHSCORES', 'LIMIT', '0', '1')
     local has, most = string.match(holder[1] or '', '^%d+:(%d+):(%d+)', 24)
@@ -64,7 +66,7 @@ if weight == capacity then
         redis.call('ZADD', lock, 'XX', 'GT', '0', 't1') -- changes nothing; refused when memory is full (H40)
         return { 3, now_us, math.ceil(left) }
       elseif not (known[1] or known[2]) and ticket < 8589934591 and redis.call('ZCOUNT', lock, '-inf', '(0') < room then
-        local low = ARGV[9] * 262144 + math.floor(now / 256) % 262144
+        local low = polls * 262144 + math.floor(now / 256) % 262144
         redis.call('ZADD', lock, ticket + 1, 'q', ticket * 1048576 - 9007199254740992 + low, id)
         if redis.call('PTTL', lock) < tonumber(ARGV[3]) then
           redis.call('PEXPIRE', lock, ARGV[3] + math.floor(ARGV[3] / 8))
@@ -76,7 +78,7 @@ if weight == capacity then
 else
   local scores = redis.call('ZMSCORE', lock, 't1', id, 'u', 'c')
   ours = scores[1]
-  if plain and ours and not scores[2] and ARGV[7] ~= '-1' and (ARGV[12] or '') == '' then
+  if plain and ours and not scores[2] and ARGV[7] ~= '-1' and pace == '' then
     local used, there, known = tonumber(scores[3] or 0), tonumber(capacity), scores[3] and 1 or 0
     if scores[4] then
       there = math.floor(scores[4] / 2)
@@ -99,5 +101,4 @@ if fresh then
   return fresh <= now_us and now_us or { 1, now_us, fresh, tonumber(ARGV[2]), 0 }
 end
 local lease, ttl, not_after = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[6])
-local room, floor, polls, inbox = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV[10]
-local ahead, pace, patience = ARGV[11], ARGV[12], ARGV[13]
+local room = tonumber(ARGV[7])

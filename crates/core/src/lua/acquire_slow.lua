@@ -1,8 +1,8 @@
 -- acquire, when somebody holds or waits: contract in acquire_fast.lua, functions in engine.lua.
 read_capacity(capacity)
 local made_with = capacity
-local timed = ahead and ahead ~= '0'
-weight, ahead = tonumber(weight), tonumber(ahead or 0)
+local timed = ahead ~= '0'
+weight, floor, polls, ahead = tonumber(weight), tonumber(floor), tonumber(polls), tonumber(ahead)
 redis.call('ZADD', lock, 'XX', 'GT', 0, 't1') -- changes nothing; refused when memory is full (H40)
 if not ours and redis.call('ZCARD', lock) > 0 then
   return { 8, now_us }

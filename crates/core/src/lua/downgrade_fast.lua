@@ -8,8 +8,7 @@
 -- ARGV[4]  old        attempt id of the hold
 -- ARGV[5]  token      its own; 0 for a shared hold
 -- ARGV[6]  capacity   of the primitive, as in acquire
--- ARGV[7]  inbox      prefix of the clients' channels
--- ARGV[8]  not_after  server's clock, ms; later the answer is `late` and nothing changes
+-- ARGV[7]  not_after  server's clock, ms; later the answer is `late` and nothing changes
 --
 -- Returns  {1, stamp_us, 0, left_ms, 0}  done, now or by an earlier copy
 --          {3, stamp_us, -1}             the hold has ended, or the time of the new one is over
@@ -18,7 +17,7 @@
 --          {8, stamp_us}                 not our record, or another schema version
 local lock = KEYS[1]
 local id, lease, ttl, old, token = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
-local capacity, inbox, not_after = ARGV[6], ARGV[7], tonumber(ARGV[8])
+local capacity, not_after = ARGV[6], tonumber(ARGV[7])
 local T = redis.call('TIME') -- once (H50)
 local now_us = T[1] * 1000000 + T[2]
 local now = (now_us - now_us % 1000) / 1000

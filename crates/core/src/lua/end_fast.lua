@@ -6,16 +6,16 @@
 -- ARGV[1]  id         id of the attempt that ends
 -- ARGV[2]  capacity   of the primitive, as in acquire
 -- ARGV[3]  ttl        retention, ms: how long a token that is ahead of the clock is kept beyond that
--- ARGV[4]  not_after  server's clock, ms: the latest that a copy of its acquire may still ask for; 0: none is under way
--- ARGV[5]  inbox      prefix of the clients' channels
+-- ARGV[4]  not_after  server's clock, ms: the latest that a copy of its acquire may still ask for; 0, or left out: none is
+--                     under way
 --
 -- Returns  {0, more, refused}  the attempt had nothing
 --          {1, more, refused}  it held
 --          {2, more, refused}  it waited
 --          {8, 0, 0}           not our record, or another schema version
 --          0 or 1              from this part: the same as {0, 0, 0} or {1, 0, 0}
-local lock, id, capacity, ttl, inbox = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[5]
-local plain = ARGV[4] == '0'
+local lock, id, capacity, ttl = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3])
+local plain = (ARGV[4] or '0') == '0'
 if plain and string.sub(capacity, -1) ~= 'c' and redis.call('ZCARD', lock) < 3 then
   return redis.call('ZREM', lock, id)
 end
@@ -50,6 +50,7 @@ local now = (now_us - now_us % 1000) / 1000
 if weight == capacity then
   local low = redis.call('ZRANGE', lock, '0', '1', 'WITHSCORES') -- text: each number costs 0.4 us
   local ends = tonumber(redis.call('ZSCORE', lock, id) or 0) -- nobody holds beside it
+  local inbox = string.match(lock, '^(.-:)%l+:{') .. 'inbox:'
   local head, place, channel = low[1], tonumber(low[2]), inbox .. string.sub(low[1], 1, 22)
   local gets, lease, window = string.match(head, '^%d+:(%d+):(%d+):(%d+)$', 24)
   local unseen = (math.floor(now / 256) - place % 262144) % 262144 -- x 256 ms
@@ -96,4 +97,4 @@ if weight == capacity then
     return refused and { 1, 0, 1 } or 1
   end
 end
-local not_after = tonumber(ARGV[4])
+local not_after = tonumber(ARGV[4] or 0)

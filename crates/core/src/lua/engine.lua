@@ -1,5 +1,5 @@
 -- engine: settle, hand over, tell. Joined into the slow path of acquire, end, tick, force and resize; it stands
--- below their fast paths and uses these locals of theirs: lock, capacity, ttl, inbox, now_us, now.
+-- below their fast paths and uses these locals of theirs: lock, capacity, ttl, now_us, now.
 -- What the numbers mean is in docs/design.md, "One key per primitive".
 local BASE, TICKET, CHANCE = -9007199254740992, 1048576, 262144
 local FIRST_TICKET, LAST_TICKET = 4294967296, 8589934591
@@ -9,6 +9,7 @@ local PATIENCE = 40 -- x 256 ms: a waiter not seen for longer is dropped when it
 local DEAF = 16 -- the same for one whose inbox has no subscriber: a tick at least every 3 s shows that it lives all the same
 local BOUND = 100 -- entries that one step may remove; more than that is left to the next call
 local SCAN = 1000 -- waiters that one pump may look at
+local inbox = string.match(lock, '^(.-:)%l+:{') .. 'inbox:' -- the clients' channels begin with it; all keys have one prefix
 local seen_now = math.floor(now / 256) % CHANCE
 local used = 0 -- weight in use
 local shared = 0 -- the part of it that is recorded in `u`

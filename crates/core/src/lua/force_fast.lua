@@ -3,13 +3,12 @@
 -- KEYS[1]  lock      zset  <prefix>:lock:{<name>}
 -- ARGV[1]  capacity  of the primitive, as in acquire
 -- ARGV[2]  ttl       retention, ms
--- ARGV[3]  inbox     prefix of the clients' channels
 --
 -- Returns  {0, rest, refused}  nobody held
 --          {1, rest, refused}  holds were ended; rest = 1: there are others, and nobody was let in
 --          {8, 0, 0}           not our record, or another schema version
 local lock = KEYS[1]
-local capacity, ttl, inbox = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local capacity, ttl = ARGV[1], tonumber(ARGV[2])
 local T = redis.call('TIME') -- once (H50)
 local now_us = T[1] * 1000000 + T[2]
 local now = (now_us - now_us % 1000) / 1000

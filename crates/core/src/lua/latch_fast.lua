@@ -6,75 +6,77 @@
 -- ARGV[1]   id         id of the caller's attempt
 -- ARGV[2]   count      what a latch of this name begins with, to the caller; it makes one if there is none. -1: it makes none.
 --                      -2: nor that, and it waits until somebody does
--- ARGV[3]   by         count down by so much; 0: do not
--- ARGV[4]   once       what counts under this id counts once in a generation; empty: it counts by attempt
--- ARGV[5]   to         begin a new generation with so much; -1: do not
--- ARGV[6]   asked      the generation that is waited for, µs; 0: whichever there is
--- ARGV[7]   not_after  server's clock, ms; later the answer is `late` and nothing changes (H35). All copies of a request that
+-- ARGV[3]   room       most waiters there may be; 0: do not wait; -1: nor that, and say what is left
+-- ARGV[4]   ttl        an unfinished latch lives at least this long from now, ms: a mark must not last longer
+-- ARGV[5]   memory     a finished one lives this long from its end, ms
+-- ARGV[6]   not_after  server's clock, ms; later the answer is `late` and nothing changes (H35). All copies of a request that
 --                      counts or resets have the same
--- ARGV[8]   room       most waiters there may be; 0: do not wait; -1: nor that, and say what is left
--- ARGV[9]   ttl        an unfinished latch lives at least this long from now, ms
--- ARGV[10]  memory     a finished one lives this long from its end, ms
+-- What is seldom said comes last, and may be left out from the end on:
+-- ARGV[7]   by         count down by so much; 0: do not
+-- ARGV[8]   once       what counts under this id counts once in a generation; empty: it counts by attempt
+-- ARGV[9]   to         begin a new generation with so much; -1: do not
+-- ARGV[10]  asked      the generation that is waited for, µs; 0: whichever there is
 -- ARGV[11]  polls      3: the caller's inbox is down and it polls; 0: it listens
--- ARGV[12]  inbox      prefix of the clients' channels
 --
 -- Returns  {1, stamp_us, generation, left, refused}  finished; or, with room -1, whatever is left
---          {2, stamp_us, generation}                 queued
---          {3, stamp_us}                             not finished, and the caller does not wait
---          {4, stamp_us}                             late
---          {5, stamp_us}                             the attempt has ended
---          {6, stamp_us}                             the queue is full
---          {8, stamp_us}                             not our record, or another schema version (H75)
---          {9, stamp_us, initial}                    made with another count: this one
---          {10, stamp_us}                            nobody made it, or it was forgotten
---          {11, stamp_us}                            the generation that was waited for, or counted in, was reset
-local lock, id, count, by, once, to = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
-local asked, room = tonumber(ARGV[6]), tonumber(ARGV[8])
+--          generation                from this part: finished, to one who waits or tries
+--          {stamp_us, left}          from this part: counted down
+--          {2, stamp_us, generation} queued
+--          {3, stamp_us}             not finished, and the caller does not wait
+--          {4, stamp_us}             late
+--          {5, stamp_us}             the attempt has ended
+--          {6, stamp_us}             the queue is full
+--          {8, stamp_us}             not our record, or another schema version (H75)
+--          {9, stamp_us, initial}    made with another count: this one
+--          {10, stamp_us}            nobody made it, or it was forgotten
+--          {11, stamp_us}            the generation that was waited for, or counted in, was reset
+local lock, id, count, room, by = KEYS[1], ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[7] or '0'
+local once, to, asked = ARGV[8] or '', ARGV[9] or '-1', ARGV[10] or '0'
+
+local counts = by ~= '0' and room == '-1' and once == '' and to == '-1'
+local scores -- raises WRONGTYPE before any write (H41)
+if counts then
+  scores = redis.call('ZMSCORE', lock, 't1', 'n', 'i', id, 'c' .. id)
+else
+  scores = redis.call('ZMSCORE', lock, 't1', 'n', 'i')
+end
+local generation, left = scores[1], scores[2] and scores[2] - 1 or -1 -- -1: nobody made it
+local made = (scores[3] or 0) - 1 -- twice the number, and one more if a reset changed it
+local agrees = count < 0 or made % 2 == 1 or made == 2 * count
+local plain = generation and left >= 0 and agrees and to == '-1' and (asked == '0' or asked == generation)
+if plain and left == 0 and by == '0' and room ~= '-1' then
+  return tonumber(generation)
+end
 
 local T = redis.call('TIME') -- once (H50)
 local now_us = T[1] * 1000000 + T[2]
 local now = (now_us - now_us % 1000) / 1000
-
-local counts = by > 0 and to < 0 and once == '' and room < 0
-local scores -- raises WRONGTYPE before any write (H41)
-if counts then
-  scores = redis.call('ZMSCORE', lock, 'n', 't1', 'i', 'g', id, 'c' .. id)
-else
-  scores = redis.call('ZMSCORE', lock, 'n', 't1', 'i')
-end
-local remaining = (scores[1] or 0) - 1 -- -1: nobody made it
-local generation = tonumber(scores[2] or 0)
-local made = (scores[3] or 0) - 1 -- twice the number, and one more if a reset changed it
-local agrees = count < 0 or made % 2 == 1 or made == 2 * count
-if to < 0 and remaining >= 0 and generation > 0 and agrees and (asked == 0 or asked == generation) then
-  if by == 0 and (remaining == 0 or room < 0) then
-    return { 1, now_us, generation, remaining, 0 }
-  elseif by == 0 and room == 0 then
+if plain and by == '0' then
+  if room == '-1' then
+    return { 1, now_us, tonumber(generation), math.floor(left), 0 }
+  elseif room == '0' then
     return { 3, now_us }
-  elseif
-    counts
-    and remaining > 0
-    and scores[4] == '1'
-    and not (scores[5] or scores[6])
-    and now <= tonumber(ARGV[7])
-    and redis.call('ZCOUNT', lock, '-inf', '(0') == 0
-  then
-    -- It was never reset, this is the first copy of an attempt that counts, and nobody waits.
-    local after = math.max(remaining - by, 0)
-    redis.call('ZADD', lock, after + 1, 'n', 100000000001000 + ARGV[7] + 1 / 64, 'c' .. id)
-    redis.call('ZREMRANGEBYSCORE', lock, '100000000000000', 100000000000000 + now)
-    if after == 0 then -- it lives as long as is wanted from now on, but not less than its marks
-      local life, marked = tonumber(ARGV[10]), '1000000000000000'
-      if redis.call('ZCOUNT', lock, 100000000000000 + now + life, marked) > 0 then
-        local last = redis.call('ZREVRANGEBYSCORE', lock, marked, '100000000000000', 'WITHSCORES', 'LIMIT', '0', '1')
-        life = math.ceil(last[2] - 100000000000000 - now)
-      end
-      redis.call('PEXPIRE', lock, life)
-    elseif redis.call('PTTL', lock) < tonumber(ARGV[9]) then
-      redis.call('PEXPIRE', lock, ARGV[9] + math.floor(ARGV[9] / 8))
-    end
-    return { 1, now_us, generation, after, 0 }
   end
+elseif plain and counts and left > 0 and left % 1 == 0 and not (scores[4] or scores[5]) and now <= tonumber(ARGV[6]) then
+  -- It was never reset, nobody waits, and this is the first copy of an attempt that counts.
+  left = math.max(left - by, 0)
+  redis.call('ZADD', lock, left + 1, 'n', 100000000001000 + ARGV[6] + 1 / 64, 'c' .. id)
+  if left % 16 == 15 then -- not each time: it costs as much as the rest
+    redis.call('ZREMRANGEBYSCORE', lock, '100000000000000', 100000000000000 + now)
+  end
+  if left > 0 then
+    if redis.call('PTTL', lock) < tonumber(ARGV[4]) then
+      redis.call('PEXPIRE', lock, ARGV[4] + math.floor(ARGV[4] / 8))
+    end
+  elseif ARGV[5] - ARGV[4] >= 0 then
+    redis.call('PEXPIRE', lock, ARGV[5]) -- from now on; no mark lasts longer than the ttl
+  else
+    local last = redis.call('ZREVRANGEBYSCORE', lock, '1000000000000000', '100000000000000', 'WITHSCORES', 'LIMIT', '0', '1')
+    redis.call('PEXPIRE', lock, math.max(tonumber(ARGV[5]), math.ceil(last[2] - 100000000000000 - now)))
+  end
+  return { now_us, left }
 end
-local not_after, ttl, memory, polls, inbox = tonumber(ARGV[7]), tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11]), ARGV[12]
+local ttl, memory, not_after = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local polls = tonumber(ARGV[11] or 0)
+generation, room, by, to, asked = tonumber(generation or 0), tonumber(room), tonumber(by), tonumber(to), tonumber(asked)
 local capacity = 0 -- nobody ever holds

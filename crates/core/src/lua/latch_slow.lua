@@ -1,4 +1,4 @@
--- latch, when something has to be written: contract in latch_fast.lua, functions in engine.lua.
+-- latch, when something out of the ordinary has to be written: contract in latch_fast.lua, functions in engine.lua.
 local ONCE = 100000000000
 local DONE_MEMORY = 60000 -- how long a finished generation is known after its reset: many ticks
 redis.call('ZADD', lock, 'XX', 'GT', 0, 't1') -- changes nothing; refused when memory is full (H40)
@@ -6,6 +6,7 @@ if generation == 0 and redis.call('ZCARD', lock) > 0 then
   return { 8, now_us }
 end
 redis.call('ZREMRANGEBYSCORE', lock, TOMB, TOMB + now)
+local remaining = math.floor(left)
 local number = tonumber(redis.call('ZSCORE', lock, 'g') or 0)
 
 -- All who wait: their places go, and each of their clients gets one message.
@@ -136,6 +137,11 @@ else
     reply = { 2, now_us, tonumber(redis.call('ZSCORE', lock, 't1')) }
   end
   keep(ttl)
+end
+if after > 0 then
+  -- The half says that a count-down has to look: somebody waits, or there was a reset.
+  local look = (number > 1 or redis.call('ZCOUNT', lock, '-inf', '(0') > 0) and 0.5 or 0
+  redis.call('ZADD', lock, 'XX', after + 1 + look, 'n')
 end
 send_mail()
 if reply[1] == 1 then

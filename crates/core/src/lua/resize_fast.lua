@@ -5,16 +5,15 @@
 -- ARGV[1]  capacity   from now on, with the suffix `c`
 -- ARGV[2]  ttl        the key lives at least this long from now, ms
 -- ARGV[3]  not_after  server's clock, ms; later the answer is `late` and nothing changes
--- ARGV[4]  inbox      prefix of the clients' channels
--- ARGV[5]  pace       as in acquire; empty: there is no rate
--- ARGV[6]  what       `capacity` or `pace`: the other is taken only for a record that has none
+-- ARGV[4]  pace       as in acquire; empty: there is no rate
+-- ARGV[5]  what       `capacity` or `pace`: the other is taken only for a record that has none
 --
 -- Returns  {1, stamp_us, more, refused}  done; holders that have more than there is now keep it
 --          {4, stamp_us}                 late
 --          {8, stamp_us}                 not our record, or another schema version
 local lock = KEYS[1]
 local capacity, ttl, not_after = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local inbox, pace, what = ARGV[4], ARGV[5], ARGV[6]
+local pace, what = ARGV[4], ARGV[5]
 local T = redis.call('TIME') -- once (H50)
 local now_us = T[1] * 1000000 + T[2]
 local now = (now_us - now_us % 1000) / 1000

@@ -2,7 +2,6 @@
 -- The rest of the script is engine.lua and tick_slow.lua, below the early return.
 --
 -- KEYS[...]  keys      zset  <prefix>:lock:{<name>}  one per item; a key may occur more than once
--- ARGV[1]    inbox     prefix of the clients' channels
 -- ARGV[...]  items     six per key: op, id, token, lease, ttl, capacity (as in acquire). op is
 --                      h  hold: renew (or confirm) it for `lease` ms; `token` must be its own, 0 for a shared hold
 --                      x  the same with a lease that is longer than the one in the id
@@ -19,7 +18,6 @@
 --          {8}                         not our record, or another schema version
 --          {9, text}                   an error of this key alone
 local keys, items = KEYS, ARGV
-local inbox = ARGV[1]
 local T = redis.call('TIME') -- once (H50)
 local now_us = T[1] * 1000000 + T[2]
 local now = (now_us - now_us % 1000) / 1000
@@ -29,7 +27,7 @@ local rest = {}
 -- A first write that removes nothing and is allowed when memory is full: then the rest is, too (H40).
 redis.pcall('ZREMRANGEBYSCORE', keys[1], 1, 0)
 for i = 1, #keys do
-  local at = i * 6 - 4
+  local at = i * 6 - 5
   local key, op, id = keys[i], items[at], items[at + 1]
   local score = redis.pcall('ZSCORE', key, id)
   if type(score) == 'table' then -- WRONGTYPE: this key's alone
@@ -56,4 +54,4 @@ if not rest[1] then
   return replies
 end
 
-local lock, capacity, ttl
+local lock, capacity, ttl = keys[1], nil, nil

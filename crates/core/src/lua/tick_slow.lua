@@ -39,7 +39,7 @@ end
 
 local settled = {} -- key -> 1: its record is ours; 2: and it was settled; false: it is not ours
 local function open(i)
-  local at = i * 6 - 4
+  local at = i * 6 - 5
   lock, ttl = keys[i], tonumber(items[at + 4])
   read_capacity(items[at + 5])
   if settled[lock] == nil then

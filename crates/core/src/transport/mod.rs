@@ -21,7 +21,7 @@ pub(crate) use guarded::eval_guarded;
 pub(crate) use handshake::{Greeting, label_command, read_labels, read_rank};
 pub use handshake::{ServerInfo, Warning};
 pub(crate) use refusal::Target;
-pub(crate) use request::{Answer, Failure, Reply, Request};
+pub(crate) use request::{Answer, Failure, Reply, Request, Rest};
 pub(crate) use subscription::receive;
 pub(crate) use supervisor::{connect_first, supervise};
 

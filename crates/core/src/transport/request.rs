@@ -50,6 +50,14 @@ pub(crate) struct Request {
     keys: usize,
 }
 
+/// An argument that is seldom said.
+pub(crate) enum Rest<'a> {
+    Bytes(&'a [u8]),
+    Number(u64),
+    /// With its sign, also a plus.
+    Signed(i64),
+}
+
 impl Request {
     #[allow(clippy::disallowed_methods, reason = "the one place that sends scripts")]
     pub(crate) fn new<K: AsRef<[u8]>>(script: &'static Script, keys: &[K]) -> Self {
@@ -69,6 +77,20 @@ impl Request {
 
     pub(crate) fn arg(mut self, value: impl redis::ToRedisArgs) -> Self {
         self.command.arg(value);
+        self
+    }
+
+    /// Arguments that are seldom said, each with what stands for it if one behind it is said. Otherwise they are left out.
+    pub(crate) fn arg_rest<const N: usize>(mut self, rest: [(Option<Rest<'_>>, &str); N]) -> Self {
+        let last = rest.iter().rposition(|(said, _)| said.is_some());
+        for (said, otherwise) in rest.into_iter().take(last.map_or(0, |last| last + 1)) {
+            self = match said {
+                None => self.arg(otherwise),
+                Some(Rest::Bytes(bytes)) => self.arg(bytes),
+                Some(Rest::Number(number)) => self.arg(number),
+                Some(Rest::Signed(number)) => self.arg(format!("{number:+}")),
+            };
+        }
         self
     }
 
@@ -137,6 +159,13 @@ impl Reply {
             Some(stamp) if stamp >= STAMP => Ok(Some(stamp.unsigned_abs())),
             Some(_) => Err(unexpected(&self.0)),
         }
+    }
+
+    /// The `index`th of an array, if it is a stamp and no code.
+    pub(crate) fn stamp_at(&self, index: usize) -> Option<u64> {
+        self.count_at(index)
+            .ok()
+            .filter(|stamp| *stamp >= STAMP.unsigned_abs())
     }
 
     /// The `index`th integer of an array.
