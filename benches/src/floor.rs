@@ -36,6 +36,15 @@ const RELEASE: &str = "return redis.call('ZREM', KEYS[1], ARGV[1])";
 /// A latch is a number, which lives as long as it was told to when it was made.
 const COUNT_DOWN: &str = "return redis.call('DECR', KEYS[1])";
 const WAIT: &str = "if tonumber(redis.call('GET', KEYS[1]) or 0) <= 0 then return 1 end return 0";
+/// What a count-down cannot do without if it counts once, however often it is asked: when it is too late, whether any are
+/// left, a mark of its own that lasts until then, and what is left now. No generations, nobody who waits, no life.
+const COUNT_ONCE: &str = "local t = redis.call('TIME')
+if t[1] * 1000 + math.floor(t[2] / 1000) > tonumber(ARGV[1]) then return -1 end
+if tonumber(redis.call('GET', KEYS[1]) or 0) <= 0 then return 0 end
+if not redis.call('SET', KEYS[2], '', 'NX', 'PXAT', ARGV[1]) then return -1 end
+return redis.call('DECR', KEYS[1])";
+/// The year 2100, ms.
+const LATER: u64 = 4_102_444_800_000;
 /// As long as a user might want it.
 const LATCH_MS: u32 = 3_600_000;
 
@@ -204,6 +213,7 @@ impl Session for FloorSession {
         Ok(Some(Arc::new(BareLatch {
             connection: self.connection.clone(),
             count_down: self.count_down.clone(),
+            once: false,
             wait: self.wait.clone(),
             name: name.to_owned(),
             stock: Stock::new(),
@@ -222,6 +232,52 @@ impl Session for FloorSession {
     }
 }
 
+/// The least that a latch needs that counts once: to stand beside the floor, with latches only.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub(crate) struct CountsOnce;
+
+impl Library for CountsOnce {
+    fn name(&self) -> &'static str {
+        "least"
+    }
+
+    fn connect<'a>(&'a self, url: &'a str) -> Work<'a, Box<dyn Session>> {
+        Box::pin(async move {
+            let mut connection = connect(url).await?;
+            let session: Box<dyn Session> = Box::new(CountsOnceSession {
+                count_down: load(&mut connection, COUNT_ONCE).await?,
+                wait: load(&mut connection, WAIT).await?,
+                connection,
+            });
+            Ok(session)
+        })
+    }
+}
+
+struct CountsOnceSession {
+    connection: MultiplexedConnection,
+    count_down: String,
+    wait: String,
+}
+
+impl Session for CountsOnceSession {
+    fn mutex(&self, _name: &str) -> Result<Option<Arc<dyn Lock>>> {
+        Ok(None)
+    }
+
+    fn latch(&self, name: &str) -> Result<Option<Arc<dyn Lock>>> {
+        Ok(Some(Arc::new(BareLatch {
+            connection: self.connection.clone(),
+            count_down: self.count_down.clone(),
+            once: true,
+            wait: self.wait.clone(),
+            name: format!("{name}-once"),
+            stock: Stock::new(),
+        })))
+    }
+}
+
 /// A script with its arguments, and what it has to reply. The request is made once and sent as it is: the floor owns
 /// nothing but one name.
 struct Step {
@@ -231,8 +287,12 @@ struct Step {
 
 impl Step {
     fn new(hash: &str, key: &str) -> Self {
+        Self::with_keys(hash, &[key])
+    }
+
+    fn with_keys(hash: &str, keys: &[&str]) -> Self {
         let mut command = Cmd::new();
-        command.arg("EVALSHA").arg(hash).arg(1).arg(key);
+        command.arg("EVALSHA").arg(hash).arg(keys.len()).arg(keys);
         Self { command, reply: 1 }
     }
 
@@ -291,6 +351,8 @@ impl Lock for Bare {
 struct BareLatch {
     connection: MultiplexedConnection,
     count_down: String,
+    /// The script is `COUNT_ONCE`.
+    once: bool,
     wait: String,
     name: String,
     stock: Stock<Steps>,
@@ -305,7 +367,12 @@ impl Lock for BareLatch {
             for _ in 0..cycles {
                 let key = format!("floor:latch:{{{}}}", fresh(&self.name));
                 make.cmd("SET").arg(&key).arg(1).arg("PX").arg(LATCH_MS);
-                let mut first = Step::new(&self.count_down, &key);
+                let mut first = if self.once {
+                    let mark = format!("{key}:{OWNER}");
+                    Step::with_keys(&self.count_down, &[&key, &mark]).arg(LATER)
+                } else {
+                    Step::new(&self.count_down, &key)
+                };
                 first.reply = 0; // what is left
                 let second = Some(Step::new(&self.wait, &key));
                 stock.push(Steps { first, second });

@@ -365,9 +365,8 @@ impl Combiner {
                 None => return Err(Failure::unknown(late())),
             }
         }
-        // Boxed, because it is large: those that go with others do without.
         let request = alone();
-        Box::pin(lane.send(shared, &request, ask.deadline)).await
+        lane.send(shared, &request, ask.deadline).await
     }
 }
 

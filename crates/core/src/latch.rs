@@ -210,15 +210,12 @@ pub(crate) fn read(shared: &Shared, attempt: &Attempt, asked: &LatchAsk, answer:
         state.heard = now;
         let stamp = stamp.unwrap_or(state.stamp);
         state.pass(generation, u32::try_from(left).unwrap_or(u32::MAX), stamp);
+        drop(state);
         Ok(Reading::Applied { queued: false })
     };
-    // The script's fast path: it is finished, or it was counted down.
-    if let Some(generation) = reply.stamp_alone()? {
-        return passes(generation, 0, None);
-    }
-    if let Some(stamp) = reply.stamp_at(0) {
-        shared.commands.note_stamp(answer.sent, stamp);
-        return passes(0, reply.count_at(1)?, Some(stamp));
+    // From the script's fast path: what is left.
+    if reply.alone().is_some() {
+        return passes(0, reply.count()?, None);
     }
     let stamp = reply.count_at(1)?;
     shared.commands.note_stamp(answer.sent, stamp);

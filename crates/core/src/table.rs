@@ -1,6 +1,6 @@
 //! All attempts of a client that have, or may have, something at the server.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::attempt::{Attempt, Stage};
@@ -11,7 +11,7 @@ pub(crate) struct Table(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    slots: HashMap<u64, Arc<Attempt>>,
+    slots: BTreeMap<u64, Arc<Attempt>>,
     /// Has room for every slot: a drop never allocates and never fails (H15).
     ending: VecDeque<Arc<Attempt>>,
     next: u64,

@@ -286,7 +286,7 @@ impl Bench {
         let reply = reply.unwrap_or_else(|| self.requests.receive().unwrap());
         let reply = whole(script, all, reply);
         let reply = match script {
-            Script::Latch => self.whole_of_latch(keys[0], reply),
+            Script::Latch => self.whole_of_latch(keys[0], all[6].to_string() != "0", reply),
             _ => reply,
         };
         let after = watched
@@ -322,18 +322,12 @@ impl Bench {
         }
     }
 
-    /// As [`whole`], of a latch: the generation of one that is finished, or when it was counted down and what is left.
-    fn whole_of_latch(&mut self, key: &str, reply: Reply) -> Reply {
-        let [generation, left] = match (&reply, reply.items()) {
-            (Reply::Int(generation), _) => [*generation, 0],
-            (_, [Reply::Int(stamp), Reply::Int(left)]) if *stamp == self.now_us => {
-                self.quick_counts += 1;
-                let generation = self.redis(&["ZSCORE", key, "t1"]).text().unwrap();
-                [generation.parse().unwrap(), *left]
-            }
-            _ => return reply,
-        };
-        numbers(&[1, self.now_us, generation, left, 0])
+    /// As [`whole`], of a latch: a number alone is what is left.
+    fn whole_of_latch(&mut self, key: &str, counts: bool, reply: Reply) -> Reply {
+        let Reply::Int(left) = reply else { return reply };
+        self.quick_counts += u32::from(counts);
+        let generation = self.redis(&["ZSCORE", key, "t1"]).text().unwrap();
+        numbers(&[1, self.now_us, generation.parse().unwrap(), left, 0])
     }
 
     /// Any other command.

@@ -73,8 +73,7 @@ impl Latch {
     }
 
     fn forget(&mut self, now: i64) {
-        self.marks
-            .retain(|_, (ends, number)| *ends > now || (*ends == now && *number % 64 > 0));
+        self.marks.retain(|_, (ends, _)| *ends >= now); // its score has a fraction
         self.finished.retain(|_, ends| *ends > now);
         self.tombs.retain(|_, ends| *ends > now);
     }
@@ -117,23 +116,14 @@ impl Latch {
             }
         }
         if self.counts_quickly(ask, now) {
-            assert!(self.done.insert(ask.id.clone()), "{} was done twice", ask.id);
-            self.count(ask, true, None, now_us);
-            let left = self.left().unwrap_or(0);
-            if left % 16 == 15 {
-                self.forget(now);
-            }
-            if left > 0 {
-                self.keep(ask.ttl);
-            }
-            return say(&[1, generation, left, 0]);
+            return say(&[1, generation, self.count_quickly(ask, now_us), 0]);
         }
         self.forget(now);
         let number = self.made.as_ref().map_or(0, |made| made.number);
-        let marked = self.marks.get(&ask.id).map(|(_, number)| number % 64);
+        let marked = self.marks.get(&ask.id).map(|(_, number)| number % 63);
         if self.tombs.contains_key(&ask.id) {
             return say(&[5]);
-        } else if marked.is_some_and(|of| ask.to < 0 && of != number % 64) {
+        } else if marked.is_some_and(|of| ask.to < 0 && of != number % 63) {
             return say(&[11]);
         } else if marked.is_none() && now > ask.not_after {
             return say(&[4]);
@@ -179,10 +169,7 @@ impl Latch {
         }
         *self = next;
         if waits {
-            self.places
-                .entry(ask.id.clone())
-                .and_modify(|place| *place = (ask.polls, units(now)))
-                .or_insert((ask.polls, units(now)));
+            self.places.insert(ask.id.clone(), (ask.polls, units(now)));
         }
         if let Some(made) = &mut self.made
             && made.left > 0
@@ -212,14 +199,27 @@ impl Latch {
             || self.tombs.contains_key(&ask.id)
             || self.marks.contains_key(&ask.id);
         let first = !known && now <= ask.not_after;
-        let asked = ask.asked == 0 || Some(ask.asked) == self.generation;
         plain
             && first
-            && asked
+            && ask.asked == 0
             && self.made.as_ref().is_some_and(|made| {
-                let agrees = ask.count < 0 || made.changed || made.initial == ask.count;
-                agrees && made.left > 0 && !made.look
+                let its = ask.count < 0 || (!made.changed && made.initial == ask.count);
+                its && made.left > 0 && !made.look
             })
+    }
+
+    /// Returns what is left.
+    fn count_quickly(&mut self, ask: &Ask, now_us: i64) -> i64 {
+        assert!(self.done.insert(ask.id.clone()), "{} was done twice", ask.id);
+        self.count(ask, true, None, now_us);
+        let left = self.left().unwrap_or(0);
+        if left % 16 == 15 {
+            self.forget(now_us.div_euclid(1000));
+        }
+        if left > 0 {
+            self.keep(ask.ttl);
+        }
+        left
     }
 
     /// Makes the latch or begins a generation, if that is what it comes to. Returns what was left of one that there was.
@@ -268,7 +268,7 @@ impl Latch {
                 made.left = (made.left - ask.by).max(0);
             }
             let number = made.number;
-            self.marks.insert(ask.id.clone(), (ask.not_after + 1000, number));
+            self.marks.insert(ask.id.clone(), (ask.not_after, number));
         }
         if made.left > 0 {
             return;
@@ -366,7 +366,12 @@ impl Latch {
         }
         if let Some(made) = &self.made {
             let look = if made.look && made.left > 0 { 0.5 } else { 0.0 };
-            put("n".to_owned(), (made.left + 1) as f64 + look);
+            let counter = if made.changed {
+                "n1:*".to_owned()
+            } else {
+                format!("n1:{}", made.initial)
+            };
+            put(counter, (made.left + 1) as f64 + look);
             put(
                 "i".to_owned(),
                 (2 * made.initial + 1 + i64::from(made.changed)) as f64,
@@ -382,7 +387,7 @@ impl Latch {
         for (id, (ends, number)) in &self.marks {
             put(
                 format!("c{id}"),
-                TOMB + *ends as f64 + (number % 64) as f64 / 64.0,
+                TOMB + *ends as f64 + (number % 63 + 1) as f64 / 64.0,
             );
         }
         for (generation, ends) in &self.finished {

@@ -6,7 +6,6 @@ if generation == 0 and redis.call('ZCARD', lock) > 0 then
   return { 8, now_us }
 end
 redis.call('ZREMRANGEBYSCORE', lock, TOMB, TOMB + now)
-local remaining = math.floor(left)
 local number = tonumber(redis.call('ZSCORE', lock, 'g') or 0)
 
 -- All who wait: their places go, and each of their clients gets one message.
@@ -52,29 +51,29 @@ end
 local place = tonumber(redis.call('ZSCORE', lock, id) or 0)
 local mark = tonumber(redis.call('ZSCORE', lock, 'c' .. id) or nil)
 local changes = not mark and (by > 0 or to >= 0)
-local makes = remaining < 0 and count >= 0 and asked == 0
+local makes = left < 0 and count >= 0 and asked == 0
 if place >= TOMB then
   return { 5, now_us }
-elseif mark and to < 0 and mark % 1 * 64 ~= number % 64 then -- it counted, and there was a reset since
+elseif mark and to < 0 and mark % 1 * 64 ~= number % 63 + 1 then -- it counted, and there was a reset since
   return { 11, now_us }
 elseif now > not_after and not mark then
   return { 4, now_us }
-elseif remaining < 0 and not makes then
+elseif left < 0 and not makes then
   if count > -2 or by > 0 or to >= 0 or room < 0 then
     return { 10, now_us }
   elseif room == 0 then
     return { 3, now_us }
   end
-elseif remaining >= 0 and asked > 0 and asked ~= generation then
+elseif left >= 0 and asked > 0 and asked ~= generation then
   if redis.call('ZSCORE', lock, 'd' .. text(asked)) then
     return { 1, now_us, asked, 0, 0 }
   end
   return { 11, now_us }
-elseif remaining >= 0 and to < 0 and not mark and not agrees then
+elseif left >= 0 and to < 0 and not mark and not agrees then
   return { 9, now_us, math.floor(made / 2) }
 end
 
-local before = makes and count or remaining -- in the generation that this call is about
+local before = makes and count or left -- in the generation that this call is about
 if changes and to >= 0 then
   before = to
 end
@@ -97,7 +96,7 @@ if makes then
   made = 2 * before + (before ~= count and 1 or 0)
 elseif changes and to >= 0 then
   release('r')
-  if remaining == 0 then
+  if left == 0 then
     redis.call('ZADD', lock, TOMB + now + DONE_MEMORY, 'd' .. text(generation))
   end
   generation = math.max(generation + 1, now_us)
@@ -106,14 +105,18 @@ elseif changes and to >= 0 then
   redis.call('ZADD', lock, generation, 't1')
 end
 if makes or changes then
-  redis.call('ZADD', lock, after + 1, 'n', made + 1, 'i', number, 'g')
+  if counter_of(made) ~= counter then
+    redis.call('ZREM', lock, counter)
+    counter = counter_of(made)
+  end
+  redis.call('ZADD', lock, after + 1, counter, made + 1, 'i', number, 'g')
   forget_ids()
 end
 if new_id then
   redis.call('ZADD', lock, ONCE + number, '#' .. once)
 end
 if changes then
-  redis.call('ZADD', lock, TOMB + not_after + 1000 + number % 64 / 64, 'c' .. id)
+  redis.call('ZADD', lock, TOMB + not_after + (number % 63 + 1) / 64, 'c' .. id)
 end
 
 local reply = { 1, now_us, generation, after, 0 }
@@ -141,7 +144,7 @@ end
 if after > 0 then
   -- The half says that a count-down has to look: somebody waits, or there was a reset.
   local look = (number > 1 or redis.call('ZCOUNT', lock, '-inf', '(0') > 0) and 0.5 or 0
-  redis.call('ZADD', lock, 'XX', after + 1 + look, 'n')
+  redis.call('ZADD', lock, 'XX', after + 1 + look, counter)
 end
 send_mail()
 if reply[1] == 1 then

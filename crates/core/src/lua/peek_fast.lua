@@ -14,9 +14,9 @@ local T = redis.call('TIME') -- once (H50)
 local now_us = T[1] * 1000000 + T[2]
 local now = (now_us - now_us % 1000) / 1000
 
-local remaining = math.floor(redis.call('ZSCORE', lock, 'n') or 0) - 1
-local ours = redis.call('ZSCORE', lock, 't1')
-if remaining < 0 or not ours then
-  return { (ours or redis.call('ZCARD', lock) == 0) and 0 or 8 }
+local scores = redis.call('ZMSCORE', lock, 't1', 'i')
+if not (scores[1] and scores[2]) then
+  return { (scores[1] or redis.call('ZCARD', lock) == 0) and 0 or 8 }
 end
+local made = scores[2] - 1
 local capacity, ttl = 0, 0

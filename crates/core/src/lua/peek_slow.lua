@@ -10,5 +10,6 @@ for i = 1, #places, 2 do
   end
 end
 local number = tonumber(redis.call('ZSCORE', lock, 'g'))
-local made = tonumber(redis.call('ZSCORE', lock, 'i')) - 1
+local counter = made % 2 == 1 and 'n1:*' or 'n1:' .. text(made / 2)
+local remaining = math.floor(redis.call('ZSCORE', lock, counter) or 1) - 1
 return { 1, number, remaining, math.floor(made / 2), waiting, waiters }

@@ -219,9 +219,9 @@ impl Commands {
         command: &Cmd,
         deadline: Moment,
         script: Option<&'static Script>,
-    ) -> Result<Value, Failure> {
-        let start = Moment::now();
-        self.note_sent(start);
+    ) -> Result<Answer, Failure> {
+        let sent = Moment::now();
+        self.note_sent(sent);
         let sending = link.connection.send_packed_command(command);
         let result = until(deadline, Some(&self.driver), sending).await;
         let result = match result {
@@ -238,8 +238,9 @@ impl Commands {
         self.silent_since.store(0, Ordering::Relaxed);
         match result {
             Ok(value) => {
-                self.note_round_trip(Moment::now().since(start));
-                Ok(value)
+                self.note_round_trip(Moment::now().since(sent));
+                let reply = Reply(value);
+                Ok(Answer { reply, sent })
             }
             Err(error) => Err(self.failure(error, link.generation, script)),
         }
@@ -265,18 +266,11 @@ impl Commands {
     pub(crate) async fn run(&self, request: &Request, deadline: Moment) -> Result<Answer, Failure> {
         let mut link = self.link(deadline).await?;
         let seen = self.loads();
-        match self.try_run(&mut link, request, deadline).await {
+        let script = Some(request.script);
+        match self.send(&mut link, &request.command, deadline, script).await {
             Err(failure) if is_missing(&failure) => Box::pin(self.teach(link, request, deadline, seen)).await,
             result => result,
         }
-    }
-
-    async fn try_run(&self, link: &mut Link, request: &Request, deadline: Moment) -> Result<Answer, Failure> {
-        let sent = Moment::now();
-        let script = Some(request.script);
-        let value = self.send(link, &request.command, deadline, script).await?;
-        let reply = Reply(value);
-        Ok(Answer { reply, sent })
     }
 
     /// Runs a script that the server did not know.
@@ -287,18 +281,15 @@ impl Commands {
         deadline: Moment,
         mut seen: u64,
     ) -> Result<Answer, Failure> {
+        let script = Some(request.script);
         self.load_again(&mut link, deadline, &mut seen).await?;
-        match self.try_run(&mut link, request, deadline).await {
+        match self.send(&mut link, &request.command, deadline, script).await {
             Err(failure) if is_missing(&failure) => {}
             result => return result,
         }
         self.load_again(&mut link, deadline, &mut seen).await?;
         // The server forgets what it is told: send the text itself.
-        let sent = Moment::now();
-        let script = Some(request.script);
-        let value = self.send(&mut link, &request.as_eval(), deadline, script).await?;
-        let reply = Reply(value);
-        Ok(Answer { reply, sent })
+        self.send(&mut link, &request.as_eval(), deadline, script).await
     }
 
     /// Runs a script for many, and takes its reply apart; `None`: that one has to go alone.
@@ -354,7 +345,19 @@ impl Commands {
     /// A plain command; for what is not a script.
     pub(crate) async fn command(&self, command: &Cmd, deadline: Moment) -> Result<Reply, Failure> {
         let mut link = self.link(deadline).await?;
-        self.send(&mut link, command, deadline, None).await.map(Reply)
+        let answer = self.send(&mut link, command, deadline, None).await?;
+        Ok(answer.reply)
+    }
+
+    /// Asks for the server's clock: who is asked for little else stays in step with it.
+    #[allow(clippy::disallowed_methods, reason = "the one place that sends commands")]
+    pub(super) async fn ask_time(&self, deadline: Moment) -> Result<(), Failure> {
+        let mut link = self.link(deadline).await?;
+        let answer = self.send(&mut link, &redis::cmd("TIME"), deadline, None).await?;
+        if let Some(stamp) = super::handshake::time_of(&answer.reply.0) {
+            self.note_stamp(answer.sent, stamp);
+        }
+        Ok(())
     }
 
     /// Round trip of a PING.

@@ -203,13 +203,7 @@ pub(super) async fn greet(
         }
         Err(error) => return Err(error),
     }
-    let stamp = match time? {
-        Value::Array(parts) if parts.len() == 2 => {
-            let number = |value: &Value| text_of(value).parse::<u64>().unwrap_or(0);
-            number(&parts[0]) * 1_000_000 + number(&parts[1])
-        }
-        _ => 0,
-    };
+    let stamp = time_of(&time?).unwrap_or(0);
     loaded?;
     Ok(Ok(Greeting {
         info,
@@ -217,6 +211,16 @@ pub(super) async fn greet(
         stamp,
         publish_refused: publish.is_err_and(|error| error.code() == Some("NOPERM")),
     }))
+}
+
+/// What `TIME` says, µs.
+pub(super) fn time_of(value: &Value) -> Option<u64> {
+    let Value::Array(parts) = value else { return None };
+    let [seconds, micros] = &parts[..] else {
+        return None;
+    };
+    let number = |value: &Value| text_of(value).parse::<u64>().ok();
+    Some(number(seconds)? * 1_000_000 + number(micros)?)
 }
 
 fn text_of(value: &Value) -> String {

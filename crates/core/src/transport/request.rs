@@ -144,6 +144,11 @@ impl Reply {
         }
     }
 
+    /// As [`int`](Self::int), for what is never negative.
+    pub(crate) fn count(&self) -> Result<u64> {
+        u64::try_from(self.int()?).map_err(|_| unexpected(&self.0))
+    }
+
     /// The number, if it is one that stands alone: what the fast paths of scripts answer.
     pub(crate) fn alone(&self) -> Option<i64> {
         match &self.0 {
@@ -159,13 +164,6 @@ impl Reply {
             Some(stamp) if stamp >= STAMP => Ok(Some(stamp.unsigned_abs())),
             Some(_) => Err(unexpected(&self.0)),
         }
-    }
-
-    /// The `index`th of an array, if it is a stamp and no code.
-    pub(crate) fn stamp_at(&self, index: usize) -> Option<u64> {
-        self.count_at(index)
-            .ok()
-            .filter(|stamp| *stamp >= STAMP.unsigned_abs())
     }
 
     /// The `index`th integer of an array.
@@ -188,10 +186,7 @@ impl Reply {
     pub(crate) fn count_or_nil(&self) -> Result<Option<u64>> {
         match &self.0 {
             Value::Nil => Ok(None),
-            other => self
-                .int()
-                .and_then(|number| u64::try_from(number).map_err(|_| unexpected(other)))
-                .map(Some),
+            _ => self.count().map(Some),
         }
     }
 

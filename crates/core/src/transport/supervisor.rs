@@ -155,7 +155,7 @@ async fn watch(shared: &Shared, generation: u64) -> Error {
         }
         // Half-open: nobody may have asked for anything for a while (H3).
         let deadline = Moment::now() + shared.options.operation_timeout;
-        if let Err(failure) = commands.ping(deadline).await
+        if let Err(failure) = commands.ask_time(deadline).await
             && failure.unknown
         {
             return failure.error;
