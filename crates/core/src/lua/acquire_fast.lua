@@ -46,9 +46,9 @@ local now = (now_us - now_us % 1000) / 1000
 
 local plain = now <= tonumber(ARGV[6]) and floor == '0'
 local fresh -- the token of what is granted here; 0: shared, it has none
-local ours -- whether the record is: then it has a `t1`. Asking for that raises WRONGTYPE before any write (H41)
+-- Ours has a `t1`, above all else: so many others are there. Asking for it raises WRONGTYPE before any write (H41).
+local ours = redis.call('ZRANK', lock, 't1')
 if weight == capacity then
-  ours = redis.call('ZRANK', lock, 't1') -- 0: nothing else is there
   if plain and (ours == 0 or not ours and redis.call('ZCARD', lock) == 0) then
     -- Each number as an argument costs 0.4 us, text does not; TIME does not pad.
     local us = #T[2] == 6 and T[1] .. T[2] or string.format('%.0f', now_us)
@@ -75,22 +75,24 @@ if weight == capacity then
       end
     end
   end
-else
-  local scores = redis.call('ZMSCORE', lock, 't1', id, 'u', 'c')
-  ours = scores[1]
-  if plain and ours and not scores[2] and ARGV[7] ~= '-1' and pace == '' then
-    local used, there, known = tonumber(scores[3] or 0), tonumber(capacity), scores[3] and 1 or 0
-    if scores[4] then
-      there = math.floor(scores[4] / 2)
-      there = (scores[4] % 2 == 1 or capacity == there .. 'c') and there
-      known = known + 1
-    end
-    -- What is in use and how much there is are all that is below the end of the first hold: no waiter, no mark of any kind.
-    local below = used > 0 and string.format('%.0f', now) or '(100000000000000'
-    if there and used + weight <= there and redis.call('ZCOUNT', lock, '-inf', below) == known then
-      redis.call('ZADD', lock, used + weight, 'u', string.format('%.0f', now + ARGV[2]), id)
-      fresh = 0
-    end
+elseif plain and ours and ARGV[7] ~= '-1' and pace == '' then
+  local there, used, known = tonumber(capacity), 0, 0 -- no number if counted
+  local alone, stored, mine = ours == 0, nil, nil
+  if ours == 1 and not there then
+    stored = redis.call('ZSCORE', lock, 'c')
+    alone = stored
+  elseif not alone then
+    local scores = redis.call('ZMSCORE', lock, id, 'u', 'c')
+    mine, used, stored, known = scores[1], tonumber(scores[2] or 0), scores[3], (scores[2] and 1 or 0) + (scores[3] and 1 or 0)
+  end
+  if stored then
+    there = (stored % 2 == 1 or stored - string.sub(capacity, 1, -2) * 2 == 0) and math.floor(stored / 2)
+  end
+  -- What is in use and how much there is are all that is below the end of the first hold: no waiter, no mark of any kind.
+  local below = used > 0 and string.format('%.0f', now) or '(100000000000000'
+  if there and used + weight <= there and not mine and (alone or redis.call('ZCOUNT', lock, '-inf', below) == known) then
+    redis.call('ZADD', lock, used > 0 and used + weight or weight, 'u', string.format('%.0f', now + ARGV[2]), id)
+    fresh = 0
   end
 end
 if fresh then

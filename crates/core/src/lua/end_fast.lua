@@ -16,21 +16,27 @@
 --          0 or 1              from this part: the same as {0, 0, 0} or {1, 0, 0}
 local lock, id, capacity, ttl = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3])
 local plain = (ARGV[4] or '0') == '0'
-local members
-if plain and string.sub(capacity, -1) ~= 'c' then
-  members = redis.call('ZCARD', lock)
-  if members < 3 then
-    return redis.call('ZREM', lock, id)
-  end
+local is_counted = string.sub(capacity, -1) == 'c'
+local members = plain and redis.call('ZCARD', lock)
+if plain and members < 3 and not is_counted then
+  return redis.call('ZREM', lock, id)
 end
 
 -- The first write is one that is allowed when memory is full; then the rest is, too (H40).
 local weight = plain and string.match(id, '^%d+:(%d+):', 24) -- nobody's owner, no upgrade
 if weight and weight ~= capacity then
-  -- It holds. What is in use and how much there is are all that is below the holds: no waiter, no mark of any kind, no rate.
-  local scores = redis.call('ZMSCORE', lock, id, 'u', 'c')
+  local known = is_counted and 2 or 1 -- what is in use, and how much there is
+  if members == known + 2 then -- nobody else holds; each score that is read costs a microsecond
+    local all = redis.call('ZRANGE', lock, '0', '3')
+    local first = is_counted and all[1] .. all[2] or all[1]
+    if (first == 'u' or first == 'cu' or first == 'uc') and all[known + 1] == id and all[known + 2] == 't1' then
+      redis.call('ZREM', lock, id, 'u')
+      return 1
+    end
+  end
+  -- It holds. Those are all that is below the holds: no waiter, no mark of any kind, no rate.
+  local scores = redis.call('ZMSCORE', lock, id, 'u')
   local score, left = tonumber(scores[1] or 0), (scores[2] or 0) - weight
-  local known = scores[3] and 2 or 1
   if
     score > 0
     and score < 100000000000000
