@@ -90,3 +90,22 @@ async fn scripts_are_sent_once_to_a_server_and_not_to_every_client() {
     guard.unlock().await.expect("released");
     assert_eq!(loads(2), first, "and runs them");
 }
+
+/// A count-down hears no time, nor does a release: who asks for little else would drift away from the server's clock.
+#[tokio::test]
+async fn a_heartbeat_asks_for_the_time() {
+    let place = Place::shared();
+    let proxy = Proxy::start(place.server.port()).expect("a proxy");
+    let client = place
+        .builder_at(proxy.url())
+        .heartbeat(Duration::from_millis(30))
+        .connect()
+        .await
+        .expect("a client");
+    proxy.reset_counts();
+    eventually("three heartbeats", || {
+        proxy.request_names().get("TIME").is_some_and(|times| *times >= 3)
+    })
+    .await;
+    drop(client);
+}

@@ -285,6 +285,20 @@ mod tests {
     }
 
     #[test]
+    fn the_time_is_two_numbers() {
+        let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        let time = Value::Array(vec![text("1700000000"), text("42")]);
+        assert_eq!(time_of(&time), Some(1_700_000_000_000_042));
+        for other in [
+            Value::Okay,
+            Value::Array(vec![text("1")]),
+            Value::Array(vec![text("1"), text("x")]),
+        ] {
+            assert_eq!(time_of(&other), None, "{other:?}");
+        }
+    }
+
+    #[test]
     fn h51_old_servers_are_refused() {
         let error = read("redis_version:5.0.6\r\n").expect_err("too old");
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
