@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use latchwork_core::{Primitive, PrimitiveOptions, Wait};
 use latchwork_mutex::{ErrorKind, Fence, FencingToken, Loss, Mutex};
 use latchwork_testkit::{Action, Direction, Proxy, TestServer, contains};
 use latchwork_tests::{LEASE, Place, eventually, go};
@@ -375,4 +376,55 @@ async fn who_is_polled_at_the_very_moment_its_time_is_up_sees_it() {
         "{outcome:?}: it is still being polled"
     );
     held.unlock().await.expect("released");
+}
+
+/// Scripts find the clients' channels by the key: once only if the kind was made of small letters.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn waiters_of_any_prefix_and_kind_are_told() {
+    let server = TestServer::start().expect("a server");
+    for prefix in ["a:lock", "p:", "::"] {
+        let builder = || {
+            latchwork_core::Client::builder()
+                .url(server.url())
+                .prefix(prefix)
+                .lease(LEASE)
+        };
+        let clients = [
+            builder().connect().await.expect("a client"),
+            builder().connect().await.expect("a client"),
+        ];
+        for kind in ["read_lock", "lock-2", "Lock", &"x".repeat(32)] {
+            let options = PrimitiveOptions::default();
+            let [one, two] = [&clients[0], &clients[1]]
+                .map(|client| Primitive::new(client, kind, b"a:b", &options).expect("a kind"));
+            let held = one
+                .acquire(Wait::Forever)
+                .await
+                .expect("no error")
+                .expect("the lock");
+            let waiter = go(two.acquire(Wait::Forever));
+            eventually("it waits", || {
+                server
+                    .admin(&["ZCARD", &format!("{prefix}:{kind}:{{a:b}}")])
+                    .is_ok_and(|reply| reply.int() == Some(4))
+            })
+            .await;
+            held.unlock().await.expect("released");
+            let guard = waiter
+                .await
+                .expect("no panic")
+                .expect("no error")
+                .expect("the lock");
+            guard.unlock().await.expect("released");
+        }
+    }
+    let client = latchwork_core::Client::builder()
+        .url(server.url())
+        .connect()
+        .await
+        .expect("a client");
+    for kind in ["", "a:b", "a{b", "a b", "ä", &"x".repeat(33)] {
+        let error = Primitive::new(&client, kind, b"a", &PrimitiveOptions::default()).expect_err("no kind");
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    }
 }

@@ -23,6 +23,9 @@ use crate::transport::{Answer, Request, Rest};
 
 pub use handle::{Latch, LatchCall, LatchInfo};
 
+/// How long after its `not_after` it is known at the server that a call has changed something, ms.
+const MEMORY: u64 = 1000;
+
 /// What a call finds if nobody has made the latch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -185,7 +188,7 @@ pub(crate) fn request(
         .arg(if asked.at_once { -1 } else { room })
         .arg(millis(KEEP))
         .arg(millis(asked.keep))
-        .arg(*not_after)
+        .arg(*not_after + MEMORY)
         .arg_rest([
             (
                 (changes && asked.by > 0).then(|| Rest::Number(asked.by.into())),

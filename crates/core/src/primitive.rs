@@ -68,14 +68,22 @@ impl Default for PrimitiveOptions {
 }
 
 impl Primitive {
-    /// Checks the options. `kind` is part of the key, so primitives of one name and different kinds never meet.
+    /// Checks the options. `kind` is part of the key, so primitives of one name and different kinds never meet: 1 to 32 letters,
+    /// digits, `_` or `-`.
     ///
     /// # Errors
-    /// `Invalid` for a name or option that cannot work.
+    /// `Invalid` for a kind, name or option that cannot work.
     pub fn new(client: &Client, kind: &str, name: &[u8], options: &PrimitiveOptions) -> Result<Self> {
         let name = Name::new(name)?;
         let named = |error: Error| error.named(&name);
         let shared = client.shared();
+        // Scripts find the prefix before it, where the clients' channels begin, too.
+        let usual = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        if !(1..=32).contains(&kind.len()) || !kind.bytes().all(usual) {
+            return Err(named(Error::invalid(
+                "the kind of a primitive is a part of its keys: give 1 to 32 letters, digits, `_` or `-`",
+            )));
+        }
         let lease = options.lease.unwrap_or(shared.options.lease);
         check_lease(lease).map_err(named)?;
         if let Some(most) = options.max_hold {

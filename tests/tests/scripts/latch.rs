@@ -94,6 +94,53 @@ fn h26_a_finished_latch_lives_as_long_as_the_marks_of_those_who_counted() {
 }
 
 #[test]
+fn marks_that_are_over_are_removed_whatever_the_steps() {
+    for by in [1, 2, 3, 16, 17] {
+        let mut bench = Bench::start();
+        for number in 0..200 {
+            let ask = Ask {
+                count: 10_000,
+                ..count_down(&bench, id(1, number), by)
+            };
+            assert_eq!(ints(&call(&mut bench, &ask))[0], 1);
+            bench.advance(2000); // each lasts 6 s
+        }
+        let marks = dump(&mut bench).keys().filter(|id| id.starts_with('c')).count();
+        assert!(marks <= 20, "{marks} marks are left, by {by}");
+    }
+}
+
+#[test]
+fn h26_a_mark_outlasts_a_small_step_back_of_the_clock() {
+    let mut bench = Bench::start();
+    let ask = count_down(&bench, id(1, 1), 1);
+    assert_eq!(ints(&call(&mut bench, &ask))[3], 2);
+    bench.advance(ask.not_after - bench.now() + 500);
+    let waiter = wait(&bench, id(2, 1)); // removes what is over
+    assert_eq!(ints(&call(&mut bench, &waiter))[0], 2);
+    bench.advance(-600);
+    assert_eq!(ints(&call(&mut bench, &ask))[3], 2, "it counted once");
+}
+
+/// It is told what was written by a call that then failed: by the next one that counts.
+#[test]
+fn h46_a_call_that_fails_half_way_does_not_hide_who_waits() {
+    let mut bench = Bench::start();
+    bench.subscribe(&format!("{INBOX}{}", &id(2, 1)[..22]));
+    let waiter = wait(&bench, id(2, 1));
+    assert_eq!(ints(&call(&mut bench, &waiter))[0], 2);
+    bench.redis(&["PEXPIRE", KEY, "1000"]);
+    bench.redis(&["ACL", "SETUSER", "default", "-pexpire"]);
+    let ask = count_down(&bench, id(1, 1), 1);
+    let refused = call(&mut bench, &ask);
+    assert!(error(&refused).contains("can't run"), "{refused:?}");
+    bench.redis(&["ACL", "SETUSER", "default", "+pexpire"]);
+    let ask = count_down(&bench, id(1, 2), 2);
+    assert_eq!(ints(&call(&mut bench, &ask))[3], 0, "finished");
+    assert_eq!(bench.messages().len(), 1, "the waiter is told");
+}
+
+#[test]
 fn a_key_of_another_type_is_an_error_before_any_write() {
     let mut bench = Bench::start();
     bench.redis(&["SET", KEY, "v"]);

@@ -211,9 +211,10 @@ impl Latch {
     /// Returns what is left.
     fn count_quickly(&mut self, ask: &Ask, now_us: i64) -> i64 {
         assert!(self.done.insert(ask.id.clone()), "{} was done twice", ask.id);
+        let before = self.left().unwrap_or(0);
         self.count(ask, true, None, now_us);
         let left = self.left().unwrap_or(0);
-        if left % 16 == 15 {
+        if before / 16 != left / 16 {
             self.forget(now_us.div_euclid(1000));
         }
         if left > 0 {
@@ -268,7 +269,7 @@ impl Latch {
                 made.left = (made.left - ask.by).max(0);
             }
             let number = made.number;
-            self.marks.insert(ask.id.clone(), (ask.not_after, number));
+            self.marks.insert(ask.id.clone(), (ask.not_after + 1000, number));
         }
         if made.left > 0 {
             return;

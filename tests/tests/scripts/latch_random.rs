@@ -353,7 +353,7 @@ pub(crate) fn arguments(ask: &Ask) -> Vec<String> {
         text(ask.room),
         text(ask.ttl),
         text(ask.memory),
-        text(ask.not_after),
+        text(ask.not_after + 1000),
         text(ask.by),
         ask.once.clone(),
         text(ask.to),

@@ -62,7 +62,7 @@ if weight == capacity then
   local low = redis.call('ZRANGE', lock, '0', members == 4 and '0' or '1', 'WITHSCORES')
   local alone = members == 4 or tonumber(low[4]) >= 0
   local ends = tonumber(redis.call('ZSCORE', lock, id) or 0) -- nobody holds beside it
-  local inbox = string.match(lock, '^(.-:)%l+:{') .. 'inbox:'
+  local inbox = string.match(lock, '^(.-:)[^:{]+:{') .. 'inbox:'
   local head, place, channel = low[1], tonumber(low[2]), inbox .. string.sub(low[1], 1, 22)
   local gets, lease, window = string.match(head, '^%d+:(%d+):(%d+):(%d+)$', 24)
   local unseen = (math.floor(now / 256) - place % 262144) % 262144 -- x 256 ms

@@ -7,10 +7,10 @@
 -- ARGV[2]   count      what a latch of this name begins with, to the caller; it makes one if there is none. -1: it makes none.
 --                      -2: nor that, and it waits until somebody does
 -- ARGV[3]   room       most waiters there may be; 0: do not wait; -1: nor that, and say what is left
--- ARGV[4]   ttl        an unfinished latch lives at least this long from now, ms: a mark must not last longer
+-- ARGV[4]   ttl        an unfinished latch lives at least this long from now, ms: `until` must not be later
 -- ARGV[5]   memory     a finished one lives this long from its end, ms
--- ARGV[6]   not_after  server's clock, ms; later the answer is `late` and nothing changes (H35). All copies of a request that
---                      counts or resets have the same
+-- ARGV[6]   until      server's clock, ms: that the attempt counted or reset is known until then. From a second before on the
+--                      answer is `late` and nothing changes (H35). All copies of a request that counts or resets have the same
 -- What is seldom said comes last, and may be left out from the end on:
 -- ARGV[7]   by         count down by so much; 0: do not
 -- ARGV[8]   once       what counts under this id counts once in a generation; empty: it counts by attempt
@@ -52,14 +52,14 @@ local T = redis.call('TIME') -- once (H50)
 local now_us = T[1] * 1000000 + T[2]
 local now = (now_us - now_us % 1000) / 1000
 
-if plain and by ~= '0' and room == '-1' and now <= tonumber(ARGV[6]) and #ARGV[6] == 13 then
+if plain and by ~= '0' and room == '-1' and now <= ARGV[6] - 1000 and #ARGV[6] == 13 then
   local scores = redis.call('ZMSCORE', lock, counter, id, 'c' .. id)
-  local left = (scores[1] or 1) - 1
-  if left > 0 and left % 1 == 0 and not (scores[2] or scores[3]) then
+  local before = (scores[1] or 1) - 1
+  if before > 0 and before % 1 == 0 and not (scores[2] or scores[3]) then
     -- It was never reset, nobody waits, and this is the first copy of an attempt that counts.
-    left = math.max(left - by, 0)
+    local left = math.max(before - by, 0)
     redis.call('ZADD', lock, left + 1, counter, '10' .. ARGV[6] .. '.03125', 'c' .. id)
-    if left % 16 == 15 then -- not each time: it costs as much as the rest
+    if math.floor(before / 16) ~= math.floor(left / 16) then -- not each time: it costs as much as the rest
       redis.call('ZREMRANGEBYSCORE', lock, '100000000000000', 100000000000000 + now)
     end
     if left > 0 then
@@ -89,6 +89,6 @@ if by == 0 and to < 0 and left >= 0 and generation > 0 and agrees and (asked == 
     return { 3, now_us }
   end
 end
-local ttl, memory, not_after = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local ttl, memory, not_after = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6] - 1000
 local polls = tonumber(ARGV[11] or 0)
 local capacity = 0 -- nobody ever holds

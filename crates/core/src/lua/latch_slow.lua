@@ -109,14 +109,15 @@ if makes or changes then
     redis.call('ZREM', lock, counter)
     counter = counter_of(made)
   end
-  redis.call('ZADD', lock, after + 1, counter, made + 1, 'i', number, 'g')
+  -- The half first, and away below if it may be: should anything fail in between, those that wait are not forgotten (H46).
+  redis.call('ZADD', lock, after + (after > 0 and 1.5 or 1), counter, made + 1, 'i', number, 'g')
   forget_ids()
 end
 if new_id then
   redis.call('ZADD', lock, ONCE + number, '#' .. once)
 end
 if changes then
-  redis.call('ZADD', lock, TOMB + not_after + (number % 63 + 1) / 64, 'c' .. id)
+  redis.call('ZADD', lock, TOMB + not_after + 1000 + (number % 63 + 1) / 64, 'c' .. id)
 end
 
 local reply = { 1, now_us, generation, after, 0 }
