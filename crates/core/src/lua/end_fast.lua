@@ -58,10 +58,11 @@ local now_us = T[1] * 1000000 + T[2]
 local now = (now_us - now_us % 1000) / 1000
 
 if weight == capacity then
-  -- With one that waits there are the token, the next ticket, the holder and that one. Each score costs a microsecond.
-  local low = redis.call('ZRANGE', lock, '0', members == 4 and '0' or '1', 'WITHSCORES')
-  local alone = members == 4 or tonumber(low[4]) >= 0
-  local ends = tonumber(redis.call('ZSCORE', lock, id) or 0) -- nobody holds beside it
+  -- With one that waits there may be no more than that one, the next ticket, the holder and the token.
+  local low = redis.call('ZRANGE', lock, '0', members == 4 and '2' or '1', 'WITHSCORES')
+  local two = members == 4 and low[3] == 'q' and low[5] == id
+  local alone = tonumber(low[4]) >= 0
+  local ends = tonumber(two and low[6] or redis.call('ZSCORE', lock, id) or 0) -- nobody holds beside it
   local inbox = string.match(lock, '^(.-:)[^:{]+:{') .. 'inbox:'
   local head, place, channel = low[1], tonumber(low[2]), inbox .. string.sub(low[1], 1, 22)
   local gets, lease, window = string.match(head, '^%d+:(%d+):(%d+):(%d+)$', 24)
@@ -78,7 +79,9 @@ if weight == capacity then
     if window - lease > 0 then
       window = lease
     end
-    if alone then -- nobody waits any more
+    if two then
+      redis.call('ZREM', lock, id, 'q')
+    elseif alone then -- nobody waits any more
       redis.call('ZREM', lock, id, 'x' .. id, 'q', 's')
     else
       redis.call('ZREM', lock, id, 'x' .. id)

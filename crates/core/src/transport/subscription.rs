@@ -3,6 +3,9 @@
 //! A connection of its own: on the command connection an unexpected push would be taken for the reply of whatever
 //! request is oldest, and every later reply would shift by one.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -10,7 +13,7 @@ use redis::RedisResult;
 
 use super::Endpoint;
 use crate::backoff::Backoff;
-use crate::clock::{Moment, sleep_until, until};
+use crate::clock::{Moment, Timer, sleep_until, until};
 use crate::shared::Shared;
 use crate::trace::{debug, warn};
 use crate::transport::Warning;
@@ -59,8 +62,13 @@ async fn session(
     *said = false;
 
     let mut beat = Moment::now() + shared.options.heartbeat;
+    let mut timer = pin!(Timer::new()); // one for all messages: whoever is told runs behind this
     loop {
-        match until(beat, None, stream.next()).await {
+        let next = poll_fn(|cx| match stream.poll_next_unpin(cx) {
+            Poll::Ready(message) => Poll::Ready(Some(message)),
+            Poll::Pending => timer.as_mut().poll_until(cx, beat, None).map(|()| None),
+        });
+        match next.await {
             Some(Some(message)) => shared.deliver(message.get_payload_bytes()),
             Some(None) => return Ok(()),
             None => {
