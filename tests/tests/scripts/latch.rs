@@ -133,7 +133,7 @@ fn h46_a_call_that_fails_half_way_does_not_hide_who_waits() {
     bench.redis(&["ACL", "SETUSER", "default", "-pexpire"]);
     let ask = count_down(&bench, id(1, 1), 1);
     let refused = call(&mut bench, &ask);
-    assert!(error(&refused).contains("can't run"), "{refused:?}");
+    assert!(matches!(refused, Reply::Error(_)), "{refused:?}"); // each version has its own words
     bench.redis(&["ACL", "SETUSER", "default", "+pexpire"]);
     let ask = count_down(&bench, id(1, 2), 2);
     assert_eq!(ints(&call(&mut bench, &ask))[3], 0, "finished");
