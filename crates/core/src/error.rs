@@ -167,13 +167,16 @@ impl fmt::Display for Error {
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !f.alternate() {
-            write!(f, "{self}")?;
+            let mut text = self.to_string();
             let mut cause = self.source();
             while let Some(error) = cause {
-                write!(f, ": {error}")?;
+                let more = error.to_string();
+                if !text.contains(&more) {
+                    text = text + ": " + &more;
+                }
                 cause = error.source();
             }
-            return Ok(());
+            return f.write_str(&text);
         }
         let Inner {
             kind,
@@ -217,5 +220,14 @@ mod tests {
         let name = Name::new(b"a{b}\n").expect("a fine name");
         let error = Error::invalid("too bad").named(&name);
         assert_eq!(error.to_string(), r"`a{b}\n`: too bad", "escaped name");
+    }
+
+    #[test]
+    fn shows_each_cause_once() {
+        let cause = || std::io::Error::other("refused");
+        let said = Error::new(ErrorKind::Unavailable, "no connection: refused").caused_by(cause());
+        assert_eq!(format!("{said:?}"), "no connection: refused");
+        let unsaid = Error::new(ErrorKind::Unavailable, "no connection").caused_by(cause());
+        assert_eq!(format!("{unsaid:?}"), "no connection: refused");
     }
 }
