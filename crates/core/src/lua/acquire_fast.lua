@@ -46,7 +46,8 @@ local now = (now_us - now_us % 1000) / 1000
 
 local plain = now <= tonumber(ARGV[6]) and floor == '0'
 local fresh -- the token of what is granted here; 0: shared, it has none
--- Ours has a `t1`, above all else: so many others are there. Asking for it raises WRONGTYPE before any write (H41).
+-- Ours has a `t1`. Its rank is how many others there are, but for `r` and `y`, which never come without some below (`i`, `b`, `d`).
+-- Asking for it raises WRONGTYPE before any write (H41).
 local ours = redis.call('ZRANK', lock, 't1')
 if weight == capacity then
   if plain and (ours == 0 or not ours and redis.call('ZCARD', lock) == 0) then
