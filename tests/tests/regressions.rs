@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use latchwork_core::{Primitive, PrimitiveOptions, Wait};
+use latchwork_core::kit::{Primitive, PrimitiveOptions, Wait};
 use latchwork_mutex::{ErrorKind, Fence, FencingToken, Loss, Mutex};
 use latchwork_testkit::{Action, Direction, Proxy, TestServer, contains};
 use latchwork_tests::{LEASE, Place, eventually, go};

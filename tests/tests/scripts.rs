@@ -4,6 +4,7 @@
 //! `scripts/proptest-regressions.txt` and run first.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+#![allow(clippy::too_many_lines, reason = "a step of a model is a table")]
 
 #[path = "scripts/attempt.rs"]
 mod attempt;

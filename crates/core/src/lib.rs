@@ -3,12 +3,33 @@
 //!
 //! Use the crate `latchwork`, or one primitive's crate: this one is public so that they can be apart, and exempt from
 //! semantic versioning. `docs/design.md` in the repository explains how it works and why.
+//!
+//! # Layers
+//!
+//! Each folder knows only those to its left; a test holds it to that. A comma means that two do not know each other.
+//!
+//! `base < types < wire < attempt, connection < runtime < tasks < ops < rate < kit`
+//!
+//! | folder | what |
+//! |---|---|
+//! | `base` | clock, pauses, randomness, logging |
+//! | `types` | what users name, without logic: errors, names, tokens, options |
+//! | `wire` | bytes and types: keys, requests, replies, messages, scripts; no lock, no await |
+//! | `attempt` | one attempt as a value, and the one function that changes it |
+//! | `connection` | one connection to one server |
+//! | `runtime` | what a client has: its attempts, its schedule, requests that wait to go together |
+//! | `tasks` | what a client does: connect, listen, renew, end |
+//! | `ops` | the futures and handles |
+//! | `rate` | the rate limiter |
+//! | `kit` | what only the crates of primitives use |
+//! | `lua` | the scripts |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod attempt;
 mod base;
 mod connection;
-mod kit;
+#[doc(hidden)]
+pub mod kit;
 mod ops;
 mod rate;
 mod runtime;
@@ -16,27 +37,19 @@ mod tasks;
 mod types;
 mod wire;
 
-pub use kit::shell::{Acquiring, Shell, TryAcquiring, run};
-pub use ops::acquire::Acquire;
-pub use ops::convert::NotUpgraded;
-pub use ops::counted::Count;
+pub use kit::futures::{Acquiring, TryAcquiring};
 pub use ops::dynamic;
 pub use ops::fence::{FENCE_MEMORY, Fence};
-pub use ops::guard::Guard;
 pub use ops::hold::{Hold, Lost};
 pub use ops::inspect::{HolderInfo, LockInfo, WaiterInfo};
-pub use ops::latch::{Latch, LatchCall, LatchInfo};
-pub use ops::place::{Place, Positions};
-pub use ops::primitive::{MAX_HEAD_START, Primitive, PrimitiveOptions};
+pub use ops::latch::LatchInfo;
+pub use ops::place::Positions;
 pub use ops::release::Unlock;
-pub use ops::request::{AcquireRequest, Wait};
 pub use rate::acquire::RateAcquire;
-pub use rate::limiter::Limiter;
 pub use tasks::builder::ClientBuilder;
 pub use tasks::client::{Client, Closed};
 pub use types::error::{Error, ErrorKind, Result};
 pub use types::fence::FenceReply;
-pub use types::latch::{LatchOptions, OnMissing};
 pub use types::loss::Loss;
 pub use types::name::{MAX_NAME, Name};
 pub use types::options::{MAX_LEASE, MIN_LEASE, Renew};

@@ -4,7 +4,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use latchwork_core::{Error, LatchCall, Result};
+use latchwork_core::kit::LatchCall;
+use latchwork_core::{Error, Result};
 use pin_project::pin_project;
 
 /// Waits until a latch is at zero. See [`CountdownLatch::wait`](crate::CountdownLatch::wait).

@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use latchwork_core::{
-    Client, Error, Latch, LatchCall, LatchInfo, LatchOptions, Name, OnMissing, Result, Wait,
-};
+use latchwork_core::kit::{Latch, LatchCall, LatchOptions, OnMissing, Wait};
+use latchwork_core::{Client, Error, LatchInfo, Name, Result};
 
 use crate::futures::{LatchWait, TryLatchWait};
 

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use latchwork_core::{Algorithm, Client, Decision, Limiter, Name, Rate, RateAcquire, Result, Wait};
+use latchwork_core::kit::{Limiter, Wait};
+use latchwork_core::{Algorithm, Client, Decision, Name, Rate, RateAcquire, Result};
 
 /// A rate limiter that all processes share which use the same server, prefix and name.
 ///

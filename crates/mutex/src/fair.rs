@@ -2,10 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use latchwork_core::{
-    Acquiring, Client, Error, FencingToken, LockInfo, Name, Primitive, PrimitiveOptions, Result,
-    TryAcquiring, Wait, builder_options, lock_by_its_methods, run,
-};
+use latchwork_core::kit::{Primitive, PrimitiveOptions, Wait, builder_options, lock_by_its_methods, run};
+use latchwork_core::{Acquiring, Client, Error, FencingToken, LockInfo, Name, Result, TryAcquiring};
 
 use crate::futures::{FairLock, TryFairLock, TryMutexLock};
 use crate::guard::MutexGuard;

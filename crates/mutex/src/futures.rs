@@ -5,7 +5,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use latchwork_core::{Acquiring, Place, Result, TryAcquiring};
+use latchwork_core::kit::Place;
+use latchwork_core::{Acquiring, Result, TryAcquiring};
 use pin_project::pin_project;
 
 use crate::guard::MutexGuard;

@@ -1,6 +1,7 @@
 //! The guard of a mutex.
 
-use latchwork_core::{FencingToken, Guard, Result, Ticket, guard_type};
+use latchwork_core::kit::{Guard, guard_type};
+use latchwork_core::{FencingToken, Result, Ticket};
 
 /// Proof that nobody else holds the mutex, as long as its [`Hold`](crate::Hold), to which it derefs, is valid.
 ///

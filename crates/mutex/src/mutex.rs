@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use latchwork_core::{
-    Client, FencingToken, LockInfo, Name, Primitive, PrimitiveOptions, Result, Shell, Ticket, Wait,
-    builder_options, lock_by_its_methods, run,
+use latchwork_core::kit::{
+    Primitive, PrimitiveOptions, Shell, Wait, builder_options, lock_by_its_methods, run,
 };
+use latchwork_core::{Client, FencingToken, LockInfo, Name, Result, Ticket};
 
 use crate::futures::{MutexLock, TryMutexLock};
 use crate::guard::MutexGuard;

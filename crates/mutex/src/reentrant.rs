@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use latchwork_core::{
-    Client, FencingToken, Guard, LockInfo, Name, Owner, Primitive, PrimitiveOptions, Result, Wait,
-    builder_options, guard_type, lock_by_its_methods, run,
+use latchwork_core::kit::{
+    Guard, Primitive, PrimitiveOptions, Wait, builder_options, guard_type, lock_by_its_methods, run,
 };
+use latchwork_core::{Client, FencingToken, LockInfo, Name, Owner, Result};
 
 use crate::futures::{ReentrantLock, TryReentrantLock};
 use crate::mutex::KIND;

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use latchwork_core::{FencingToken, Guard, Result, Shell, Wait, guard_type};
+use latchwork_core::kit::{Guard, Shell, Wait, guard_type};
+use latchwork_core::{FencingToken, Result};
 
 use crate::rwlock::{READ, UPGRADABLE};
 use crate::upgrade::UpgradeError;

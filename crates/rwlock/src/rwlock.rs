@@ -2,10 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use latchwork_core::{
-    Client, FencingToken, LockInfo, MAX_HEAD_START, Name, Primitive, PrimitiveOptions, Result, Wait,
-    builder_options, run,
-};
+use latchwork_core::kit::{MAX_HEAD_START, Primitive, PrimitiveOptions, Wait, builder_options, run};
+use latchwork_core::{Client, FencingToken, LockInfo, Name, Result};
 
 use crate::futures::{
     RwLockRead, RwLockUpgradableRead, RwLockWrite, TryRwLockRead, TryRwLockUpgradableRead, TryRwLockWrite,

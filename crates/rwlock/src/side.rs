@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use latchwork_core::{Name, lock_by_its_methods};
+use latchwork_core::Name;
+use latchwork_core::kit::lock_by_its_methods;
 
 use crate::futures::{RwLockRead, RwLockWrite, TryRwLockRead, TryRwLockWrite};
 use crate::rwlock::RwLock;

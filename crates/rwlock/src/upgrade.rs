@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use latchwork_core::{Error, NotUpgraded, Shell};
+use latchwork_core::Error;
+use latchwork_core::kit::{NotUpgraded, Shell};
 
 use crate::guard::RwLockUpgradableReadGuard;
 

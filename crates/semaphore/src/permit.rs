@@ -1,6 +1,7 @@
 //! The permit of a semaphore.
 
-use latchwork_core::{Guard, Result, Shell, guard_type};
+use latchwork_core::Result;
+use latchwork_core::kit::{Guard, Shell, guard_type};
 
 /// One permit of a semaphore, or several that were acquired together: nobody else has them, as long
 /// as its [`Hold`](crate::Hold), to which it derefs, is valid.

@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use latchwork_core::{
-    Client, LockInfo, Name, Primitive, PrimitiveOptions, Rate, Result, Wait, builder_options, run,
-};
+use latchwork_core::kit::{Primitive, PrimitiveOptions, Wait, builder_options, run};
+use latchwork_core::{Client, LockInfo, Name, Rate, Result};
 
 use crate::futures::{SemaphoreAcquire, TrySemaphoreAcquire};
 use crate::permit::SemaphorePermit;

@@ -1,104 +1,94 @@
-//! What an attempt asks of a latch, and what it knows of it.
+//! The latch's part of the state machine.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use super::{Stage, State};
+use super::event::Effects;
+use super::rules::Rules;
+use super::state::{Stage, State};
 use crate::base::clock::Moment;
-use crate::types::latch::OnMissing;
 use crate::wire::message::Over;
-
-/// What one call asks.
-#[derive(Debug)]
-pub(crate) struct LatchAsk {
-    pub(crate) on_missing: OnMissing,
-    pub(crate) by: u32,
-    pub(crate) once: Option<Arc<[u8]>>,
-    pub(crate) to: Option<u32>,
-    /// It takes whatever is left for an answer.
-    pub(crate) at_once: bool,
-    pub(crate) keep: Duration,
-}
-
-impl LatchAsk {
-    /// Its copies must not be done twice.
-    pub(crate) const fn changes(&self) -> bool {
-        self.by > 0 || self.to.is_some()
-    }
-
-    /// What is true after a time-out.
-    pub(crate) const fn outcome(&self) -> &'static str {
-        if self.to.is_some() {
-            "it may or may not have been reset"
-        } else if self.by > 0 {
-            "it may or may not have counted"
-        } else {
-            "the wait is being undone"
-        }
-    }
-}
-
-/// What an attempt knows of its latch.
-#[derive(Debug, Default)]
-pub(crate) struct LatchState {
-    /// The generation that it waits for; 0: not known yet.
-    pub(crate) generation: u64,
-    /// It was answered: what it was to change is changed.
-    pub(crate) answered: bool,
-    /// A message about its key that came while the generation was not known.
-    pub(crate) early: Option<(u64, Over)>,
-    pub(crate) over: Option<Over>,
-}
-
-impl LatchState {
-    /// Nothing that comes later changes anything.
-    pub(crate) const fn is_over(&self) -> bool {
-        self.over.is_some()
-    }
-
-    pub(crate) fn was_reset(&self) -> bool {
-        self.over == Some(Over::Reset)
-    }
-}
+use crate::wire::reply::LatchReply;
 
 impl State {
-    /// The latch lets it pass. Unlike a grant this has no deadline: nothing is held.
-    pub(crate) fn pass(&mut self, generation: u64, left: u32, stamp: u64) {
-        if !matches!(self.stage, Stage::Asking | Stage::Queued) || self.latch.is_over() {
-            return;
+    /// Applies an answer of the latch.
+    pub(super) fn latch_answered(
+        &mut self,
+        reply: LatchReply,
+        sent: Moment,
+        now: Moment,
+        rules: &Rules,
+        out: &mut Effects,
+    ) {
+        match reply {
+            LatchReply::Left(left) => {
+                self.heard = now;
+                self.pass(left, self.news.stamp, now, out);
+            }
+            LatchReply::Passed { stamp, left, .. } => {
+                self.heard = now;
+                self.pass(left, stamp, now, out);
+            }
+            LatchReply::Queued { stamp, generation } => {
+                out.waits = true;
+                self.queued(None, (stamp, sent, now), rules, out);
+                self.waits_for(generation, now, out);
+            }
+            LatchReply::Late { .. } => {
+                self.heard = now;
+                if rules.latch == Some(true) && !self.latch.answered {
+                    out.unsure = self.under_way.acquires > 0;
+                    if !out.unsure {
+                        // No other copy is out, so nothing was done, and our idea of the server's time was wrong.
+                        self.under_way.not_after = 0;
+                    }
+                }
+            }
+            _ => {} // the caller's error
         }
-        self.stamp = stamp;
-        self.applied_at = Moment::now();
-        self.latch.over = Some(Over::Finished);
-        self.token = generation;
-        self.weight = left;
-        self.stage = Stage::Granted;
-        self.deadline = Moment::NEVER;
-        self.length = Duration::ZERO;
-        self.claim = false;
-        self.confirm_first = false;
-        self.wake();
     }
 
-    pub(crate) fn generation_over(&mut self, generation: u64, how: Over) {
-        match how {
-            Over::Finished => self.pass(generation, 0, self.stamp),
-            Over::Reset if matches!(self.stage, Stage::Asking | Stage::Queued) => {
-                self.latch.over = self.latch.over.or(Some(how));
-                self.wake();
-            }
-            Over::Reset => {}
+    /// The latch lets it pass. Unlike a grant this has no deadline: nothing is held.
+    fn pass(&mut self, left: u64, stamp: u64, now: Moment, out: &mut Effects) {
+        if matches!(self.stage, Stage::Asking | Stage::Queued) {
+            self.note(stamp, now);
+            let left = u32::try_from(left).unwrap_or(u32::MAX);
+            self.enter(Stage::Passed { left });
+            out.wake = true;
         }
+    }
+
+    /// A generation is over. Unless the message names an attempt of the same latch its key is not known, and another latch
+    /// might have begun in the same microsecond: only a hint.
+    pub(super) fn generation_over(
+        &mut self,
+        (generation, how): (u64, Over),
+        named: bool,
+        now: Moment,
+        out: &mut Effects,
+    ) {
+        if !matches!(self.stage, Stage::Asking | Stage::Queued) {
+            return;
+        }
+        if self.latch.generation != generation {
+            if self.latch.generation == 0 && named {
+                self.latch.early = Some((generation, how));
+            }
+            return;
+        }
+        match how {
+            _ if !named => self.enter(Stage::Asking),
+            Over::Finished => return self.pass(0, self.news.stamp, now, out),
+            Over::Reset => self.enter(Stage::Reset),
+        }
+        out.wake = true;
     }
 
     /// It waits for this generation; whose message may have come before.
-    pub(crate) fn waits_for(&mut self, generation: u64) {
+    fn waits_for(&mut self, generation: u64, now: Moment, out: &mut Effects) {
         self.latch.answered = true;
         self.latch.generation = generation;
         if let Some((of, how)) = self.latch.early.take()
             && of == generation
         {
-            self.generation_over(generation, how);
+            self.generation_over((generation, how), true, now, out);
         }
     }
 }

@@ -1,229 +1,321 @@
-//! The rules of a state, moment by moment.
-#![allow(
-    clippy::significant_drop_tightening,
-    reason = "each test is one critical section"
-)]
+//! The transitions of a state, moment by moment.
 
-use super::*;
+use std::time::Duration;
+
+use super::event::{Asked, Effects, Event, HoldEvent, Step};
+use super::lease::Lease;
+use super::rules::{Rule, Rules};
+use super::spec::Spec;
+use super::state::State;
 use crate::base::clock::Moment;
+use crate::types::loss::Loss;
+use crate::types::options::Drift;
+use crate::wire::message::Message;
+use crate::wire::reply::{AcquireReply, Grant, TickItem};
 
 const LEASE: Duration = Duration::from_secs(10);
 const WINDOW: Duration = Duration::from_secs(1);
-const DRIFT: Drift = Drift {
-    parts_per_million: 10_000,
-};
+/// When the attempt started.
+const START: Moment = Moment::from_nanos(1_000_000_000_000);
 
-fn attempt() -> Attempt {
-    let spec = Spec::exclusive(LEASE);
-    let name = Name::new(b"a").expect("a name");
-    Attempt::new("c.1:1:10000:1000".into(), 1, b"k".as_slice().into(), name, spec)
+/// A state, and what it depends on.
+struct Attempt {
+    state: State,
+    rules: Rules,
 }
 
 fn ms(number: u64) -> Duration {
     Duration::from_millis(number)
 }
 
-const fn us(time: Duration) -> u64 {
-    time.as_secs() * 1_000_000 + time.subsec_micros() as u64
+/// So many milliseconds after the start.
+fn at(number: u64) -> Moment {
+    START + ms(number)
 }
 
-/// An attempt that was queued at stamp 1 s, asked for at its start.
-fn queued() -> (Attempt, Moment) {
-    let attempt = attempt();
-    let start = Moment::now();
-    let mut state = attempt.state();
-    state.apply(
-        Standing::Queued,
-        1_000_000,
-        start,
-        start + ms(1),
-        &attempt.spec,
-        DRIFT,
-    );
-    assert_eq!(state.stage, Stage::Queued, "queued");
-    drop(state);
-    (attempt, start)
+impl Attempt {
+    fn new() -> Self {
+        let drift = Drift {
+            parts_per_million: 10_000,
+        };
+        Self {
+            state: State::new(START),
+            rules: Rules::of(&Spec::exclusive(LEASE), drift, false),
+        }
+    }
+
+    /// One that was queued at stamp 1 s, asked for at its start.
+    fn queued() -> Self {
+        let mut attempt = Self::new();
+        attempt.answered(QUEUED, 1_000_000, 0, 1);
+        assert_eq!(attempt.state.is_queued(), Some(true), "queued");
+        attempt
+    }
+
+    fn on(&mut self, event: Event, now: Moment) -> Effects {
+        self.state.on(event, now, &self.rules)
+    }
+
+    /// An answer with this stamp, µs, to an acquire that was sent and answered so many ms after the start.
+    fn answered(&mut self, reply: AcquireReply, stamp: u64, sent: u64, now: u64) -> Effects {
+        self.on(Event::Asked { not_after: 1 }, at(sent));
+        let event = Event::Answered {
+            reply: Some(reply),
+            stamp,
+            sent: at(sent),
+        };
+        self.on(event, at(now))
+    }
+
+    fn granted_by_message(&mut self, stamp: u64, receipt: u64) -> Effects {
+        let message = Message::Grant {
+            counter: 1,
+            token: 7,
+            stamp,
+            window: WINDOW,
+            delay: Duration::ZERO,
+        };
+        self.on(Event::Told(message), at(receipt))
+    }
+
+    fn renewed(&mut self, sent: u64, now: u64) -> Effects {
+        let event = Event::Hold(HoldEvent::Renewed {
+            left: LEASE,
+            sent: at(sent),
+        });
+        self.on(event, at(now))
+    }
+
+    fn poll(&mut self, now: u64) -> Step {
+        self.on(Event::Polled, at(now)).step
+    }
+
+    /// The lease that a poll hands out.
+    fn hand_out(&mut self, now: u64) -> Lease {
+        match self.poll(now) {
+            Step::HandOut(lease) => lease,
+            other => panic!("not handed out: {other:?}"),
+        }
+    }
+
+    fn check(&mut self, now: u64) -> Option<Loss> {
+        self.on(Event::Hold(HoldEvent::Looked), at(now));
+        self.state.loss()
+    }
 }
 
-fn granted(left: Duration) -> Standing {
-    Standing::Granted {
+const QUEUED: AcquireReply = AcquireReply::Queued {
+    wake: None,
+    more: false,
+};
+
+const fn granted(left: Duration) -> AcquireReply {
+    AcquireReply::Granted(Grant {
         token: 7,
         left,
         claim: false,
+        weight: None,
         delay: None,
-    }
+    })
 }
 
 #[test]
 fn rule_4_an_older_queued_does_not_overwrite_a_newer_grant() {
-    let (attempt, start) = queued();
-    let mut state = attempt.state();
-    state.apply_message(7, 3_000_000, WINDOW, start + ms(2000), &attempt.spec, DRIFT);
-    assert_eq!(state.stage, Stage::Granted, "by message");
-    state.apply(
-        Standing::Queued,
-        2_000_000,
-        start + ms(900),
-        start + ms(2001),
-        &attempt.spec,
-        DRIFT,
-    );
-    assert_eq!(state.stage, Stage::Granted, "the reply is older");
-    state.apply(
-        Standing::Queued,
-        4_000_000,
-        start + ms(2500),
-        start + ms(2600),
-        &attempt.spec,
-        DRIFT,
-    );
+    let mut attempt = Attempt::queued();
+    attempt.granted_by_message(3_000_000, 2000);
+    attempt.answered(QUEUED, 2_000_000, 900, 2001);
     assert_eq!(
-        state.stage,
-        Stage::Queued,
+        attempt.state.is_queued(),
+        None,
+        "the reply is older than the grant"
+    );
+    attempt.answered(QUEUED, 4_000_000, 2500, 2600);
+    assert_eq!(
+        attempt.state.is_queued(),
+        Some(true),
         "the claim lapsed, and it was put back"
     );
 }
 
 #[test]
-fn h49_what_was_asked_after_a_clock_was_set_back_counts() {
-    let (attempt, start) = queued();
-    let mut state = attempt.state();
-    // An hour back: its stamps are below that of the queued reply.
-    state.apply_message(7, 5, WINDOW, start + ms(10), &attempt.spec, DRIFT);
-    assert_eq!(state.stage, Stage::Queued, "a message proves nothing then");
-    state.apply(
-        granted(LEASE),
-        6,
-        start + ms(20),
-        start + ms(21),
-        &attempt.spec,
-        DRIFT,
+fn a_rule_that_is_switched_off_does_not_count() {
+    let mut attempt = Attempt::queued();
+    attempt.rules = attempt.rules.without(Rule::ByStamp);
+    attempt.granted_by_message(3_000_000, 2000);
+    attempt.answered(QUEUED, 2_000_000, 900, 2001);
+    assert_eq!(
+        attempt.state.is_queued(),
+        Some(true),
+        "the older word overwrites the grant"
     );
-    assert_eq!(state.stage, Stage::Granted, "a tick that was sent later is newer");
+}
+
+#[test]
+fn h49_what_was_asked_after_a_clock_was_set_back_counts() {
+    let mut attempt = Attempt::queued();
+    // An hour back: its stamps are below that of the queued reply.
+    attempt.granted_by_message(5, 10);
+    assert_eq!(
+        attempt.state.is_queued(),
+        Some(true),
+        "a message proves nothing then"
+    );
+    attempt.answered(granted(LEASE), 6, 20, 21);
+    assert_eq!(
+        attempt.hand_out(22).token,
+        7,
+        "an answer that was asked for later is newer"
+    );
 }
 
 #[test]
 fn rule_5_a_grant_by_message_starts_when_it_was_made() {
-    let (attempt, start) = queued();
-    let mut state = attempt.state();
+    let mut attempt = Attempt::queued();
     // Granted 2 s after the queued reply's stamp, received 0.4 s later: the process was paused.
-    state.apply_message(7, us(ms(3000)), WINDOW, start + ms(2400), &attempt.spec, DRIFT);
-    let left = state.deadline.since(start + ms(2400));
+    attempt.granted_by_message(3_000_000, 2400);
+    let left = attempt.hand_out(2400).left(at(2400));
     assert!(left <= ms(600) && left > ms(550), "{left:?} of the window");
-    assert!(!state.confirm_first, "no clock step");
 }
 
 #[test]
 fn rule_5_a_grant_whose_window_is_over_is_only_a_hint() {
-    let (attempt, start) = queued();
-    let mut state = attempt.state();
-    state.apply_message(7, us(ms(3000)), WINDOW, start + ms(3100), &attempt.spec, DRIFT);
-    assert_eq!(state.stage, Stage::Asking, "H20: it has to ask");
+    let mut attempt = Attempt::queued();
+    attempt.granted_by_message(3_000_000, 3100);
+    assert_eq!(attempt.poll(3100), Step::Ask, "H20: it has to ask");
+}
+
+#[test]
+fn a_grant_by_message_of_which_little_is_left_is_confirmed_first() {
+    let mut attempt = Attempt::queued();
+    attempt.granted_by_message(3_000_000, 2600);
+    assert_eq!(
+        attempt.poll(2600),
+        Step::Confirm(7),
+        "less than half of the window"
+    );
+    let held = Event::Ticked {
+        asked: Asked::Hold {
+            token: 7,
+            lease: LEASE,
+        },
+        item: TickItem::Held(LEASE),
+        stamp: 3_700_000,
+        sent: at(2600),
+    };
+    attempt.on(held, at(2700));
+    assert!(
+        attempt.hand_out(2700).left(at(2700)) > ms(9000),
+        "a full lease once it is confirmed"
+    );
 }
 
 #[test]
 fn h48_a_grant_from_the_future_is_confirmed_first() {
-    let (attempt, start) = queued();
-    let mut state = attempt.state();
-    state.apply_message(7, us(ms(60_000)), WINDOW, start + ms(10), &attempt.spec, DRIFT);
-    assert!(state.confirm_first, "the server's clock was set forward");
-    assert!(
-        state.deadline <= start + ms(10) + WINDOW,
+    let mut attempt = Attempt::queued();
+    attempt.granted_by_message(60_000_000, 10);
+    assert_eq!(
+        attempt.poll(10),
+        Step::Confirm(7),
+        "the server's clock was set forward"
+    );
+    assert_eq!(
+        attempt.poll(1010),
+        Step::Ask,
         "never more than the window from the receipt"
     );
 }
 
 #[test]
 fn without_a_reply_a_grant_by_message_counts_from_the_first_send() {
-    let attempt = attempt();
-    let mut state = attempt.state();
-    let started = state.started;
-    state.apply_message(7, 1, WINDOW, started + ms(100), &attempt.spec, DRIFT);
+    let mut attempt = Attempt::new();
+    attempt.granted_by_message(1, 100);
+    let lease = attempt.hand_out(100);
     assert!(
-        state.deadline <= started + WINDOW,
+        lease.deadline <= START + WINDOW,
         "it cannot have been granted before it was asked for"
     );
 }
 
 #[test]
 fn rule_9_lost_never_turns_back() {
-    let attempt = attempt();
-    let mut state = attempt.state();
-    let start = Moment::now();
-    state.apply(granted(LEASE), 1, start, start, &attempt.spec, DRIFT);
-    state.take(start, &attempt.spec);
-    assert_eq!(state.check(start + ms(9000)), None, "valid");
-    state.renewed(LEASE, start + ms(9950), start + ms(9960), DRIFT);
+    let mut attempt = Attempt::new();
+    attempt.answered(granted(LEASE), 1, 0, 0);
+    attempt.hand_out(0);
+    assert_eq!(attempt.check(9000), None, "valid");
+    attempt.renewed(9950, 9960);
     assert_eq!(
-        state.check(start + ms(9960)),
+        attempt.check(9960),
         Some(Loss::Expired),
         "the deadline is looked at first"
     );
-    state.renewed(LEASE, start + ms(9970), start + ms(9980), DRIFT);
-    assert_eq!(
-        state.check(start + ms(9980)),
-        Some(Loss::Expired),
-        "and it stays so"
-    );
+    attempt.renewed(9970, 9980);
+    assert_eq!(attempt.check(9980), Some(Loss::Expired), "and it stays so");
 }
 
 #[test]
 fn h28_a_grant_by_reply_counts_from_before_it_was_sent() {
-    let attempt = attempt();
-    let mut state = attempt.state();
-    let sent = Moment::now();
-    state.apply(granted(LEASE), 1, sent, sent + ms(3000), &attempt.spec, DRIFT);
-    assert!(state.deadline < sent + LEASE - ms(100), "less the drift margin");
+    let mut attempt = Attempt::new();
+    attempt.answered(granted(LEASE), 1, 0, 3000);
     // After a backward step the server may say more than a lease.
-    state.apply(
-        granted(LEASE * 100),
-        2,
-        sent,
-        sent + ms(3001),
-        &attempt.spec,
-        DRIFT,
-    );
-    assert!(
-        state.deadline < sent + LEASE,
-        "H49: never more than was asked for"
-    );
+    let mut stepped = Attempt::new();
+    stepped.answered(granted(LEASE * 100), 1, 0, 3000);
+    for (mut attempt, what) in [
+        (attempt, "less the drift margin"),
+        (stepped, "H49: never more than was asked for"),
+    ] {
+        let deadline = attempt.hand_out(3000).deadline;
+        assert!(deadline < START + LEASE - ms(100), "{what}");
+    }
 }
 
 #[test]
 fn a_forced_hold_that_was_not_handed_out_is_asked_for_again() {
-    let (attempt, start) = queued();
-    let mut state = attempt.state();
-    state.apply_message(7, 2_000_000, WINDOW, start + ms(1000), &attempt.spec, DRIFT);
-    assert!(!state.apply_forced(1_500_000), "that was an earlier hold");
-    assert_eq!(state.stage, Stage::Granted, "untouched");
-    assert!(!state.apply_forced(2_500_000), "no guard is out");
-    assert_eq!(state.stage, Stage::Asking, "a poll never returns a lost guard");
-    assert_eq!(state.loss, None, "a later grant is good");
+    let forced = |stamp| Event::Told(Message::Forced { counter: 1, stamp });
+    let mut attempt = Attempt::queued();
+    attempt.granted_by_message(2_000_000, 1000);
+    let before = attempt.state;
+    attempt.on(forced(1_500_000), at(1000));
+    assert_eq!(attempt.state, before, "that was an earlier hold");
+    let effects = attempt.on(forced(2_500_000), at(1000));
+    assert!(!effects.enqueue, "no guard is out");
+    assert_eq!(attempt.state.loss(), None, "a later grant is good");
     // The reply that granted it was overtaken by the news.
-    state.apply(
-        granted(WINDOW),
-        2_000_000,
-        start,
-        start + ms(1001),
-        &attempt.spec,
-        DRIFT,
-    );
-    assert_eq!(state.stage, Stage::Asking, "still");
+    attempt.answered(granted(WINDOW), 2_000_000, 0, 1001);
+    assert_eq!(attempt.poll(1001), Step::Ask, "a poll never returns a lost guard");
+}
+
+#[test]
+fn a_forced_hold_is_lost_and_ended() {
+    let mut attempt = Attempt::new();
+    attempt.answered(granted(LEASE), 1, 0, 0);
+    attempt.hand_out(0);
+    let message = Message::Forced { counter: 1, stamp: 2 };
+    let effects = attempt.on(Event::Told(message), at(1));
+    assert_eq!(effects.lost, Some(Loss::Forced), "it is told at once");
+    assert!(effects.enqueue && effects.wake_watchers, "{effects:?}");
+    let again = attempt.on(Event::GivenUp, at(2));
+    assert!(!again.enqueue, "its guard's drop ends it no second time");
 }
 
 #[test]
 fn a_watchdog_hold_is_due_at_a_third_and_a_claim_at_half() {
-    let attempt = attempt();
-    let mut state = attempt.state();
-    let start = Moment::now();
-    state.apply(granted(LEASE), 1, start, start, &attempt.spec, DRIFT);
-    state.take(start, &attempt.spec);
-    let due = state.due.since(start);
+    let mut attempt = Attempt::new();
+    attempt.answered(granted(LEASE), 1, 0, 0);
+    let due = attempt.hand_out(0).due.since(START);
     assert!(due > ms(3000) && due < LEASE / 3, "{due:?}");
-    let (attempt, start) = queued();
-    let mut state = attempt.state();
-    state.apply_message(7, 1_000_001, WINDOW, start + ms(1), &attempt.spec, DRIFT);
-    state.take(start + ms(1), &attempt.spec);
-    let due = state.due.since(start);
+    let mut attempt = Attempt::queued();
+    attempt.granted_by_message(1_000_001, 1);
+    let due = attempt.hand_out(1).due.since(START);
     assert!(due > ms(450) && due <= ms(501), "half the window: {due:?}");
+}
+
+#[test]
+fn an_end_names_its_last_time_limit_only_while_a_copy_is_under_way() {
+    let mut attempt = Attempt::new();
+    attempt.on(Event::Asked { not_after: 5 }, at(0));
+    attempt.on(Event::Asked { not_after: 9 }, at(1));
+    attempt.on(Event::NotAsked, at(2));
+    assert_eq!(attempt.state.tombstone(&attempt.rules), 9, "one is under way");
+    attempt.on(Event::NotAsked, at(3));
+    assert_eq!(attempt.state.tombstone(&attempt.rules), 0, "none is");
 }

@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use tokio::time::Sleep;
 
 /// A point in time: nanoseconds since the machine (or, elsewhere than on Linux, the process) started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Moment(u64);
 
 impl Moment {

@@ -14,8 +14,9 @@ use crate::connection::failure::Failure;
 use crate::connection::refusal::Target;
 use crate::connection::refusal::{breaks_connection, classify, is_no_script};
 use crate::types::error::{Error, ErrorKind, Result};
-use crate::wire::request::{Answer, Reply, Request};
+use crate::wire::command::Request;
 use crate::wire::script::Script;
+use crate::wire::value::{Answer, Reply};
 
 #[derive(Clone)]
 pub(crate) struct Link {

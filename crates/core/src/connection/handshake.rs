@@ -1,13 +1,14 @@
 //! What is asked once per connection: version, role, what could lose a lock; and the scripts are loaded.
 
 use redis::aio::MultiplexedConnection;
-use redis::{Cmd, RedisResult, Value};
+use redis::{RedisResult, Value};
 
 use crate::connection::refusal::breaks_connection;
 use crate::types::error::{Error, ErrorKind, Result};
 use crate::types::server::{ServerInfo, Warning};
-use crate::wire::request::all_ok;
+use crate::wire::plain::command;
 use crate::wire::script::Script;
+use crate::wire::value::all_ok;
 
 /// What a handshake found.
 #[derive(Debug)]
@@ -17,15 +18,6 @@ pub(crate) struct Greeting {
     /// The server's clock, microseconds.
     pub(crate) stamp: u64,
     pub(crate) publish_refused: bool,
-}
-
-#[allow(clippy::disallowed_methods, reason = "the one place that sends commands")]
-fn command(words: &[&str]) -> Cmd {
-    let mut command = redis::cmd(words[0]);
-    for word in &words[1..] {
-        command.arg(*word);
-    }
-    command
 }
 
 async fn ask(connection: &mut MultiplexedConnection, words: &[&str]) -> RedisResult<Value> {
@@ -68,25 +60,6 @@ pub(crate) async fn load_scripts(
     }
     let replies = connection.send_packed_commands(&pipe, 0, scripts.len()).await?;
     all_ok(replies).map(drop)
-}
-
-/// The client's record, so that inspection can show a label: it expires by itself.
-pub(crate) fn label_command(key: &str, label: &str, life_ms: u64) -> Cmd {
-    command(&["SET", key, label, "PX", &life_ms.to_string()])
-}
-
-pub(crate) fn read_labels(keys: &[String]) -> Cmd {
-    let mut words = vec!["MGET"];
-    words.extend(keys.iter().map(String::as_str));
-    command(&words)
-}
-
-/// How many members are before this one: of a waiter, how many waiters.
-#[allow(clippy::disallowed_methods, reason = "the one place that makes commands")]
-pub(crate) fn read_rank(key: &[u8], member: &str) -> Cmd {
-    let mut cmd = redis::cmd("ZRANK");
-    cmd.arg(key).arg(member);
-    cmd
 }
 
 /// Asks everything at once: one round trip, whatever the distance.

@@ -1,3 +1,23 @@
-//! What only the shells of primitives use.
+//! What only the crates of primitives use: not for users, and exempt from semantic versioning.
+//!
+//! - here: handles and requests of the engine;
+//! - `futures`: futures that yield a primitive's own guard;
+//! - `macros`: guard types, and the options of builders.
 
-pub(crate) mod shell;
+pub(crate) mod futures;
+mod macros;
+
+pub use futures::run;
+
+pub use crate::ops::acquire::Acquire;
+pub use crate::ops::convert::NotUpgraded;
+pub use crate::ops::counted::Count;
+pub use crate::ops::guard::Guard;
+pub use crate::ops::latch::{Latch, LatchCall};
+pub use crate::ops::place::Place;
+pub use crate::ops::primitive::{MAX_HEAD_START, Primitive, PrimitiveOptions};
+pub use crate::ops::request::{AcquireRequest, Wait};
+pub use crate::ops::shell::Shell;
+pub use crate::rate::limiter::Limiter;
+pub use crate::types::latch::{LatchOptions, OnMissing};
+pub use crate::{builder_options, guard_type, lock_by_its_methods};

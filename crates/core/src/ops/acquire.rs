@@ -4,28 +4,45 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use pin_project::{pin_project, pinned_drop};
 
-use crate::attempt::{Attempt, Ended, Next, Stage, Standing};
+use super::answer::{self, Reading};
+use super::guard::Guard;
+use super::place::Place;
+use super::request::{AcquireRequest, Wait, Work, ask, confirm};
+use crate::attempt::Attempt;
+use crate::attempt::event::{EndEvent, Ended, Event, HoldEvent, Step};
+use crate::attempt::lease::Lease;
 use crate::base::backoff::Backoff;
 use crate::base::clock::{Moment, Timer};
 use crate::connection::failure::Failure;
-use crate::ops::guard::Guard;
-use crate::ops::latch;
-use crate::ops::place::Place;
-use crate::ops::request::{AcquireRequest, Wait, Work, ask, confirm, refusal, says_nothing_was_done};
 use crate::tasks::client::Client;
-use crate::tasks::keeper::ending::finish;
 use crate::types::error::{Error, ErrorKind, Result};
-use crate::wire::request::Answer;
+use crate::wire::value::Answer;
 
 /// What was sent and not answered yet.
 enum Sent {
     Ask(Work<Answer>),
     Confirm(Work<()>),
+}
+
+/// What an attempt came to.
+pub(super) enum Granted {
+    Guard(Guard),
+    /// A latch lets it pass, and so much was left.
+    Passed(u32),
+}
+
+type Outcome = Result<Option<Granted>>;
+
+/// What one look came to.
+enum Turn {
+    Again,
+    Pending,
+    Done(Outcome),
 }
 
 /// Acquires a hold: `Ok(None)` if it was busy until the wait was over.
@@ -85,9 +102,7 @@ impl Acquire {
             last_error: None,
         }
     }
-}
 
-impl Acquire {
     /// Its place in the queue, now or from its first poll on.
     #[doc(hidden)]
     pub fn place(&self) -> Place {
@@ -105,119 +120,36 @@ impl Acquire {
 impl Future for Acquire {
     type Output = Result<Option<Guard>>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_granted(cx).map_ok(|granted| match granted {
+            Some(Granted::Guard(guard)) => Some(guard),
+            Some(Granted::Passed(_)) | None => None,
+        })
+    }
+}
+
+impl Acquire {
+    pub(super) fn poll_granted(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
         if self.attempt.is_none() {
             self.as_mut().start()?;
         }
         let mut clock = None; // read again once something was heard, or a time has come
         loop {
-            let before = self.sent.is_some();
-            if let Some(done) = self.as_mut().poll_sent(cx) {
-                return Poll::Ready(done);
+            match self.as_mut().turn(cx, &mut clock) {
+                Turn::Again => {}
+                Turn::Pending => return Poll::Pending,
+                Turn::Done(outcome) => return Poll::Ready(outcome),
             }
-            if before && self.sent.is_none() {
-                clock = None;
-            }
-            let now = *clock.get_or_insert_with(Moment::now);
-            let mut this = self.as_mut().project();
-            if let Some((guard, start)) = this.early {
-                let closed = guard.wait_for_end(cx);
-                let ended = if closed {
-                    Some(this.client.shared().closed_error().named(guard.name()))
-                } else {
-                    guard.lost_error()
-                };
-                if ended.is_none() {
-                    ready!(
-                        this.timer
-                            .as_mut()
-                            .poll_until(cx, *start, Some(&this.client.shared().driver))
-                    );
-                }
-                let early = this.early.take().map(|(guard, _)| guard);
-                return Poll::Ready(ended.map_or(Ok(early), Err));
-            }
-            let Some(attempt) = this.attempt.as_ref() else {
-                return Poll::Pending; // polled after it was done
-            };
-            let shared = this.client.shared();
-            let (next, heard) = {
-                let mut state = attempt.state();
-                (
-                    state.next(cx, now, shared.same_thread, &attempt.spec),
-                    state.heard,
-                )
-            };
-            let silent = heard + shared.options.unavailable_after;
-            let over = silent.min(*this.deadline);
-            let queued = matches!(next, Next::Wait);
-            match next {
-                Next::Take => {
-                    let attempt = Arc::clone(attempt);
-                    *this.attempt = None;
-                    let start = attempt.state().start;
-                    let guard = Guard::new(this.client.clone(), attempt);
-                    if now >= start {
-                        return Poll::Ready(Ok(Some(guard)));
-                    } else if start > *this.deadline {
-                        return Poll::Ready(Ok(None)); // its drop gives back what it has
-                    }
-                    *this.sent = None; // its answer is not needed any more
-                    *this.early = Some((guard, start));
-                    continue;
-                }
-                Next::Closed => {
-                    let error = shared.closed_error();
-                    return Poll::Ready(self.give_up(Err(error)));
-                }
-                Next::Reset => {
-                    let error = latch::was_reset();
-                    return Poll::Ready(self.nothing_there(Err(error)));
-                }
-                Next::Confirm if !matches!(this.sent, Some(Sent::Confirm(_))) => {
-                    *this.sent = Some(Sent::Confirm(confirm(this.client, attempt, over)));
-                    continue;
-                }
-                Next::Ask if this.sent.is_none() && now >= *this.pause => {
-                    let sending = ask(this.client, attempt, *this.wait, over);
-                    *this.sent = Some(Sent::Ask(sending));
-                    continue;
-                }
-                Next::Ask | Next::Confirm | Next::Wait => {}
-            }
-            if now >= over && !(*this.last_try && this.sent.is_some()) {
-                if queued && now < *this.deadline && !*this.last_try && this.sent.is_none() {
-                    // Ticks brought nothing, or the process was paused (H20): ask once more before giving up.
-                    *this.last_try = true;
-                    let over = now + shared.options.operation_timeout;
-                    let sending = ask(this.client, attempt, *this.wait, over.min(*this.deadline));
-                    *this.sent = Some(Sent::Ask(sending));
-                    continue;
-                }
-                return Poll::Ready(self.time_is_up());
-            }
-            if this.sent.is_some() {
-                return Poll::Pending; // what was sent has a deadline of its own, and it is no later
-            }
-            let wake = if *this.pause > now {
-                over.min(*this.pause)
-            } else {
-                over
-            };
-            ready!(this.timer.as_mut().poll_until(cx, wake, Some(&shared.driver)));
-            clock = None;
         }
     }
-}
 
-impl Acquire {
     /// The first poll: takes a slot before anything is sent.
     fn start(self: Pin<&mut Self>) -> Result<()> {
         let this = self.project();
         let Some(request) = this.request.take() else {
             return Ok(());
         };
-        if request.spec.weight == 0 {
+        if request.spec.weight() == 0 {
             return Err(Error::invalid("ask for one at least").named(&request.name));
         }
         let shared = this.client.shared();
@@ -236,8 +168,136 @@ impl Acquire {
         Ok(())
     }
 
+    /// One look at everything: what was sent, what is granted, what there is to send, and the time.
+    fn turn(mut self: Pin<&mut Self>, cx: &mut Context<'_>, clock: &mut Option<Moment>) -> Turn {
+        let waited = self.sent.is_some();
+        if let Some(outcome) = self.as_mut().poll_sent(cx) {
+            return Turn::Done(outcome);
+        }
+        if waited && self.sent.is_none() {
+            *clock = None;
+        }
+        let now = *clock.get_or_insert_with(Moment::now);
+        if self.early.is_some() {
+            return self.poll_early(cx);
+        }
+        let this = self.as_mut().project();
+        let Some(attempt) = this.attempt.as_ref() else {
+            return Turn::Pending; // polled after it was done
+        };
+        let (step, heard) = attempt.poll(cx, now);
+        let silent = heard + this.client.shared().options.unavailable_after;
+        let over = silent.min(*this.deadline);
+        match step {
+            Step::HandOut(lease) => self.hand_out(&lease, now),
+            Step::Pass { left } => self.pass(left),
+            Step::Closed => {
+                let error = this.client.shared().closed_error();
+                Turn::Done(self.give_up(Err(error)))
+            }
+            Step::Reset => Turn::Done(self.nothing_there(Err(answer::was_reset()))),
+            Step::Confirm(token) if !matches!(this.sent, Some(Sent::Confirm(_))) => {
+                *this.sent = Some(Sent::Confirm(confirm(this.client, attempt, token, over)));
+                Turn::Again
+            }
+            Step::Ask if this.sent.is_none() && now >= *this.pause => {
+                *this.sent = Some(Sent::Ask(ask(this.client, attempt, *this.wait, over)));
+                Turn::Again
+            }
+            Step::Ask | Step::Confirm(_) => self.sleep(cx, clock, (now, over), false),
+            Step::Wait => self.sleep(cx, clock, (now, over), true),
+        }
+    }
+
+    /// The hold is ours: now, or when it may start.
+    fn hand_out(self: Pin<&mut Self>, lease: &Lease, now: Moment) -> Turn {
+        let this = self.project();
+        let Some(attempt) = this.attempt.take() else {
+            return Turn::Pending;
+        };
+        let guard = Guard::new(this.client.clone(), attempt, lease);
+        if now >= lease.start {
+            return Turn::Done(Ok(Some(Granted::Guard(guard))));
+        } else if lease.start > *this.deadline {
+            return Turn::Done(Ok(None)); // its drop gives back what it has
+        }
+        *this.sent = None; // its answer is not needed any more
+        *this.early = Some((guard, lease.start));
+        Turn::Again
+    }
+
+    /// Sleeps until what was granted may start.
+    fn poll_early(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Turn {
+        let mut this = self.project();
+        let Some((guard, start)) = this.early else {
+            return Turn::Again;
+        };
+        let shared = this.client.shared();
+        let ended = if guard.wait_for_end(cx) {
+            Some(shared.closed_error().named(guard.name()))
+        } else {
+            guard.lost_error()
+        };
+        let timer = this.timer.as_mut();
+        if ended.is_none() && timer.poll_until(cx, *start, Some(&shared.driver)).is_pending() {
+            return Turn::Pending;
+        }
+        let granted = this.early.take().map(|(guard, _)| Granted::Guard(guard));
+        Turn::Done(ended.map_or(Ok(granted), Err))
+    }
+
+    /// What passed a latch has nothing at the server, unless a copy of its request is under way: the keeper sees to that.
+    fn pass(self: Pin<&mut Self>, left: u32) -> Turn {
+        let this = self.project();
+        if let Some(attempt) = this.attempt.take() {
+            let event = if attempt.state().is_asked() {
+                Event::GivenUp
+            } else {
+                Event::Hold(HoldEvent::Left)
+            };
+            this.client.shared().on(&attempt, event, Moment::now());
+        }
+        Turn::Done(Ok(Some(Granted::Passed(left))))
+    }
+
+    /// There is nothing to do before something is heard, or a time has come.
+    fn sleep(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        clock: &mut Option<Moment>,
+        (now, over): (Moment, Moment),
+        queued: bool,
+    ) -> Turn {
+        let this = self.as_mut().project();
+        let shared = this.client.shared();
+        if now >= over && !(*this.last_try && this.sent.is_some()) {
+            let again = queued && now < *this.deadline && !*this.last_try && this.sent.is_none();
+            let Some(attempt) = this.attempt.as_ref().filter(|_| again) else {
+                return Turn::Done(self.time_is_up());
+            };
+            // Ticks brought nothing, or the process was paused (H20): ask once more before giving up.
+            *this.last_try = true;
+            let over = (now + shared.options.operation_timeout).min(*this.deadline);
+            *this.sent = Some(Sent::Ask(ask(this.client, attempt, *this.wait, over)));
+            return Turn::Again;
+        }
+        if this.sent.is_some() {
+            return Turn::Pending; // what was sent has a deadline of its own, and it is no later
+        }
+        let wake = if *this.pause > now {
+            over.min(*this.pause)
+        } else {
+            over
+        };
+        if this.timer.poll_until(cx, wake, Some(&shared.driver)).is_pending() {
+            return Turn::Pending;
+        }
+        *clock = None;
+        Turn::Again
+    }
+
     /// Polls what was sent; `Some` if the future is done.
-    fn poll_sent(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<Result<Option<Guard>>> {
+    fn poll_sent(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<Outcome> {
         let this = self.as_mut().project();
         match this.sent {
             None => None,
@@ -256,27 +316,22 @@ impl Acquire {
                     return None;
                 };
                 *this.sent = None;
-                match result {
-                    Ok(()) => None,
-                    Err(failure) => {
-                        // Unknown: acquire has the answer, and extends nothing.
-                        if let Some(attempt) = this.attempt
-                            && attempt.state().stage == Stage::Granted
-                        {
-                            attempt.state().stage = Stage::Asking;
-                        }
-                        if !failure.passing {
-                            return Some(self.give_up(Err(failure.error)));
-                        }
-                        self.failed(failure)
-                    }
+                let Err(failure) = result else { return None };
+                // Unknown: acquire has the answer, and extends nothing.
+                if let Some(attempt) = this.attempt {
+                    attempt.on_while_polled(Event::ConfirmFailed, Moment::now());
                 }
+                if !failure.passing {
+                    return Some(self.give_up(Err(failure.error)));
+                }
+                self.failed(failure)
             }
         }
     }
 
-    fn answered(self: Pin<&mut Self>, answer: &Answer) -> Option<Result<Option<Guard>>> {
-        match self.as_ref().get_ref().read(answer) {
+    fn answered(self: Pin<&mut Self>, answer: &Answer) -> Option<Outcome> {
+        let attempt = self.attempt.as_ref()?;
+        match answer::apply(self.client.shared(), attempt, answer, self.wait) {
             Ok(Reading::Applied { queued }) => {
                 let this = self.project();
                 *this.known = queued;
@@ -291,12 +346,12 @@ impl Acquire {
                 *this.pause = Moment::now() + this.backoff.next();
                 None
             }
-            Err(error) if says_nothing_was_done(&error) => Some(self.nothing_there(Err(error))),
+            Err(error) if answer::says_nothing_was_done(&error) => Some(self.nothing_there(Err(error))),
             Err(error) => Some(self.give_up(Err(error))),
         }
     }
 
-    fn failed(self: Pin<&mut Self>, failure: Failure) -> Option<Result<Option<Guard>>> {
+    fn failed(self: Pin<&mut Self>, failure: Failure) -> Option<Outcome> {
         if !failure.passing {
             // A script that stopped half-way, for want of a right, has written what it wrote before (H46).
             let half_done = matches!(failure.error.kind(), ErrorKind::Denied | ErrorKind::Protocol);
@@ -316,148 +371,46 @@ impl Acquire {
         None
     }
 
-    /// Applies an answer to acquire.
-    fn read(&self, answer: &Answer) -> Result<Reading> {
-        let Some(attempt) = &self.attempt else {
-            return Ok(Reading::Late);
-        };
-        let shared = self.client.shared();
-        let now = Moment::now();
-        let reply = &answer.reply;
-        {
-            let mut state = attempt.state();
-            state.unanswered -= 1;
-            state.hush();
-        }
-        if let Some(asked) = &attempt.spec.latch {
-            return latch::read(shared, attempt, asked, answer);
-        }
-        let alone = reply.stamp_alone()?;
-        let stamp = match alone {
-            Some(stamp) => stamp,
-            None => reply.count_at(1)?,
-        };
-        shared.commands.note_stamp(answer.sent, stamp);
-        let apply = |standing| {
-            attempt.state().apply(
-                standing,
-                stamp,
-                answer.sent,
-                now,
-                &attempt.spec,
-                shared.options.drift,
-            );
-        };
-        if alone.is_some() {
-            apply(Standing::Granted {
-                token: if attempt.spec.is_shared() { 0 } else { stamp },
-                left: attempt.spec.lease,
-                claim: false,
-                delay: None,
-            });
-            return Ok(Reading::Applied { queued: false });
-        }
-        let code = reply.int_at(0)?;
-        match code {
-            1 => {
-                if let Ok(weight) = reply.count_at(5) {
-                    attempt.state().weight = u32::try_from(weight).unwrap_or(u32::MAX);
-                }
-                let left = Duration::from_millis(reply.count_at(3)?);
-                apply(Standing::Granted {
-                    token: reply.count_at(2)?,
-                    left,
-                    claim: reply.int_at(4)? != 0,
-                    delay: reply.count_at(6).ok().map(Duration::from_micros),
-                });
-                Ok(Reading::Applied { queued: false })
-            }
-            2 => {
-                apply(Standing::Queued);
-                shared
-                    .keeper
-                    .waiting(attempt.spec.lease, shared.options.unavailable_after);
-                if reply.int_at(3)? != 0 {
-                    shared.keeper.look_at(attempt, now, stamp, Some(answer.sent));
-                } else if let Ok(wake) = reply.count_at(2) {
-                    shared.keeper.look_at(
-                        attempt,
-                        now + Duration::from_millis(wake),
-                        stamp,
-                        Some(answer.sent),
-                    );
-                }
-                Ok(Reading::Applied { queued: true })
-            }
-            3 => Ok(Reading::Busy),
-            4 => {
-                attempt.state().heard = now;
-                Ok(Reading::Late)
-            }
-            // Busy, for those who would have waited for their start.
-            12 if !matches!(self.wait, Wait::Forever) => Ok(Reading::Busy),
-            _ => Err(refusal(shared, &attempt.spec, code, reply)?),
-        }
-    }
-
     /// The wait is over, or the server was silent for too long.
-    fn time_is_up(mut self: Pin<&mut Self>) -> Result<Option<Guard>> {
+    fn time_is_up(mut self: Pin<&mut Self>) -> Outcome {
         let this = self.as_mut().project();
         let silent = Moment::now() < *this.deadline;
         if *this.known && !silent {
             return self.give_up(Ok(None));
         }
-        let asked = this
-            .attempt
-            .as_ref()
-            .and_then(|attempt| attempt.spec.latch.as_ref());
+        let asked = this.attempt.as_ref().and_then(|attempt| attempt.spec.latch());
         let outcome = asked.map_or("the attempt is being undone", |asked| asked.outcome());
-        let error = match this.last_error.take() {
-            None => Error::new(
-                ErrorKind::Unavailable,
-                format!("the server gave no usable answer in time; {outcome}"),
-            ),
-            Some(cause) if cause.kind() == ErrorKind::ReadOnly => Error::new(
-                ErrorKind::ReadOnly,
-                "the server is a replica or refuses writes, and no other was found in time",
-            )
-            .caused_by(cause),
-            Some(cause) => Error::new(
-                ErrorKind::Unavailable,
-                format!("the server gave no usable answer in time ({cause}); {outcome}"),
-            )
-            .caused_by(cause),
-        };
+        let error = answer::no_answer(this.last_error.take(), outcome);
         self.give_up(Err(error))
     }
 
     /// Ends the future; the keeper undoes whatever there may be at the server.
-    fn give_up(self: Pin<&mut Self>, result: Result<Option<Guard>>) -> Result<Option<Guard>> {
+    fn give_up(self: Pin<&mut Self>, outcome: Outcome) -> Outcome {
         let this = self.project();
         *this.sent = None;
         let Some(attempt) = this.attempt.take() else {
-            return result;
+            return outcome;
         };
         this.client.shared().end(&attempt);
-        result.map_err(|error| error.named(&attempt.name))
+        outcome.map_err(|error| error.named(&attempt.name))
     }
 
     /// Ends the future after an answer that says that nothing was done: unless another copy is under way, nothing is left.
-    fn nothing_there(self: Pin<&mut Self>, result: Result<Option<Guard>>) -> Result<Option<Guard>> {
+    fn nothing_there(self: Pin<&mut Self>, outcome: Outcome) -> Outcome {
         if self.attempt.as_ref().is_some_and(|attempt| {
             let state = attempt.state();
             // Once anything was applied, a grant may have been confirmed with the answer lost; of a latch there are none.
-            let applied = state.stage != Stage::Asking || state.stamp > 0;
-            state.unanswered > 0 || (applied && attempt.spec.latch.is_none())
+            state.is_asked() || (state.has_heard() && attempt.spec.latch().is_none())
         }) {
-            return self.give_up(result);
+            return self.give_up(outcome);
         }
         let this = self.project();
         let Some(attempt) = this.attempt.take() else {
-            return result;
+            return outcome;
         };
-        finish(this.client.shared(), &attempt, Ended::HadNothing);
-        result.map_err(|error| error.named(&attempt.name))
+        let ended = Event::End(EndEvent::Over(Ended::HadNothing));
+        this.client.shared().on(&attempt, ended, Moment::now());
+        outcome.map_err(|error| error.named(&attempt.name))
     }
 }
 
@@ -468,12 +421,6 @@ impl PinnedDrop for Acquire {
             self.client.shared().end(attempt);
         }
     }
-}
-
-pub(crate) enum Reading {
-    Applied { queued: bool },
-    Busy,
-    Late,
 }
 
 #[allow(dead_code, reason = "compiled, not called: the bounds that users rely on")]

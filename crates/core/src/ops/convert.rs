@@ -5,14 +5,15 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use crate::attempt::{Attempt, Base, Kin};
+use super::acquire::Acquire;
+use super::guard::Guard;
+use super::request::{AcquireRequest, Wait};
+use crate::attempt::event::{Event, HoldEvent};
+use crate::attempt::spec::Mode;
 use crate::base::clock::Moment;
-use crate::ops::acquire::Acquire;
-use crate::ops::guard::Guard;
-use crate::ops::request::{AcquireRequest, Wait};
 use crate::types::error::{Error, Result};
-use crate::wire::request::Request;
-use crate::wire::script;
+use crate::wire::id::{self, Base};
+use crate::wire::request::TakeOver;
 
 /// Why a hold could not be upgraded.
 #[derive(Debug)]
@@ -35,12 +36,14 @@ impl Guard {
     pub async fn upgrade(mut self, wait: Wait) -> Result<Self, NotUpgraded> {
         let base = Arc::clone(&self.view.attempt);
         let mut spec = base.spec.clone();
-        spec.kin = Kin::Base(Base {
-            counter: base.counter,
-            weight: spec.weight,
-            window: base.window(),
-        });
-        spec.weight = spec.capacity;
+        if let Mode::Lock(share) = spec.mode {
+            let origin = Base {
+                counter: base.counter,
+                weight: share.weight,
+                window: id::window(&base.id),
+            };
+            spec.mode = Mode::Upgrade(share, origin);
+        }
         let request = AcquireRequest {
             name: base.name.clone(),
             key: Arc::clone(&base.key),
@@ -77,22 +80,22 @@ impl Guard {
 
     /// The maximum hold counts from the first grant, whatever the hold has become since.
     fn lasts_no_longer_than(&self, cap: Moment) {
-        let attempt = &self.view.attempt;
-        let mut state = attempt.state();
-        state.cap = state.cap.min(cap);
-        state.deadline = state.deadline.min(state.cap);
-        state.schedule(Moment::now(), &attempt.spec);
-        let due = state.due;
-        drop(state);
-        self.client.shared().keeper.no_later_than(due);
+        let shared = self.client.shared();
+        shared.on(
+            &self.view.attempt,
+            Event::Hold(HoldEvent::Capped(cap)),
+            Moment::now(),
+        );
     }
 
     fn becomes_exclusive(&mut self, granted: &Self) {
-        self.weight = self.view.attempt.spec.capacity;
+        self.weight = self.view.attempt.spec.whole();
         self.view.token = granted.view.token;
-        let mut state = self.view.attempt.state();
-        state.token = granted.token_number(); // renewals name it from now on
-        state.weight = self.weight;
+        let upgraded = Event::Hold(HoldEvent::Upgraded {
+            token: granted.token_number(),
+            weight: self.weight,
+        });
+        self.view.attempt.on(upgraded, Moment::now());
     }
 
     /// Makes this hold a shared one of so much weight, and lets in those who can share with it.
@@ -107,30 +110,26 @@ impl Guard {
             return Err(error);
         }
         let old = Arc::clone(&self.view.attempt);
-        let mut spec = old.spec.clone();
-        spec.weight = weight;
         let request = AcquireRequest {
             name: old.name.clone(),
             key: Arc::clone(&old.key),
-            spec,
+            spec: old.spec.with_weight(weight),
         };
-        let token = self.token_number();
+        let cap = self.cap();
         let client = self.client.clone();
-        let args = |request: Request| request.arg(&old.id).arg(token).arg(old.spec.capacity());
-        let shared = client.take_over(&script::DOWNGRADE, request, args).await?;
-        shared.lasts_no_longer_than(old.state().cap);
+        let what = TakeOver::Downgrade {
+            old: &old.id,
+            token: self.token_number(),
+            capacity: old.spec.capacity(),
+        };
+        let shared = client.take_over(request, what).await?;
+        if let Some(cap) = cap {
+            shared.lasts_no_longer_than(cap);
+        }
         // It is gone at the server. Only if a copy of its acquire may still be on its way there is something to end.
-        if old.state().unanswered == 0 {
+        if !old.state().is_asked() {
             self.leave();
         }
         Ok(shared)
-    }
-}
-
-impl Attempt {
-    /// The claim window in its id, ms.
-    fn window(&self) -> u64 {
-        let digits = self.id.rsplit(':').next().unwrap_or_default();
-        digits.parse().unwrap_or_default()
     }
 }

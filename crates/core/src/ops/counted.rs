@@ -3,18 +3,17 @@
 
 use std::sync::Arc;
 
-use crate::attempt::{Spec, Stage};
+use super::guard::Guard;
+use super::primitive::Primitive;
+use super::request::AcquireRequest;
+use crate::attempt::event::{Event, HoldEvent};
 use crate::base::clock::{Moment, millis};
-use crate::ops::guard::Guard;
-use crate::ops::primitive::Primitive;
-use crate::ops::request::AcquireRequest;
-use crate::types::error::foreign;
-use crate::types::error::{Error, ErrorKind, Result};
+use crate::types::error::{Error, ErrorKind, Result, foreign};
 use crate::types::loss::Loss;
 use crate::types::rate::Rate;
 use crate::wire::pace::Pace;
-use crate::wire::request::Request;
-use crate::wire::script;
+use crate::wire::reply::{InspectReply, MergeReply, ResizeReply};
+use crate::wire::request::{Capacity, Setting, TakeOver, inspect, merge, resize};
 
 /// How often one answer may say "more" before somebody else has to go on.
 const MORE: usize = 100;
@@ -44,16 +43,14 @@ impl Primitive {
     }
 
     async fn look_at_count(&self) -> Result<Count> {
-        let request = Request::new(&script::INSPECT, &[&**self.key()]).arg(0);
-        let reply = self.client().call(&request).await?.reply;
-        let made_with = u64::from(self.spec().capacity);
-        let (stored, used) = match reply.int_at(0)? {
-            0 => (0, 0),
-            8 => return Err(foreign()),
-            _ => (reply.count_at(7)?, reply.int_at(6)?),
+        let reply = self.client().call(&inspect(self.key(), 0)).await?.reply;
+        let (stored, used) = match InspectReply::read(reply)? {
+            InspectReply::Nothing => (None, 0),
+            InspectReply::Record(record) => (record.capacity, record.used),
+            InspectReply::Foreign => return Err(foreign()),
         };
-        let capacity = if stored == 0 { made_with } else { stored / 2 };
-        let free = capacity.saturating_sub(u64::try_from(used).unwrap_or(0));
+        let capacity = stored.unwrap_or_else(|| u64::from(self.spec().whole()));
+        let free = capacity.saturating_sub(used);
         let number = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
         Ok(Count {
             capacity: number(capacity),
@@ -73,11 +70,7 @@ impl Primitive {
         if capacity == 0 {
             return Err(Error::invalid("it cannot have less than one").named(self.name()));
         }
-        let spec = Spec {
-            capacity,
-            ..self.spec().clone()
-        };
-        self.set("capacity", &spec)
+        self.set(Setting::Capacity, capacity, self.spec().pace())
             .await
             .map_err(|error| error.named(self.name()))
     }
@@ -92,41 +85,35 @@ impl Primitive {
     /// It may or may not happen.
     pub async fn set_rate(&self, rate: Option<Rate>) -> Result<()> {
         let named = |error: Error| error.named(self.name());
-        let spec = Spec {
-            pace: rate.map(Pace::new).transpose().map_err(named)?,
-            ..self.spec().clone()
-        };
-        self.set("pace", &spec).await.map_err(named)
+        let pace = rate.map(Pace::new).transpose().map_err(named)?;
+        self.set(Setting::Pace, self.spec().whole(), pace.as_ref())
+            .await
+            .map_err(named)
     }
 
-    /// Makes the record say what the spec says of one of the two.
-    async fn set(&self, what: &str, spec: &Spec) -> Result<()> {
+    /// Makes the record say one of the two.
+    async fn set(&self, what: Setting, capacity: u32, pace: Option<&Pace>) -> Result<()> {
         let shared = self.client().shared();
-        let pace = spec.pace.as_ref().map_or("", |pace| &*pace.text);
+        let spec = self.spec();
+        let capacity = Capacity::counted(capacity);
+        let life = shared.key_life_ms(spec, spec.lease);
+        let pace = pace.map_or("", |pace| &*pace.text);
         for _ in 0..MORE {
             let deadline = Moment::now() + shared.options.operation_timeout;
-            let request = Request::new(&script::RESIZE, &[&**self.key()])
-                .arg(spec.capacity())
-                .arg(shared.key_life_ms(spec, spec.lease))
-                .arg(shared.commands.server_time(deadline) / 1000 + 1)
-                .arg(pace)
-                .arg(what);
+            let not_after = shared.commands.server_time(deadline) / 1000 + 1;
+            let request = resize(self.key(), capacity, life, not_after, pace, what);
             let answer = self.client().call(&request).await?;
-            shared.commands.note_stamp(answer.sent, answer.reply.count_at(1)?);
-            match answer.reply.int_at(0)? {
-                1 => {
-                    shared.note_publish(answer.reply.int_at(3)? != 0);
-                    if answer.reply.int_at(2)? == 0 {
+            let (stamp, reply) = ResizeReply::read(&answer.reply)?;
+            shared.commands.note_stamp(answer.sent, stamp);
+            match reply {
+                ResizeReply::Done { more, refused } => {
+                    shared.note_publish(refused);
+                    if !more {
                         break;
                     }
                 }
-                8 => return Err(foreign()),
-                _ => {
-                    return Err(Error::new(
-                        ErrorKind::Unavailable,
-                        "the request came too late at the server, and changed nothing",
-                    ));
-                }
+                ResizeReply::Foreign => return Err(foreign()),
+                ResizeReply::Late => return Err(changed_nothing()),
             }
         }
         Ok(())
@@ -153,27 +140,23 @@ impl Guard {
             return Ok(None);
         }
         let whole = Arc::clone(&self.view.attempt);
-        let mut spec = whole.spec.clone();
-        spec.weight = weight;
         let request = AcquireRequest {
             name: whole.name.clone(),
             key: Arc::clone(&whole.key),
-            spec,
+            spec: whole.spec.with_weight(weight),
         };
         // Before anything is sent: what is not known to be here is not here.
         self.weight -= weight;
         let client = self.client.clone();
         let sent = Moment::now();
-        let args = |request: Request| request.arg(&whole.id);
-        let taken = client.take_over(&script::SPLIT, request, args).await;
+        let taken = client
+            .take_over(request, TakeOver::Split { whole: &whole.id })
+            .await;
         match taken {
             Ok(part) => {
-                let shared = client.shared();
-                let lease = whole.spec.lease;
-                let mut state = whole.state();
-                state.renewed(lease, sent, Moment::now(), shared.options.drift);
-                state.schedule(Moment::now(), &whole.spec);
-                drop(state);
+                let left = whole.spec.lease;
+                let renewed = Event::Hold(HoldEvent::Renewed { left, sent });
+                client.shared().on(&whole, renewed, Moment::now());
                 Ok(Some(part))
             }
             Err(error) => {
@@ -219,38 +202,36 @@ impl Guard {
         }
         let deadline = Moment::now() + shared.options.operation_timeout;
         let not_after = shared.commands.server_time(deadline) / 1000 + 1;
-        let request = Request::new(&script::MERGE, &[&*attempt.key])
-            .arg(&attempt.id)
-            .arg(millis(attempt.spec.lease))
-            .arg(shared.key_life_ms(&attempt.spec, attempt.spec.lease))
-            .arg(&part.id)
-            .arg(not_after);
+        let times = (
+            millis(attempt.spec.lease),
+            shared.key_life_ms(&attempt.spec, attempt.spec.lease),
+        );
+        let request = merge(&attempt.key, &attempt.id, times, &part.id, not_after);
         // From here on it is given back or part of this one: no renewal is sent, which would find it gone.
-        {
-            let mut state = part.state();
-            state.stage = Stage::Ending;
-            state.wake_watchers();
-        }
+        shared.on(&part, Event::Hold(HoldEvent::Releasing), Moment::now());
         let sent = Moment::now(); // of the first copy: it may be the one that did it
         let answer = client.call(&request).await?;
-        shared.commands.note_stamp(answer.sent, answer.reply.count_at(1)?);
-        match answer.reply.int_at(0)? {
-            1 => {
+        let (stamp, reply) = MergeReply::read(&answer.reply)?;
+        shared.commands.note_stamp(answer.sent, stamp);
+        match reply {
+            MergeReply::Done => {
                 other.leave();
                 self.weight = self.weight.saturating_add(other.weight);
-                let now = Moment::now();
-                let mut state = attempt.state();
-                state.renewed(attempt.spec.lease, sent, now, shared.options.drift);
-                state.schedule(now, &attempt.spec);
-                drop(state);
+                let left = attempt.spec.lease;
+                let renewed = Event::Hold(HoldEvent::Renewed { left, sent });
+                shared.on(&attempt, renewed, Moment::now());
                 Ok(())
             }
-            3 => Err(self.lost_error().unwrap_or_else(|| Error::lost(Loss::Vanished))),
-            8 => Err(foreign()),
-            _ => Err(Error::new(
-                ErrorKind::Unavailable,
-                "the request came too late at the server, and changed nothing",
-            )),
+            MergeReply::Ended => Err(self.lost_error().unwrap_or_else(|| Error::lost(Loss::Vanished))),
+            MergeReply::Foreign => Err(foreign()),
+            MergeReply::Late => Err(changed_nothing()),
         }
     }
+}
+
+fn changed_nothing() -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        "the request came too late at the server, and changed nothing",
+    )
 }

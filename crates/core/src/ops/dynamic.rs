@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 /// The attribute for implementations of your own.
 pub use async_trait::async_trait;
 
-use crate::kit::shell::Shell;
+use super::shell::Shell;
 use crate::ops::request::Wait;
 use crate::types::error::Result;
 use crate::types::loss::Loss;
@@ -126,30 +126,4 @@ impl<G: Shell> Guard for G {
     async fn unlock(self: Box<Self>) -> Result<()> {
         (*self).into_guard().unlock().await
     }
-}
-
-/// Implements [`Lock`] by the methods of the same names.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! lock_by_its_methods {
-    ($type:ty, $lock:ident, $try_lock_until:ident) => {
-        #[$crate::dynamic::async_trait]
-        impl $crate::dynamic::Lock for $type {
-            fn name(&self) -> &$crate::Name {
-                <$type>::name(self)
-            }
-
-            async fn lock(&self) -> $crate::Result<Box<dyn $crate::dynamic::Guard>> {
-                Ok(Box::new(<$type>::$lock(self).await?))
-            }
-
-            async fn try_lock_until(
-                &self,
-                deadline: std::time::Instant,
-            ) -> $crate::Result<Option<Box<dyn $crate::dynamic::Guard>>> {
-                let granted = <$type>::$try_lock_until(self, deadline).await?;
-                Ok(granted.map(|guard| Box::new(guard) as Box<dyn $crate::dynamic::Guard>))
-            }
-        }
-    };
 }

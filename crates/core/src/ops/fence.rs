@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use crate::base::clock::millis;
+use crate::base::clock::{Moment, millis};
 use crate::tasks::client::Client;
-use crate::types::error::{Error, ErrorKind, Result};
+use crate::types::error::{Error, Result, foreign};
 use crate::types::fence::FenceReply;
 use crate::types::name::Name;
 use crate::types::token::FencingToken;
-use crate::wire::guarded::eval_guarded;
+use crate::wire::guarded::{GuardedReply, eval_guarded};
 use crate::wire::key::fence_key;
-use crate::wire::request::{Reply, Request};
-use crate::wire::script;
+use crate::wire::reply::AdmitReply;
+use crate::wire::request::fence;
 
 /// How long the highest token of a resource is remembered after its last use. A writer that was frozen for longer
 /// than this is not caught.
@@ -78,9 +78,7 @@ impl Fence {
     /// ```
     pub async fn admit(&self, token: FencingToken) -> Result<bool> {
         self.check(token)?;
-        let request = Request::new(&script::FENCE, &[&self.key]);
-        self.send(request.arg(token.get()).arg(millis(FENCE_MEMORY)))
-            .await
+        self.send(token, None).await
     }
 
     /// Sets the guarded key, if the token is admitted, in the same step. `false`: the token is stale, nothing was written.
@@ -103,14 +101,8 @@ impl Fence {
     /// ```
     pub async fn set(&self, token: FencingToken, value: impl AsRef<[u8]>) -> Result<bool> {
         self.check(token)?;
-        let request = Request::new(&script::FENCE, &[&self.key, self.resource.as_bytes()]);
-        self.send(
-            request
-                .arg(token.get())
-                .arg(millis(FENCE_MEMORY))
-                .arg(value.as_ref()),
-        )
-        .await
+        let write = (self.resource.as_bytes(), value.as_ref());
+        self.send(token, Some(write)).await
     }
 
     /// A number that no server of ours can have issued would lock everybody out for as long as it is remembered.
@@ -122,23 +114,21 @@ impl Fence {
         Ok(())
     }
 
-    async fn send(&self, request: Request) -> Result<bool> {
-        let answer = self
-            .client
-            .call(&request)
-            .await
-            .map_err(|error| error.named(&self.resource))?;
-        match answer.reply.int_at(0)? {
-            1 => Ok(true),
-            0 => Ok(false),
-            _ => Err(crate::types::error::foreign().named(&self.resource)),
+    async fn send(&self, token: FencingToken, write: Option<(&[u8], &[u8])>) -> Result<bool> {
+        let request = fence(&self.key, token.get(), millis(FENCE_MEMORY), write);
+        let named = |error: Error| error.named(&self.resource);
+        let answer = self.client.call(&request).await.map_err(named)?;
+        match AdmitReply::read(&answer.reply).map_err(named)? {
+            AdmitReply::Admitted(_) => Ok(true),
+            AdmitReply::Stale(_) => Ok(false),
+            AdmitReply::Foreign => Err(named(foreign())),
         }
     }
 
     /// Runs a Lua script only if the token is admitted, in the same step. It sees `KEYS` and `ARGV` as they are given
     /// here. `None`: the token is stale, the script was not run.
     ///
-    /// In a cluster all keys must be in the resource's slot. It is sent once: after [`ErrorKind::Unavailable`] it may or
+    /// In a cluster all keys must be in the resource's slot. It is sent once: after [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) it may or
     /// may not have run, or may run late, though never after a newer token was seen.
     ///
     /// # Errors
@@ -172,24 +162,18 @@ impl Fence {
         let shared = self.client.shared();
         shared.check_open()?;
         let command = eval_guarded(&self.key, token.get(), millis(FENCE_MEMORY), script, keys, args);
-        let deadline = crate::base::clock::Moment::now() + shared.options.operation_timeout;
+        let deadline = Moment::now() + shared.options.operation_timeout;
         // One send: the user's script may not bear a second run.
+        let named = |error: Error| error.named(&self.resource);
         let reply = shared
             .commands
             .command(&command, deadline)
             .await
-            .map_err(|failure| failure.error.named(&self.resource))?;
-        let mut parts = reply.items()?.into_iter();
-        let code = parts.next().map_or(Ok(8), |code| code.int())?;
-        match code {
-            1 => Ok(Some(
-                parts
-                    .next()
-                    .map_or(Ok(FenceReply::Nil), Reply::into_fence)
-                    .map_err(|error| error.named(&self.resource))?,
-            )),
-            0 => Ok(None),
-            _ => Err(crate::types::error::foreign().named(&self.resource)),
+            .map_err(|failure| named(failure.error))?;
+        match GuardedReply::read(reply).map_err(named)? {
+            GuardedReply::Ran(returned) => Ok(Some(returned)),
+            GuardedReply::Stale => Ok(None),
+            GuardedReply::Foreign => Err(named(foreign())),
         }
     }
 
@@ -214,18 +198,14 @@ impl Fence {
     pub async fn highest(&self) -> Result<Option<FencingToken>> {
         let named = |error: Error| error.named(&self.resource);
         // Token 0 is below every other and above none: it asks without changing anything.
-        let request = Request::new(&script::FENCE, &[&self.key])
-            .arg(0)
-            .arg(millis(FENCE_MEMORY));
+        let request = fence(&self.key, 0, millis(FENCE_MEMORY), None);
         let answer = self.client.call(&request).await.map_err(named)?;
-        match (answer.reply.int_at(0)?, answer.reply.count_at(1)?) {
-            (8, _) => Err(named(crate::types::error::foreign())),
-            (_, 0) => Ok(None),
-            (0 | 1, highest) => Ok(Some(FencingToken::new(highest))),
-            _ => Err(named(Error::new(
-                ErrorKind::Protocol,
-                "an unknown answer from the fence",
-            ))),
+        match AdmitReply::read(&answer.reply).map_err(named)? {
+            AdmitReply::Foreign => Err(named(foreign())),
+            AdmitReply::Stale(0) | AdmitReply::Admitted(0) => Ok(None),
+            AdmitReply::Stale(highest) | AdmitReply::Admitted(highest) => {
+                Ok(Some(FencingToken::new(highest)))
+            }
         }
     }
 }

@@ -5,18 +5,21 @@ use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
 
-use crate::attempt::{Attempt, Kin, Stage};
+use crate::attempt::Attempt;
+use crate::attempt::event::{Asked, Event, HoldEvent};
+use crate::attempt::lease::Lease;
 use crate::base::clock::{Moment, millis};
 use crate::ops::hold::Hold;
 use crate::ops::release::Unlock;
 use crate::tasks::client::Client;
-use crate::tasks::keeper::tick::{Item, Kind, Outcome, exchange};
+use crate::tasks::keeper::renew::{Item, exchange};
 use crate::types::error::{Error, ErrorKind, Result};
 use crate::types::name::Name;
 use crate::types::options::check_lease;
 use crate::types::owner::Owner;
 use crate::types::ticket::Ticket;
 use crate::types::token::FencingToken;
+use crate::wire::reply::TickItem;
 
 /// A hold. Primitives wrap it in a guard type of their own.
 ///
@@ -43,13 +46,11 @@ impl fmt::Debug for Guard {
 
 impl Guard {
     /// The hold is handed out: the keeper looks after it from now on.
-    pub(crate) fn new(client: Client, attempt: Arc<Attempt>) -> Self {
-        let state = attempt.state();
-        let token = FencingToken::from_reply(state.token);
-        let (due, weight) = (state.due, state.weight);
-        drop(state);
+    pub(crate) fn new(client: Client, attempt: Arc<Attempt>, lease: &Lease) -> Self {
+        let token = FencingToken::from_reply(lease.token);
+        let weight = lease.weight;
         let shared = client.shared();
-        shared.keeper.hand_out(&attempt, due, &shared.driver);
+        shared.schedule.hand_out(&attempt, lease.due, &shared.driver);
         let driver = shared.driver.clone();
         Self {
             view: Hold {
@@ -95,10 +96,7 @@ impl Guard {
 
     /// Whose hold it is, of a reentrant one.
     pub fn owner(&self) -> &Owner {
-        match &self.view.attempt.spec.kin {
-            Kin::Owner(owner) => owner,
-            _ => &Owner::NOBODY,
-        }
+        self.view.attempt.spec.owner().unwrap_or(&Owner::NOBODY)
     }
 
     /// What it has of the capacity.
@@ -114,9 +112,7 @@ impl Guard {
 
     /// For one that sleeps until it may start: wakes it when the hold is lost or the client closed, and says if that is closed.
     pub(crate) fn wait_for_end(&self, cx: &Context<'_>) -> bool {
-        let mut state = self.view.attempt.state();
-        state.watch_for(cx);
-        state.closed
+        self.view.attempt.register_waker(cx).is_closed()
     }
 
     /// Renews the hold so that it lasts at least `lease` from now. Never shortens it.
@@ -129,33 +125,29 @@ impl Guard {
     /// The extension may or may not happen.
     pub async fn extend(&self, lease: Duration) -> Result<()> {
         check_lease(lease).map_err(|error| error.named(self.name()))?;
-        let token = self.token_number();
-        if Moment::now() + lease > self.view.attempt.state().cap {
+        let now = Moment::now();
+        if self.cap().is_some_and(|cap| now + lease > cap) {
             return Err(Error::invalid("the extension reaches past the maximum hold").named(self.name()));
         }
-        let kind = if lease > self.view.attempt.spec.lease {
-            Kind::Extend { token, lease }
-        } else {
-            Kind::Renew { token }
-        };
-        self.renew(kind).await?;
-        self.view
-            .attempt
-            .state()
-            .schedule(Moment::now(), &self.view.attempt.spec);
-        Ok(())
+        self.renew(lease.max(self.view.attempt.spec.lease)).await
     }
 
-    async fn renew(&self, kind: Kind) -> Result<()> {
+    /// The latest moment that any renewal reaches; `None`: it has ended.
+    pub(crate) fn cap(&self) -> Option<Moment> {
+        self.view.attempt.state().held().map(Lease::cap)
+    }
+
+    async fn renew(&self, lease: Duration) -> Result<()> {
         let shared = self.client.shared();
         let named = |error: Error| error.named(self.name());
         if let Some(error) = self.lost_error() {
             return Err(error);
         }
         shared.check_open().map_err(named)?;
+        let token = self.token_number();
         let item = [Item {
             attempt: Arc::clone(&self.view.attempt),
-            kind,
+            asked: Asked::Hold { token, lease },
         }];
         let until = shared.request_deadline(self.view.attempt.spec.lease * 3);
         let outcomes = exchange(shared, &item, until)
@@ -165,7 +157,7 @@ impl Guard {
             return Err(error);
         }
         match outcomes.first() {
-            Some(Outcome::Held(_)) => Ok(()),
+            Some(TickItem::Held(_)) => Ok(()),
             _ => Err(named(Error::new(
                 ErrorKind::WrongType,
                 "its key holds foreign data now",
@@ -186,21 +178,10 @@ impl Guard {
         self.leave();
     }
 
-    /// What passed a latch has nothing at the server, unless a copy of its request is under way: the keeper sees to that.
-    pub(crate) fn dismiss(mut self) {
-        let unanswered = self.view.attempt.state().unanswered;
-        if unanswered == 0 {
-            self.leave();
-        }
-    }
-
     pub(crate) fn leave(&mut self) {
         self.live = false;
-        let mut state = self.view.attempt.state();
-        state.stage = Stage::Gone;
-        state.wake_watchers();
-        drop(state);
-        self.client.shared().table.remove(&self.view.attempt);
+        let shared = self.client.shared();
+        shared.on(&self.view.attempt, Event::Hold(HoldEvent::Left), Moment::now());
     }
 
     /// Turns the guard into a ticket with which another process can go on. The hold is renewed once, and then not any more.
@@ -211,8 +192,7 @@ impl Guard {
     /// # Cancel safety
     /// Dropping it releases the hold.
     pub async fn into_ticket(mut self) -> Result<Ticket> {
-        let token = self.token_number();
-        self.renew(Kind::Renew { token }).await?;
+        self.renew(self.view.attempt.spec.lease).await?;
         let attempt = Arc::clone(&self.view.attempt);
         self.leave();
         Ok(Ticket::new(

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use pin_project::{pin_project, pinned_drop};
 
-use crate::attempt::{Attempt, Stage};
+use crate::attempt::Attempt;
 use crate::base::clock::{Moment, Timer};
 use crate::types::loss::Loss;
 use crate::types::name::Name;
@@ -58,11 +58,11 @@ impl Hold {
     /// How long the hold can still be relied on if no renewal comes through; zero when it was lost or released.
     pub fn valid_for(&self) -> Duration {
         let now = Moment::now();
-        let mut state = self.attempt.state();
-        if state.check(now).is_some() || state.stage != Stage::Held {
-            return Duration::ZERO;
+        let state = self.attempt.look(now);
+        match state.held() {
+            Some(held) if state.loss().is_none() => held.left(now),
+            _ => Duration::ZERO,
         }
-        state.deadline.since(now)
     }
 
     /// Resolves with the reason when the hold ends under its guard; never after a normal release.
@@ -117,21 +117,17 @@ impl Future for Lost {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Loss> {
         let mut this = self.project();
         loop {
-            let deadline = {
-                let mut state = this.attempt.state();
-                if let Some(loss) = state.check(Moment::now()) {
-                    return Poll::Ready(loss);
-                }
-                if state.stage != Stage::Held {
-                    // Released: `lost` never resolves.
-                    return if *this.released {
-                        Poll::Ready(Loss::Closed)
-                    } else {
-                        Poll::Pending
-                    };
-                }
-                state.add_watcher(this.key, cx);
-                state.deadline
+            let state = this.attempt.watch(this.key, cx, Moment::now());
+            if let Some(loss) = state.loss() {
+                return Poll::Ready(loss);
+            }
+            let Some(deadline) = state.held().map(|held| held.deadline) else {
+                // Released: `lost` never resolves.
+                return if *this.released {
+                    Poll::Ready(Loss::Closed)
+                } else {
+                    Poll::Pending
+                };
             };
             // Its own timer: right even if the keeper is dead. The deadline may have moved on by then.
             ready!(this.timer.as_mut().poll_until(cx, deadline, Some(this.driver)));
@@ -143,7 +139,7 @@ impl Future for Lost {
 impl PinnedDrop for Lost {
     fn drop(self: Pin<&mut Self>) {
         if let Some(key) = self.key {
-            self.attempt.state().remove_watcher(key);
+            self.attempt.remove_watcher(key);
         }
     }
 }

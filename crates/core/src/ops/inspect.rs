@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
+use super::primitive::Primitive;
 use crate::base::clock::{Moment, millis};
-use crate::connection::handshake::read_labels;
-use crate::ops::primitive::Primitive;
 use crate::tasks::client::Client;
-use crate::types::error::Result;
+use crate::types::error::{Error, Result, foreign};
 use crate::types::owner::Owner;
 use crate::types::token::FencingToken;
+use crate::wire::id;
 use crate::wire::key::label_key;
-use crate::wire::request::{Reply, Request};
-use crate::wire::script;
+use crate::wire::plain::read_labels;
+use crate::wire::reply::{ForceReply, InspectReply};
+use crate::wire::request::{force, inspect};
+use crate::wire::value::Reply;
 
 /// Waiters and holders that an inspection lists.
 const MOST: usize = 100;
@@ -70,58 +72,43 @@ impl Primitive {
     }
 
     async fn look(&self) -> Result<LockInfo> {
-        let nobody = LockInfo {
-            holders: Vec::new(),
-            queue_len: 0,
-            waiters: Vec::new(),
+        let reply = self.client().call(&inspect(self.key(), MOST)).await?.reply;
+        let record = match InspectReply::read(reply)? {
+            InspectReply::Nothing => {
+                return Ok(LockInfo {
+                    holders: Vec::new(),
+                    queue_len: 0,
+                    waiters: Vec::new(),
+                });
+            }
+            InspectReply::Foreign => return Err(foreign()),
+            InspectReply::Record(record) => record,
         };
-        let request = Request::new(&script::INSPECT, &[&**self.key()]).arg(MOST);
-        let answer = self.client().call(&request).await?;
-        match answer.reply.int_at(0)? {
-            0 => return Ok(nobody),
-            8 => return Err(crate::types::error::foreign()),
-            _ => {}
-        }
-        let stamp = answer.reply.count_at(1)?;
-        let token = answer.reply.count_at(2)?;
-        let queue_len = answer.reply.count_at(3)?;
-        let mut parts = answer.reply.items()?.into_iter().skip(4);
-        let mut strings = || -> Result<Vec<String>> {
-            let list = parts.next().map_or(Ok(Vec::new()), Reply::items)?;
-            list.into_iter()
-                .map(|item| Ok(String::from_utf8_lossy(&item.bytes()?).into_owned()))
-                .collect()
-        };
-        let held = strings()?;
-        let waiting = strings()?;
-        let counted = self.spec().counted;
-        let mut weights = parts
-            .nth(2)
-            .map_or(Ok(Vec::new()), Reply::items)?
-            .into_iter()
-            .filter_map(|weight| u32::try_from(weight.int().ok()?).ok());
-        let ids = held.iter().step_by(2).chain(&waiting);
+        let stamp = record.stamp;
+        let spec = self.spec();
+        let mut weights = record.weights.iter().copied();
+        let ids = record.holders.iter().map(|(id, _)| id).chain(&record.waiters);
         let labels = labels(self.client(), ids.map(String::as_str)).await;
         let mut labels = labels.into_iter();
-        let holders = held
-            .chunks_exact(2)
-            .map(|pair| {
-                let weight = weights.next().unwrap_or_else(|| self.spec().weight);
-                let shared = counted || weight < self.spec().capacity;
-                let since = if shared { stamp } else { token };
+        let holders = record
+            .holders
+            .iter()
+            .map(|(_, ends)| {
+                let weight = weights.next().unwrap_or_else(|| spec.weight());
+                let shared = spec.is_counted() || weight < spec.whole();
+                let since = if shared { stamp } else { record.token };
                 HolderInfo {
                     label: labels.next().flatten(),
                     held_for: Duration::from_micros(stamp.saturating_sub(since)),
-                    lease_left: Duration::from_millis(
-                        pair[1].parse::<u64>().unwrap_or(0).saturating_sub(stamp / 1000),
-                    ),
-                    token: (!shared).then_some(FencingToken::new(token)),
+                    lease_left: Duration::from_millis(ends.saturating_sub(stamp / 1000)),
+                    token: (!shared).then_some(FencingToken::new(record.token)),
                     shared,
                     weight,
                 }
             })
             .collect();
-        let waiters = waiting
+        let waiters = record
+            .waiters
             .iter()
             .map(|_| WaiterInfo {
                 label: labels.next().flatten(),
@@ -129,7 +116,7 @@ impl Primitive {
             .collect();
         Ok(LockInfo {
             holders,
-            queue_len,
+            queue_len: record.queued,
             waiters,
         })
     }
@@ -142,29 +129,21 @@ impl Primitive {
     /// # Cancel safety
     /// Cancel safe: it changes nothing.
     pub async fn holds_of(&self, owner: &Owner) -> Result<u32> {
-        let tag = format!("@{owner}:");
         let ids = self
             .holder_ids(10_000)
             .await
             .map_err(|error| error.named(self.name()))?;
-        let ours = ids.iter().filter(|id| id.contains(&tag)).count();
+        let ours = ids.iter().filter(|id| id::is_of(id, owner)).count();
         Ok(u32::try_from(ours).unwrap_or(u32::MAX))
     }
 
     async fn holder_ids(&self, most: usize) -> Result<Vec<String>> {
-        let request = Request::new(&script::INSPECT, &[&**self.key()]).arg(most);
-        let answer = self.client().call(&request).await?;
-        match answer.reply.int_at(0)? {
-            0 => return Ok(Vec::new()),
-            8 => return Err(crate::types::error::foreign()),
-            _ => {}
+        let reply = self.client().call(&inspect(self.key(), most)).await?.reply;
+        match InspectReply::read(reply)? {
+            InspectReply::Nothing => Ok(Vec::new()),
+            InspectReply::Foreign => Err(foreign()),
+            InspectReply::Record(record) => Ok(record.holders.into_iter().map(|(id, _)| id).collect()),
         }
-        let held = answer.reply.items()?.into_iter().nth(4);
-        held.map_or(Ok(Vec::new()), Reply::items)?
-            .into_iter()
-            .step_by(2)
-            .map(|item| Ok(String::from_utf8_lossy(&item.bytes()?).into_owned()))
-            .collect()
     }
 
     /// Whether anybody holds it now. By the time you read it, it may be otherwise: do not decide on it, `try` instead.
@@ -192,23 +171,26 @@ impl Primitive {
     /// # Cancel safety
     /// It may or may not happen.
     pub async fn force_unlock(&self) -> Result<bool> {
-        let named = |error: crate::types::error::Error| error.named(self.name());
+        let named = |error: Error| error.named(self.name());
         let shared = self.client().shared();
         let mut held = false;
         for _ in 0..FORCE_STEPS {
-            let request = Request::new(&script::FORCE, &[&**self.key()])
-                .arg(self.spec().capacity())
-                .arg(millis(shared.options.retention));
+            let request = force(
+                self.key(),
+                self.spec().capacity(),
+                millis(shared.options.retention),
+            );
             // Not twice: the second would end the hold of the one that it was handed to.
             let over = Moment::now() + shared.options.operation_timeout;
             let answer = self.client().call_once(&request, over).await.map_err(named)?;
-            let code = answer.reply.int_at(0).map_err(named)?;
-            if code == 8 {
-                return Err(named(crate::types::error::foreign()));
-            }
-            shared.note_publish(answer.reply.int_at(2).map_err(named)? != 0);
-            held |= code == 1;
-            if answer.reply.int_at(1).map_err(named)? == 0 {
+            let (ended, more, refused) = match ForceReply::read(&answer.reply).map_err(named)? {
+                ForceReply::Nobody { more, refused } => (false, more, refused),
+                ForceReply::Ended { more, refused } => (true, more, refused),
+                ForceReply::Foreign => return Err(named(foreign())),
+            };
+            shared.note_publish(refused);
+            held |= ended;
+            if !more {
                 break;
             }
         }
@@ -220,7 +202,7 @@ impl Primitive {
 pub(crate) async fn labels(client: &Client, ids: impl Iterator<Item = &str>) -> Vec<Option<String>> {
     let shared = client.shared();
     let keys: Vec<String> = ids
-        .map(|id| label_key(&shared.options.prefix, id.get(..22).unwrap_or(id)))
+        .map(|id| label_key(&shared.options.prefix, id::client(id)))
         .collect();
     if keys.is_empty() {
         return Vec::new();

@@ -1,6 +1,7 @@
 //! The futures and handles that users drive.
 
 pub(crate) mod acquire;
+mod answer;
 pub(crate) mod convert;
 pub(crate) mod counted;
 pub mod dynamic;
@@ -13,4 +14,5 @@ pub(crate) mod place;
 pub(crate) mod primitive;
 pub(crate) mod release;
 pub(crate) mod request;
+pub(crate) mod shell;
 pub(crate) mod take_over;

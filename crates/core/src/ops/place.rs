@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use futures_util::Stream;
 
-use crate::attempt::{Attempt, Stage};
+use crate::attempt::Attempt;
 use crate::base::clock::{Moment, Timer};
-use crate::connection::handshake::read_rank;
 use crate::tasks::client::Client;
 use crate::types::error::Result;
+use crate::wire::plain::read_rank;
 
 /// Between two requests of a [`Positions`].
 const PAUSE: Duration = Duration::from_secs(1);
@@ -48,11 +48,10 @@ impl Place {
         let Some(attempt) = self.attempt.get() else {
             return Known::NotYet;
         };
-        let stage = attempt.state().stage;
-        match stage {
-            Stage::Asking => Known::NotYet,
-            Stage::Queued => Known::Waits(Arc::clone(attempt)),
-            Stage::Granted | Stage::Held | Stage::Ending | Stage::Gone => Known::Over,
+        match attempt.state().is_queued() {
+            Some(false) => Known::NotYet,
+            Some(true) => Known::Waits(Arc::clone(attempt)),
+            None => Known::Over,
         }
     }
 

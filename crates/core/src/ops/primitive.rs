@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::attempt::{Kin, Spec};
+use crate::attempt::spec::{Mode, Share, Spec};
 use crate::ops::acquire::Acquire;
 use crate::ops::guard::Guard;
 use crate::ops::request::{AcquireRequest, Wait};
@@ -107,19 +107,26 @@ impl Primitive {
             )));
         }
         let pace = options.rate.map(Pace::new).transpose().map_err(named)?;
+        let mode = if options.counted {
+            Mode::Counted {
+                weight: options.weight,
+                capacity: options.capacity,
+                pace,
+            }
+        } else {
+            Mode::Lock(Share {
+                weight: options.weight,
+                capacity: options.capacity,
+                floor,
+                ahead: None,
+            })
+        };
         let spec = Spec {
             lease,
-            weight: options.weight,
-            capacity: options.capacity,
-            counted: options.counted,
             renew: options.renew,
             max_hold: options.max_hold,
-            floor,
-            kin: Kin::None,
-            ahead: None,
             max_waiters: options.max_waiters,
-            pace,
-            latch: None,
+            mode,
         };
         let key = key(&shared.options.prefix, kind, &name);
         Ok(Self {
@@ -154,13 +161,16 @@ impl Primitive {
     /// The same, for so much of the capacity. What is more than there is the server refuses: it may have been resized.
     #[must_use]
     pub fn with_weight(&self, weight: u32) -> Self {
-        self.with(|spec| spec.weight = weight)
+        let spec = self.spec().with_weight(weight);
+        self.with(spec)
     }
 
     /// The same, for this owner: its holds do not exclude each other.
     #[must_use]
     pub fn with_owner(&self, owner: Owner) -> Self {
-        self.with(|spec| spec.kin = Kin::Owner(owner))
+        let mut spec = self.spec().clone();
+        spec.mode = Mode::Owned(owner);
+        self.with(spec)
     }
 
     /// The same with a head start of so many milliseconds in the queue: it counts as having come earlier by so much, or
@@ -168,12 +178,16 @@ impl Primitive {
     /// time, so that others know how long it has waited.
     #[must_use]
     pub fn with_head_start(&self, ms: i64) -> Self {
-        self.with(|spec| spec.ahead = Some(ms.clamp(-MAX_HEAD_START, MAX_HEAD_START)))
+        let mut spec = self.spec().clone();
+        if let Mode::Lock(share) = &mut spec.mode {
+            share.ahead = Some(ms.clamp(-MAX_HEAD_START, MAX_HEAD_START));
+        }
+        self.with(spec)
     }
 
-    fn with(&self, change: impl FnOnce(&mut Spec)) -> Self {
+    fn with(&self, spec: Spec) -> Self {
         let mut changed = self.clone();
-        change(&mut changed.request.spec);
+        changed.request.spec = spec;
         changed
     }
 

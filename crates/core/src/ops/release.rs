@@ -8,12 +8,13 @@ use std::task::{Context, Poll, ready};
 
 use pin_project::{pin_project, pinned_drop};
 
-use crate::attempt::{Attempt, Ended, Stage};
+use crate::attempt::Attempt;
+use crate::attempt::event::{EndEvent, Ended, Event, HoldEvent};
 use crate::base::clock::{Moment, Timer};
 use crate::connection::failure::Failure;
 use crate::runtime::shared::Life;
 use crate::tasks::client::Client;
-use crate::tasks::keeper::ending::{finish, try_end};
+use crate::tasks::keeper::end::try_end;
 use crate::types::error::{Error, ErrorKind, Result};
 use crate::types::loss::Loss;
 
@@ -32,6 +33,8 @@ pub struct Unlock {
     work: Option<EndWork>,
     started: bool,
     done: bool,
+    /// When the lease is over.
+    deadline: Moment,
     /// The lease is over, and one request had its time.
     over: Moment,
     #[pin]
@@ -46,6 +49,7 @@ impl Unlock {
             work: None,
             started: false,
             done: false,
+            deadline: Moment::NEVER,
             over: Moment::NEVER,
             timer: Timer::new(),
         }
@@ -71,18 +75,15 @@ impl Future for Unlock {
         if !*this.started {
             *this.started = true;
             let now = Moment::now();
-            let mut state = this.attempt.state();
-            *this.over = state.deadline.max(now + shared.options.operation_timeout);
-            if let Some(loss) = state.check(now) {
-                drop(state);
+            let state = this.attempt.state();
+            *this.deadline = state.held().map_or(now, |held| held.deadline);
+            *this.over = (*this.deadline).max(now + shared.options.operation_timeout);
+            shared.on(this.attempt, Event::Hold(HoldEvent::Releasing), now);
+            if let Some(loss) = this.attempt.state().loss() {
                 *this.done = true;
                 shared.end(this.attempt);
                 return Poll::Ready(Err(named(Error::lost(loss))));
             }
-            // No renewal is sent from here on (H19).
-            state.stage = Stage::Ending;
-            state.wake_watchers();
-            drop(state);
             let (attempt, client) = (Arc::clone(this.attempt), this.client.clone());
             *this.work = Some(Box::pin(async move {
                 let shared = client.shared();
@@ -93,19 +94,24 @@ impl Future for Unlock {
             let result = ready!(work.as_mut().poll(cx));
             *this.work = None;
             match result {
-                Ok(ended) => finish(shared, this.attempt, ended),
+                Ok(ended) => {
+                    shared.on(this.attempt, Event::End(EndEvent::Over(ended)), Moment::now());
+                }
                 Err(failure) if failure.passing => shared.end(this.attempt),
                 Err(failure) => {
-                    finish(shared, this.attempt, Ended::Unknown);
+                    shared.on(
+                        this.attempt,
+                        Event::End(EndEvent::Over(Ended::Unknown)),
+                        Moment::now(),
+                    );
                     *this.done = true;
                     return Poll::Ready(Err(named(failure.error)));
                 }
             }
         }
-        let mut state = this.attempt.state();
-        let result = match state.ended {
+        let result = match this.attempt.register_waker(cx).ended() {
             Some(Ended::GaveUp) => Ok(()),
-            Some(Ended::HadNothing) if Moment::now() >= state.deadline => {
+            Some(Ended::HadNothing) if Moment::now() >= *this.deadline => {
                 Err(named(Error::lost(Loss::Expired)))
             }
             Some(Ended::HadNothing) => Err(named(Error::lost(Loss::Vanished))),
@@ -114,19 +120,12 @@ impl Future for Unlock {
                 Err(named(shared.closed_error()))
             }
             None => {
-                state.watch_for(cx);
-                drop(state);
-                ready!(
-                    this.timer
-                        .as_mut()
-                        .poll_until(cx, *this.over, Some(&shared.driver))
-                );
-                // The keeper goes on; the caller has nothing to wait for any more (T2, H44).
-                *this.done = true;
-                return Poll::Ready(Err(named(unanswered())));
+                let timer = this.timer.as_mut();
+                ready!(timer.poll_until(cx, *this.over, Some(&shared.driver)));
+                // The keeper goes on; the caller has nothing to wait for any more (H44).
+                Err(named(unanswered()))
             }
         };
-        drop(state);
         *this.done = true;
         Poll::Ready(result)
     }

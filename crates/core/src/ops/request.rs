@@ -6,19 +6,25 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::attempt::{Attempt, Spec};
+use crate::attempt::Attempt;
+use crate::attempt::ask::LatchAsk;
+use crate::attempt::event::Event;
+use crate::attempt::spec::Spec;
 use crate::base::clock::{Moment, millis};
 use crate::connection::failure::Failure;
-use crate::ops::latch;
-use crate::runtime::batch::{Ask, Words};
+use crate::runtime::batch::Call;
 use crate::runtime::shared::Shared;
 use crate::tasks::client::Client;
-use crate::tasks::keeper::tick::{Item, Kind, exchange};
-use crate::types::error::{Error, ErrorKind, Result, foreign};
-use crate::types::loss::Loss;
+use crate::tasks::keeper::renew::{Item, exchange};
+use crate::types::latch::OnMissing;
 use crate::types::name::Name;
-use crate::wire::request::{Answer, Reply, Request};
-use crate::wire::script;
+use crate::types::options::KEEP;
+use crate::wire::command::Request;
+use crate::wire::request::{AcquireArgs, Args, CountedArgs, LatchArgs, latch};
+use crate::wire::value::Answer;
+
+/// How long after its `not_after` it is known at the server that a call of a latch has changed something, ms.
+const MEMORY: u64 = 1000;
 
 /// What a primitive asks the engine for.
 #[derive(Clone)]
@@ -52,7 +58,7 @@ pub enum Wait {
 }
 
 impl Wait {
-    /// Zero is one try; what the clock cannot hold is for ever.
+    /// Zero is one try; what the clock cannot hold is forever.
     pub fn for_duration(wait: Duration) -> Self {
         if wait.is_zero() {
             return Self::Try;
@@ -61,100 +67,20 @@ impl Wait {
             .checked_add(wait)
             .map_or(Self::Forever, Self::Until)
     }
+
+    /// The most entries that the queue may have, as the scripts take it.
+    fn room(self, most: u32) -> i64 {
+        match self {
+            Self::Try => 0,
+            Self::Drain => -1,
+            Self::Forever | Self::Until(_) => i64::from(most),
+        }
+    }
 }
 
 pub(crate) type Work<T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send>>;
 
-/// Refused before the first write.
-pub(crate) fn says_nothing_was_done(error: &Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::OutOfMemory
-            | ErrorKind::WrongType
-            | ErrorKind::QueueFull
-            | ErrorKind::Invalid
-            | ErrorKind::Mismatch
-            | ErrorKind::TooLarge
-            | ErrorKind::TooLate
-            | ErrorKind::NoSuchLatch
-            | ErrorKind::Reset
-    )
-}
-
-/// The error of a reply that is none of those with which it goes on.
-pub(crate) fn refusal(shared: &Shared, spec: &Spec, code: i64, reply: &Reply) -> Result<Error> {
-    Ok(match code {
-        6 => Error::new(
-            ErrorKind::QueueFull,
-            format!(
-                "the queue already has {} waiters, the most that it may have (max_waiters)",
-                spec.max_waiters(shared)
-            ),
-        ),
-        7 => Error::invalid(
-            "the token floor is more than a day ahead of the server's clock: is it really a fencing token of this server?",
-        ),
-        8 => foreign(),
-        9 => Error::new(
-            ErrorKind::Mismatch,
-            format!(
-                "it has {} permits, this handle says {}: use one number everywhere, or `resize`, after which the handles' numbers do not matter",
-                reply.count_at(2)?,
-                spec.capacity
-            ),
-        ),
-        10 => Error::new(
-            ErrorKind::TooLarge,
-            format!(
-                "{} were asked for, and it has {}: that can never be, unless somebody calls `resize`",
-                spec.weight,
-                reply.count_at(2)?
-            ),
-        ),
-        11 => Error::lost(Loss::Vanished),
-        12 => Error::new(
-            ErrorKind::TooLate,
-            format!(
-                "by its rate it could start in {:?} only, which is further ahead than one period; nothing was consumed",
-                Duration::from_micros(reply.count_at(2)?)
-            ),
-        ),
-        13 => Error::new(
-            ErrorKind::Mismatch,
-            "it was made with another rate, or without one: use one rate everywhere, or `set_rate`, after which the handles' rates do not matter",
-        ),
-        _ => Error::new(ErrorKind::Protocol, "the server says that the attempt has ended"),
-    })
-}
-
-fn words(shared: &Shared, spec: &Spec, room: i64) -> Words {
-    Words::Acquire {
-        lease: millis(spec.lease),
-        life: shared.key_life_ms(spec, spec.lease),
-        weight: spec.weight,
-        capacity: spec.capacity(),
-        room,
-        floor: spec.floor(),
-        polls: if shared.keeper.is_listening() { 0 } else { 3 },
-        ahead: spec.ahead,
-    }
-}
-
-fn acquire_request(shared: &Shared, ask: &Ask, wait: Wait) -> Request {
-    let spec = &ask.attempt.spec;
-    let request = Request::new(&script::ACQUIRE, &[&*ask.attempt.key]).arg(&ask.attempt.id);
-    let pace = spec.pace.as_ref().map(|pace| &*pace.text);
-    // Also without a rate of its own: the record may have one.
-    let patience = match wait {
-        _ if !spec.counted => None,
-        Wait::Try | Wait::Drain => Some(Duration::ZERO),
-        Wait::Until(instant) => Some(Moment::at(instant).since(Moment::now())),
-        Wait::Forever => None,
-    };
-    let patience = patience.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
-    ask.words.say(shared, request, ask.not_after, pace, patience)
-}
-
+/// Sends the attempt's acquire.
 pub(crate) fn ask(client: &Client, attempt: &Arc<Attempt>, wait: Wait, over: Moment) -> Work<Answer> {
     let (client, attempt) = (client.clone(), Arc::clone(attempt));
     Box::pin(async move {
@@ -163,54 +89,112 @@ pub(crate) fn ask(client: &Client, attempt: &Arc<Attempt>, wait: Wait, over: Mom
         let usual = shared.request_deadline(spec.lease);
         let deadline = usual.min(over);
         let mut not_after = shared.commands.server_time(deadline) / 1000 + 1;
-        let room = match wait {
-            Wait::Try => 0,
-            Wait::Drain => -1,
-            Wait::Forever | Wait::Until(_) => i64::from(spec.max_waiters(shared)),
-        };
+        let room = wait.room(shared.max_waiters(spec));
         let latch = spec
-            .latch
-            .as_ref()
-            .map(|asked| latch::request(shared, &attempt, asked, room, &mut not_after));
-        {
-            let mut state = attempt.state();
-            state.unanswered += 1;
-            state.not_after = state.not_after.max(not_after);
-        }
+            .latch()
+            .map(|asked| latch_request(shared, &attempt, asked, room, &mut not_after));
+        attempt.on(Event::Asked { not_after }, Moment::now());
         let result = if let Some(request) = latch {
             Box::pin(shared.commands.run(&request, deadline)).await
         } else {
-            let ask = Ask {
+            let call = Call {
                 attempt: Arc::clone(&attempt),
-                words: words(shared, spec, room),
+                args: acquire_args(shared, spec, room),
                 not_after,
                 deadline,
             };
             // What is out of the ordinary in the request itself, or in a hurry, would only come back.
-            let together = deadline == usual && spec.floor() == 0 && spec.goes_with_others();
-            let alone = || acquire_request(shared, &ask, wait);
-            shared.combiner.send(shared, &ask, together, alone).await
+            let batched = deadline == usual && spec.floor() == 0 && spec.is_batched();
+            let counted = counted_args(spec, wait);
+            shared
+                .batcher
+                .send(&shared.commands, &call, batched, counted)
+                .await
         };
         if let Err(failure) = &result
             && !failure.unknown
         {
-            attempt.state().unanswered -= 1;
+            attempt.on(Event::NotAsked, Moment::now());
         }
         result
     })
 }
 
+fn acquire_args(shared: &Shared, spec: &Spec, room: i64) -> Args {
+    Args::Acquire(AcquireArgs {
+        lease: millis(spec.lease),
+        life: shared.key_life_ms(spec, spec.lease),
+        weight: spec.weight(),
+        capacity: spec.capacity(),
+        room,
+        floor: spec.floor(),
+        polls: !shared.schedule.is_listening(),
+        ahead: spec.ahead(),
+    })
+}
+
+fn counted_args(spec: &Spec, wait: Wait) -> CountedArgs<'_> {
+    // Also without a rate of its own: the record may have one.
+    let patience = match wait {
+        _ if !spec.is_counted() => None,
+        Wait::Try | Wait::Drain => Some(Duration::ZERO),
+        Wait::Until(instant) => Some(Moment::at(instant).since(Moment::now())),
+        Wait::Forever => None,
+    };
+    CountedArgs {
+        pace: spec.pace().map(|pace| &*pace.text),
+        patience: patience.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
+    }
+}
+
+/// The request of a latch's attempt. All copies of one that changes something have the same `not_after`: the mark that stops
+/// the second has to outlive them all (H26, H64).
+fn latch_request(
+    shared: &Shared,
+    attempt: &Attempt,
+    asked: &LatchAsk,
+    room: i64,
+    not_after: &mut u64,
+) -> Request {
+    let state = attempt.state();
+    let changes = asked.changes() && !state.latch().answered;
+    if changes {
+        *not_after = match state.not_after() {
+            0 => {
+                // The mark must not outlive its record.
+                let patience = shared.options.unavailable_after.min(KEEP / 2);
+                shared.commands.server_time(Moment::now() + patience) / 1000 + 1
+            }
+            fixed => fixed,
+        };
+    }
+    let args = LatchArgs {
+        count: match asked.on_missing {
+            OnMissing::Create(count) => i64::from(count),
+            OnMissing::Fail => -1,
+            OnMissing::Wait => -2,
+        },
+        room: if asked.at_once { -1 } else { room },
+        life: millis(KEEP),
+        memory: millis(asked.keep),
+        until: *not_after + MEMORY,
+        by: (changes && asked.by > 0).then_some(asked.by),
+        once: asked.once.as_deref(),
+        to: asked.to.filter(|_| changes),
+        generation: state.latch().generation,
+        polls: !shared.schedule.is_listening(),
+    };
+    latch(&attempt.key, &attempt.id, &args)
+}
+
 /// Renews a hand-off before it is handed out (rules 5 and 7).
-pub(crate) fn confirm(client: &Client, attempt: &Arc<Attempt>, over: Moment) -> Work<()> {
+pub(crate) fn confirm(client: &Client, attempt: &Arc<Attempt>, token: u64, over: Moment) -> Work<()> {
     let (client, attempt) = (client.clone(), Arc::clone(attempt));
     Box::pin(async move {
         let shared = client.shared();
-        let token = attempt.state().token;
         let deadline = shared.request_deadline(attempt.spec.lease).min(over);
-        let item = Item {
-            attempt,
-            kind: Kind::Renew { token },
-        };
-        exchange(shared, &[item], deadline).await.map(drop)
+        exchange(shared, &[Item::renew(attempt, token)], deadline)
+            .await
+            .map(drop)
     })
 }

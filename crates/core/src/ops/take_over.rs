@@ -3,18 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::attempt::{Attempt, Stage, Standing};
+use super::guard::Guard;
+use super::request::AcquireRequest;
+use crate::attempt::Attempt;
+use crate::attempt::event::{Event, Step};
 use crate::base::clock::{Moment, millis, sleep_until};
-use crate::ops::guard::Guard;
-use crate::ops::request::AcquireRequest;
+use crate::runtime::shared::Shared;
 use crate::tasks::client::Client;
-use crate::types::error::foreign;
-use crate::types::error::{Error, Result};
+use crate::types::error::{Error, Result, foreign};
 use crate::types::loss::Loss;
 use crate::types::ticket::Ticket;
-use crate::wire::request::Request;
-use crate::wire::script;
-use crate::wire::script::Script;
+use crate::wire::reply::{AcquireReply, TakeOverReply};
+use crate::wire::request::{TakeOver, take_over};
 
 impl Client {
     /// Goes on with a hold that another process turned into a ticket. Of several that try, one succeeds.
@@ -26,18 +26,15 @@ impl Client {
     /// Dropping it gives the hold up.
     #[doc(hidden)]
     pub async fn resume(&self, request: AcquireRequest, ticket: &Ticket) -> Result<Guard> {
-        let args = |request: Request| request.arg(ticket.id()).arg(ticket.token().get());
-        self.take_over(&script::ADOPT, request, args).await
+        let old = TakeOver::Adopt {
+            old: ticket.id(),
+            token: ticket.token().get(),
+        };
+        self.take_over(request, old).await
     }
 
-    /// A new attempt gets what another has, or a part of it, by a script like `adopt`; `args` are those between the key's
-    /// life and `not_after`.
-    pub(crate) async fn take_over(
-        &self,
-        script: &'static Script,
-        request: AcquireRequest,
-        args: impl Fn(Request) -> Request,
-    ) -> Result<Guard> {
+    /// A new attempt gets what another has, or a part of it.
+    pub(crate) async fn take_over(&self, request: AcquireRequest, what: TakeOver<'_>) -> Result<Guard> {
         let shared = self.shared();
         let name = request.name.clone();
         let attempt = shared.attempt(request.key, request.name, request.spec)?;
@@ -48,68 +45,74 @@ impl Client {
         };
         let over = Moment::now() + shared.options.operation_timeout;
         loop {
-            let deadline = shared.request_deadline(attempt.spec.lease).min(over);
-            let not_after = shared.commands.server_time(deadline) / 1000 + 1;
-            {
-                let mut state = attempt.state();
-                state.unanswered += 1;
-                state.not_after = state.not_after.max(not_after);
-            }
-            let request = Request::new(script, &[&*attempt.key])
-                .arg(&attempt.id)
-                .arg(millis(attempt.spec.lease))
-                .arg(shared.key_life_ms(&attempt.spec, attempt.spec.lease));
-            let request = args(request).arg(not_after);
-            let answer = match shared.commands.run(&request, deadline).await {
-                Ok(answer) => answer,
-                Err(failure) => {
-                    if !failure.unknown {
-                        attempt.state().unanswered -= 1;
-                    }
-                    if failure.passing && Moment::now() < over {
-                        let pause = Moment::now() + Duration::from_millis(20);
-                        sleep_until(pause, Some(&shared.driver)).await;
-                        continue;
-                    }
-                    return Err(failure.error.named(&name));
-                }
+            let Some(reply) = ask(shared, &attempt, what, over)
+                .await
+                .map_err(|error| error.named(&name))?
+            else {
+                continue;
             };
-            attempt.state().unanswered -= 1;
-            let stamp = answer.reply.count_at(1)?;
-            shared.commands.note_stamp(answer.sent, stamp);
-            match answer.reply.int_at(0)? {
-                1 => {
-                    let left = Duration::from_millis(answer.reply.count_at(3)?);
-                    let standing = Standing::Granted {
-                        token: answer.reply.count_at(2)?,
-                        left,
-                        claim: false,
-                        delay: None,
-                    };
-                    let now = Moment::now();
-                    let mut state = attempt.state();
-                    state.apply(
-                        standing,
-                        stamp,
-                        answer.sent,
-                        now,
-                        &attempt.spec,
-                        shared.options.drift,
-                    );
-                    if state.stage != Stage::Granted {
+            match reply {
+                TakeOverReply::Done(_) => {
+                    let step = attempt.on(Event::TakenOver, Moment::now()).step;
+                    let Step::HandOut(lease) = step else {
                         return Err(Error::lost(Loss::Expired).named(&name));
-                    }
-                    state.take(now, &attempt.spec);
-                    drop(state);
+                    };
                     undo.attempt = None;
-                    return Ok(Guard::new(self.clone(), attempt));
+                    return Ok(Guard::new(self.clone(), attempt, &lease));
                 }
-                4 if Moment::now() < over => {}
-                8 => return Err(foreign().named(&name)),
-                _ => return Err(Error::lost(Loss::Taken).named(&name)),
+                TakeOverReply::Late if Moment::now() < over => {}
+                TakeOverReply::Foreign => return Err(foreign().named(&name)),
+                TakeOverReply::Late | TakeOverReply::Ended | TakeOverReply::Gone => {
+                    return Err(Error::lost(Loss::Taken).named(&name));
+                }
             }
         }
     }
+}
+
+/// Sends one copy, and applies its answer; `None`: it failed, and another may work.
+async fn ask(
+    shared: &Shared,
+    attempt: &Arc<Attempt>,
+    what: TakeOver<'_>,
+    over: Moment,
+) -> Result<Option<TakeOverReply>> {
+    let spec = &attempt.spec;
+    let deadline = shared.request_deadline(spec.lease).min(over);
+    let not_after = shared.commands.server_time(deadline) / 1000 + 1;
+    attempt.on(Event::Asked { not_after }, Moment::now());
+    let times = (millis(spec.lease), shared.key_life_ms(spec, spec.lease));
+    let request = take_over(what, &attempt.key, &attempt.id, times, not_after);
+    let answer = match shared.commands.run(&request, deadline).await {
+        Ok(answer) => answer,
+        Err(failure) => {
+            if !failure.unknown {
+                attempt.on(Event::NotAsked, Moment::now());
+            }
+            if failure.passing && Moment::now() < over {
+                let pause = Moment::now() + Duration::from_millis(20);
+                sleep_until(pause, Some(&shared.driver)).await;
+                return Ok(None);
+            }
+            return Err(failure.error);
+        }
+    };
+    let sent = answer.sent;
+    let read = TakeOverReply::read(&answer.reply);
+    let (stamp, grant) = match &read {
+        Ok((stamp, TakeOverReply::Done(grant))) => (*stamp, Some(AcquireReply::Granted(*grant))),
+        Ok((stamp, _)) => (*stamp, None),
+        Err(_) => (0, None),
+    };
+    let event = Event::Answered {
+        reply: grant,
+        stamp,
+        sent,
+    };
+    attempt.on(event, Moment::now());
+    let (stamp, reply) = read?;
+    shared.commands.note_stamp(sent, stamp);
+    Ok(Some(reply))
 }
 
 struct Undo {

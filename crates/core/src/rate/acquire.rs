@@ -8,9 +8,9 @@ use std::task::{Context, Poll, ready};
 
 use pin_project::{pin_project, pinned_drop};
 
+use super::ask::{Asker, Outcome};
 use crate::base::clock::{Moment, Timer};
 use crate::ops::request::Wait;
-use crate::rate::limiter::{Limiter, Outcome};
 use crate::runtime::refunds::Pending;
 use crate::types::error::{Error, Result};
 use crate::types::rate::Decision;
@@ -30,7 +30,7 @@ enum Step {
 #[must_use = "futures do nothing unless polled"]
 #[pin_project(PinnedDrop)]
 pub struct RateAcquire {
-    limiter: Limiter,
+    limiter: Arc<Asker>,
     weight: u32,
     /// `None`: now, or a decision that says when.
     wait: Option<Wait>,
@@ -52,7 +52,7 @@ impl fmt::Debug for RateAcquire {
 
 impl RateAcquire {
     /// Nothing happens before the first poll.
-    pub(super) fn new(limiter: Limiter, weight: u32, wait: Option<Wait>) -> Self {
+    pub(super) fn new(limiter: Arc<Asker>, weight: u32, wait: Option<Wait>) -> Self {
         let timer = Timer::new();
         Self {
             limiter,
@@ -76,7 +76,7 @@ impl RateAcquire {
         // Looked at after the place is taken: the end of the client's life tells whoever has one, and this one it may
         // just have missed.
         shared.check_open()?;
-        let (limiter, weight, wait) = (this.limiter.clone(), *this.weight, *this.wait);
+        let (limiter, weight, wait) = (Arc::clone(this.limiter), *this.weight, *this.wait);
         let asking = async move { limiter.ask(weight, wait, Some(pending)).await };
         *this.step = Step::Asking(Box::pin(asking));
         Ok(())
@@ -115,7 +115,7 @@ impl RateAcquire {
         if let Some(pending) = this.pending.take() {
             let shared = this.limiter.client().shared();
             if shared.refunds.give_back(&pending) {
-                shared.keeper.wake.notify_one();
+                shared.schedule.wake.notify_one();
             }
         }
     }

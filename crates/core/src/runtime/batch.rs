@@ -1,7 +1,7 @@
 //! One request for many attempts, when many are under way at once: each costs the server about half then.
 //!
-//! A request goes alone while few are under way. Otherwise it joins those that wait, and goes with all that say the same
-//! but for key and id. Nobody waits for company: what waits is sent as soon as an earlier request is answered.
+//! A request goes directly while few are under way. Otherwise it joins those that wait, and goes with all that say the
+//! same but for key and id. Nobody waits for company: what waits is sent as soon as an earlier request is answered.
 //! `docs/design.md`, "Many in one request".
 
 use std::collections::{HashMap, VecDeque};
@@ -16,117 +16,47 @@ use futures_util::stream::FuturesUnordered;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 
-use crate::attempt::{Attempt, Capacity};
-use crate::base::clock::{Moment, millis, until};
+use super::worker;
+use crate::attempt::Attempt;
+use crate::attempt::event::{EndEvent, Event};
+use crate::base::clock::{Moment, until};
+use crate::connection::commands::Commands;
 use crate::connection::failure::Failure;
-use crate::runtime::shared::Shared;
-use crate::runtime::worker;
 use crate::types::error::{Error, ErrorKind};
-use crate::wire::request::{Answer, Request, Rest};
-use crate::wire::script;
-use crate::wire::script::Script;
+use crate::wire::command::Request;
+use crate::wire::request::{Args, CountedArgs};
+use crate::wire::value::Answer;
 
-/// Requests of a kind that go alone, before others join.
-const ALONE: usize = 4;
+/// Requests of a verb that go directly, before others join.
+const DIRECT: usize = 4;
 /// The most attempts in one request: the script takes about 0.1 ms then.
 const MOST: usize = 64;
-/// Requests for many that are under way at once, of a kind: so the server has work while the answers to one are handed out.
-const FLIGHTS: usize = 4;
+/// Batches of a verb that are under way at once: so the server has work while the answers to one are handed out.
+const BATCHES: usize = 4;
 
-/// What a request says beside key, id and time limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Words {
-    Acquire {
-        lease: u64,
-        life: u64,
-        weight: u32,
-        capacity: Capacity,
-        room: i64,
-        floor: u64,
-        polls: u8,
-        ahead: Option<i64>,
-    },
-    End {
-        capacity: Capacity,
-    },
-}
-
-impl Words {
-    /// Adds the arguments that follow the id. `pace` and `patience` are a counted primitive's.
-    pub(crate) fn say(
-        self,
-        shared: &Shared,
-        request: Request,
-        not_after: u64,
-        pace: Option<&str>,
-        patience: Option<u64>,
-    ) -> Request {
-        match self {
-            Self::Acquire {
-                lease,
-                life,
-                weight,
-                capacity,
-                room,
-                floor,
-                polls,
-                ahead,
-            } => {
-                let request = request
-                    .arg(lease)
-                    .arg(life)
-                    .arg(weight)
-                    .arg(capacity)
-                    .arg(not_after)
-                    .arg(room);
-                request.arg_rest([
-                    (pace.map(|pace| Rest::Bytes(pace.as_bytes())), ""),
-                    (patience.map(Rest::Number), ""),
-                    ((floor > 0).then_some(Rest::Number(floor)), "0"),
-                    ((polls > 0).then_some(Rest::Number(polls.into())), "0"),
-                    (ahead.map(Rest::Signed), "0"),
-                ])
-            }
-            Self::End { capacity } => request
-                .arg(capacity)
-                .arg(millis(shared.options.retention))
-                .arg_rest([((not_after > 0).then_some(Rest::Number(not_after)), "0")]),
-        }
-    }
-
-    /// One more copy of the request may be under way.
-    fn count_copy(self, attempt: &Attempt) {
-        let mut state = attempt.state();
-        match self {
-            Self::Acquire { .. } => state.unanswered += 1,
-            Self::End { .. } => state.end_unanswered += 1,
-        }
-    }
-}
-
-/// One attempt's request.
+/// One attempt's call of a verb that can be batched.
 #[derive(Debug, Clone)]
-pub(crate) struct Ask {
+pub(crate) struct Call {
     pub(crate) attempt: Arc<Attempt>,
-    pub(crate) words: Words,
+    pub(crate) args: Args,
     /// The server's clock, ms; the least of many counts for all.
     pub(crate) not_after: u64,
     /// The earliest of many counts for all.
     pub(crate) deadline: Moment,
 }
 
-/// What came of one that went with others.
-enum Part {
+/// What came of a call that went with others.
+enum Outcome {
     Answered(Result<Answer, Failure>),
-    /// It is out of the ordinary: nothing was done, and it has to go alone.
-    Alone,
+    /// It is out of the ordinary: nothing was done, and it has to go directly.
+    GoDirectly,
     /// Whether it was done is not known.
     Unknown,
 }
 
 struct Waiting {
-    ask: Ask,
-    done: oneshot::Sender<Part>,
+    call: Call,
+    done: oneshot::Sender<Outcome>,
 }
 
 /// Those that say the same.
@@ -134,36 +64,28 @@ struct Waiting {
 struct Group {
     /// No more than there are attempts: each has one request at a time.
     waiting: VecDeque<Waiting>,
-    flights: usize,
+    /// Batches that are under way.
+    batches: usize,
 }
 
 #[derive(Default)]
 struct Groups {
-    by_words: HashMap<Words, Group>,
+    by_args: HashMap<Args, Group>,
     /// Nobody sends what waits any more.
     closed: bool,
 }
 
-/// Requests of one kind.
-struct Lane {
-    /// The script for many.
-    script: &'static Script,
+/// The requests of one verb.
+#[derive(Default)]
+struct Verb {
     groups: Mutex<Groups>,
-    alone: AtomicUsize,
+    /// Those that are under way directly.
+    direct: AtomicUsize,
     /// Those that wait to go with others, or are under way with others.
-    together: AtomicUsize,
+    batched: AtomicUsize,
 }
 
-impl Lane {
-    fn new(script: &'static Script) -> Self {
-        Self {
-            script,
-            groups: Mutex::default(),
-            alone: AtomicUsize::new(0),
-            together: AtomicUsize::new(0),
-        }
-    }
-
+impl Verb {
     fn groups(&self) -> MutexGuard<'_, Groups> {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -173,18 +95,18 @@ impl Lane {
         clippy::significant_drop_tightening,
         reason = "one critical section, a few instructions long"
     )]
-    fn join(&self, ask: &Ask) -> Option<oneshot::Receiver<Part>> {
+    fn join(&self, call: &Call) -> Option<oneshot::Receiver<Outcome>> {
         let mut groups = self.groups();
-        let few = self.alone.load(Ordering::Relaxed) < ALONE;
-        if groups.closed || (few && !groups.by_words.contains_key(&ask.words)) {
+        let few = self.direct.load(Ordering::Relaxed) < DIRECT;
+        if groups.closed || (few && !groups.by_args.contains_key(&call.args)) {
             return None;
         }
-        let (done, part) = oneshot::channel();
-        let ask = ask.clone();
-        let group = groups.by_words.entry(ask.words).or_default();
-        group.waiting.push_back(Waiting { ask, done });
-        self.together.fetch_add(1, Ordering::Relaxed);
-        Some(part)
+        let (done, outcome) = oneshot::channel();
+        let call = call.clone();
+        let group = groups.by_args.entry(call.args).or_default();
+        group.waiting.push_back(Waiting { call, done });
+        self.batched.fetch_add(1, Ordering::Relaxed);
+        Some(outcome)
     }
 
     /// Those that go next, no more than `most`; empty if nobody waits, or enough are under way.
@@ -192,183 +114,233 @@ impl Lane {
         clippy::significant_drop_tightening,
         reason = "one critical section: a batch is taken and noted in one"
     )]
-    fn next(&self, most: usize) -> Vec<Waiting> {
+    fn next_batch(&self, most: usize) -> Vec<Waiting> {
         let now = Moment::now();
         let mut batch = Vec::new();
         let mut groups = self.groups();
-        for group in groups.by_words.values_mut() {
-            while group.flights < FLIGHTS
+        for group in groups.by_args.values_mut() {
+            while group.batches < BATCHES
                 && batch.len() < most
                 && let Some(next) = group.waiting.pop_front()
             {
                 if next.done.is_closed() {
-                    self.together.fetch_sub(1, Ordering::Relaxed);
+                    self.batched.fetch_sub(1, Ordering::Relaxed);
                     continue; // nobody awaits it any more, so its end takes into account that it was not answered
                 }
-                if next.ask.deadline <= now {
-                    self.together.fetch_sub(1, Ordering::Relaxed);
-                    drop(next.done.send(Part::Answered(Err(Failure::passing(late())))));
+                if next.call.deadline <= now {
+                    self.batched.fetch_sub(1, Ordering::Relaxed);
+                    let late = Failure::passing(late());
+                    drop(next.done.send(Outcome::Answered(Err(late))));
                     continue;
                 }
                 batch.push(next);
             }
             if !batch.is_empty() {
-                group.flights += 1;
+                group.batches += 1;
                 return batch;
             }
         }
         groups
-            .by_words
-            .retain(|_, group| group.flights > 0 || !group.waiting.is_empty());
+            .by_args
+            .retain(|_, group| group.batches > 0 || !group.waiting.is_empty());
         batch
     }
 
-    fn landed(&self, words: Words, batch: &[Waiting]) {
-        self.together.fetch_sub(batch.len(), Ordering::Relaxed);
-        if let Some(group) = self.groups().by_words.get_mut(&words) {
-            group.flights = group.flights.saturating_sub(1);
+    fn finish(&self, args: Args, batch: &[Waiting]) {
+        self.batched.fetch_sub(batch.len(), Ordering::Relaxed);
+        if let Some(group) = self.groups().by_args.get_mut(&args) {
+            group.batches = group.batches.saturating_sub(1);
         }
     }
 
     /// Sends them, and tells each what came of it.
-    async fn fly(&self, shared: &Shared, batch: Vec<Waiting>) {
-        let Some(words) = batch.first().map(|first| first.ask.words) else {
+    async fn send_batch(&self, commands: &Commands, batch: Vec<Waiting>) {
+        let Some(args) = batch.first().map(|first| first.call.args) else {
             return;
         };
-        let asks = || batch.iter().map(|one| &one.ask);
-        let keys: Vec<&[u8]> = asks().map(|ask| &*ask.attempt.key).collect();
-        let mut request = Request::new(self.script, &keys);
-        for ask in asks() {
-            request = request.arg(&ask.attempt.id);
-        }
-        let not_after = asks().map(|ask| ask.not_after).min().unwrap_or(0);
-        let deadline = asks().map(|ask| ask.deadline).min().unwrap_or(Moment::NEVER);
-        let request = words.say(shared, request, not_after, None, None);
-        let result = shared.commands.run_many(&request, deadline).await;
-        self.landed(words, &batch);
-        let mut parts = match result {
-            Ok(parts) => parts.into_iter(),
+        let calls = || batch.iter().map(|one| &one.call);
+        let keys: Vec<&[u8]> = calls().map(|call| &*call.attempt.key).collect();
+        let ids = calls().map(|call| &*call.attempt.id);
+        let not_after = calls().map(|call| call.not_after).min().unwrap_or(0);
+        let deadline = calls().map(|call| call.deadline).min().unwrap_or(Moment::NEVER);
+        let request = args.many(&keys, ids, not_after);
+        let result = commands.run_many(&request, deadline).await;
+        self.finish(args, &batch);
+        let mut answers = match result {
+            Ok(answers) => answers.into_iter(),
             Err(failure) => {
                 // What is wrong with one is no news for the others: each asks again, by itself.
                 for one in batch {
-                    let part = if failure.unknown {
-                        Part::Unknown
+                    let outcome = if failure.unknown {
+                        Outcome::Unknown
                     } else {
-                        Part::Alone
+                        Outcome::GoDirectly
                     };
-                    drop(one.done.send(part));
+                    drop(one.done.send(outcome));
                 }
                 return;
             }
         };
         for one in batch {
-            let part = match parts.next() {
-                Some(Ok(Some(answer))) => Part::Answered(Ok(answer)),
-                Some(Ok(None)) => Part::Alone,
-                Some(Err(failure)) => Part::Answered(Err(failure)),
-                None => Part::Unknown,
+            let outcome = match answers.next() {
+                Some(Ok(Some(answer))) => Outcome::Answered(Ok(answer)),
+                Some(Ok(None)) => Outcome::GoDirectly,
+                Some(Err(failure)) => Outcome::Answered(Err(failure)),
+                None => Outcome::Unknown,
             };
-            drop(one.done.send(part)); // it may have been given up meanwhile
+            drop(one.done.send(outcome)); // it may have been given up meanwhile
         }
     }
 
-    /// Sends one alone.
-    async fn send(&self, shared: &Shared, request: &Request, deadline: Moment) -> Result<Answer, Failure> {
+    /// Sends one directly.
+    async fn send_directly(
+        &self,
+        commands: &Commands,
+        request: &Request,
+        deadline: Moment,
+    ) -> Result<Answer, Failure> {
         struct UnderWay<'a>(&'a AtomicUsize);
         impl Drop for UnderWay<'_> {
             fn drop(&mut self) {
                 self.0.fetch_sub(1, Ordering::Relaxed);
             }
         }
-        self.alone.fetch_add(1, Ordering::Relaxed);
-        let _under_way = UnderWay(&self.alone);
-        shared.commands.run(request, deadline).await
+        self.direct.fetch_add(1, Ordering::Relaxed);
+        let _under_way = UnderWay(&self.direct);
+        commands.run(request, deadline).await
     }
 
     fn close(&self) {
         let mut groups = self.groups();
         groups.closed = true;
-        groups.by_words.clear(); // each asks by itself
+        groups.by_args.clear(); // each asks by itself
     }
 }
 
-/// Requests of all kinds that are under way or wait.
-pub(crate) struct Combiner {
-    acquires: Lane,
-    ends: Lane,
+/// Requests of all verbs that are under way or wait.
+pub(crate) struct Batcher {
+    acquires: Verb,
+    ends: Verb,
     wake: Notify,
+    driver: Handle,
+    /// User code may block the thread of whoever sends batches.
+    same_thread: bool,
 }
 
-impl Default for Combiner {
-    fn default() -> Self {
-        Self {
-            acquires: Lane::new(&script::ACQUIRE_MANY),
-            ends: Lane::new(&script::END_MANY),
-            wake: Notify::new(),
-        }
-    }
-}
-
-impl fmt::Debug for Combiner {
+impl fmt::Debug for Batcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Combiner")
-            .field("acquires", &self.acquires.groups().by_words.len())
-            .field("ends", &self.ends.groups().by_words.len())
+        f.debug_struct("Batcher")
+            .field("acquires", &self.acquires.groups().by_args.len())
+            .field("ends", &self.ends.groups().by_args.len())
             .finish_non_exhaustive()
     }
 }
 
-impl Combiner {
-    fn lane(&self, words: Words) -> &Lane {
-        match words {
-            Words::Acquire { .. } => &self.acquires,
-            Words::End { .. } => &self.ends,
+impl Batcher {
+    pub(crate) fn new(driver: Handle, same_thread: bool) -> Self {
+        Self {
+            acquires: Verb::default(),
+            ends: Verb::default(),
+            wake: Notify::new(),
+            driver,
+            same_thread,
+        }
+    }
+
+    const fn verb(&self, args: Args) -> &Verb {
+        match args {
+            Args::Acquire(_) => &self.acquires,
+            Args::End(_) => &self.ends,
         }
     }
 
     /// The most that go in one request. If all went at once, the server would have nothing to do while their answers are
     /// handed out, and nobody here while it works.
     fn most(&self) -> usize {
-        let together = [&self.acquires, &self.ends].map(|lane| lane.together.load(Ordering::Relaxed));
-        together
+        let batched = [&self.acquires, &self.ends].map(|verb| verb.batched.load(Ordering::Relaxed));
+        batched
             .iter()
             .sum::<usize>()
-            .div_ceil(FLIGHTS)
-            .clamp(ALONE, MOST)
+            .div_ceil(BATCHES)
+            .clamp(DIRECT, MOST)
     }
 
-    /// Sends a request with others if there are many, and `together` allows it; or as `alone` says it.
+    /// Sends a call with others if there are many and `batched` allows it, else directly.
     pub(crate) async fn send(
         &self,
-        shared: &Shared,
-        ask: &Ask,
-        together: bool,
-        alone: impl FnOnce() -> Request,
+        commands: &Commands,
+        call: &Call,
+        batched: bool,
+        counted: CountedArgs<'_>,
     ) -> Result<Answer, Failure> {
-        let lane = self.lane(ask.words);
-        worker::sends(&ask.attempt);
-        if together && let Some(part) = lane.join(ask) {
+        let verb = self.verb(call.args);
+        worker::sends(&call.attempt);
+        if batched && let Some(outcome) = verb.join(call) {
             self.wake.notify_one();
-            // Where nothing else runs while the sender does not, its timers are enough. But with several workers it may be in the
-            // queue of one that a task blocks, and the others may have no time to take it over.
-            let here = || Handle::try_current().is_ok_and(|here| here.id() == shared.driver.id());
-            let part = if shared.same_thread && here() {
-                Some(part.await)
+            // Where nothing else runs while the sender does not, its timers are enough. But with several workers it may
+            // be in the queue of one that a task blocks, and the others may have no time to take it over.
+            let here = || Handle::try_current().is_ok_and(|here| here.id() == self.driver.id());
+            let outcome = if self.same_thread && here() {
+                Some(outcome.await)
             } else {
-                until(ask.deadline, Some(&shared.driver), part).await
+                until(call.deadline, Some(&self.driver), outcome).await
             };
-            match part {
-                Some(Ok(Part::Answered(result))) => return result,
-                Some(Ok(Part::Alone)) => {}
-                Some(Ok(Part::Unknown)) if Moment::now() >= ask.deadline => {
+            match outcome {
+                Some(Ok(Outcome::Answered(result))) => return result,
+                Some(Ok(Outcome::GoDirectly)) => {}
+                Some(Ok(Outcome::Unknown)) if Moment::now() >= call.deadline => {
                     return Err(Failure::unknown(late()));
                 }
-                Some(Ok(Part::Unknown) | Err(_)) => ask.words.count_copy(&ask.attempt),
+                Some(Ok(Outcome::Unknown) | Err(_)) => {
+                    // One more copy may be under way.
+                    let not_after = call.not_after;
+                    let event = match call.args {
+                        Args::Acquire(_) => Event::Asked { not_after },
+                        Args::End(_) => Event::End(EndEvent::Sent),
+                    };
+                    call.attempt.on(event, Moment::now());
+                }
                 None => return Err(Failure::unknown(late())),
             }
         }
-        let request = alone();
-        lane.send(shared, &request, ask.deadline).await
+        let attempt = &call.attempt;
+        let request = call
+            .args
+            .single(&attempt.key, &attempt.id, call.not_after, counted);
+        verb.send_directly(commands, &request, call.deadline).await
+    }
+
+    /// Sends what waits, until it is dropped.
+    pub(crate) async fn run(&self, commands: &Commands) -> ! {
+        let mut batches = FuturesUnordered::new();
+        loop {
+            for verb in [&self.acquires, &self.ends] {
+                loop {
+                    let batch = verb.next_batch(self.most());
+                    if batch.is_empty() {
+                        break;
+                    }
+                    let mut sending = Box::pin(verb.send_batch(commands, batch));
+                    // It is sent when it is first polled: before the answers to others are handed out.
+                    if poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx)))
+                        .await
+                        .is_pending()
+                    {
+                        batches.push(sending);
+                    }
+                }
+            }
+            tokio::select! {
+                () = self.wake.notified() => {}
+                Some(()) = batches.next(), if !batches.is_empty() => after_others().await,
+            }
+        }
+    }
+
+    /// Nobody sends batches any more: everybody sends directly.
+    pub(crate) fn close(&self) {
+        self.acquires.close();
+        self.ends.close();
     }
 }
 
@@ -391,90 +363,48 @@ fn late() -> Error {
     Error::new(ErrorKind::Unavailable, "the server did not answer in time")
 }
 
-/// Sends what waits, until it is dropped; then everybody sends alone.
-pub(crate) struct Sender(Arc<Shared>);
-
-impl Drop for Sender {
-    fn drop(&mut self) {
-        self.0.combiner.acquires.close();
-        self.0.combiner.ends.close();
-    }
-}
-
-impl Sender {
-    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
-        Self(Arc::clone(shared))
-    }
-
-    pub(crate) async fn run(self) -> ! {
-        let shared = &*self.0;
-        let combiner = &shared.combiner;
-        let mut flights = FuturesUnordered::new();
-        loop {
-            for lane in [&combiner.acquires, &combiner.ends] {
-                loop {
-                    let batch = lane.next(combiner.most());
-                    if batch.is_empty() {
-                        break;
-                    }
-                    let mut flight = Box::pin(lane.fly(shared, batch));
-                    // It is sent when it is first polled: before the answers to others are handed out.
-                    if poll_fn(|cx| Poll::Ready(flight.as_mut().poll(cx)))
-                        .await
-                        .is_pending()
-                    {
-                        flights.push(flight);
-                    }
-                }
-            }
-            tokio::select! {
-                () = combiner.wake.notified() => {}
-                Some(()) = flights.next(), if !flights.is_empty() => after_others().await,
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::attempt::Spec;
+    use crate::attempt::rules::Rules;
+    use crate::attempt::spec::Spec;
     use crate::types::name::Name;
     use crate::types::options::Options;
+    use crate::wire::request::EndArgs;
 
     #[tokio::test]
-    async fn h44_who_waits_for_others_has_a_time_of_its_own() {
-        let options = Options {
-            keeper_thread: true,
-            ..Options::default()
-        };
-        let shared = Shared::new(options, Handle::current());
+    async fn h44_a_call_that_waits_for_others_has_a_deadline_of_its_own() {
+        let driver = Handle::current();
+        let timeout = Duration::from_secs(1);
+        let commands = Commands::new("p".into(), driver.clone(), timeout);
+        let batcher = Batcher::new(driver, false);
         // As if enough were under way. Nobody sends: the task that does is behind one that blocks its worker.
-        shared.combiner.ends.alone.store(ALONE, Ordering::Relaxed);
+        batcher.ends.direct.store(DIRECT, Ordering::Relaxed);
         let spec = Spec::exclusive(Duration::from_secs(10));
-        let words = Words::End {
+        let args = Args::End(EndArgs {
             capacity: spec.capacity(),
-        };
+            retention: 1000,
+        });
         let name = Name::new(b"a").expect("a name");
-        let attempt = shared.attempt(b"k".as_slice().into(), name, spec).expect("open");
-        let ask = Ask {
-            attempt,
-            words,
+        let rules = Rules::of(&spec, Options::default().drift, false);
+        let id = ("c.1:1:10000:1000".to_owned(), 1);
+        let call = Call {
+            attempt: Arc::new(Attempt::new(id, b"k".as_slice().into(), name, spec, rules)),
+            args,
             not_after: 0,
             deadline: Moment::now() + Duration::from_millis(20),
         };
-        let alone = || unreachable!("it goes with others");
-        let sending = shared.combiner.send(&shared, &ask, true, alone);
+        let sending = batcher.send(&commands, &call, true, CountedArgs::default());
         let answer = tokio::time::timeout(Duration::from_secs(10), sending).await;
         let failure = answer.expect("it ends").expect_err("nobody sent it");
         assert!(failure.unknown, "{failure:?}");
         assert_eq!(
-            shared.combiner.ends.next(MOST).len(),
+            batcher.ends.next_batch(MOST).len(),
             0,
             "nobody awaits it any more"
         );
-        assert_eq!(shared.combiner.most(), ALONE, "and it is not counted");
+        assert_eq!(batcher.most(), DIRECT, "and it is not counted");
     }
 }

@@ -1,30 +1,53 @@
-//! What messages mean for the attempts that they are about.
+//! Messages come in: each goes to the attempts that it is about.
 
 use super::shared::Shared;
-use crate::attempt::Stage;
-use crate::wire::message::Over;
+use crate::attempt::event::Event;
+use crate::base::clock::Moment;
+use crate::base::trace::debug;
+use crate::wire::message::{self, Message, Over};
 
-/// A message: a generation of the key of the attempt with this counter is over, for all who wait for it.
-pub(super) fn deliver_over(shared: &Shared, counter: u64, generation: u64, how: Over) {
-    let named = shared.table.get(counter);
-    for attempt in shared.table.all() {
-        if attempt.spec.latch.is_none() || named.as_ref().is_some_and(|named| named.key != attempt.key) {
-            continue;
-        }
-        let mut state = attempt.state();
-        if !matches!(state.stage, Stage::Asking | Stage::Queued) {
-            continue;
-        }
-        if state.latch.generation == generation {
-            if named.is_some() {
-                state.generation_over(generation, how);
-            } else {
-                // Its key is not known, and another latch might have begun in the same microsecond: only a hint.
-                state.stage = Stage::Asking;
-                state.wake();
+/// A message from further ahead than this was not written by a script, microseconds: a day.
+const FUTURE: u64 = 86_400_000_000;
+
+impl Shared {
+    /// A message came in.
+    pub(crate) fn deliver(&self, payload: &[u8]) {
+        let receipt = Moment::now();
+        let latest = self.commands.server_time(receipt) + FUTURE;
+        for message in message::parse(payload) {
+            if message.stamp() > latest {
+                continue; // no script of ours wrote this
             }
-        } else if state.latch.generation == 0 && named.is_some() {
-            state.latch.early = Some((generation, how));
+            if let Message::Over {
+                counter,
+                generation,
+                how,
+                ..
+            } = message
+            {
+                self.deliver_to_all(counter, generation, how, receipt);
+            } else if let Some(attempt) = self.table.get(message.counter()) {
+                self.on(&attempt, Event::Told(message), receipt);
+            } else {
+                // Its end was answered, so nothing of it is left there: an old message.
+                debug!(message = ?message, "a message for an attempt that is gone");
+            }
+        }
+    }
+
+    /// A generation of the latch of the attempt with this counter is over, for all who wait for it.
+    fn deliver_to_all(&self, counter: u64, generation: u64, how: Over, now: Moment) {
+        let named = self.table.get(counter);
+        let event = Event::GenerationOver {
+            generation,
+            how,
+            named: named.is_some(),
+        };
+        for attempt in self.table.all() {
+            let same = named.as_ref().is_none_or(|named| named.key == attempt.key);
+            if attempt.spec.latch().is_some() && same {
+                self.on(&attempt, event, now);
+            }
         }
     }
 }

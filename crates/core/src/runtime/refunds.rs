@@ -7,12 +7,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
-use std::time::Duration;
 
-use crate::base::clock::{Moment, sleep_until};
-use crate::base::trace::debug;
-use crate::runtime::shared::Shared;
-use crate::wire::request::Request;
+use crate::wire::command::Request;
+use crate::wire::request::refund;
 use crate::wire::terms::Terms;
 
 /// Reservations in one request.
@@ -162,7 +159,8 @@ impl Refunds {
         batch
     }
 
-    fn done(&self, batch: &[Arc<Pending>]) {
+    /// These are over.
+    pub(crate) fn done(&self, batch: &[Arc<Pending>]) {
         let mut inner = self.lock();
         for pending in batch {
             inner.live.remove(&pending.id);
@@ -178,30 +176,15 @@ fn together(one: &Pending, other: &Pending) -> bool {
     one.key == other.key && config(one) == config(other)
 }
 
-/// Sends what [`Refunds::take`] gave, and frees its places. It may run twice and late, so it is repeated until it is
-/// answered, or the operation timeout is over.
-pub(crate) async fn refund(shared: &Shared, batch: Vec<Arc<Pending>>) {
-    if let Some(request) = request(&batch) {
-        let over = Moment::now() + shared.options.operation_timeout;
-        while let Err(failure) = shared.commands.run(&request, over).await {
-            debug!(error = %failure.error, "giving reservations back failed");
-            if !failure.passing || Moment::now() >= over {
-                break;
-            }
-            sleep_until(Moment::now() + Duration::from_millis(10), None).await;
-        }
-    }
-    shared.refunds.done(&batch);
-}
-
-fn request(batch: &[Arc<Pending>]) -> Option<Request> {
+/// The request that gives them back.
+pub(crate) fn request(batch: &[Arc<Pending>]) -> Option<Request> {
     let first = batch.first()?;
     let terms = first.state().terms.clone()?;
     let items = batch.iter().map(|pending| {
         let before = pending.state().before;
         (pending.id, before, pending.weight)
     });
-    Some(terms.give_back(&first.key, items))
+    Some(refund(&terms, &first.key, items))
 }
 
 #[cfg(test)]

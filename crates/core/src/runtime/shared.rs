@@ -7,29 +7,24 @@ use std::time::Duration;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::watch;
 
-use super::deliver::deliver_over;
-use crate::attempt::{Attempt, Spec, Stage};
+use super::batch::Batcher;
+use super::refunds::Refunds;
+use super::schedule::{POLL_MOST, Schedule};
+use super::table::Table;
+use crate::attempt::Attempt;
+use crate::attempt::event::{Effects, Event};
+use crate::attempt::rules::Rules;
+use crate::attempt::spec::Spec;
 use crate::base::clock::{Moment, millis};
 use crate::base::trace::{debug, warn};
 use crate::connection::commands::Commands;
 use crate::connection::handshake::Greeting;
-use crate::runtime::batch::Combiner;
-use crate::runtime::refunds::Refunds;
-use crate::runtime::schedule::KeeperLink;
-use crate::runtime::table::Table;
 use crate::types::error::{Error, ErrorKind, Result};
 use crate::types::loss::Loss;
 use crate::types::name::Name;
 use crate::types::options::{KEEP, Options};
 use crate::types::server::{ServerInfo, Warning};
-use crate::wire::message;
-use crate::wire::message::Message;
-
-/// Characters of a client id; scripts take the first 22 of an attempt id for the channel.
-const CLIENT_ID: usize = 22;
-
-/// A message from further ahead than this was not written by a script, microseconds: a day.
-const FUTURE: u64 = 86_400_000_000;
+use crate::wire::id;
 
 /// The life of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,10 +46,10 @@ pub(crate) struct Shared {
     /// Our own channel; scripts find its beginning, which all clients' have, from their keys.
     pub(crate) channel: String,
     pub(crate) commands: Commands,
-    pub(crate) combiner: Combiner,
+    pub(crate) batcher: Batcher,
     pub(crate) table: Table,
     pub(crate) refunds: Refunds,
-    pub(crate) keeper: KeeperLink,
+    pub(crate) schedule: Schedule,
     pub(crate) driver: Handle,
     /// The keeper runs on the thread that user code may block: a hand-off is confirmed before it is handed out (rule 7).
     pub(crate) same_thread: bool,
@@ -76,6 +71,7 @@ impl Shared {
             RuntimeFlavor::CurrentThread => 1,
             _ => driver.metrics().num_workers(),
         };
+        let same_thread = !options.keeper_thread && workers < 2;
         Self {
             channel: format!("{}:inbox:{client_id}", options.prefix),
             commands: Commands::new(
@@ -83,11 +79,11 @@ impl Shared {
                 driver.clone(),
                 options.operation_timeout,
             ),
-            combiner: Combiner::default(),
             table: Table::default(),
             refunds: Refunds::default(),
-            keeper: KeeperLink::new(options.unavailable_after),
-            same_thread: !options.keeper_thread && workers < 2,
+            schedule: Schedule::new(options.unavailable_after),
+            batcher: Batcher::new(driver.clone(), same_thread),
+            same_thread,
             life: watch::Sender::new(Life::Open),
             collected: AtomicBool::new(false),
             inbox_tried: watch::Sender::new(false),
@@ -120,7 +116,8 @@ impl Shared {
         let window = millis(self.claim_window(spec.lease));
         let attempt = self.table.insert(|counter| {
             let id = spec.id(&self.client_id, counter, window);
-            Attempt::new(id, counter, key, name, spec)
+            let rules = Rules::of(&spec, self.options.drift, self.same_thread);
+            Attempt::new((id, counter), key, name, spec, rules)
         });
         // Looked at after the slot is taken: `shut` ends whatever has one, and this one it may just have missed.
         if let Err(error) = self.check_open() {
@@ -133,8 +130,8 @@ impl Shared {
     /// Rule 6: long enough to hear of the hand-off and confirm it, never above the lease.
     fn claim_window(&self, lease: Duration) -> Duration {
         let mut window = self.options.claim_window.max(self.commands.round_trip() * 4);
-        if !self.keeper.is_listening() {
-            window = window.max(crate::runtime::schedule::POLL_MOST * 2);
+        if !self.schedule.is_listening() {
+            window = window.max(POLL_MOST * 2);
         }
         window.min(lease)
     }
@@ -147,11 +144,16 @@ impl Shared {
     /// The same for the key of a primitive, which may have something to remember.
     pub(crate) fn key_life_ms(&self, spec: &Spec, lease: Duration) -> u64 {
         let life = self.life_ms(lease);
-        if spec.counted || spec.latch.is_some() {
+        if spec.is_counted() || spec.latch().is_some() {
             life.max(millis(KEEP))
         } else {
             life
         }
+    }
+
+    /// The most entries that the queue of an attempt may have.
+    pub(crate) fn max_waiters(&self, spec: &Spec) -> u32 {
+        spec.max_waiters.unwrap_or(self.options.max_waiters)
     }
 
     /// The deadline of one request (not the caller's): operation timeout, or a third of the lease.
@@ -159,67 +161,56 @@ impl Shared {
         Moment::now() + self.options.operation_timeout.min(lease / 3)
     }
 
+    /// Something happened to an attempt: changes its state, and does what follows from that.
+    pub(crate) fn on(&self, attempt: &Arc<Attempt>, event: Event, now: Moment) -> Effects {
+        let effects = attempt.on(event, now);
+        self.follow(attempt, &effects, now);
+        effects
+    }
+
+    /// The same while the attempt's own future is polled.
+    pub(crate) fn on_while_polled(&self, attempt: &Arc<Attempt>, event: Event, now: Moment) -> Effects {
+        let effects = attempt.on_while_polled(event, now);
+        self.follow(attempt, &effects, now);
+        effects
+    }
+
+    /// What follows from a scan, which minds by itself who waits and what is due.
+    pub(crate) fn follow_scan(&self, attempt: &Arc<Attempt>, effects: &Effects) {
+        if effects.enqueue {
+            self.table.push_ending(attempt);
+            self.schedule.wake.notify_one();
+        }
+        match effects.lost {
+            None => {}
+            Some(Loss::Expired | Loss::Closed) => debug!(name = %attempt.name, "a hold has ended"),
+            Some(loss) => warn!(name = %attempt.name, why = %loss, "a hold was lost"),
+        }
+    }
+
+    fn follow(&self, attempt: &Arc<Attempt>, effects: &Effects, now: Moment) {
+        self.follow_scan(attempt, effects);
+        if effects.free {
+            self.table.remove(attempt);
+        }
+        if effects.waits {
+            self.schedule
+                .waiting(now, attempt.spec.lease, self.options.unavailable_after);
+        }
+        if let Some(look) = &effects.look_at {
+            self.schedule.look_at(&attempt.key, look);
+        }
+        if effects.due < Moment::NEVER {
+            self.schedule.no_later_than(effects.due);
+        }
+        if effects.failed {
+            debug!(name = %attempt.name, "a tick's item failed");
+        }
+    }
+
     /// Ends an attempt in the background. Never blocks, allocates or fails (H15).
     pub(crate) fn end(&self, attempt: &Arc<Attempt>) {
-        if self.table.end(attempt) {
-            self.keeper.wake.notify_one();
-        }
-    }
-
-    /// A message came in.
-    pub(crate) fn deliver(&self, payload: &[u8]) {
-        let receipt = Moment::now();
-        let latest = self.commands.server_time(receipt) + FUTURE;
-        for message in message::parse(payload) {
-            if message.stamp() > latest {
-                continue; // no script of ours wrote this
-            }
-            if let Message::Over {
-                counter,
-                generation,
-                how,
-                ..
-            } = message
-            {
-                deliver_over(self, counter, generation, how);
-                continue;
-            }
-            let Some(attempt) = self.table.get(message.counter()) else {
-                // Its end was answered, so nothing of it is left there: an old message.
-                debug!(message = ?message, "a message for an attempt that is gone");
-                continue;
-            };
-            match message {
-                Message::Grant {
-                    token,
-                    stamp,
-                    window,
-                    delay,
-                    ..
-                } => {
-                    let mut state = attempt.state();
-                    let drift = self.options.drift;
-                    if stamp >= state.stamp {
-                        state.start = receipt + delay; // the server's is no later
-                    }
-                    state.apply_message(token, stamp, window, receipt, &attempt.spec, drift);
-                }
-                Message::Behind { left, stamp, .. } => {
-                    attempt.state().apply_queued(stamp);
-                    self.keeper.look_at(&attempt, receipt + left, stamp, None);
-                }
-                Message::Forced { stamp, .. } => self.forced(&attempt, stamp),
-                Message::Over { .. } => {}
-            }
-        }
-    }
-
-    fn forced(&self, attempt: &Arc<Attempt>, stamp: u64) {
-        let held = attempt.state().apply_forced(stamp);
-        if held {
-            warn!(name = %attempt.name, "a hold was forced open");
-            self.end(attempt);
-        }
+        self.on(attempt, Event::GivenUp, Moment::now());
     }
 
     /// A handshake is done: what it found.
@@ -227,10 +218,10 @@ impl Shared {
         self.commands.note_stamp(sent, greeting.stamp);
         *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(greeting.info.clone());
         for warning in &greeting.warnings {
-            self.warn_once(warning.clone());
+            self.warn_once(warning);
         }
         self.note_publish(greeting.publish_refused);
-        self.keeper.set_deaf(greeting.publish_refused); // the right may have been given since
+        self.schedule.set_deaf(greeting.publish_refused); // the right may have been given since
     }
 
     pub(crate) fn warnings(&self) -> Vec<Warning> {
@@ -240,39 +231,37 @@ impl Shared {
             .clone()
     }
 
-    pub(crate) fn warn_once(&self, warning: Warning) {
+    pub(crate) fn warn_once(&self, warning: &Warning) {
         let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
-        if !warnings.contains(&warning) {
-            warn!(warning = %warning, "something about the server can cost locks or speed");
-            warnings.push(warning);
+        if warnings.contains(warning) {
+            return;
         }
+        warnings.push(warning.clone());
+        drop(warnings); // a subscriber is foreign code
+        warn!(warning = %warning, "something about the server can cost locks or speed");
     }
 
     /// A script said that it could not publish.
     pub(crate) fn note_publish(&self, refused: bool) {
-        if refused && self.keeper.set_deaf(true) {
-            self.warn_once(Warning::PublishDenied);
+        if refused && self.schedule.set_deaf(true) {
+            self.warn_once(&Warning::PublishDenied);
         }
     }
 
     /// Ends the client's life; what waits is told, what is held is ended.
     pub(crate) fn shut(&self, life: Life) {
         self.life.send_replace(life);
+        let closing = life == Life::Closing;
         for attempt in self.table.all() {
-            let mut state = attempt.state();
-            state.closed = true;
-            if life == Life::Closing && state.stage == Stage::Held {
-                state.lose(Loss::Closed);
-            }
-            state.wake();
-            drop(state);
-            if life == Life::Closing {
-                self.end(&attempt);
+            let now = Moment::now();
+            self.on(&attempt, Event::ClientClosed { closing }, now);
+            if closing {
+                self.on(&attempt, Event::GivenUp, now);
             }
         }
         self.refunds.close();
         self.collected.store(true, Ordering::Release);
-        self.keeper.rouse();
+        self.schedule.wake_all();
     }
 }
 
@@ -293,7 +282,7 @@ impl Shared {
 
 /// 122 random bits in 22 characters that are safe everywhere.
 fn new_client_id() -> String {
-    let mut id = [0; CLIENT_ID];
+    let mut id = [0; id::CLIENT];
     crate::base::random::digits(&mut id);
     id.iter().copied().map(char::from).collect()
 }
@@ -306,6 +295,6 @@ mod tests {
     fn h25_client_ids_are_unguessable_and_fit_the_channel() {
         let ids: std::collections::HashSet<_> = (0..1000).map(|_| new_client_id()).collect();
         assert_eq!(ids.len(), 1000, "all different");
-        assert!(ids.iter().all(|id| id.len() == CLIENT_ID), "of one length");
+        assert!(ids.iter().all(|id| id.len() == id::CLIENT), "of one length");
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::attempt::{Attempt, Stage};
+use crate::attempt::Attempt;
 
 /// Slots by counter, and the queue of those to be ended.
 #[derive(Debug, Default)]
@@ -41,18 +41,9 @@ impl Table {
         self.lock().slots.remove(&attempt.counter);
     }
 
-    /// Puts it into the queue of those to be ended, once. Returns whether the keeper has to be told.
-    pub(crate) fn end(&self, attempt: &Arc<Attempt>) -> bool {
-        let mut state = attempt.state();
-        if state.ending_queued || state.stage == Stage::Gone {
-            return false;
-        }
-        state.stage = Stage::Ending;
-        state.ending_queued = true;
-        state.wake_watchers();
-        drop(state);
+    /// Puts it into the queue of those to be ended. An attempt comes here once: see `Effects::enqueue`.
+    pub(crate) fn push_ending(&self, attempt: &Arc<Attempt>) {
         self.lock().ending.push_back(Arc::clone(attempt));
-        true
     }
 
     pub(crate) fn pop_ending(&self) -> Option<Arc<Attempt>> {
@@ -72,20 +63,20 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::attempt::Spec;
+    use crate::attempt::event::Event;
+    use crate::attempt::rules::Rules;
+    use crate::attempt::spec::Spec;
+    use crate::base::clock::Moment;
     use crate::types::name::Name;
+    use crate::types::options::Options;
     use std::time::Duration;
 
     fn attempt(counter: u64) -> Attempt {
         let spec = Spec::exclusive(Duration::from_secs(1));
+        let rules = Rules::of(&spec, Options::default().drift, false);
         let name = Name::new(b"a").expect("a name");
-        Attempt::new(
-            format!("c.{counter}"),
-            counter,
-            b"k".as_slice().into(),
-            name,
-            spec,
-        )
+        let id = (format!("c.{counter}"), counter);
+        Attempt::new(id, b"k".as_slice().into(), name, spec, rules)
     }
 
     #[test]
@@ -94,8 +85,13 @@ mod tests {
         let slots: Vec<_> = (0..1000).map(|_| table.insert(attempt)).collect();
         let room = table.lock().ending.capacity();
         for slot in &slots {
-            assert!(table.end(slot), "first time");
-            assert!(!table.end(slot), "only once");
+            for first in [true, false] {
+                let given_up = slot.on(Event::GivenUp, Moment::now());
+                assert_eq!(given_up.enqueue, first, "only once");
+                if given_up.enqueue {
+                    table.push_ending(slot);
+                }
+            }
         }
         assert_eq!(table.lock().ending.capacity(), room, "nothing was allocated");
         assert_eq!(table.pop_ending().map(|slot| slot.counter), Some(1), "in order");

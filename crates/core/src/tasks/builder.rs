@@ -8,13 +8,13 @@ use tokio::sync::oneshot;
 
 use crate::base::clock::{Moment, until};
 use crate::connection::endpoint::Endpoint;
-use crate::runtime::batch;
 use crate::runtime::shared::{Life, Shared};
 use crate::tasks::alarm;
 use crate::tasks::client::Client;
 use crate::tasks::inbox::receive;
 use crate::tasks::keeper;
 use crate::tasks::label::keep_label;
+use crate::tasks::sender::Sender;
 use crate::tasks::supervisor::{connect_first, supervise};
 use crate::types::error::{Error, ErrorKind, Result};
 use crate::types::options::Drift;
@@ -269,7 +269,7 @@ fn start_tasks(shared: &Arc<Shared>, endpoint: Endpoint, thread: Option<oneshot:
         driver.spawn(async move { keep_label(&shared).await })
     };
     let combiner = {
-        let sender = batch::Sender::new(shared);
+        let sender = Sender::new(shared);
         driver.spawn(sender.run())
     };
     let looking = {

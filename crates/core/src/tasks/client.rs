@@ -11,7 +11,8 @@ use crate::runtime::worker;
 use crate::tasks::builder::ClientBuilder;
 use crate::types::error::Result;
 use crate::types::server::{ServerInfo, Warning};
-use crate::wire::request::{Answer, Request};
+use crate::wire::command::Request;
+use crate::wire::value::Answer;
 
 /// One process's connection to a Redis or Valkey server, with the tasks that keep its locks.
 ///
@@ -171,13 +172,13 @@ impl Client {
 
     /// Whether grants arrive by message; otherwise waiting falls back to polling for the time being.
     pub fn is_listening(&self) -> bool {
-        self.shared().keeper.is_listening()
+        self.shared().schedule.is_listening()
     }
 
     /// The worst lateness of a renewal so far. Near a sixth of a lease something blocks the keeper's runtime: see
     /// [`ClientBuilder::keeper_thread`].
     pub fn keeper_lateness(&self) -> Duration {
-        self.shared().keeper.lateness()
+        self.shared().schedule.lateness()
     }
 
     /// Holds, waiters and what is being ended.

@@ -25,7 +25,7 @@ pub(crate) async fn receive(shared: &Shared, endpoint: &Endpoint) -> ! {
     let mut said = false;
     loop {
         let result = session(shared, endpoint, &mut backoff, &mut said).await;
-        shared.keeper.set_listening(false);
+        shared.schedule.set_listening(false);
         match result {
             Ok(()) => debug!("the inbox's connection has ended"),
             Err(error) => {
@@ -34,7 +34,7 @@ pub(crate) async fn receive(shared: &Shared, endpoint: &Endpoint) -> ! {
                     warn!(error = %error, "no inbox: waiting falls back to polling until it is back");
                 }
                 if matches!(error.code(), Some("NOPERM")) {
-                    shared.warn_once(Warning::SubscribeDenied {
+                    shared.warn_once(&Warning::SubscribeDenied {
                         message: error.to_string(),
                     });
                 }
@@ -56,7 +56,7 @@ async fn session(
     let pubsub = within(patience, endpoint.0.get_async_pubsub()).await?;
     let (mut sink, mut stream) = pubsub.split();
     within(patience, sink.subscribe(&*shared.channel)).await?;
-    shared.keeper.set_listening(true);
+    shared.schedule.set_listening(true);
     shared.inbox_tried.send_replace(true);
     backoff.reset();
     *said = false;

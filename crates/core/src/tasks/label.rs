@@ -4,9 +4,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::base::clock::{Moment, sleep_until};
-use crate::connection::handshake::label_command;
 use crate::runtime::shared::Shared;
 use crate::wire::key::label_key;
+use crate::wire::plain::label_command;
 
 /// Keeps the record with the label alive for as long as somebody may look at a hold of ours.
 pub(super) async fn keep_label(shared: &Shared) -> ! {

@@ -6,4 +6,5 @@ pub(crate) mod client;
 pub(crate) mod inbox;
 pub(crate) mod keeper;
 pub(crate) mod label;
+mod sender;
 pub(crate) mod supervisor;

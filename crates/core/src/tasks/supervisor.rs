@@ -122,7 +122,7 @@ pub(crate) async fn supervise(shared: &Shared, endpoint: &Endpoint) -> ! {
                     commands.count_load();
                     shared.greeted(&greeting, sent);
                     commands.install(connection, generation);
-                    shared.keeper.reconnected();
+                    shared.schedule.tick_now();
                     info!(server = %greeting.info.version, "connected again");
                     break;
                 }

@@ -28,7 +28,7 @@ pub enum Renew {
 }
 
 /// How much earlier than the server we believe a lease to end: rates of clocks differ, and milliseconds are rounded.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Drift {
     pub(crate) parts_per_million: u32,
 }

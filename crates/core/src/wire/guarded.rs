@@ -4,7 +4,7 @@ use redis::{Cmd, Value};
 
 use crate::types::error::{Error, ErrorKind, Result};
 use crate::types::fence::FenceReply;
-use crate::wire::request::Reply;
+use crate::wire::value::Reply;
 
 /// What stands before the user's text, on one line so that its line numbers stay right; the same rules as in `fence.lua`.
 const BEFORE: &str = "local fence, token, ttl = table.remove(KEYS, 1), tonumber(table.remove(ARGV, 1)), table.remove(ARGV, 1) \
@@ -42,10 +42,30 @@ pub(crate) fn eval_guarded(
     command
 }
 
-impl Reply {
-    /// What the user's script returned.
-    pub(crate) fn into_fence(self) -> Result<FenceReply> {
-        convert(self.0)
+/// What came of a script behind a fence.
+#[derive(Debug)]
+pub(crate) enum GuardedReply {
+    /// The token is stale: it was not run.
+    Stale,
+    /// It ran, and returned this.
+    Ran(FenceReply),
+    /// The fence's key is not ours.
+    Foreign,
+}
+
+impl GuardedReply {
+    pub(crate) fn read(reply: Reply) -> Result<Self> {
+        let mut parts = reply.items()?.into_iter();
+        let code = parts.next().map_or(Ok(8), |code| code.int())?;
+        Ok(match code {
+            1 => Self::Ran(
+                parts
+                    .next()
+                    .map_or(Ok(FenceReply::Nil), |Reply(value)| convert(value))?,
+            ),
+            0 => Self::Stale,
+            _ => Self::Foreign,
+        })
     }
 }
 

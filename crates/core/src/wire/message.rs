@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::id;
+
 impl Message {
     /// The server's clock when it was sent, microseconds.
     pub(crate) const fn stamp(&self) -> u64 {
@@ -15,7 +17,7 @@ impl Message {
 }
 
 /// What a script told a client. `counter` names the attempt: the channel is the rest of its id.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Message {
     /// The attempt is now the owner, for the claim window.
     Grant {
@@ -44,7 +46,7 @@ pub(crate) enum Message {
 }
 
 /// How a generation of a latch ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Over {
     /// It came to zero.
     Finished,
@@ -73,11 +75,7 @@ fn parse_one(text: &str) -> Option<Message> {
     let mut words = text.split(' ');
     let kind = words.next()?;
     // ".17:1:10000:1000" is what follows the channel in the id; between counter and weight there may be more
-    let counter = words.next()?.strip_prefix('.')?;
-    let digits = counter
-        .find(|digit: char| !digit.is_ascii_digit())
-        .unwrap_or(counter.len());
-    let counter = counter[..digits].parse().ok()?;
+    let counter = id::counter(words.next()?)?;
     let mut number = || words.next()?.parse::<u64>().ok();
     let message = match kind {
         "g" => Message::Grant {

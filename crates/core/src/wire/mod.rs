@@ -1,9 +1,14 @@
 //! Bytes and types: keys, requests, replies, messages, and the scripts themselves. No lock, no await.
 
+pub(crate) mod command;
 pub(crate) mod guarded;
+pub(crate) mod id;
 pub(crate) mod key;
 pub(crate) mod message;
 pub(crate) mod pace;
+pub(crate) mod plain;
+pub(crate) mod reply;
 pub(crate) mod request;
 pub(crate) mod script;
 pub(crate) mod terms;
+pub(crate) mod value;

@@ -1,188 +1,399 @@
-//! What is sent, and what comes back: requests, replies read by type, failures.
+//! The requests of all scripts: the order of their arguments is known here and nowhere else.
+//!
+//! What an argument means is said in the header of the script's first file. Times are in ms of the server's clock, and
+//! `life` is how long the key lives at least.
 
-use redis::{Cmd, RedisResult, Value};
+use std::time::Duration;
 
-use crate::base::clock::Moment;
-use crate::types::error::{Error, ErrorKind, Result};
-use crate::wire::script::Script;
+use redis::{RedisWrite, ToRedisArgs};
 
-/// A script with its keys and arguments, ready to be sent (more than once).
-#[derive(Clone)]
-pub(crate) struct Request {
-    pub(crate) script: &'static Script,
-    pub(crate) command: Cmd,
-    keys: usize,
+use super::command::{Request, Rest};
+use super::script::{self, Script};
+use super::terms::Terms;
+use crate::types::rate::Algorithm;
+
+/// A capacity as the scripts take it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Capacity {
+    number: u32,
+    /// What the number is followed by; `None`: nothing.
+    suffix: Option<char>,
 }
 
-/// An argument that is seldom said.
-pub(crate) enum Rest<'a> {
-    Bytes(&'a [u8]),
-    Number(u64),
-    /// With its sign, also a plus.
-    Signed(i64),
-}
+impl Capacity {
+    /// Of a lock.
+    pub(crate) const fn of(number: u32) -> Self {
+        Self { number, suffix: None }
+    }
 
-impl Request {
-    #[allow(clippy::disallowed_methods, reason = "the one place that sends scripts")]
-    pub(crate) fn new<K: AsRef<[u8]>>(script: &'static Script, keys: &[K]) -> Self {
-        let room = keys.iter().map(|key| key.as_ref().len()).sum::<usize>();
-        let mut command = Cmd::with_capacity(14 + keys.len(), 256 + room);
-        command.arg("EVALSHA");
-        command.arg(script.hash()).arg(keys.len());
-        for key in keys {
-            command.arg(key.as_ref());
-        }
+    /// Of a counted primitive: no hold is exclusive.
+    pub(crate) const fn counted(number: u32) -> Self {
         Self {
-            script,
-            command,
-            keys: keys.len(),
+            number,
+            suffix: Some('c'),
         }
     }
 
-    pub(crate) fn arg(mut self, value: impl redis::ToRedisArgs) -> Self {
-        self.command.arg(value);
-        self
-    }
-
-    /// Arguments that are seldom said, each with what stands for it if one behind it is said. Otherwise they are left out.
-    pub(crate) fn arg_rest<const N: usize>(mut self, rest: [(Option<Rest<'_>>, &str); N]) -> Self {
-        let last = rest.iter().rposition(|(said, _)| said.is_some());
-        for (said, otherwise) in rest.into_iter().take(last.map_or(0, |last| last + 1)) {
-            self = match said {
-                None => self.arg(otherwise),
-                Some(Rest::Bytes(bytes)) => self.arg(bytes),
-                Some(Rest::Number(number)) => self.arg(number),
-                Some(Rest::Signed(number)) => self.arg(format!("{number:+}")),
-            };
-        }
-        self
-    }
-
-    /// The same with the script's text: the last resort when the server forgets scripts at once.
-    #[allow(clippy::disallowed_methods, reason = "the one place that sends scripts")]
-    pub(crate) fn as_eval(&self) -> Cmd {
-        let mut command = redis::cmd("EVAL");
-        command.arg(self.script.source);
-        for arg in self.command.args_iter().skip(2) {
-            if let redis::Arg::Simple(bytes) = arg {
-                command.arg(bytes);
-            }
-        }
-        command
-    }
-}
-
-impl std::fmt::Debug for Request {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Request")
-            .field("script", &self.script.name)
-            .field("keys", &self.keys)
-            .finish_non_exhaustive()
-    }
-}
-
-/// A reply, with the moment before its request was sent.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) reply: Reply,
-    pub(crate) sent: Moment,
-}
-
-/// The value of a reply, read by type; anything unexpected is a `Protocol` error.
-#[derive(Debug)]
-pub(crate) struct Reply(pub(crate) Value);
-
-impl Reply {
-    /// An array of integers, or of nested arrays and strings.
-    pub(crate) fn items(self) -> Result<Vec<Self>> {
-        match self.0 {
-            Value::Array(items) => Ok(items.into_iter().map(Self).collect()),
-            other => Err(unexpected(&other)),
-        }
-    }
-
-    pub(crate) fn int(&self) -> Result<i64> {
-        match &self.0 {
-            Value::Int(number) => Ok(*number),
-            other => Err(unexpected(other)),
-        }
-    }
-
-    /// As [`int`](Self::int), for what is never negative.
-    pub(crate) fn count(&self) -> Result<u64> {
-        u64::try_from(self.int()?).map_err(|_| unexpected(&self.0))
-    }
-
-    /// The number, if it is one that stands alone: what the fast paths of scripts answer.
-    pub(crate) fn alone(&self) -> Option<i64> {
-        match &self.0 {
-            Value::Int(number) => Some(*number),
-            _ => None,
-        }
-    }
-
-    /// The stamp, if it is one that stands alone. Another number is the answer to something else.
-    pub(crate) fn stamp_alone(&self) -> Result<Option<u64>> {
-        match self.alone() {
-            None => Ok(None),
-            Some(stamp) if stamp >= STAMP => Ok(Some(stamp.unsigned_abs())),
-            Some(_) => Err(unexpected(&self.0)),
-        }
-    }
-
-    /// The `index`th integer of an array.
-    pub(crate) fn int_at(&self, index: usize) -> Result<i64> {
-        match &self.0 {
-            Value::Array(items) => match items.get(index) {
-                Some(Value::Int(number)) => Ok(*number),
-                _ => Err(unexpected(&self.0)),
-            },
-            other => Err(unexpected(other)),
-        }
-    }
-
-    /// As [`int_at`](Self::int_at), for what is never negative.
-    pub(crate) fn count_at(&self, index: usize) -> Result<u64> {
-        u64::try_from(self.int_at(index)?).map_err(|_| unexpected(&self.0))
-    }
-
-    /// A number that is never negative, if there is one.
-    pub(crate) fn count_or_nil(&self) -> Result<Option<u64>> {
-        match &self.0 {
-            Value::Nil => Ok(None),
-            _ => self.count().map(Some),
-        }
-    }
-
-    pub(crate) fn bytes(self) -> Result<Vec<u8>> {
-        match self.0 {
-            Value::BulkString(bytes) => Ok(bytes),
-            Value::SimpleString(text) => Ok(text.into_bytes()),
-            Value::Int(number) => Ok(number.to_string().into_bytes()),
-            other => Err(unexpected(&other)),
+    /// Of a lock one of whose holds is upgraded.
+    pub(crate) const fn upgrade(number: u32) -> Self {
+        Self {
+            number,
+            suffix: Some('u'),
         }
     }
 }
 
-/// All stamps are above it, µs: the year 2001.
-const STAMP: i64 = 1_000_000_000_000_000;
-
-fn unexpected(value: &Value) -> Error {
-    let mut text = format!("{value:?}");
-    text.truncate(text.char_indices().nth(80).map_or(text.len(), |(at, _)| at));
-    Error::new(
-        ErrorKind::Protocol,
-        format!("the server's reply is not of the protocol: {text}"),
-    )
+impl ToRedisArgs for Capacity {
+    fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
+        match self.suffix {
+            None => self.number.write_redis_args(out),
+            Some(suffix) => out.write_arg_fmt(format_args!("{}{suffix}", self.number)),
+        }
+    }
 }
 
-/// Splits a pipeline's replies, making the first server error an error.
-pub(crate) fn all_ok(replies: Vec<Value>) -> RedisResult<Vec<Value>> {
-    replies
-        .into_iter()
-        .map(|value| match value {
-            Value::ServerError(error) => Err(error.into()),
-            value => Ok(value),
+/// What an acquire says beside key, id and `not_after`: those that say the same can go in one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct AcquireArgs {
+    pub(crate) lease: u64,
+    pub(crate) life: u64,
+    pub(crate) weight: u32,
+    pub(crate) capacity: Capacity,
+    /// The most entries of the queue; 0: do not wait; -1: nor that, and take what is free.
+    pub(crate) room: i64,
+    pub(crate) floor: u64,
+    /// The inbox is down.
+    pub(crate) polls: bool,
+    pub(crate) ahead: Option<i64>,
+}
+
+/// The same of an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct EndArgs {
+    pub(crate) capacity: Capacity,
+    pub(crate) retention: u64,
+}
+
+/// What only counted primitives say in an acquire.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct CountedArgs<'a> {
+    /// The rate that the handle has, as [`Pace`](super::pace::Pace) writes it.
+    pub(crate) pace: Option<&'a str>,
+    /// The longest that the start may be away, µs.
+    pub(crate) patience: Option<u64>,
+}
+
+/// What the script of a batched verb is told, for one attempt or for many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Args {
+    Acquire(AcquireArgs),
+    End(EndArgs),
+}
+
+impl Args {
+    /// For one attempt.
+    pub(crate) fn single(self, key: &[u8], id: &str, not_after: u64, counted: CountedArgs<'_>) -> Request {
+        let script = match self {
+            Self::Acquire(_) => &script::ACQUIRE,
+            Self::End(_) => &script::END,
+        };
+        self.write(Request::new(script, &[key]).arg(id), not_after, counted)
+    }
+
+    /// For many: keys, and as many ids.
+    pub(crate) fn many<'a>(
+        self,
+        keys: &[&[u8]],
+        ids: impl Iterator<Item = &'a str>,
+        not_after: u64,
+    ) -> Request {
+        let script: &'static Script = match self {
+            Self::Acquire(_) => &script::ACQUIRE_MANY,
+            Self::End(_) => &script::END_MANY,
+        };
+        let request = ids.fold(Request::new(script, keys), Request::arg);
+        self.write(request, not_after, CountedArgs::default())
+    }
+
+    /// The arguments that follow the ids.
+    fn write(self, request: Request, not_after: u64, counted: CountedArgs<'_>) -> Request {
+        match self {
+            Self::Acquire(args) => request
+                .arg(args.lease)
+                .arg(args.life)
+                .arg(args.weight)
+                .arg(args.capacity)
+                .arg(not_after)
+                .arg(args.room)
+                .arg_rest([
+                    (counted.pace.map(|pace| Rest::Bytes(pace.as_bytes())), ""),
+                    (counted.patience.map(Rest::Number), ""),
+                    ((args.floor > 0).then_some(Rest::Number(args.floor)), "0"),
+                    (args.polls.then_some(Rest::Number(POLLS)), "0"),
+                    (args.ahead.map(Rest::Signed), "0"),
+                ]),
+            Self::End(args) => request
+                .arg(args.capacity)
+                .arg(args.retention)
+                .arg_rest([((not_after > 0).then_some(Rest::Number(not_after)), "0")]),
+        }
+    }
+}
+
+/// What a waiter says whose inbox is down.
+const POLLS: u64 = 3;
+
+/// What is asked about one attempt in a tick.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TickOp {
+    /// Renew (or confirm) the hold with this token; 0: a shared one.
+    Renew { token: u64 },
+    /// The same for longer than the lease in the id.
+    Extend { token: u64 },
+    /// Refresh the place.
+    Refresh { polls: bool },
+}
+
+/// One item of a tick.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TickArgs<'a> {
+    pub(crate) key: &'a [u8],
+    pub(crate) id: &'a str,
+    pub(crate) op: TickOp,
+    pub(crate) lease: u64,
+    pub(crate) life: u64,
+    pub(crate) capacity: Capacity,
+}
+
+/// Renews holds and refreshes places.
+pub(crate) fn tick(items: &[TickArgs<'_>]) -> Request {
+    let keys: Vec<&[u8]> = items.iter().map(|item| item.key).collect();
+    let mut request = Request::new(&script::TICK, &keys);
+    for item in items {
+        let (op, token) = match item.op {
+            TickOp::Renew { token } => ("h", token),
+            TickOp::Extend { token } => ("x", token),
+            TickOp::Refresh { polls: false } => ("w", 0),
+            TickOp::Refresh { polls: true } => ("p", 0),
+        };
+        request = request
+            .arg(op)
+            .arg(item.id)
+            .arg(token)
+            .arg(item.lease)
+            .arg(item.life)
+            .arg(item.capacity);
+    }
+    request
+}
+
+/// What a new attempt takes over from another.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum TakeOver<'a> {
+    /// The hold of a ticket.
+    Adopt { old: &'a str, token: u64 },
+    /// A part of a counted hold.
+    Split { whole: &'a str },
+    /// A hold, which becomes a shared one.
+    Downgrade {
+        old: &'a str,
+        token: u64,
+        capacity: Capacity,
+    },
+}
+
+/// A hold, or a part of one, goes to the attempt with this id.
+pub(crate) fn take_over(
+    what: TakeOver<'_>,
+    key: &[u8],
+    id: &str,
+    (lease, life): (u64, u64),
+    not_after: u64,
+) -> Request {
+    let call = |script| Request::new(script, &[key]).arg(id).arg(lease).arg(life);
+    let request = match what {
+        TakeOver::Adopt { old, token } => call(&script::ADOPT).arg(old).arg(token),
+        TakeOver::Split { whole } => call(&script::SPLIT).arg(whole),
+        TakeOver::Downgrade { old, token, capacity } => {
+            call(&script::DOWNGRADE).arg(old).arg(token).arg(capacity)
+        }
+    };
+    request.arg(not_after)
+}
+
+/// What `part` has is added to the hold with this id.
+pub(crate) fn merge(key: &[u8], id: &str, (lease, life): (u64, u64), part: &str, not_after: u64) -> Request {
+    Request::new(&script::MERGE, &[key])
+        .arg(id)
+        .arg(lease)
+        .arg(life)
+        .arg(part)
+        .arg(not_after)
+}
+
+/// What a resize sets; the other is taken only for a record that has none.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Setting {
+    Capacity,
+    Pace,
+}
+
+/// Sets how much a counted primitive has, or its rate.
+pub(crate) fn resize(
+    key: &[u8],
+    capacity: Capacity,
+    life: u64,
+    not_after: u64,
+    pace: &str,
+    what: Setting,
+) -> Request {
+    Request::new(&script::RESIZE, &[key])
+        .arg(capacity)
+        .arg(life)
+        .arg(not_after)
+        .arg(pace)
+        .arg(match what {
+            Setting::Capacity => "capacity",
+            Setting::Pace => "pace",
         })
-        .collect()
+}
+
+/// Ends every hold.
+pub(crate) fn force(key: &[u8], capacity: Capacity, retention: u64) -> Request {
+    Request::new(&script::FORCE, &[key]).arg(capacity).arg(retention)
+}
+
+/// Lists at most so many holders and waiters.
+pub(crate) fn inspect(key: &[u8], most: usize) -> Request {
+    Request::new(&script::INSPECT, &[key]).arg(most)
+}
+
+/// What is asked of a latch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LatchArgs<'a> {
+    /// What it begins with; -1: do not make one; -2: wait until somebody does.
+    pub(crate) count: i64,
+    /// As of an acquire; -1: answer with what is left.
+    pub(crate) room: i64,
+    pub(crate) life: u64,
+    pub(crate) memory: u64,
+    /// How long it is known that the attempt has changed something.
+    pub(crate) until: u64,
+    pub(crate) by: Option<u32>,
+    pub(crate) once: Option<&'a [u8]>,
+    pub(crate) to: Option<u32>,
+    pub(crate) generation: u64,
+    pub(crate) polls: bool,
+}
+
+/// Counts down, waits, or resets.
+pub(crate) fn latch(key: &[u8], id: &str, args: &LatchArgs<'_>) -> Request {
+    Request::new(&script::LATCH, &[key])
+        .arg(id)
+        .arg(args.count)
+        .arg(args.room)
+        .arg(args.life)
+        .arg(args.memory)
+        .arg(args.until)
+        .arg_rest([
+            (args.by.map(|by| Rest::Number(by.into())), "0"),
+            (args.once.map(Rest::Bytes), ""),
+            (args.to.map(|to| Rest::Number(to.into())), "-1"),
+            (
+                (args.generation > 0).then_some(Rest::Number(args.generation)),
+                "0",
+            ),
+            (args.polls.then_some(Rest::Number(POLLS)), "0"),
+        ])
+}
+
+/// What a latch has left, and at most so many places.
+pub(crate) fn peek(key: &[u8], most: usize) -> Request {
+    Request::new(&script::PEEK, &[key]).arg(most)
+}
+
+/// Admits a token, and writes the resource if there is something to write.
+pub(crate) fn fence(fence: &[u8], token: u64, life: u64, write: Option<(&[u8], &[u8])>) -> Request {
+    match write {
+        None => Request::new(&script::FENCE, &[fence]).arg(token).arg(life),
+        Some((resource, value)) => Request::new(&script::FENCE, &[fence, resource])
+            .arg(token)
+            .arg(life)
+            .arg(value),
+    }
+}
+
+/// Reserves permits of a limiter; `most` is the longest wait for them, `None`: only asks.
+pub(crate) fn reserve(
+    terms: &Terms,
+    key: &[u8],
+    weight: u32,
+    most: Option<Duration>,
+    id: u64,
+    not_after: u64,
+) -> Request {
+    let most = most.map_or(-1, |most| {
+        i64::try_from(most.min(terms.reach()).as_micros()).unwrap_or(i64::MAX)
+    });
+    let request = match terms.algorithm {
+        Algorithm::Gcra => {
+            let (cost, cost_rest) = terms.price(weight);
+            let (limit, limit_rest) = terms.price(terms.limit());
+            Request::new(&script::GCRA, &[key])
+                .arg(&terms.config)
+                .arg(terms.rate.permits().get())
+                .arg(cost)
+                .arg(cost_rest)
+                .arg(limit)
+                .arg(limit_rest)
+        }
+        Algorithm::SlidingWindow => Request::new(&script::WINDOW, &[key])
+            .arg(&terms.config)
+            .arg(weight)
+            .arg(terms.limit())
+            .arg(terms.piece_us()),
+    };
+    request.arg(most).arg(id).arg(not_after).arg(terms.life_ms())
+}
+
+/// Gives back reservations: of each its id, the id before it, and its weight.
+pub(crate) fn refund(terms: &Terms, key: &[u8], of: impl Iterator<Item = (u64, u64, u32)>) -> Request {
+    let mut request = match terms.algorithm {
+        Algorithm::Gcra => Request::new(&script::GCRA_REFUND, &[key])
+            .arg(&terms.config)
+            .arg(terms.rate.permits().get()),
+        Algorithm::SlidingWindow => Request::new(&script::WINDOW_REFUND, &[key]).arg(&terms.config),
+    };
+    request = request.arg(terms.life_ms());
+    for (id, before, weight) in of {
+        request = request.arg(id).arg(before);
+        request = match terms.algorithm {
+            Algorithm::Gcra => {
+                let (cost, rest) = terms.price(weight);
+                request.arg(cost).arg(rest)
+            }
+            Algorithm::SlidingWindow => request.arg(weight),
+        };
+    }
+    request
+}
+
+/// Makes these the terms of a limiter's record.
+pub(crate) fn change(terms: &Terms, key: &[u8], not_after: u64) -> Request {
+    let request = match terms.algorithm {
+        Algorithm::Gcra => Request::new(&script::GCRA_CHANGE, &[key])
+            .arg(&terms.config)
+            .arg(terms.rate.permits().get())
+            .arg(terms.period_us())
+            .arg(terms.limit()),
+        Algorithm::SlidingWindow => Request::new(&script::WINDOW_CHANGE, &[key])
+            .arg(&terms.config)
+            .arg(terms.piece_us()),
+    };
+    request.arg(not_after).arg(terms.life_ms())
+}
+
+/// Forgets a limiter.
+pub(crate) fn forget(key: &[u8], not_after: u64) -> Request {
+    Request::new(&script::LIMITER_RESET, &[key]).arg(not_after)
 }

@@ -4,13 +4,10 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::base::clock::millis;
-use crate::types::error::foreign;
 use crate::types::error::{Error, ErrorKind, Result};
 use crate::types::options::KEEP;
 use crate::types::options::between;
 use crate::types::rate::{Algorithm, Decision, MAX_PERIOD, MIN_PERIOD, Rate};
-use crate::wire::request::{Reply, Request};
-use crate::wire::script;
 
 /// Numbers of permits stay below it: sums of several fit 32 bits in the record.
 const MOST: u32 = i32::MAX as u32;
@@ -29,23 +26,6 @@ pub(crate) struct Terms {
     /// What the record starts with.
     pub(crate) config: String,
     period_us: u64,
-}
-
-/// What a limiter's script answered to a request for permits.
-#[derive(Debug)]
-pub(crate) enum Said {
-    /// The slot is that far from the script's run; `before` is the id of the reservation before it.
-    Reserved {
-        decision: Decision,
-        wait: Duration,
-        before: u64,
-    },
-    Refused(Decision),
-    Late,
-    /// The record says otherwise; its config.
-    Other(String),
-    /// The terms were set at the server, which does not have them any more.
-    Gone,
 }
 
 const fn micros(count: u64) -> Duration {
@@ -115,7 +95,7 @@ impl Terms {
     }
 
     /// The time in which so many permits come back: whole microseconds, and so many `permits`-ths of one.
-    fn price(&self, weight: u32) -> (u64, u64) {
+    pub(super) fn price(&self, weight: u32) -> (u64, u64) {
         let permits = u64::from(self.rate.permits().get());
         let parts = u128::from(weight) * u128::from(self.period_us);
         let whole = u64::try_from(parts / u128::from(permits)).unwrap_or(u64::MAX);
@@ -123,7 +103,7 @@ impl Terms {
         (whole, rest)
     }
 
-    const fn piece_us(&self) -> u64 {
+    pub(super) const fn piece_us(&self) -> u64 {
         self.period_us.div_ceil(PIECES)
     }
 
@@ -148,67 +128,13 @@ impl Terms {
     }
 
     /// How long the record is kept after its last use: as long as it can matter, and a day for its rate.
-    fn life_ms(&self) -> u64 {
+    pub(super) fn life_ms(&self) -> u64 {
         millis(KEEP.max(self.reach() * 3))
     }
 
-    /// Asks for permits; `most` is the longest wait for them, `None`: only asks whether they could be had now.
-    pub(crate) fn ask(
-        &self,
-        key: &[u8],
-        weight: u32,
-        most: Option<Duration>,
-        id: u64,
-        not_after: u64,
-    ) -> Request {
-        let most = most.map_or(-1, |most| {
-            i64::try_from(most.min(self.reach()).as_micros()).unwrap_or(i64::MAX)
-        });
-        let request = match self.algorithm {
-            Algorithm::Gcra => {
-                let ((cost, cost_rest), (limit, limit_rest)) = (self.price(weight), self.price(self.limit()));
-                Request::new(&script::GCRA, &[key])
-                    .arg(&self.config)
-                    .arg(self.rate.permits().get())
-                    .arg(cost)
-                    .arg(cost_rest)
-                    .arg(limit)
-                    .arg(limit_rest)
-            }
-            Algorithm::SlidingWindow => Request::new(&script::WINDOW, &[key])
-                .arg(&self.config)
-                .arg(weight)
-                .arg(self.limit())
-                .arg(self.piece_us()),
-        };
-        request.arg(most).arg(id).arg(not_after).arg(self.life_ms())
-    }
-
-    /// Reads the answer to [`ask`](Self::ask).
-    pub(crate) fn read(&self, reply: Reply) -> Result<Said> {
-        let code = reply.int_at(0)?;
-        match code {
-            1 | 3 => {}
-            4 => return Ok(Said::Late),
-            8 => return Err(foreign()),
-            9 => {
-                let config = reply
-                    .items()?
-                    .into_iter()
-                    .nth(2)
-                    .map_or(Ok(Vec::new()), Reply::bytes)?;
-                return Ok(Said::Other(String::from_utf8_lossy(&config).into_owned()));
-            }
-            10 => return Ok(Said::Gone),
-            _ => {
-                return Err(Error::new(
-                    ErrorKind::Protocol,
-                    "an unknown answer from the limiter",
-                ));
-            }
-        }
-        let wait = micros(reply.count_at(2)?);
-        let (first, second) = (reply.count_at(3)?, reply.count_at(4)?);
+    /// The decision that the script's answer stands for; `state` as in [`ReserveReply`](super::reply::ReserveReply).
+    pub(crate) fn decision(&self, allowed: bool, wait: Duration, state: (u64, u64)) -> Decision {
+        let (first, second) = state;
         let (remaining, reset) = match self.algorithm {
             Algorithm::Gcra => {
                 let permits = u128::from(self.rate.permits().get());
@@ -222,58 +148,13 @@ impl Terms {
             }
             Algorithm::SlidingWindow => (first, second),
         };
-        let decision = Decision {
-            allowed: code == 1,
+        Decision {
+            allowed,
             limit: self.limit(),
             remaining: u32::try_from(remaining).unwrap_or(u32::MAX),
-            retry_after: if code == 1 { Duration::ZERO } else { wait },
+            retry_after: if allowed { Duration::ZERO } else { wait },
             reset_after: micros(reset),
-        };
-        Ok(match code {
-            1 => Said::Reserved {
-                decision,
-                wait,
-                before: reply.count_at(5)?,
-            },
-            _ => Said::Refused(decision),
-        })
-    }
-
-    /// Gives back reservations: of each its id, the id before it, and its weight.
-    pub(crate) fn give_back(&self, key: &[u8], of: impl Iterator<Item = (u64, u64, u32)>) -> Request {
-        let mut request = match self.algorithm {
-            Algorithm::Gcra => Request::new(&script::GCRA_REFUND, &[key])
-                .arg(&self.config)
-                .arg(self.rate.permits().get()),
-            Algorithm::SlidingWindow => Request::new(&script::WINDOW_REFUND, &[key]).arg(&self.config),
-        };
-        request = request.arg(self.life_ms());
-        for (id, before, weight) in of {
-            request = request.arg(id).arg(before);
-            request = match self.algorithm {
-                Algorithm::Gcra => {
-                    let (cost, rest) = self.price(weight);
-                    request.arg(cost).arg(rest)
-                }
-                Algorithm::SlidingWindow => request.arg(weight),
-            };
         }
-        request
-    }
-
-    /// Makes these the terms of the record.
-    pub(crate) fn change(&self, key: &[u8], not_after: u64) -> Request {
-        let request = match self.algorithm {
-            Algorithm::Gcra => Request::new(&script::GCRA_CHANGE, &[key])
-                .arg(&self.config)
-                .arg(self.rate.permits().get())
-                .arg(self.period_us)
-                .arg(self.limit()),
-            Algorithm::SlidingWindow => Request::new(&script::WINDOW_CHANGE, &[key])
-                .arg(&self.config)
-                .arg(self.piece_us()),
-        };
-        request.arg(not_after).arg(self.life_ms())
     }
 
     /// A handle and the server disagree.

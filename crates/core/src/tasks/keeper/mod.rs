@@ -1,19 +1,21 @@
 //! The keeper: two background tasks of a client. One looks after everything that needs time, the other ends what was given up.
 //!
 //! - here: its loops;
-//! - `tick`: renewals and places, many in one request;
-//! - `ending`: releases after drops, undoing after cancellations.
+//! - `renew`: renewals and places, many in one request;
+//! - `end`: releases after drops, undoing after cancellations;
+//! - `refund`: reservations that nobody uses.
 
-pub(crate) mod ending;
-pub(crate) mod tick;
+pub(crate) mod end;
+mod refund;
+pub(crate) mod renew;
 
 use std::sync::atomic::Ordering;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
+use self::refund::refund;
 use crate::base::clock::{Moment, sleep_until};
-use crate::runtime::refunds::refund;
 use crate::runtime::shared::{Life, Shared};
 
 /// Ends that are under way at once.
@@ -23,7 +25,7 @@ const REFUNDS: usize = 16;
 
 /// Ends what is given up, until the client's life ends and what was queued is sent.
 pub(crate) async fn run(shared: &Shared) {
-    let keeper = &shared.keeper;
+    let keeper = &shared.schedule;
     let mut life = shared.life.subscribe();
     let mut ends = FuturesUnordered::new();
     let mut refunds = FuturesUnordered::new();
@@ -34,7 +36,7 @@ pub(crate) async fn run(shared: &Shared) {
         while ends.len() < ENDS
             && let Some(attempt) = shared.table.pop_ending()
         {
-            ends.push(ending::end(shared, attempt));
+            ends.push(end::end(shared, attempt));
         }
         while refunds.len() < REFUNDS {
             let batch = shared.refunds.take();
@@ -63,15 +65,14 @@ pub(crate) async fn run(shared: &Shared) {
 
 /// Renews, refreshes and looks again in time, until it is dropped.
 pub(crate) async fn look(shared: &Shared) -> ! {
-    let keeper = &shared.keeper;
-    let mut plan = tick::Plan::default();
+    let keeper = &shared.schedule;
+    let mut plan = renew::Plan::default();
     let mut ticks = FuturesUnordered::new();
     loop {
         let due = keeper.due();
         if Moment::now() >= due {
-            keeper.begin_scan();
             for batch in plan.scan(shared) {
-                ticks.push(tick::send(shared, batch));
+                ticks.push(renew::send(shared, batch));
             }
             continue;
         }

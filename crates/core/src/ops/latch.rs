@@ -1,4 +1,7 @@
-//! The handle of a latch: the calls that make attempts, and inspection.
+//! The countdown latch: the calls that make attempts, and inspection.
+//!
+//! A call is an attempt like any other: its slot, its requests, its place, ticks and end are the engine's. What is
+//! different: what passes holds nothing, so a pass has no deadline; and one message is for all of a client's attempts.
 
 use std::fmt;
 use std::future::Future;
@@ -9,21 +12,21 @@ use std::time::{Duration, Instant};
 
 use pin_project::pin_project;
 
-use super::missing;
-use crate::attempt::Spec;
-use crate::attempt::latch::LatchAsk;
-use crate::ops::acquire::Acquire;
-use crate::ops::inspect::{WaiterInfo, labels};
-use crate::ops::request::{AcquireRequest, Wait};
+use super::acquire::{Acquire, Granted};
+use super::answer::no_such_latch;
+use super::inspect::{WaiterInfo, labels};
+use super::request::{AcquireRequest, Wait};
+use crate::attempt::ask::LatchAsk;
+use crate::attempt::spec::{Mode, Spec};
 use crate::tasks::client::Client;
-use crate::types::error::foreign;
-use crate::types::error::{Error, Result};
+use crate::types::error::{Error, Result, foreign};
 use crate::types::latch::{LatchOptions, OnMissing};
 use crate::types::name::Name;
 use crate::types::options::{MAX_LEASE, Renew, between};
+use crate::wire::id;
 use crate::wire::key::key;
-use crate::wire::request::{Reply, Request};
-use crate::wire::script;
+use crate::wire::reply::PeekReply;
+use crate::wire::request::peek;
 
 /// Places that an inspection looks at.
 const LOOK: usize = 1000;
@@ -165,30 +168,28 @@ impl Latch {
     }
 
     async fn look(&self) -> Result<LatchInfo> {
-        let request = Request::new(&script::PEEK, &[&*self.key]).arg(LOOK);
-        let reply = self.client.call(&request).await?.reply;
-        match reply.int_at(0)? {
-            1 => {}
-            8 => return Err(foreign()),
-            _ => return Err(missing()),
-        }
-        let number = |index| Ok::<_, Error>(u32::try_from(reply.count_at(index)?).unwrap_or(u32::MAX));
-        let (count, initial_count) = (number(2)?, number(3)?);
-        let (generation, waiting) = (reply.count_at(1)?, reply.count_at(4)?);
-        let ids = reply.items()?.into_iter().nth(5);
-        let mut clients: Vec<String> = Vec::new();
-        for id in ids.map_or(Ok(Vec::new()), Reply::items)? {
-            let client = String::from_utf8_lossy(&id.bytes()?).chars().take(22).collect();
-            clients.push(client);
-        }
+        let reply = self.client.call(&peek(&self.key, LOOK)).await?.reply;
+        let (number, left, initial, waiting, waiters) = match PeekReply::read(reply)? {
+            PeekReply::Latch {
+                number,
+                left,
+                initial,
+                waiting,
+                waiters,
+            } => (number, left, initial, waiting, waiters),
+            PeekReply::Foreign => return Err(foreign()),
+            PeekReply::Missing => return Err(no_such_latch()),
+        };
+        let count = |number| u32::try_from(number).unwrap_or(u32::MAX);
+        let mut clients: Vec<&str> = waiters.iter().map(|waiter| id::client(waiter)).collect();
         clients.sort_unstable();
         clients.dedup();
         clients.truncate(MOST);
-        let labels = labels(&self.client, clients.iter().map(String::as_str)).await;
+        let labels = labels(&self.client, clients.into_iter()).await;
         Ok(LatchInfo {
-            count,
-            initial_count,
-            generation,
+            count: count(left),
+            initial_count: count(initial),
+            generation: number,
             waiting,
             clients: labels.into_iter().map(|label| WaiterInfo { label }).collect(),
         })
@@ -215,9 +216,8 @@ impl Latch {
 
     fn call(&self, asked: LatchAsk, wait: Wait) -> LatchCall {
         let spec = Spec {
-            capacity: 0, // so that nothing is ever handed to its waiters
             renew: Renew::Manual,
-            latch: Some(Arc::new(asked)),
+            mode: Mode::Latch(Arc::new(asked)),
             ..Spec::exclusive(self.client.shared().options.lease)
         };
         let request = AcquireRequest {
@@ -246,12 +246,11 @@ impl Future for LatchCall {
     type Output = Result<Option<u32>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let passed = ready!(self.project().acquire.poll(cx))?;
-        Poll::Ready(Ok(passed.map(|guard| {
-            let left = guard.weight();
-            guard.dismiss();
-            left
-        })))
+        let granted = ready!(self.project().acquire.poll_granted(cx))?;
+        Poll::Ready(Ok(match granted {
+            Some(Granted::Passed(left)) => Some(left),
+            Some(Granted::Guard(_)) | None => None,
+        }))
     }
 }
 

@@ -1,0 +1,217 @@
+//! What the keeper does for an attempt: renewals, places, losses.
+
+use std::time::Duration;
+
+use super::event::{Asked, Effects, HoldEvent};
+use super::lease::Lease;
+use super::rules::{Rule, Rules};
+use super::state::{Stage, State};
+use crate::base::clock::Moment;
+use crate::types::loss::Loss;
+use crate::wire::reply::{TickItem, Why};
+
+impl State {
+    /// Something happened to the hold.
+    pub(super) fn on_hold(&mut self, event: HoldEvent, now: Moment, rules: &Rules, out: &mut Effects) {
+        match event {
+            HoldEvent::Looked => self.check(now, out),
+            HoldEvent::Renewed { left, sent } => {
+                self.renewed(left, sent, now, rules, out);
+                self.reschedule(now, rules, out);
+            }
+            HoldEvent::Capped(cap) => {
+                if let Stage::Held(lease) = &mut self.stage {
+                    lease.cap_at(cap);
+                }
+                self.reschedule(now, rules, out);
+            }
+            HoldEvent::Upgraded { token, weight } => {
+                if let Stage::Held(lease) = &mut self.stage {
+                    lease.token = token; // renewals name it from now on
+                    lease.weight = weight;
+                }
+            }
+            HoldEvent::Releasing => {
+                self.check(now, out);
+                if self.loss.is_none() {
+                    // No renewal is sent from here on (H19).
+                    self.enter(Stage::Ending { queued: false });
+                    out.wake_watchers = true;
+                }
+            }
+            HoldEvent::Left => self.leave(None, out),
+        }
+    }
+
+    /// The keeper looks at it.
+    pub(super) fn scanned(&mut self, now: Moment, rules: &Rules, out: &mut Effects) {
+        self.check(now, out);
+        match &self.stage {
+            Stage::Held(_) if self.loss.is_some() => self.end_lost(out), // rule 9: at once
+            Stage::Held(lease) => {
+                out.held = true;
+                if !self.under_way.renewal && lease.is_due(now, rules) {
+                    out.renew = Some(lease.token);
+                    out.late = now.since(lease.due);
+                    self.under_way.renewal = true;
+                } else {
+                    out.due = if self.under_way.renewal {
+                        lease.deadline
+                    } else {
+                        lease.due
+                    };
+                }
+            }
+            Stage::Queued | Stage::Granted(_) => out.waits = true,
+            _ => {}
+        }
+    }
+
+    pub(super) fn ticked(
+        &mut self,
+        (asked, item): (Asked, TickItem),
+        (stamp, sent, now): (u64, Moment, Moment),
+        rules: &Rules,
+        out: &mut Effects,
+    ) {
+        match asked {
+            Asked::Place => match item {
+                _ if !rules.has(Rule::TickReplays) => {}
+                TickItem::Granted(grant) => {
+                    if self.is_news(stamp, sent, now, rules) {
+                        self.granted(grant, sent, now, rules, out);
+                    }
+                }
+                TickItem::Queued { wake, more } => {
+                    let wake = if more { Some(Duration::ZERO) } else { wake };
+                    self.queued(wake, (stamp, sent, now), rules, out);
+                }
+                // It is not in the queue. Or there is a tombstone: its end was under way, or it was forced open before
+                // it was handed out. Or its key is not ours any more: acquire has the error (H41).
+                _ => {
+                    if self.is_news(stamp, sent, now, rules) {
+                        self.ask_again(out);
+                    }
+                }
+            },
+            Asked::Hold { token, lease } => {
+                let (Stage::Held(own) | Stage::Granted(own)) = self.stage else {
+                    return;
+                };
+                if own.token != token && rules.has(Rule::TokenNamed) {
+                    return; // a late answer about an earlier grant of the same attempt
+                }
+                match item {
+                    TickItem::Held(left) => {
+                        self.sample = Some((sent, stamp));
+                        // Never more than was asked for: after a backward step of its clock the server may say so (H49).
+                        self.renewed(left.min(lease), sent, now, rules, out);
+                        self.reschedule(now, rules, out);
+                    }
+                    TickItem::Lost(why) => self.refuted(why, own, (stamp, sent, now), out),
+                    _ => {
+                        out.failed = true;
+                        self.ask_again(out); // it was to be confirmed; acquire says what is wrong
+                    }
+                }
+            }
+        }
+    }
+
+    /// The server says that it does not have it.
+    pub(super) fn refuted(
+        &mut self,
+        why: Why,
+        own: Lease,
+        (stamp, sent, now): (u64, Moment, Moment),
+        out: &mut Effects,
+    ) {
+        self.check(now, out); // its own deadline comes first
+        let stepped = self.sample.is_some_and(|(then, before)| {
+            let ours = sent.since(then);
+            let theirs = Duration::from_micros(stamp.saturating_sub(before));
+            theirs > ours + Duration::from_millis(250)
+        });
+        let loss = match why {
+            Why::Forced => Loss::Forced,
+            Why::Taken => Loss::Taken,
+            Why::Ended if stepped => Loss::ClockStep,
+            Why::Ended if now < own.deadline => Loss::Vanished,
+            Why::Ended => Loss::Expired,
+        };
+        match self.stage {
+            Stage::Held(_) => {
+                self.lose(loss, out);
+                self.end_lost(out);
+            }
+            _ => self.ask_again(out), // confirmed too late
+        }
+    }
+
+    /// Applies a renewal. The deadline is looked at first (rule 9).
+    pub(super) fn renewed(
+        &mut self,
+        left: Duration,
+        sent: Moment,
+        now: Moment,
+        rules: &Rules,
+        out: &mut Effects,
+    ) {
+        self.heard = now;
+        if rules.has(Rule::DeadlineFirst) {
+            self.check(now, out);
+        }
+        if self.loss.is_some() {
+            return;
+        }
+        if let Stage::Held(lease) | Stage::Granted(lease) = &mut self.stage {
+            lease.renew(left, sent, rules);
+        }
+    }
+
+    /// A tick with this attempt in it is over, answered or not.
+    pub(super) fn tick_over(&mut self, renewal: bool, now: Moment, rules: &Rules, out: &mut Effects) {
+        if !renewal {
+            self.under_way.refresh = false;
+            return;
+        }
+        self.under_way.renewal = false;
+        if let Stage::Held(lease) = &mut self.stage {
+            lease.try_again(now, rules);
+            out.due = lease.due;
+        }
+    }
+
+    pub(super) fn reschedule(&mut self, now: Moment, rules: &Rules, out: &mut Effects) {
+        if let Stage::Held(lease) = &mut self.stage {
+            lease.schedule(now, rules);
+            out.due = lease.due;
+        }
+    }
+
+    /// Lost is the server's word, or the deadline's; it never turns back (rule 9).
+    pub(super) fn check(&mut self, now: Moment, out: &mut Effects) {
+        if let Stage::Held(lease) = self.stage
+            && self.loss.is_none()
+            && now >= lease.deadline
+        {
+            self.lose(Loss::Expired, out);
+        }
+    }
+
+    pub(super) fn lose(&mut self, loss: Loss, out: &mut Effects) {
+        if self.loss.is_none() {
+            self.loss = Some(loss);
+            out.lost = Some(loss);
+            out.wake_watchers = true;
+            out.wake = true; // it may sleep until it may start
+        }
+    }
+
+    /// A guard is out, and its hold is lost: what there may be of it is ended at once.
+    pub(super) const fn end_lost(&mut self, out: &mut Effects) {
+        self.enter(Stage::Ending { queued: true });
+        out.wake_watchers = true;
+        out.enqueue = true;
+    }
+}

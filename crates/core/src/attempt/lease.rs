@@ -1,0 +1,155 @@
+//! A hold by the client's own account: how long it can be relied on, and when it has to be renewed.
+
+use std::time::Duration;
+
+use super::rules::{Rule, Rules};
+use crate::base::clock::Moment;
+
+/// A message whose grant lies this much after its receipt proves a clock step; less may be drift.
+const STEP: Duration = Duration::from_millis(2);
+
+/// A hold by the client's own account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Lease {
+    /// 0: it is shared.
+    pub(crate) token: u64,
+    /// What it has of the capacity.
+    pub(crate) weight: u32,
+    /// When what was granted may start.
+    pub(crate) start: Moment,
+    /// From here on the hold is not to be relied on.
+    pub(crate) deadline: Moment,
+    /// When the keeper has to look at it again.
+    pub(crate) due: Moment,
+    /// A hand-off that was not renewed yet.
+    pub(crate) claim: bool,
+    /// No renewal reaches past this.
+    cap: Moment,
+    /// How long the grant was for; zero once it was confirmed.
+    length: Duration,
+    /// Renew before handing it out.
+    confirm_first: bool,
+}
+
+impl Lease {
+    /// A grant that can be relied on until `deadline`.
+    pub(super) const fn new(
+        (token, weight): (u64, u32),
+        start: Moment,
+        deadline: Moment,
+        claim: bool,
+        length: Duration,
+    ) -> Self {
+        Self {
+            token,
+            weight,
+            start,
+            deadline,
+            due: Moment::NEVER,
+            claim,
+            cap: Moment::NEVER,
+            length,
+            confirm_first: false,
+        }
+    }
+
+    pub(super) const fn confirm_first(mut self, first: bool) -> Self {
+        self.confirm_first = first;
+        self
+    }
+
+    /// How long it can be relied on at `now`.
+    pub(crate) fn left(&self, now: Moment) -> Duration {
+        self.deadline.since(now)
+    }
+
+    /// The latest moment that any renewal reaches.
+    pub(crate) const fn cap(&self) -> Moment {
+        self.cap
+    }
+
+    /// Whether it has to be renewed before it is handed out.
+    pub(super) fn needs_confirming(&self, now: Moment, rules: &Rules) -> bool {
+        let late = self.left(now) < self.length / 2 && rules.has(Rule::ConfirmLate);
+        self.confirm_first || late || (self.claim && rules.same_thread)
+    }
+
+    /// Its guard is handed out.
+    pub(super) fn hand_out(&mut self, now: Moment, rules: &Rules) {
+        if let Some(most) = rules.max_hold {
+            self.cap_at(now.max(self.start) + most);
+        }
+        self.schedule(now, rules);
+    }
+
+    /// No renewal reaches past this moment.
+    pub(super) fn cap_at(&mut self, cap: Moment) {
+        self.cap = self.cap.min(cap);
+        self.deadline = self.deadline.min(self.cap);
+    }
+
+    /// It was renewed for so long by a request that was sent at `sent`.
+    pub(super) fn renew(&mut self, left: Duration, sent: Moment, rules: &Rules) {
+        let deadline = sent + left.saturating_sub(rules.drift.margin(left));
+        self.deadline = self.deadline.max(deadline.min(self.cap));
+        self.claim = false;
+        self.confirm_first = false;
+        self.length = Duration::ZERO;
+    }
+
+    /// Sets when the keeper has to look at it again.
+    pub(super) fn schedule(&mut self, now: Moment, rules: &Rules) {
+        let left = self.left(now);
+        self.due = if self.claim {
+            now + left / 2
+        } else if (rules.renews || now < self.start) && self.deadline < self.cap {
+            // Before its start nobody has it who could renew it.
+            // A third of the lease after it was last renewed.
+            self.deadline - (rules.lease * 2 / 3).min(left)
+        } else {
+            self.deadline
+        };
+    }
+
+    /// A renewal was answered, or was not: the same must not be due at once. While anything is left, it is tried again.
+    pub(super) fn try_again(&mut self, now: Moment, rules: &Rules) {
+        self.schedule(now, rules);
+        let pause = (rules.lease / 24)
+            .min(self.left(now) / 8)
+            .max(Duration::from_millis(1));
+        self.due = self.due.max(now + pause).min(self.deadline);
+    }
+
+    /// Whether it is to be renewed now. What is due soon comes along, so that holds of one lease end up in the same
+    /// requests; a claim does not, as its critical section may be over before it has to be confirmed.
+    pub(super) fn is_due(&self, now: Moment, rules: &Rules) -> bool {
+        let soon = if self.claim {
+            Duration::ZERO
+        } else {
+            rules.lease / 6
+        };
+        self.due < self.deadline && self.due <= now + soon
+    }
+}
+
+/// Until when a grant by message can be relied on, and whether the server's clock was set forward. A message has no send
+/// instant of its own: it counts from the last reply, `sample`, or from the first request.
+pub(super) fn claim_deadline(
+    window: Duration,
+    stamp: u64,
+    (sample, started): (Option<(Moment, u64)>, Moment),
+    receipt: Moment,
+    rules: &Rules,
+) -> (Moment, bool) {
+    let mut start = started;
+    let mut stepped = false;
+    if let Some((sent, before)) = sample {
+        start = sent + Duration::from_micros(stamp.saturating_sub(before));
+        stepped = start > receipt + STEP;
+    }
+    if !rules.has(Rule::MessageStart) {
+        start = receipt;
+    }
+    let deadline = start.min(receipt) + window.saturating_sub(rules.drift.margin(window));
+    (deadline, stepped)
+}

@@ -1,0 +1,91 @@
+//! What the transitions of an attempt depend on beside its state.
+
+use std::time::Duration;
+
+use super::spec::{Mode, Spec};
+use crate::types::options::{Drift, Renew};
+
+/// A rule that can be switched off, so that the model shows that it is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(not(test), allow(dead_code, reason = "only the model names all of them"))]
+pub(crate) enum Rule {
+    /// What the server says is applied by its stamp, not by arrival.
+    ByStamp,
+    /// A grant by reply counts from before its request was sent.
+    ReplyStart,
+    /// A grant by message counts from when it was made, as far as that is known.
+    MessageStart,
+    /// A grant by message of which too little is left is confirmed before it is handed out.
+    ConfirmLate,
+    /// A grant that is over is not handed out.
+    NotHandedOutLate,
+    /// The deadline is looked at before a renewal is applied.
+    DeadlineFirst,
+    /// The answer to a renewal counts only for the grant that it named.
+    TokenNamed,
+    /// An attempt that is given up is ended also if nothing was heard of it.
+    EndAsking,
+    /// An attempt that is given up after it was granted is ended.
+    EndGranted,
+    /// An end names the last `not_after` while a copy of the acquire may be under way.
+    Tombstone,
+    /// What a tick says of a place counts: a hold whose message was lost, or a place that is gone.
+    TickReplays,
+}
+
+/// What the transitions of an attempt depend on beside its state: its options, and those of the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "independent options, not a state in disguise"
+)]
+pub(crate) struct Rules {
+    pub(crate) lease: Duration,
+    /// The keeper renews it.
+    pub(crate) renews: bool,
+    pub(crate) max_hold: Option<Duration>,
+    /// The token must be above it; 0: any.
+    pub(crate) floor: u64,
+    pub(crate) weight: u32,
+    /// It has no token.
+    pub(crate) shared: bool,
+    /// What it is granted is a hold that is renewed by itself.
+    pub(crate) upgrade: bool,
+    /// It asks to change a latch: `Some(true)`; or only waits for one.
+    pub(crate) latch: Option<bool>,
+    pub(crate) drift: Drift,
+    /// User code may block the thread of the keeper: a claim is confirmed before it is handed out.
+    pub(crate) same_thread: bool,
+    /// The rules that are switched off, a bit each.
+    pub(crate) off: u16,
+}
+
+impl Rules {
+    pub(crate) fn of(spec: &Spec, drift: Drift, same_thread: bool) -> Self {
+        Self {
+            lease: spec.lease,
+            renews: spec.renew == Renew::Watchdog,
+            max_hold: spec.max_hold,
+            floor: spec.floor(),
+            weight: spec.weight(),
+            shared: spec.is_shared(),
+            upgrade: matches!(spec.mode, Mode::Upgrade(..)),
+            latch: spec.latch().map(|asked| asked.changes()),
+            drift,
+            same_thread,
+            off: 0,
+        }
+    }
+
+    /// Whether this rule counts.
+    pub(crate) const fn has(&self, rule: Rule) -> bool {
+        self.off & (1 << rule as u16) == 0
+    }
+
+    /// The same without this rule.
+    #[cfg(test)]
+    pub(crate) const fn without(mut self, rule: Rule) -> Self {
+        self.off |= 1 << rule as u16;
+        self
+    }
+}

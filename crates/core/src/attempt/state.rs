@@ -1,0 +1,459 @@
+//! The state of an attempt, and the one function that changes it.
+//!
+//! No I/O, lock, waker, clock or allocation: time and events come in, effects go out. So the model, property tests and
+//! simulations run what ships. The states are drawn in `docs/design.md`.
+
+use std::time::Duration;
+
+use super::ask::Waited;
+use super::event::{Effects, EndEvent, Ended, Event, LookAt, Step};
+use super::lease::{Lease, claim_deadline};
+use super::rules::{Rule, Rules};
+use crate::base::clock::Moment;
+use crate::types::loss::Loss;
+use crate::wire::message::Message;
+use crate::wire::reply::{AcquireReply, Grant, Had};
+
+/// Where an attempt stands; what exists only there is stored there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Stage {
+    /// Nothing is known, or the place was lost: acquire has to be sent (again).
+    Asking,
+    /// In the queue.
+    Queued,
+    /// Granted, not yet handed out.
+    Granted(Lease),
+    /// The latch lets it pass, and this was left.
+    Passed { left: u32 },
+    /// The latch was reset.
+    Reset,
+    /// A guard is out.
+    Held(Lease),
+    /// To be ended at the server; `queued`: by the keeper.
+    Ending { queued: bool },
+    /// Nothing of it is left at the server, as far as is known.
+    Gone(Option<Ended>),
+}
+
+/// Requests that were sent and not answered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub(super) struct UnderWay {
+    pub(super) acquires: u32,
+    /// The latest `not_after` of an acquire, milliseconds of the server.
+    pub(super) not_after: u64,
+    ends: u32,
+    pub(super) renewal: bool,
+    pub(super) refresh: bool,
+}
+
+/// The newest word of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct News {
+    /// Its stamp, microseconds of the server.
+    pub(super) stamp: u64,
+    /// When it was applied: what was asked for after that is newer, whatever its stamp.
+    applied_at: Moment,
+}
+
+/// The state of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct State {
+    pub(super) stage: Stage,
+    /// Why the hold ended; set once, never taken back.
+    pub(super) loss: Option<Loss>,
+    /// The client is closing: the future answers `Closed`.
+    closed: bool,
+    /// An end was answered, and it had something.
+    gave_up: bool,
+    pub(super) under_way: UnderWay,
+    pub(super) news: News,
+    /// Send instant and stamp of the last reply about this attempt.
+    pub(super) sample: Option<(Moment, u64)>,
+    /// The first send.
+    started: Moment,
+    /// When the last usable answer came.
+    pub(super) heard: Moment,
+    pub(super) latch: Waited,
+}
+
+impl State {
+    pub(crate) const fn new(now: Moment) -> Self {
+        Self {
+            stage: Stage::Asking,
+            loss: None,
+            closed: false,
+            gave_up: false,
+            under_way: UnderWay {
+                acquires: 0,
+                not_after: 0,
+                ends: 0,
+                renewal: false,
+                refresh: false,
+            },
+            news: News {
+                stamp: 0,
+                applied_at: now,
+            },
+            sample: None,
+            started: now,
+            heard: now,
+            latch: Waited::NOTHING,
+        }
+    }
+
+    /// Changes the state. The only way to do so.
+    pub(crate) fn on(&mut self, event: Event, now: Moment, rules: &Rules) -> Effects {
+        let mut out = Effects::default();
+        match event {
+            Event::Asked { not_after } => {
+                self.under_way.acquires += 1;
+                self.under_way.not_after = self.under_way.not_after.max(not_after);
+            }
+            Event::NotAsked => self.under_way.acquires = self.under_way.acquires.saturating_sub(1),
+            Event::Answered { reply, stamp, sent } => {
+                self.under_way.acquires = self.under_way.acquires.saturating_sub(1);
+                if let Some(reply) = reply {
+                    self.answered(reply, (stamp, sent, now), rules, &mut out);
+                }
+            }
+            Event::LatchAnswered { reply, sent } => {
+                self.under_way.acquires = self.under_way.acquires.saturating_sub(1);
+                if let Some(reply) = reply {
+                    self.latch_answered(reply, sent, now, rules, &mut out);
+                }
+            }
+            Event::Told(message) => self.told(message, now, rules, &mut out),
+            Event::GenerationOver {
+                generation,
+                how,
+                named,
+            } => self.generation_over((generation, how), named, now, &mut out),
+            Event::Scanned => self.scanned(now, rules, &mut out),
+            Event::Refreshing => {
+                out.refresh = !self.under_way.refresh;
+                self.under_way.refresh = true;
+            }
+            Event::Ticked {
+                asked,
+                item,
+                stamp,
+                sent,
+            } => self.ticked((asked, item), (stamp, sent, now), rules, &mut out),
+            Event::TickOver { renewal } => self.tick_over(renewal, now, rules, &mut out),
+            Event::ConfirmFailed => self.ask_again(&mut out),
+            Event::Polled => out.step = self.next(now, rules),
+            Event::TakenOver => {
+                if let Stage::Granted(lease) = self.stage {
+                    out.step = self.hand_out(lease, now, rules);
+                }
+            }
+            Event::Hold(event) => self.on_hold(event, now, rules, &mut out),
+            Event::End(event) => self.on_end(event, &mut out),
+            Event::GivenUp => self.give_up(rules, &mut out),
+            Event::ClientClosed { closing } => {
+                self.closed = true;
+                out.wake = true;
+                if closing && matches!(self.stage, Stage::Held(_)) {
+                    self.lose(Loss::Closed, &mut out);
+                }
+            }
+        }
+        out
+    }
+
+    pub(super) const fn enter(&mut self, stage: Stage) {
+        self.stage = stage;
+    }
+
+    /// A reply about a hold or place. An older word never overwrites a newer one (rule 4).
+    pub(super) fn is_news(&mut self, stamp: u64, sent: Moment, now: Moment, rules: &Rules) -> bool {
+        self.heard = now;
+        self.sample = Some((sent, stamp));
+        if !matches!(self.stage, Stage::Asking | Stage::Queued | Stage::Granted(_)) {
+            return false;
+        }
+        // A request that was sent after the newer word had come is newer still: the clock was set back (H49).
+        if stamp < self.news.stamp && sent < self.news.applied_at && rules.has(Rule::ByStamp) {
+            return false;
+        }
+        self.note(stamp, now);
+        true
+    }
+
+    pub(super) const fn note(&mut self, stamp: u64, now: Moment) {
+        self.news = News {
+            stamp,
+            applied_at: now,
+        };
+    }
+
+    fn answered(
+        &mut self,
+        reply: AcquireReply,
+        (stamp, sent, now): (u64, Moment, Moment),
+        rules: &Rules,
+        out: &mut Effects,
+    ) {
+        let grant = match reply {
+            AcquireReply::Fresh => Grant {
+                token: if rules.shared { 0 } else { stamp },
+                left: rules.lease,
+                claim: false,
+                weight: None,
+                delay: None,
+            },
+            AcquireReply::Granted(grant) => grant,
+            AcquireReply::Queued { wake, more } => {
+                out.waits = true;
+                let wake = if more { Some(Duration::ZERO) } else { wake };
+                return self.queued(wake, (stamp, sent, now), rules, out);
+            }
+            AcquireReply::Late => {
+                self.heard = now;
+                return;
+            }
+            _ => return, // the caller's error
+        };
+        if self.is_news(stamp, sent, now, rules) {
+            self.granted(grant, sent, now, rules, out);
+        }
+    }
+
+    pub(super) fn queued(
+        &mut self,
+        wake: Option<Duration>,
+        (stamp, sent, now): (u64, Moment, Moment),
+        rules: &Rules,
+        out: &mut Effects,
+    ) {
+        if self.is_news(stamp, sent, now, rules) {
+            self.enter(Stage::Queued);
+        }
+        out.look_at = wake.map(|wake| LookAt {
+            when: now + wake,
+            stamp,
+            sent: Some(sent),
+        });
+    }
+
+    /// The server says that it has it.
+    pub(super) fn granted(
+        &mut self,
+        grant: Grant,
+        sent: Moment,
+        now: Moment,
+        rules: &Rules,
+        out: &mut Effects,
+    ) {
+        // After a backward step of its clock the server may say more than a lease (H49).
+        let left = grant.left.min(rules.lease);
+        let from = if rules.has(Rule::ReplyStart) { sent } else { now };
+        let deadline = from + left.saturating_sub(rules.drift.margin(left));
+        let start = now + grant.delay.unwrap_or_default(); // the server's is no later
+        let weight = grant.weight.unwrap_or(rules.weight);
+        let lease = Lease::new((grant.token, weight), start, deadline, grant.claim, left);
+        self.grant(lease, now, rules, out);
+    }
+
+    fn grant(&mut self, lease: Lease, now: Moment, rules: &Rules, out: &mut Effects) {
+        // Otherwise only a hint (rule 5), or a token that the caller may not use: acquire has the answer.
+        let good = now < lease.deadline && (rules.floor == 0 || lease.token > rules.floor);
+        self.enter(if good {
+            Stage::Granted(lease)
+        } else {
+            Stage::Asking
+        });
+        out.wake = true;
+    }
+
+    pub(super) fn ask_again(&mut self, out: &mut Effects) {
+        if matches!(self.stage, Stage::Queued | Stage::Granted(_)) {
+            self.enter(Stage::Asking);
+            out.wake = true;
+        }
+    }
+
+    fn told(&mut self, message: Message, now: Moment, rules: &Rules, out: &mut Effects) {
+        let stamp = message.stamp();
+        let new = stamp >= self.news.stamp || !rules.has(Rule::ByStamp);
+        let waits = matches!(self.stage, Stage::Asking | Stage::Queued);
+        match message {
+            Message::Grant {
+                token, window, delay, ..
+            } if new && waits => {
+                self.note(stamp, now);
+                let window = window.min(rules.lease);
+                let known = (self.sample, self.started);
+                let (deadline, stepped) = claim_deadline(window, stamp, known, now, rules);
+                let weight = rules.weight;
+                let lease = Lease::new((token, weight), now + delay, deadline, !rules.upgrade, window);
+                self.grant(lease.confirm_first(stepped), now, rules, out);
+            }
+            Message::Behind { left, .. } => {
+                // The reply that says so may still be on its way, or be older.
+                if new && self.stage == Stage::Asking {
+                    self.note(stamp, now);
+                    self.enter(Stage::Queued);
+                }
+                out.look_at = Some(LookAt {
+                    when: now + left,
+                    stamp,
+                    sent: None,
+                });
+            }
+            Message::Forced { .. } if new => match self.stage {
+                Stage::Held(_) => {
+                    self.lose(Loss::Forced, out);
+                    self.end_lost(out);
+                }
+                Stage::Asking | Stage::Queued | Stage::Granted(_) => {
+                    self.note(stamp, now);
+                    self.enter(Stage::Asking);
+                    out.wake = true;
+                }
+                _ => {}
+            },
+            // About an earlier hold, or for a whole generation: an event of its own.
+            Message::Grant { .. } | Message::Forced { .. } | Message::Over { .. } => {}
+        }
+    }
+
+    /// What the acquire future has to do next; hands out a grant that is good.
+    fn next(&mut self, now: Moment, rules: &Rules) -> Step {
+        if self.closed {
+            return Step::Closed;
+        }
+        match self.stage {
+            Stage::Asking => Step::Ask,
+            Stage::Granted(lease) if now >= lease.deadline && rules.has(Rule::NotHandedOutLate) => {
+                self.enter(Stage::Asking);
+                Step::Ask
+            }
+            Stage::Granted(lease) if lease.needs_confirming(now, rules) => Step::Confirm(lease.token),
+            Stage::Granted(lease) => self.hand_out(lease, now, rules),
+            Stage::Passed { left } => Step::Pass { left },
+            Stage::Reset => Step::Reset,
+            Stage::Queued | Stage::Held(_) | Stage::Ending { .. } | Stage::Gone(_) => Step::Wait,
+        }
+    }
+
+    fn hand_out(&mut self, mut lease: Lease, now: Moment, rules: &Rules) -> Step {
+        lease.hand_out(now, rules);
+        self.enter(Stage::Held(lease));
+        Step::HandOut(lease)
+    }
+
+    fn give_up(&mut self, rules: &Rules, out: &mut Effects) {
+        let silent = match self.stage {
+            Stage::Ending { queued: true } | Stage::Gone(_) => return,
+            Stage::Asking => !rules.has(Rule::EndAsking),
+            Stage::Granted(_) => !rules.has(Rule::EndGranted),
+            _ => false,
+        };
+        if silent {
+            return self.leave(None, out);
+        }
+        self.end_lost(out);
+    }
+
+    fn on_end(&mut self, event: EndEvent, out: &mut Effects) {
+        match event {
+            EndEvent::Sent => self.under_way.ends += 1,
+            EndEvent::NotSent => self.under_way.ends = self.under_way.ends.saturating_sub(1),
+            EndEvent::Answered(had) => out.ended = Some(self.end_answered(had)),
+            EndEvent::Over(ended) => {
+                let ended = if self.gave_up { Ended::GaveUp } else { ended };
+                self.leave(Some(ended), out);
+                out.wake = true;
+            }
+        }
+    }
+
+    fn end_answered(&mut self, had: Had) -> Ended {
+        self.under_way.ends = self.under_way.ends.saturating_sub(1);
+        // "Nothing there" after an earlier copy was lost on the way: that copy did it. A record that is not ours has
+        // nothing of ours either.
+        let earlier = self.under_way.ends > 0 || self.gave_up;
+        if matches!(had, Had::Nothing | Had::Foreign) && !earlier {
+            return Ended::HadNothing;
+        }
+        Ended::GaveUp
+    }
+
+    pub(super) const fn leave(&mut self, ended: Option<Ended>, out: &mut Effects) {
+        if let Some(Ended::GaveUp) = ended {
+            self.gave_up = true;
+        }
+        self.enter(Stage::Gone(ended));
+        out.wake_watchers = true;
+        out.free = true;
+    }
+
+    /// Why the hold ended under its guard.
+    pub(crate) const fn loss(&self) -> Option<Loss> {
+        self.loss
+    }
+
+    pub(crate) const fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// What it has, if a guard is out.
+    pub(crate) const fn held(&self) -> Option<&Lease> {
+        match &self.stage {
+            Stage::Held(lease) => Some(lease),
+            _ => None,
+        }
+    }
+
+    /// Whether its future waits without knowing of a place; `None`: the wait is over.
+    pub(crate) const fn is_queued(&self) -> Option<bool> {
+        match self.stage {
+            Stage::Asking => Some(false),
+            Stage::Queued => Some(true),
+            _ => None,
+        }
+    }
+
+    /// What its ends came to; `None`: not known yet.
+    pub(crate) const fn ended(&self) -> Option<Ended> {
+        match self.stage {
+            Stage::Gone(ended) => ended,
+            _ => None,
+        }
+    }
+
+    /// When the last usable answer came.
+    pub(crate) const fn heard(&self) -> Moment {
+        self.heard
+    }
+
+    /// Whether a copy of its acquire may be under way.
+    pub(crate) const fn is_asked(&self) -> bool {
+        self.under_way.acquires > 0
+    }
+
+    /// The latest `not_after` of its acquires, milliseconds of the server; 0: none.
+    pub(crate) const fn not_after(&self) -> u64 {
+        self.under_way.not_after
+    }
+
+    /// What an end has to name: until when a copy of its acquire may still be under way; 0: none is.
+    pub(crate) const fn tombstone(&self, rules: &Rules) -> u64 {
+        if self.is_asked() && rules.has(Rule::Tombstone) {
+            self.under_way.not_after
+        } else {
+            0
+        }
+    }
+
+    /// Whether anything the server said was applied: a grant may have been confirmed with the answer lost.
+    pub(crate) fn has_heard(&self) -> bool {
+        self.stage != Stage::Asking || self.news.stamp > 0
+    }
+
+    /// The generation of the latch that it waits for, if that is known, and whether it was answered.
+    pub(crate) const fn latch(&self) -> &Waited {
+        &self.latch
+    }
+}

@@ -1,0 +1,217 @@
+//! What the answers to an acquire mean for its future: applied, busy, late, or an error for the caller.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::request::Wait;
+use crate::attempt::Attempt;
+use crate::attempt::ask::LatchAsk;
+use crate::attempt::event::Event;
+use crate::attempt::spec::Spec;
+use crate::base::clock::Moment;
+use crate::runtime::shared::Shared;
+use crate::types::error::{Error, ErrorKind, Result, foreign};
+use crate::types::latch::OnMissing;
+use crate::types::loss::Loss;
+use crate::wire::reply::{AcquireReply, LatchReply};
+use crate::wire::value::Answer;
+
+/// What an answer means for the future.
+pub(super) enum Reading {
+    /// The attempt's state has it; `queued`: it waits.
+    Applied {
+        queued: bool,
+    },
+    Busy,
+    /// It came too late at the server: ask again.
+    Late,
+}
+
+/// Applies an answer to the attempt whose future is polled.
+pub(super) fn apply(shared: &Shared, attempt: &Arc<Attempt>, answer: &Answer, wait: Wait) -> Result<Reading> {
+    if let Some(asked) = attempt.spec.latch() {
+        return apply_to_latch(shared, attempt, asked, answer);
+    }
+    let now = Moment::now();
+    let sent = answer.sent;
+    let read = AcquireReply::read(&answer.reply);
+    let (stamp, reply) = match &read {
+        Ok((stamp, reply)) => (*stamp, Some(*reply)),
+        Err(_) => (0, None),
+    };
+    let event = Event::Answered { reply, stamp, sent };
+    shared.on_while_polled(attempt, event, now);
+    let (stamp, reply) = read?;
+    shared.commands.note_stamp(sent, stamp);
+    match reply {
+        AcquireReply::Fresh | AcquireReply::Granted(_) => Ok(Reading::Applied { queued: false }),
+        AcquireReply::Queued { .. } => Ok(Reading::Applied { queued: true }),
+        AcquireReply::Busy => Ok(Reading::Busy),
+        AcquireReply::Late => Ok(Reading::Late),
+        // Busy, for those who would have waited for their start.
+        AcquireReply::TooLate(_) if wait != Wait::Forever => Ok(Reading::Busy),
+        refused => Err(refusal(shared, &attempt.spec, refused)),
+    }
+}
+
+fn apply_to_latch(
+    shared: &Shared,
+    attempt: &Arc<Attempt>,
+    asked: &LatchAsk,
+    answer: &Answer,
+) -> Result<Reading> {
+    let sent = answer.sent;
+    let read = LatchReply::read(&answer.reply);
+    let reply = read.as_ref().ok().map(|(_, reply)| *reply);
+    let event = Event::LatchAnswered { reply, sent };
+    let effects = shared.on_while_polled(attempt, event, Moment::now());
+    let (stamp, reply) = read?;
+    if let Some(stamp) = stamp {
+        shared.commands.note_stamp(sent, stamp);
+    }
+    Err(match reply {
+        LatchReply::Passed { refused, .. } => {
+            shared.note_publish(refused);
+            return Ok(Reading::Applied { queued: false });
+        }
+        LatchReply::Left(_) => return Ok(Reading::Applied { queued: false }),
+        LatchReply::Queued { .. } => return Ok(Reading::Applied { queued: true }),
+        LatchReply::Unfinished => return Ok(Reading::Busy),
+        LatchReply::Late { .. } if effects.unsure => Error::new(
+            ErrorKind::Unavailable,
+            format!("a request came too late at the server; {}", asked.outcome()),
+        ),
+        LatchReply::Late { .. } => return Ok(Reading::Late),
+        LatchReply::QueueFull => Error::new(
+            ErrorKind::QueueFull,
+            format!(
+                "{} wait already, the most that this client allows (max_waiters); nothing was counted",
+                shared.options.max_waiters
+            ),
+        ),
+        LatchReply::Foreign => foreign(),
+        LatchReply::OtherCount(initial) => other_count(asked, initial),
+        LatchReply::Missing => no_such_latch(),
+        LatchReply::Reset => was_reset(),
+        LatchReply::Ended => has_ended(),
+    })
+}
+
+/// Refused before the first write.
+pub(super) fn says_nothing_was_done(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::OutOfMemory
+            | ErrorKind::WrongType
+            | ErrorKind::QueueFull
+            | ErrorKind::Invalid
+            | ErrorKind::Mismatch
+            | ErrorKind::TooLarge
+            | ErrorKind::TooLate
+            | ErrorKind::NoSuchLatch
+            | ErrorKind::Reset
+    )
+}
+
+/// The error of an answer that is none of those with which it goes on.
+fn refusal(shared: &Shared, spec: &Spec, reply: AcquireReply) -> Error {
+    match reply {
+        AcquireReply::QueueFull => Error::new(
+            ErrorKind::QueueFull,
+            format!(
+                "the queue already has {} waiters, the most that it may have (max_waiters)",
+                shared.max_waiters(spec)
+            ),
+        ),
+        AcquireReply::FloorAhead => Error::invalid(
+            "the token floor is more than a day ahead of the server's clock: is it really a fencing token of this server?",
+        ),
+        AcquireReply::Foreign => foreign(),
+        AcquireReply::OtherCapacity(capacity) => Error::new(
+            ErrorKind::Mismatch,
+            format!(
+                "it has {capacity} permits, this handle says {}: use one number everywhere, or `resize`, after which the handles' numbers do not matter",
+                spec.whole()
+            ),
+        ),
+        AcquireReply::TooLarge(capacity) => Error::new(
+            ErrorKind::TooLarge,
+            format!(
+                "{} were asked for, and it has {capacity}: that can never be, unless somebody calls `resize`",
+                spec.weight(),
+            ),
+        ),
+        AcquireReply::BaseEnded => Error::lost(Loss::Vanished),
+        AcquireReply::TooLate(delay) => too_late(delay),
+        AcquireReply::OtherRate => Error::new(
+            ErrorKind::Mismatch,
+            "it was made with another rate, or without one: use one rate everywhere, or `set_rate`, after which the handles' rates do not matter",
+        ),
+        AcquireReply::Ended
+        | AcquireReply::Fresh
+        | AcquireReply::Granted(_)
+        | AcquireReply::Queued { .. }
+        | AcquireReply::Busy
+        | AcquireReply::Late => has_ended(),
+    }
+}
+
+fn has_ended() -> Error {
+    Error::new(ErrorKind::Protocol, "the server says that the attempt has ended")
+}
+
+fn too_late(delay: Duration) -> Error {
+    Error::new(
+        ErrorKind::TooLate,
+        format!(
+            "by its rate it could start in {delay:?} only, which is further ahead than one period; nothing was consumed"
+        ),
+    )
+}
+
+fn other_count(asked: &LatchAsk, initial: u64) -> Error {
+    let ours = match asked.on_missing {
+        OnMissing::Create(count) => count,
+        OnMissing::Fail | OnMissing::Wait => 0,
+    };
+    Error::new(
+        ErrorKind::Mismatch,
+        format!(
+            "it was made with a count of {initial}, this handle says {ours}: use one number everywhere, `open`, or `reset`"
+        ),
+    )
+}
+
+pub(super) fn no_such_latch() -> Error {
+    Error::new(
+        ErrorKind::NoSuchLatch,
+        "there is no such latch: nobody has made it, or it was not used for so long that the server forgot it",
+    )
+}
+
+pub(super) fn was_reset() -> Error {
+    Error::new(
+        ErrorKind::Reset,
+        "the latch was reset: what was waited for, or counted in, is over; call again for the new generation",
+    )
+}
+
+/// The server was silent for too long, or said nothing that was of use.
+pub(super) fn no_answer(last: Option<Error>, outcome: &str) -> Error {
+    match last {
+        None => Error::new(
+            ErrorKind::Unavailable,
+            format!("the server gave no usable answer in time; {outcome}"),
+        ),
+        Some(cause) if cause.kind() == ErrorKind::ReadOnly => Error::new(
+            ErrorKind::ReadOnly,
+            "the server is a replica or refuses writes, and no other was found in time",
+        )
+        .caused_by(cause),
+        Some(cause) => Error::new(
+            ErrorKind::Unavailable,
+            format!("the server gave no usable answer in time ({cause}); {outcome}"),
+        )
+        .caused_by(cause),
+    }
+}

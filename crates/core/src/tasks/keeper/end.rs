@@ -1,0 +1,97 @@
+//! Ends attempts whose guard or future is gone: releases, withdraws, undoes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::attempt::Attempt;
+use crate::attempt::event::{EndEvent, Ended, Event};
+use crate::base::backoff::Backoff;
+use crate::base::clock::{Moment, millis, sleep_until, until};
+use crate::base::trace::debug;
+use crate::connection::failure::Failure;
+use crate::runtime::batch::Call;
+use crate::runtime::shared::Shared;
+use crate::wire::reply::EndReply;
+use crate::wire::request::{Args, CountedArgs, EndArgs};
+
+/// The longest that a place without a sign of life can still be granted: the engine's patience of 10 s, three claims,
+/// and a late acquire before them.
+const PLACE: Duration = Duration::from_secs(20);
+
+/// How often one answer may say "more" before somebody else has to go on.
+const MORE: usize = 100;
+
+/// Repeats `end` until it is answered or nothing can be left to end. Then the slot is free.
+pub(super) async fn end(shared: &Shared, attempt: Arc<Attempt>) {
+    let over = Moment::now() + attempt.spec.lease * 2 + PLACE;
+    let mut backoff = Backoff::new((Duration::from_millis(10), Duration::from_millis(500)));
+    let ended = loop {
+        let deadline = shared
+            .request_deadline(attempt.spec.lease.max(Duration::from_millis(30)))
+            .min(over);
+        match try_end(shared, &attempt, deadline).await {
+            Ok(ended) => break ended,
+            Err(failure) => {
+                debug!(name = %attempt.name, error = %failure.error, "an end failed");
+                if !failure.passing || Moment::now() >= over {
+                    break Ended::Unknown;
+                }
+                let generation = shared.commands.generation();
+                let pause = Moment::now() + backoff.next();
+                if shared.commands.is_up() {
+                    sleep_until(pause, None).await;
+                } else {
+                    // A new connection is worth trying at once.
+                    until(pause, None, shared.commands.wait_for_other(generation)).await;
+                }
+            }
+        }
+    };
+    shared.on(&attempt, Event::End(EndEvent::Over(ended)), Moment::now());
+}
+
+/// One `end`; more if the script met its bound.
+pub(crate) async fn try_end(
+    shared: &Shared,
+    attempt: &Arc<Attempt>,
+    deadline: Moment,
+) -> Result<Ended, Failure> {
+    let mut ended = None;
+    for _ in 0..MORE {
+        attempt.on(Event::End(EndEvent::Sent), Moment::now());
+        let call = Call {
+            attempt: Arc::clone(attempt),
+            args: Args::End(EndArgs {
+                capacity: attempt.spec.capacity(),
+                retention: millis(shared.options.retention),
+            }),
+            not_after: attempt.state().tombstone(attempt.rules()),
+            deadline,
+        };
+        // After a copy of an acquire was lost, a tombstone is needed: that is out of the ordinary.
+        let batched = call.not_after == 0 && attempt.spec.is_batched();
+        let counted = CountedArgs::default();
+        let answer = shared
+            .batcher
+            .send(&shared.commands, &call, batched, counted)
+            .await;
+        let reply = match answer {
+            Ok(answer) => EndReply::read(&answer.reply).map_err(Failure::refused)?,
+            Err(failure) => {
+                if !failure.unknown {
+                    attempt.on(Event::End(EndEvent::NotSent), Moment::now());
+                }
+                return Err(failure);
+            }
+        };
+        shared.note_publish(reply.refused);
+        let now_ended = attempt
+            .on(Event::End(EndEvent::Answered(reply.had)), Moment::now())
+            .ended;
+        let ended = *ended.get_or_insert_with(|| now_ended.unwrap_or(Ended::Unknown));
+        if !reply.more {
+            return Ok(ended);
+        }
+    }
+    Ok(ended.unwrap_or(Ended::Unknown))
+}

@@ -1,0 +1,80 @@
+//! A script call on its way: the command, with keys and arguments.
+
+use redis::Cmd;
+
+use crate::wire::script::Script;
+
+/// A script with its keys and arguments, ready to be sent (more than once).
+#[derive(Clone)]
+pub(crate) struct Request {
+    pub(crate) script: &'static Script,
+    pub(crate) command: Cmd,
+    keys: usize,
+}
+
+/// An argument that is seldom said.
+pub(super) enum Rest<'a> {
+    Bytes(&'a [u8]),
+    Number(u64),
+    /// With its sign, also a plus.
+    Signed(i64),
+}
+
+impl Request {
+    #[allow(clippy::disallowed_methods, reason = "the one place that sends scripts")]
+    pub(super) fn new(script: &'static Script, keys: &[&[u8]]) -> Self {
+        let room = keys.iter().map(|key| key.len()).sum::<usize>();
+        let mut command = Cmd::with_capacity(14 + keys.len(), 256 + room);
+        command.arg("EVALSHA");
+        command.arg(script.hash()).arg(keys.len());
+        for key in keys {
+            command.arg(key);
+        }
+        Self {
+            script,
+            command,
+            keys: keys.len(),
+        }
+    }
+
+    pub(super) fn arg(mut self, value: impl redis::ToRedisArgs) -> Self {
+        self.command.arg(value);
+        self
+    }
+
+    /// Arguments that are seldom said, each with what stands for it if one behind it is said. Otherwise they are left out.
+    pub(super) fn arg_rest<const N: usize>(mut self, rest: [(Option<Rest<'_>>, &str); N]) -> Self {
+        let last = rest.iter().rposition(|(said, _)| said.is_some());
+        for (said, otherwise) in rest.into_iter().take(last.map_or(0, |last| last + 1)) {
+            self = match said {
+                None => self.arg(otherwise),
+                Some(Rest::Bytes(bytes)) => self.arg(bytes),
+                Some(Rest::Number(number)) => self.arg(number),
+                Some(Rest::Signed(number)) => self.arg(format!("{number:+}")),
+            };
+        }
+        self
+    }
+
+    /// The same with the script's text: the last resort when the server forgets scripts at once.
+    #[allow(clippy::disallowed_methods, reason = "the one place that sends scripts")]
+    pub(crate) fn as_eval(&self) -> Cmd {
+        let mut command = redis::cmd("EVAL");
+        command.arg(self.script.source);
+        for arg in self.command.args_iter().skip(2) {
+            if let redis::Arg::Simple(bytes) = arg {
+                command.arg(bytes);
+            }
+        }
+        command
+    }
+}
+
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Request")
+            .field("script", &self.script.name)
+            .field("keys", &self.keys)
+            .finish_non_exhaustive()
+    }
+}

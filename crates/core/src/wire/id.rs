@@ -1,0 +1,121 @@
+//! The id of an attempt: the owner in Redis. Its format and its parts, for everybody who needs one.
+//!
+//! `<client>.<counter><kin>:<weight>:<lease ms>:<claim window ms>`, where *kin* is nothing, `@<owner>`, or
+//! `^<counter>-<weight>` of the hold that is to be upgraded.
+
+use crate::types::owner::Owner;
+
+/// Characters of a client id; scripts take as many of an attempt id for the channel.
+pub(crate) const CLIENT: usize = 22;
+/// Characters of most ids.
+const USUAL: usize = 48;
+
+/// Which holds an attempt is related to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kin {
+    None,
+    /// Those of this owner: they do not exclude it, and it overtakes the queue.
+    Owner(Owner),
+    /// This one, which it is to make exclusive. It goes before the queue, and its grant is that hold, changed.
+    Base(Base),
+}
+
+/// The hold that is to be upgraded; with the lease, which is the same, this is its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Base {
+    pub(crate) counter: u64,
+    pub(crate) weight: u32,
+    /// Its claim window, ms.
+    pub(crate) window: u64,
+}
+
+/// Makes an id. `lease` and `window` are in ms; an upgrade has the window of its base.
+pub(crate) fn format(client: &str, counter: u64, kin: Kin, weight: u32, lease: u64, window: u64) -> String {
+    let mut id = String::with_capacity(USUAL);
+    let mut digits = itoa::Buffer::new();
+    id.push_str(client);
+    id.push('.');
+    id.push_str(digits.format(counter));
+    let mut window = window;
+    match kin {
+        Kin::None => {}
+        Kin::Owner(owner) => {
+            id.push('@');
+            id.push_str(&owner.to_string());
+        }
+        Kin::Base(base) => {
+            window = base.window;
+            id.push('^');
+            id.push_str(digits.format(base.counter));
+            id.push('-');
+            id.push_str(digits.format(base.weight));
+        }
+    }
+    for number in [u64::from(weight), lease, window] {
+        id.push(':');
+        id.push_str(digits.format(number));
+    }
+    id
+}
+
+/// The id of the client whose attempt it is.
+pub(crate) fn client(id: &str) -> &str {
+    id.get(..CLIENT).unwrap_or(id)
+}
+
+/// The counter, from what follows the client in an id: messages begin with that.
+pub(crate) fn counter(rest: &str) -> Option<u64> {
+    let counter = rest.strip_prefix('.')?;
+    let digits = counter
+        .find(|digit: char| !digit.is_ascii_digit())
+        .unwrap_or(counter.len());
+    counter[..digits].parse().ok()
+}
+
+/// The claim window, ms.
+pub(crate) fn window(id: &str) -> u64 {
+    let digits = id.rsplit(':').next().unwrap_or_default();
+    digits.parse().unwrap_or_default()
+}
+
+/// Whether it is an attempt of this owner.
+pub(crate) fn is_of(id: &str, owner: &Owner) -> bool {
+    id.get(CLIENT..)
+        .and_then(|rest| rest.split_once('@'))
+        .and_then(|(_, rest)| rest.split_once(':'))
+        .is_some_and(|(tag, _)| tag == owner.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_part_is_found_again() {
+        let own = "abcdefghijklmnopqrstuv";
+        let plain = format(own, 17, Kin::None, 1, 10_000, 1000);
+        assert_eq!(plain, "abcdefghijklmnopqrstuv.17:1:10000:1000");
+        let owner = Owner::new();
+        let reentrant = format(own, 18, Kin::Owner(owner), 1, 10_000, 1000);
+        let base = Base {
+            counter: 17,
+            weight: 2,
+            window: 900,
+        };
+        let upgrade = format(own, 19, Kin::Base(base), 5, 10_000, 1000);
+        assert_eq!(upgrade, "abcdefghijklmnopqrstuv.19^17-2:5:10000:900");
+        for (id, number, ms) in [(&plain, 17, 1000), (&reentrant, 18, 1000), (&upgrade, 19, 900)] {
+            assert_eq!(client(id), own, "{id}");
+            assert_eq!(counter(&id[CLIENT..]), Some(number), "{id}");
+            assert_eq!(window(id), ms, "{id}");
+        }
+        assert!(
+            is_of(&reentrant, &owner) && !is_of(&reentrant, &Owner::new()),
+            "{reentrant}"
+        );
+        assert!(
+            !is_of(&plain, &owner) && !is_of(&upgrade, &owner),
+            "they have none"
+        );
+    }
+}

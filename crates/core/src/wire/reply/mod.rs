@@ -1,0 +1,339 @@
+//! What the scripts answer: an enum a script. The codes of a script are known here and nowhere else.
+//!
+//! The header of each script says the same for people; a test compares the two in both directions.
+//!
+//! - here: what changes holds and places;
+//! - `other`: latches, limiters, fences, and what only looks.
+
+mod other;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+pub(crate) use other::{AdmitReply, ChangeReply, InspectReply, LatchReply, PeekReply, ReserveReply};
+
+use super::value::Reply;
+use crate::types::error::{Error, ErrorKind, Result};
+
+const fn ms(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+const fn us(count: u64) -> Duration {
+    Duration::from_micros(count)
+}
+
+fn unknown(script: &str, code: i64) -> Error {
+    Error::new(
+        ErrorKind::Protocol,
+        format!("the script `{script}` gave an answer that is not of the protocol: {code}"),
+    )
+}
+
+/// A hold, as the server has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Grant {
+    /// 0: it is shared.
+    pub(crate) token: u64,
+    pub(crate) left: Duration,
+    /// It has to be confirmed.
+    pub(crate) claim: bool,
+    /// What it has, if that is not its weight.
+    pub(crate) weight: Option<u32>,
+    /// How long until it may start.
+    pub(crate) delay: Option<Duration>,
+}
+
+/// The answer to `acquire`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum AcquireReply {
+    /// Granted for the whole lease; the token of an exclusive hold is the stamp.
+    Fresh,
+    Granted(Grant),
+    Queued {
+        /// Until the first hold ends; `None`: there is none.
+        wake: Option<Duration>,
+        /// The step met its bound: look again at once.
+        more: bool,
+    },
+    Busy,
+    Late,
+    /// The attempt has ended.
+    Ended,
+    QueueFull,
+    /// The floor is more than a day ahead.
+    FloorAhead,
+    Foreign,
+    /// Made with another capacity.
+    OtherCapacity(u64),
+    /// It asks for more than this, which is all there is.
+    TooLarge(u64),
+    /// The hold that was to be upgraded has ended.
+    BaseEnded,
+    /// It could start only then.
+    TooLate(Duration),
+    /// Made with another rate, or one with and one without.
+    OtherRate,
+}
+
+impl AcquireReply {
+    /// The server's stamp, µs, and the answer.
+    pub(crate) fn read(reply: &Reply) -> Result<(u64, Self)> {
+        if let Some(stamp) = reply.stamp_alone()? {
+            return Ok((stamp, Self::Fresh));
+        }
+        let stamp = reply.count_at(1)?;
+        let answer = match reply.int_at(0)? {
+            1 => Self::Granted(Grant {
+                token: reply.count_at(2)?,
+                left: ms(reply.count_at(3)?),
+                claim: reply.int_at(4)? != 0,
+                weight: reply.count_at(5).ok().and_then(|it| u32::try_from(it).ok()),
+                delay: reply.count_at(6).ok().map(us),
+            }),
+            2 => Self::Queued {
+                wake: reply.count_at(2).ok().map(ms),
+                more: reply.int_at(3)? != 0,
+            },
+            3 => Self::Busy,
+            4 => Self::Late,
+            5 => Self::Ended,
+            6 => Self::QueueFull,
+            7 => Self::FloorAhead,
+            8 => Self::Foreign,
+            9 => Self::OtherCapacity(reply.count_at(2)?),
+            10 => Self::TooLarge(reply.count_at(2)?),
+            11 => Self::BaseEnded,
+            12 => Self::TooLate(us(reply.count_at(2)?)),
+            13 => Self::OtherRate,
+            code => return Err(unknown("acquire", code)),
+        };
+        Ok((stamp, answer))
+    }
+}
+
+/// What an attempt had that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Had {
+    Nothing,
+    Hold,
+    Place,
+    /// The record is not ours.
+    Foreign,
+}
+
+/// The answer to `end`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct EndReply {
+    pub(crate) had: Had,
+    /// The step met its bound: it has to be sent again.
+    pub(crate) more: bool,
+    /// A message could not be published.
+    pub(crate) refused: bool,
+}
+
+impl EndReply {
+    pub(crate) fn read(reply: &Reply) -> Result<Self> {
+        let alone = reply.alone();
+        let code = alone.map_or_else(|| reply.int_at(0), Ok)?;
+        let flag = |index| match alone {
+            Some(_) => Ok(false),
+            None => reply.int_at(index).map(|flag| flag != 0),
+        };
+        Ok(Self {
+            had: match code {
+                0 => Had::Nothing,
+                1 => Had::Hold,
+                2 if alone.is_none() => Had::Place,
+                8 if alone.is_none() => Had::Foreign,
+                code => return Err(unknown("end", code)),
+            },
+            more: flag(1)?,
+            refused: flag(2)?,
+        })
+    }
+}
+
+/// Why a hold is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Why {
+    Ended,
+    /// Somebody else had it since.
+    Taken,
+    Forced,
+}
+
+/// The answer to one item of a tick.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum TickItem {
+    Held(Duration),
+    Granted(Grant),
+    Queued {
+        wake: Option<Duration>,
+        more: bool,
+    },
+    /// Not in the queue.
+    Gone,
+    Lost(Why),
+    Foreign,
+    /// An error of this key alone.
+    Failed,
+}
+
+impl TickItem {
+    fn read(reply: &Reply) -> Result<Self> {
+        Ok(match reply.int_at(0)? {
+            1 => Self::Held(ms(reply.count_at(1)?)),
+            2 => Self::Granted(Grant {
+                token: reply.count_at(1)?,
+                left: ms(reply.count_at(2)?),
+                claim: reply.int_at(3)? != 0,
+                weight: None,
+                delay: reply.count_at(4).ok().map(us),
+            }),
+            3 => Self::Queued {
+                wake: reply.count_at(1).ok().map(ms),
+                more: reply.int_at(2)? != 0,
+            },
+            4 => Self::Gone,
+            5 => Self::Lost(match reply.int_at(1)? {
+                1 => Why::Ended,
+                2 => Why::Taken,
+                3 => Why::Forced,
+                code => return Err(unknown("tick", code)),
+            }),
+            8 => Self::Foreign,
+            9 => Self::Failed,
+            code => return Err(unknown("tick", code)),
+        })
+    }
+}
+
+/// The answer to `tick`.
+#[derive(Debug)]
+pub(crate) struct TickReply {
+    pub(crate) stamp: u64,
+    pub(crate) refused: bool,
+    items: std::vec::IntoIter<Reply>,
+}
+
+impl TickReply {
+    pub(crate) fn read(reply: Reply) -> Result<Self> {
+        let mut items = reply.items()?.into_iter();
+        let mut head = || items.next().ok_or_else(too_short)?.int();
+        Ok(Self {
+            stamp: u64::try_from(head()?).map_err(|_| too_short())?,
+            refused: head()? != 0,
+            items,
+        })
+    }
+
+    /// The next item; one that cannot be read has failed.
+    pub(crate) fn next(&mut self) -> Result<TickItem> {
+        let item = self.items.next().ok_or_else(too_short)?;
+        Ok(TickItem::read(&item).unwrap_or(TickItem::Failed))
+    }
+}
+
+fn too_short() -> Error {
+    Error::new(ErrorKind::Protocol, "the server's reply to a tick is too short")
+}
+
+/// The answer to `adopt`, `split` and `downgrade`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum TakeOverReply {
+    Done(Grant),
+    /// What was to be taken over has ended.
+    Ended,
+    Late,
+    /// The new attempt has ended.
+    Gone,
+    Foreign,
+}
+
+impl TakeOverReply {
+    pub(crate) fn read(reply: &Reply) -> Result<(u64, Self)> {
+        let stamp = reply.count_at(1)?;
+        let answer = match reply.int_at(0)? {
+            1 => Self::Done(Grant {
+                token: reply.count_at(2)?,
+                left: ms(reply.count_at(3)?),
+                claim: reply.int_at(4)? != 0,
+                weight: None,
+                delay: None,
+            }),
+            3 => Self::Ended,
+            4 => Self::Late,
+            5 => Self::Gone,
+            8 => Self::Foreign,
+            code => return Err(unknown("adopt", code)),
+        };
+        Ok((stamp, answer))
+    }
+}
+
+/// The answer to `merge`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum MergeReply {
+    Done,
+    Ended,
+    Late,
+    Foreign,
+}
+
+impl MergeReply {
+    pub(crate) fn read(reply: &Reply) -> Result<(u64, Self)> {
+        let answer = match reply.int_at(0)? {
+            1 => Self::Done,
+            3 => Self::Ended,
+            4 => Self::Late,
+            8 => Self::Foreign,
+            code => return Err(unknown("merge", code)),
+        };
+        Ok((reply.count_at(1)?, answer))
+    }
+}
+
+/// The answer to `resize`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum ResizeReply {
+    Done { more: bool, refused: bool },
+    Late,
+    Foreign,
+}
+
+impl ResizeReply {
+    pub(crate) fn read(reply: &Reply) -> Result<(u64, Self)> {
+        let answer = match reply.int_at(0)? {
+            1 => Self::Done {
+                more: reply.int_at(2)? != 0,
+                refused: reply.int_at(3)? != 0,
+            },
+            4 => Self::Late,
+            8 => Self::Foreign,
+            code => return Err(unknown("resize", code)),
+        };
+        Ok((reply.count_at(1)?, answer))
+    }
+}
+
+/// The answer to `force`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum ForceReply {
+    Nobody { more: bool, refused: bool },
+    Ended { more: bool, refused: bool },
+    Foreign,
+}
+
+impl ForceReply {
+    pub(crate) fn read(reply: &Reply) -> Result<Self> {
+        let (more, refused) = (reply.int_at(1)? != 0, reply.int_at(2)? != 0);
+        Ok(match reply.int_at(0)? {
+            0 => Self::Nobody { more, refused },
+            1 => Self::Ended { more, refused },
+            8 => Self::Foreign,
+            code => return Err(unknown("force", code)),
+        })
+    }
+}
