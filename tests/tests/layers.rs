@@ -46,33 +46,28 @@ fn modules(folder: &Path, module: &str, found: &mut BTreeMap<String, String>) {
 
 /// The paths in `text` that begin with `crate`, `super` or `self`, as segments; a group gives one path for each member.
 fn paths(text: &str) -> Vec<Vec<String>> {
-    let words: String = text
-        .replace("::", "\u{1}")
-        .chars()
-        .map(|c| {
-            if c.is_alphanumeric() || "_\u{1}{},$".contains(c) {
-                c
-            } else {
-                ' '
-            }
-        })
-        .collect();
-    let squeezed = words.replace("{ ", "{").replace(", ", ",").replace(" }", "}");
+    let mut words = String::new();
+    let mut group = false;
+    for c in text.replace("::{", "\u{2}").replace("::", "\u{1}").chars() {
+        assert!(!group || c != '\u{2}', "groups in groups are not read: {text}");
+        group = c == '\u{2}' || (group && c != '}');
+        match c {
+            _ if c.is_alphanumeric() || "_$\u{1}\u{2}".contains(c) => words.push(c),
+            ',' if group => words.push(c),
+            _ if group => {}
+            _ => words.push(' '),
+        }
+    }
     let mut paths = Vec::new();
-    for word in squeezed.split([' ', '(']) {
-        let (path, group) = word.split_once('{').unwrap_or((word, ""));
-        let head: Vec<&str> = path.split('\u{1}').filter(|part| !part.is_empty()).collect();
-        if !matches!(head.first(), Some(&("crate" | "super" | "self"))) || !word.contains('\u{1}') {
+    for word in words.split(' ') {
+        let (path, members) = word.split_once('\u{2}').unwrap_or((word, ""));
+        let head: Vec<&str> = path.split('\u{1}').collect();
+        if !matches!(head[0], "crate" | "super" | "self") || (head.len() == 1 && members.is_empty()) {
             continue;
         }
-        let members = group.split(['{', '}', ',']).filter(|member| !member.is_empty());
-        let mut tails: Vec<Vec<&str>> = members.map(|member| member.split('\u{1}').collect()).collect();
-        if tails.is_empty() {
-            tails.push(Vec::new());
-        }
-        for tail in tails {
-            let path = head.iter().chain(&tail).filter(|part| !part.is_empty());
-            paths.push(path.map(|part| (*part).to_owned()).collect());
+        for member in members.trim_end_matches(',').split(',') {
+            let tail = member.split('\u{1}').filter(|part| !part.is_empty());
+            paths.push(head.iter().copied().chain(tail).map(str::to_owned).collect());
         }
     }
     paths

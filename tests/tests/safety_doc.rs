@@ -188,6 +188,7 @@ fn refused(server: &TestServer) -> Vec<String> {
     objects.filter(|object| !object.starts_with("client")).collect()
 }
 
+#[allow(clippy::too_many_lines, reason = "one call after the other")]
 async fn everything(one: &Client, other: &Client) -> latchwork_mutex::Result<()> {
     let lease = Duration::from_millis(300);
     let mutex = Mutex::builder(one, "a").lease(lease).build()?;

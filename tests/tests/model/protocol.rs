@@ -380,6 +380,7 @@ impl State {
     }
 
     /// What may happen next.
+    #[allow(clippy::too_many_lines, reason = "one action after the other")]
     pub(crate) fn enabled(&self, p: &Protocol, actions: &mut Vec<Action>) {
         for packet in self.net.iter().copied() {
             actions.push(Action::Deliver(packet));
