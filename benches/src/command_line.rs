@@ -52,7 +52,8 @@ struct Options {
 
 /// Does what the command line of this process asks for.
 ///
-/// A missed bar is a result. The run fails if an option is wrong, there is no server, or a work fails.
+/// A missed bar is a result. The run fails if an option is wrong, there is no server, or a work
+/// fails.
 #[allow(clippy::print_stderr, reason = "a command line tool talks")]
 pub fn main(run: Run, peers: Vec<Arc<dyn Library>>) -> ExitCode {
     match try_main(run, peers) {
@@ -107,7 +108,8 @@ fn measure(run: Run, options: &Options, peers: Vec<Arc<dyn Library>>) -> Result<
         contenders.push(Arc::new(Blamed(peer)));
     }
     let bench = Bench::new(Arc::new(Floor::new()), contenders, options.quick);
-    // With one worker the library confirms each hand-off, which is another request. A program has two or more.
+    // With one worker the library confirms each hand-off, which is another request. A program has
+    // two or more.
     let workers = available_parallelism().map_or(2, |cores| cores.get().max(2));
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(workers).enable_all().build()?;

@@ -11,7 +11,8 @@ use crate::chart::Chart;
 use crate::command_line::Run;
 use crate::row::{Metric, Row, table};
 
-/// Returns where, when and with what it is measured, as a list in Markdown. `cores` tells which core runs what.
+/// Returns where, when and with what it is measured, as a list in Markdown. `cores` tells which
+/// core runs what.
 pub(crate) fn facts(cores: String, quick: bool) -> Result<String> {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let cpu = read("/proc/cpuinfo");

@@ -1,4 +1,4 @@
-//! A result: one number, what it is compared with, and the bar that it has to meet. As JSON, and in a table.
+//! A result: one number, what it is compared with, its bar, and how it is printed.
 
 /// What was measured: its name in the results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,9 +37,11 @@ pub(crate) struct Row {
     pub(crate) value: f64,
     /// The value of what this row is compared with, from the same run.
     pub(crate) floor: Option<f64>,
-    /// The bar: a maximum (for rates a minimum) of the ratio to the floor if there is one, else of the value.
+    /// The bar: a maximum (for rates a minimum) of the ratio to the floor if there is one, else of
+    /// the value.
     pub(crate) limit: Option<f64>,
-    /// Whether this is a peer's row. Its limit is our result, and the row is `ok` if it is not better.
+    /// Whether this is a peer's row. Its limit is our result, and the row is `ok` if it is not
+    /// better.
     peer: bool,
 }
 
@@ -124,7 +126,8 @@ impl Row {
         (self.metric == Metric::PerSecond) != self.peer
     }
 
-    /// Whether the bar is met, with the digits that are printed. NaN meets no bar; without a bar every value is `ok`.
+    /// Whether the bar is met, with the digits that are printed. NaN meets no bar; without a bar
+    /// every value is `ok`.
     pub(crate) fn is_ok(&self) -> bool {
         let sign = if self.is_minimum() { -1.0 } else { 1.0 };
         let value = rounded(self.compared());

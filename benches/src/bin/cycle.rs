@@ -1,20 +1,23 @@
-//! Runs N uncontended lock and unlock cycles of one mutex, for counting instructions under callgrind.
+//! Runs N uncontended lock and unlock cycles of one mutex, to count instructions with callgrind.
 //!
-//! N is the first argument, 1000 by default; `REDIS_URL` names the server. The runtime has one thread. What happens
-//! before the N cycles (start, connection, warm-up) does not depend on N, so two runs tell what one cycle costs:
+//! N is the first argument, 1000 by default; `REDIS_URL` names the server. The runtime has one
+//! thread. What happens before the N cycles (start, connection, warm-up) does not depend on N, so
+//! two runs tell what one cycle costs:
 //!
 //! ```sh
 //! export CARGO_TARGET_DIR=target/callgrind RUSTFLAGS='--cfg rustix_use_libc'
 //! cargo build --release -p latchwork-benches --bin latchwork-bench-cycle
 //! export REDIS_URL=redis://127.0.0.1:6379
 //! for n in 1000 2000; do
-//!     valgrind --tool=callgrind --callgrind-out-file=/dev/null target/callgrind/release/latchwork-bench-cycle $n
+//!     valgrind --tool=callgrind --callgrind-out-file=/dev/null \
+//!         target/callgrind/release/latchwork-bench-cycle $n
 //! done
 //! ```
 //!
-//! Instructions per cycle = (`Collected` of 2000 - `Collected` of 1000) / 1000. Connecting takes a million instructions
-//! more in some runs: repeat each and use the least. Rustix makes system calls of its own that valgrind does not know,
-//! hence the flag; the target folder keeps the flag from rebuilding everything else.
+//! Instructions per cycle = (`Collected` of 2000 - `Collected` of 1000) / 1000. Connecting takes a
+//! million instructions more in some runs: repeat each and use the least. Rustix makes system calls
+//! of its own that valgrind does not know, hence the flag. The target folder keeps the flag from
+//! rebuilding everything else.
 
 use std::env;
 

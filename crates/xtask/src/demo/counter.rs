@@ -1,4 +1,4 @@
-//! The data that the lock guards, in Redis: a counter, and what shows whether two tasks were in the critical section.
+//! The data in Redis that the lock guards: a counter, and marks that show violations.
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncCommands, AsyncConnectionConfig, InfoDict, RedisResult, SetExpiry, SetOptions};
@@ -20,7 +20,8 @@ pub(super) struct Counter {
 
 impl Counter {
     pub(super) async fn connect(url: &str, prefix: &str) -> RedisResult<Self> {
-        // No time limit: a write that timed out may or may not have happened, and the count would prove nothing.
+        // No time limit: a write that timed out may or may not have happened, and the count would
+        // prove nothing.
         let config = AsyncConnectionConfig::new().set_response_timeout(None);
         let client = redis::Client::open(url)?;
         let redis = client.get_multiplexed_async_connection_with_config(&config);
@@ -33,7 +34,8 @@ impl Counter {
         })
     }
 
-    /// Enters the critical section; returns the mark of a task that is already there, and the counter.
+    /// Enters the critical section; returns the mark of a task that is already there, and the
+    /// counter.
     pub(super) async fn enter(&self, mark: &str, token: Option<u64>) -> RedisResult<(Option<String>, u64)> {
         let expiry = SetExpiry::EX(KEEP.into());
         let options = SetOptions::default().get(true).with_expiration(expiry);

@@ -1,7 +1,7 @@
 //! `cargo xtask demo`: processes increment a counter under one mutex while one of them is killed.
 //!
-//! Every task reads the counter, yields and writes back one more, which loses updates unless a lock spans both steps.
-//! At the end the counter is compared with the number of finished rounds.
+//! Every task reads the counter, yields and writes back one more, which loses updates unless a lock
+//! spans both steps. At the end the counter is compared with the number of finished rounds.
 //!
 //! - `worker` is what each process runs; `counter` is the data in Redis that the lock guards.
 //! - `play` starts the processes, kills one and listens to the others; `report` shows the result.
@@ -67,7 +67,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
 }
 
 fn try_run(options: &Options) -> Result {
-    // Two threads: with one, the client confirms every hand-off before `lock` returns (docs/design.md, rule 7).
+    // Two threads: with one, the client confirms every hand-off before `lock` returns
+    // (docs/design.md, rule 7).
     let runtime = Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -120,7 +121,8 @@ async fn demo(options: &Options, url: &str, own: Option<&TestServer>) -> Result 
 
 /// Returns what is still in the lock's record although every worker has stopped.
 ///
-/// Entries of the killed process do not count before [`PLACE_KEPT`] is over: nobody removes them earlier.
+/// Entries of the killed process do not count before [`PLACE_KEPT`] is over: nobody removes them
+/// earlier.
 async fn left_behind(client: &Client, killed: Option<Instant>, workers: usize) -> Result<Vec<String>> {
     let info = Mutex::new(client, MUTEX)?.inspect().await?;
     let holders = info.holders.into_iter().map(|holder| holder.label);

@@ -1,4 +1,4 @@
-//! The course of the demo: the workers start, one keeps the lock and is killed, a survivor takes over.
+//! The course of the demo: one worker keeps the lock and is killed, a survivor takes over.
 
 use std::env;
 use std::io::{self, BufRead, BufReader, Write};
@@ -12,8 +12,8 @@ use tokio::time::{interval, sleep, timeout};
 use super::counter::Counter;
 use super::{Options, Result, label};
 
-/// How long the victim keeps the lock before it is killed. Longer than half the claim window, so that its grant is
-/// confirmed by then and it dies with a full lease.
+/// How long the victim keeps the lock before it is killed. Longer than half the claim window, so
+/// that its grant is confirmed by then and it dies with a full lease.
 pub(super) const HOLD: Duration = Duration::from_millis(700);
 /// How long the workers may take beyond the time that they work.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -32,7 +32,8 @@ pub(super) struct Story {
     pub(super) elapsed: Duration,
     /// How many scripts the server ran in that time.
     pub(super) scripts: u64,
-    /// The counter at the end, and the fencing tokens in the order in which tasks entered the critical section.
+    /// The counter at the end, and the fencing tokens in the order in which tasks entered the
+    /// critical section.
     pub(super) counter: u64,
     pub(super) tokens: Vec<u64>,
     /// Entries of the lock and keys that should be gone at the end.

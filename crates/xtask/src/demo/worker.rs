@@ -1,7 +1,8 @@
 //! A worker process: tasks that increment the counter, with or without the lock.
 //!
-//! It starts when it reads a line from its stdin, and ends with its stdin, so it never outlives the demo. On its stdout
-//! it reports `ready`, `holding <mark> <tally>`, `met <mark>` and `done <tally>`.
+//! It starts when it reads a line from its stdin, and ends with its stdin, so it never outlives the
+//! demo. On its stdout it reports `ready`, `holding <mark> <tally>`, `met <mark>` and
+//! `done <tally>`.
 
 use std::fmt::Display;
 use std::future::pending;
@@ -120,7 +121,8 @@ impl Worker {
         Ok(Some(guard))
     }
 
-    /// The read-modify-write that loses updates when two tasks do it at once, with marks that show whether two did.
+    /// The read-modify-write that loses updates when two tasks do it at once, with marks that show
+    /// whether two did.
     async fn critical_section(&self, mark: &str, guard: Option<&MutexGuard>) -> Result {
         let token = guard.map(|guard| guard.fencing_token().get());
         let (other, value) = self.counter.enter(mark, token).await?;
