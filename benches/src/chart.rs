@@ -1,36 +1,33 @@
-//! Charts as SVG: horizontal bars, in groups, with a line for the bar that has to be met.
+//! A chart as SVG: horizontal bars in groups, each with its value, and a line at the limit.
 
+use plotters::coord::Shift;
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::Result;
+use crate::row::short;
+use crate::sample::count;
 
-/// A chart.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Chart {
-    title: String,
-    scale: Scale,
-    line: Option<f64>,
-    series: Vec<String>,
-    groups: Vec<(String, Vec<Option<f64>>)>,
+/// What the chart shows.
+#[derive(Debug, Default)]
+pub(crate) struct Chart {
+    pub(crate) title: &'static str,
+    pub(crate) logarithmic: bool,
+    /// The limit: bars beyond it have another colour.
+    pub(crate) line: Option<f64>,
+    /// The names of the bars of a group, for the legend.
+    pub(crate) series: Vec<String>,
+    /// Names and values, one for each series.
+    pub(crate) groups: Vec<(String, Vec<Option<f64>>)>,
 }
 
-/// How lengths are to be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Scale {
-    /// Twice as long is twice as much.
-    Linear,
-    /// A tick is ten times as much.
-    Logarithmic,
-}
+type Plane = Cartesian2d<RangedCoordf64, RangedCoordf64>;
 
-const WIDTH: u32 = 860;
-const BAR: u32 = 16;
-const HEAD: u32 = 44;
-const FOOT: u32 = 34;
-const NAMES: u32 = 240;
+const WIDTH: i32 = 860;
+const BAR: i32 = 16;
+const HEAD: i32 = 44;
+const NAMES: i32 = 240;
 const FONT: &str = "sans-serif";
 const COLOURS: [RGBColor; 6] = [
     RGBColor(150, 160, 170),
@@ -43,164 +40,93 @@ const COLOURS: [RGBColor; 6] = [
 const WARN: RGBColor = RGBColor(190, 40, 40);
 
 impl Chart {
-    /// A chart without any bars.
-    pub fn new(title: &str, scale: Scale, series: &[&str]) -> Self {
+    pub(crate) fn new(title: &'static str) -> Self {
         Self {
-            title: title.to_owned(),
-            scale,
-            line: None,
-            series: series.iter().map(|&name| name.to_owned()).collect(),
-            groups: Vec::new(),
+            title,
+            ..Self::default()
         }
     }
 
-    /// A line at `value`; what goes past it is in another colour.
-    #[must_use]
-    pub fn line(mut self, value: f64) -> Self {
-        self.line = Some(value);
-        self
-    }
-
-    /// Bars that belong together, one per series; `None` where there is none.
-    pub fn group(&mut self, name: &str, values: Vec<Option<f64>>) {
-        self.groups.push((name.to_owned(), values));
-    }
-
-    /// What it shows.
-    pub fn title(&self) -> &str {
-        &self.title
-    }
-
-    /// Whether there is nothing to draw.
-    pub fn is_empty(&self) -> bool {
-        self.groups.is_empty()
-    }
-
-    /// The picture.
-    ///
-    /// # Errors
-    /// It cannot be drawn.
-    pub fn svg(&self) -> Result<String> {
+    pub(crate) fn svg(&self) -> Result<String> {
         let mut text = String::new();
-        self.draw(&mut text)
-            .map_err(|error| format!("chart {:?}: {error}", self.title))?;
+        let drawn = self.draw(&mut text);
+        drawn.map_err(|error| format!("chart {:?}: {error}", self.title))?;
         Ok(text)
     }
 
-    fn rows(&self) -> u32 {
-        let bars: usize = self.groups.iter().map(|(_, values)| values.len()).sum();
-        u32::try_from(bars + self.groups.len()).unwrap_or(u32::MAX)
-    }
-
-    fn place(&self, value: f64) -> f64 {
-        match self.scale {
-            Scale::Linear => value,
-            Scale::Logarithmic => value.max(1e-3).log10(),
+    /// The length of a bar, in units of the axis.
+    fn length(&self, value: f64) -> f64 {
+        if self.logarithmic {
+            value.max(1e-3).log10()
+        } else {
+            value
         }
     }
 
-    /// From where to where the axis goes.
-    fn range(&self) -> (f64, f64) {
-        let values = self
-            .groups
-            .iter()
-            .flat_map(|(_, values)| values.iter().flatten().copied());
-        let places: Vec<f64> = values.chain(self.line).map(|value| self.place(value)).collect();
-        let most = places.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let least = places.iter().copied().fold(f64::INFINITY, f64::min);
-        match self.scale {
-            Scale::Linear => (0.0, most.max(1e-9) * 1.12),
-            Scale::Logarithmic => (least.floor() - 0.2, most.ceil() + 0.4),
-        }
+    /// Both ends of the axis.
+    fn ends(&self) -> (f64, f64) {
+        let values = self.groups.iter().flat_map(|(_, values)| values.iter().flatten());
+        let lengths: Vec<f64> = values
+            .chain(&self.line)
+            .map(|value| self.length(*value))
+            .collect();
+        let least = lengths.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = lengths.iter().copied().fold(1e-9, f64::max);
+        let from = if self.logarithmic {
+            least.floor() - 0.2
+        } else {
+            0.0
+        };
+        (from, most)
     }
 
     fn draw(&self, text: &mut String) -> Result<(), Box<dyn std::error::Error>> {
-        let height = HEAD + FOOT + self.rows() * BAR;
-        let root = SVGBackend::with_string(text, (WIDTH, height)).into_drawing_area();
+        let bars: usize = self.groups.iter().map(|(_, values)| values.len() + 1).sum();
+        let height = HEAD + i32::try_from(bars)? * BAR;
+        let size = (WIDTH.cast_unsigned(), height.cast_unsigned());
+        let root = SVGBackend::with_string(text, size).into_drawing_area();
         root.fill(&WHITE)?;
-        root.draw(&Text::new(self.title.clone(), (12, 8), (FONT, 17)))?;
+        root.draw(&Text::new(self.title, (12, 8), (FONT, 17)))?;
         self.legend(&root)?;
-        let (from, to) = self.range();
-        let rows = f64::from(self.rows());
-        let mut chart = ChartBuilder::on(&root)
-            .margin_top(HEAD)
-            .margin_left(NAMES)
-            .margin_right(70)
-            .x_label_area_size(FOOT - 4)
-            .build_cartesian_2d(from..to, rows..0.0)?;
-        let scale = self.scale;
-        let label = move |at: &f64| match scale {
-            Scale::Linear => short(*at),
-            Scale::Logarithmic => short(10_f64.powf(*at)),
+        let (from, to) = self.ends();
+        let pixels = (NAMES..WIDTH - 70, HEAD..height);
+        let area = root.apply_coord_spec(Plane::new(from..to, 0.0..count(bars), pixels));
+        let text = |size, at: HPos| {
+            let style = (FONT, size).into_font().into_text_style(&root);
+            style.pos(Pos::new(at, VPos::Center))
         };
-        chart
-            .configure_mesh()
-            .disable_y_mesh()
-            .disable_y_axis()
-            .x_labels(8)
-            .x_label_formatter(&label)
-            .light_line_style(WHITE)
-            .bold_line_style(BLACK.mix(0.12))
-            .draw()?;
-        let mut at = 0.5;
+        let mut top = 0.5;
         for (name, values) in &self.groups {
-            let (top, bottom) = (at, at + crate::sample::count(values.len()));
-            let names = (FONT, 13)
-                .into_font()
-                .into_text_style(&root)
-                .pos(Pos::new(HPos::Right, VPos::Center));
-            let (_, y) = chart.backend_coord(&(from, f64::midpoint(top, bottom)));
-            root.draw(&Text::new(name.clone(), (NAMES.cast_signed() - 8, y), names))?;
-            for (series, value) in values.iter().enumerate() {
+            let middle = EmptyElement::at((from, top + count(values.len()) / 2.0));
+            area.draw(&(middle + Text::new(name.clone(), (-8, 0), text(13, HPos::Right))))?;
+            for (value, colour) in values.iter().zip(COLOURS.iter().cycle()) {
                 if let Some(value) = *value {
-                    let place = self.place(value);
-                    let good = self.line.is_none_or(|line| value <= line);
-                    let colour = if good {
-                        COLOURS[series % COLOURS.len()]
-                    } else {
-                        WARN
-                    };
-                    let bar = [(from, at + 0.1), (place, at + 0.9)];
-                    chart.draw_series([Rectangle::new(bar, colour.filled())])?;
-                    let (x, y) = chart.backend_coord(&(place, at + 0.5));
-                    let style = (FONT, 11)
-                        .into_font()
-                        .into_text_style(&root)
-                        .pos(Pos::new(HPos::Left, VPos::Center));
-                    root.draw(&Text::new(short(value), (x + 4, y), style))?;
+                    let beyond = self.line.is_some_and(|line| value > line);
+                    let style = if beyond { WARN } else { *colour }.filled();
+                    let end = self.length(value);
+                    area.draw(&Rectangle::new([(from, top + 0.1), (end, top + 0.9)], style))?;
+                    let label = Text::new(short(value), (4, 0), text(11, HPos::Left));
+                    area.draw(&(EmptyElement::at((end, top + 0.5)) + label))?;
                 }
-                at += 1.0;
+                top += 1.0;
             }
-            at += 1.0;
+            top += 1.0;
         }
-        if let Some(line) = self.line {
-            let x = self.place(line);
-            chart.draw_series(LineSeries::new([(x, 0.0), (x, rows)], WARN.stroke_width(1)))?;
+        if let Some(line) = self.line.map(|line| self.length(line)) {
+            area.draw(&PathElement::new([(line, 0.0), (line, count(bars))], WARN))?;
         }
         root.present()?;
         Ok(())
     }
 
-    fn legend(
-        &self,
-        root: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>,
-    ) -> Result<(), Box<dyn std::error::Error>> {
+    fn legend(&self, root: &DrawingArea<SVGBackend<'_>, Shift>) -> Result<(), Box<dyn std::error::Error>> {
         let mut x = 12;
         for (name, colour) in self.series.iter().zip(COLOURS.iter().cycle()) {
             root.draw(&Rectangle::new([(x, 30), (x + 10, 40)], colour.filled()))?;
             root.draw(&Text::new(name.clone(), (x + 14, 29), (FONT, 12)))?;
-            x += 30 + 7 * i32::try_from(name.len()).unwrap_or(0);
+            x += 30 + 7 * i32::try_from(name.len())?;
         }
         Ok(())
-    }
-}
-
-fn short(value: f64) -> String {
-    match value.abs() {
-        size if size >= 10_000.0 => format!("{:.0} k", value / 1000.0),
-        size if size >= 100.0 || (size - size.round()).abs() < 1e-9 => format!("{value:.0}"),
-        size if size >= 10.0 => format!("{value:.1}"),
-        _ => format!("{value:.2}"),
     }
 }
 
@@ -210,26 +136,32 @@ mod tests {
 
     #[test]
     fn a_chart_shows_its_numbers() {
-        for scale in [Scale::Linear, Scale::Logarithmic] {
-            let mut chart = Chart::new("a title", scale, &["floor", "latchwork"]).line(50.0);
-            assert!(chart.is_empty());
-            chart.group("one task", vec![Some(12.5), Some(75.25)]);
-            chart.group("two tasks", vec![None, Some(1.0)]);
+        for logarithmic in [false, true] {
+            let chart = Chart {
+                title: "a title",
+                logarithmic,
+                line: Some(50.0),
+                series: vec!["floor".to_owned(), "latchwork".to_owned()],
+                groups: vec![
+                    ("one task".to_owned(), vec![Some(12.5), Some(75.25)]),
+                    ("two tasks".to_owned(), vec![None, Some(1.0)]),
+                ],
+            };
             let svg = chart.svg().unwrap();
             for part in [
                 "<svg",
                 "a title",
                 "one task",
                 "latchwork",
-                "12.5",
-                "75.2",
+                "12.50",
+                "75.25",
                 "</svg>",
             ] {
                 assert!(svg.contains(part), "{part} in {svg}");
             }
             assert!(
                 svg.contains("#BE2828"),
-                "what is past the line has another colour"
+                "a bar beyond the line has another colour"
             );
         }
     }

@@ -1,10 +1,10 @@
-//! Reads the command line, runs the works, shows what came of them. The same for our own works and for those with peers.
+//! The command line: its options, the run of the works, and the output. Used alone and with peers.
 
-use std::fs::File;
-use std::io::Write;
+use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use lexopt::prelude::*;
@@ -14,24 +14,23 @@ use crate::blame::{Blamed, Failed};
 use crate::contender::Library;
 use crate::floor::Floor;
 use crate::ours::{Handicapped, Latchwork};
-use crate::page::{Facts, publish};
+use crate::page::{facts, publish};
 use crate::row::{Row, table};
 use crate::stage::pin_this_process;
 use crate::works::{Bench, Findings, Named, WORKS};
 
-/// What can be asked for.
 const HELP: &str = "\
 Usage: cargo xtask bench [options]
 
-  --quick        fewer rounds: all of it within three minutes
-  --only WORK    this work alone; may be given more than once
-  --json FILE    a line of JSON for each result, too
-  --plot         write the results and charts into docs/performance.md and docs/performance/
-  --peers        the works that other libraries can do, with them side by side
-  --as WHO       in Latchwork's place: `floor`, which shows what is noise, or `handicapped`, which has to miss its bars
+  --quick        fewer rounds: all works within three minutes
+  --only WORK    only this work; may be repeated
+  --json FILE    also write a line of JSON for each result
+  --plot         write results and charts into docs/performance.md and docs/performance/
+  --peers        run the works that other libraries can do, side by side with them
+  --as WHO       replace Latchwork with `floor`, which shows the noise, or `handicapped`, which has to miss its bars
 ";
 
-/// Whom the works are for.
+/// Who takes part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Run {
@@ -41,27 +40,20 @@ pub enum Run {
     Peers,
 }
 
-/// What was asked for.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Default)]
 struct Options {
     quick: bool,
     plot: bool,
     json: Option<PathBuf>,
     only: Vec<String>,
-    place: Place,
+    /// What takes Latchwork's place.
+    instead: Option<Arc<dyn Library>>,
 }
 
-/// Who is in Latchwork's place.
-#[derive(Debug, Default, PartialEq, Eq)]
-enum Place {
-    #[default]
-    Latchwork,
-    Floor,
-    Handicapped,
-}
-
-/// Runs what the command line of this process asks for, with these peers. A bar that is missed is a result; it fails if the
-/// command line makes no sense, there is no server, or a work fails.
+/// Does what the command line of this process asks for.
+///
+/// A missed bar is a result. The run fails if an option is wrong, there is no server, or a work
+/// fails.
 #[allow(clippy::print_stderr, reason = "a command line tool talks")]
 pub fn main(run: Run, peers: Vec<Arc<dyn Library>>) -> ExitCode {
     match try_main(run, peers) {
@@ -75,142 +67,110 @@ pub fn main(run: Run, peers: Vec<Arc<dyn Library>>) -> ExitCode {
 
 #[allow(clippy::print_stdout, reason = "a command line tool talks")]
 fn try_main(run: Run, peers: Vec<Arc<dyn Library>>) -> Result<()> {
-    let Some(options) = parse(lexopt::Parser::from_env()).map_err(|error| format!("{error}\n\n{HELP}"))?
-    else {
+    let options = parse(lexopt::Parser::from_env()).map_err(|error| format!("{error}\n\n{HELP}"))?;
+    let Some(options) = options else {
         print!("{HELP}");
         return Ok(());
     };
-    let cores = pin_this_process();
-    let facts = Facts::gather(cores, options.quick)?;
+    let start = Instant::now();
+    let facts = facts(pin_this_process(), options.quick)?;
     println!("{facts}");
-    let (rows, notes) = measure(run, &options, peers)?;
-    write_json(&options, &rows)?;
+    let Findings { rows, notes } = measure(run, &options, peers)?;
+    if let Some(path) = &options.json {
+        let lines: String = rows.iter().map(|row| row.json() + "\n").collect();
+        fs::write(path, lines).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
     println!("\n{}", table(&rows));
     for note in &notes {
         println!("{note}");
     }
     let barred = rows.iter().filter(|row| row.limit.is_some()).count();
-    let missed = rows.iter().filter(|row| !row.is_ok()).count();
+    let met = rows
+        .iter()
+        .filter(|row| row.limit.is_some() && row.is_ok())
+        .count();
     println!(
-        "{} of {barred} bars met, in {:.0} s",
-        barred - missed,
-        facts.elapsed().as_secs_f64()
+        "{met} of {barred} bars met, in {:.0} s",
+        start.elapsed().as_secs_f64()
     );
     if options.plot {
-        for path in publish(run, &facts, &rows, &notes)? {
-            println!("written: {}", path.display());
-        }
+        publish(run, &facts, &rows, &notes)?;
+        println!("written: docs/performance.md and the charts in docs/performance");
     }
     Ok(())
 }
 
 #[allow(clippy::print_stderr, reason = "a command line tool talks")]
-fn measure(run: Run, options: &Options, peers: Vec<Arc<dyn Library>>) -> Result<(Vec<Row>, Vec<String>)> {
-    let place: Arc<dyn Library> = match options.place {
-        Place::Latchwork => Arc::new(Latchwork),
-        Place::Floor => Arc::new(Floor::as_contender()),
-        Place::Handicapped => Arc::new(Handicapped),
-    };
-    let mut contenders = vec![place];
-    contenders.extend(
-        peers
-            .into_iter()
-            .map(|peer| -> Arc<dyn Library> { Arc::new(Blamed(peer)) }),
-    );
+fn measure(run: Run, options: &Options, peers: Vec<Arc<dyn Library>>) -> Result<Findings> {
+    let ours = options.instead.clone().unwrap_or_else(|| Arc::new(Latchwork));
+    let mut contenders = vec![ours];
+    for peer in peers {
+        contenders.push(Arc::new(Blamed(peer)));
+    }
     let bench = Bench::new(Arc::new(Floor::new()), contenders, options.quick);
-    // With one worker the library confirms what it was handed, which is one request more; two is what a program has.
-    let workers = std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2));
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(workers)
-        .enable_all()
-        .build()?;
-    let (mut rows, mut notes) = (Vec::new(), Vec::new());
+    // With one worker the library confirms each hand-off, which is another request. A program has
+    // two or more.
+    let workers = available_parallelism().map_or(2, |cores| cores.get().max(2));
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(workers).enable_all().build()?;
+    let mut all = Findings::default();
     for work in chosen(run, &options.only)? {
         let start = Instant::now();
         eprint!("{:<16}{:<56}", work.name, work.what);
-        let mut found = runtime
-            .block_on(without_the_failing(work, &bench))
-            .map_err(|error| format!("{}: {error}", work.name))?;
+        let found = runtime.block_on(without_the_failing(work, &bench));
+        let mut found = found.map_err(|error| format!("{}: {error}", work.name))?;
         eprintln!("{:>6.1} s", start.elapsed().as_secs_f64());
         if run == Run::Peers {
-            compare(&mut found);
+            compare(&mut found.rows);
         }
-        rows.append(&mut found.rows);
-        notes.append(&mut found.notes);
+        all.rows.append(&mut found.rows);
+        all.notes.append(&mut found.notes);
     }
     runtime.shutdown_timeout(Duration::from_secs(1));
-    Ok((rows, notes))
+    Ok(all)
 }
 
-/// Does a work; again if a peer failed, and then without that one: what others do under load is no reason to know nothing.
+/// Runs a work. A peer that fails gets a second chance, and is left out if it fails again.
 async fn without_the_failing(work: &Named, bench: &Bench) -> Result<Findings> {
     let (mut bench, mut failures) = (bench.clone(), Vec::<(&str, String)>::new());
     loop {
         let error = match work.run(&bench).await {
             Ok(mut found) => {
-                found.notes.extend(failures.into_iter().map(|(library, error)| {
-                    format!(
-                        "{}: {library} failed, and was tried again or left out: {error}",
-                        work.name
-                    )
-                }));
+                let note = |(name, error)| format!("{}: {name} failed: {error}", work.name);
+                found.notes.extend(failures.into_iter().map(note));
                 return Ok(found);
             }
-            Err(error) => error,
+            Err(error) => error.downcast::<Failed>()?,
         };
-        let Some(failed) = error.downcast_ref::<Failed>() else {
-            return Err(error);
-        };
-        if failures.iter().any(|(library, _)| *library == failed.library) {
-            bench
-                .contenders
-                .retain(|library| library.name() != failed.library);
+        if failures.iter().any(|(name, _)| *name == error.library) {
+            bench.contenders.retain(|library| library.name() != error.library);
         }
-        failures.push((failed.library, failed.to_string()));
+        failures.push((error.library, error.to_string()));
     }
 }
 
-/// Gives each peer's row the figure of ours as its limit: it is `ok` if ours is at least as good.
-fn compare(found: &mut Findings) {
-    let ours: Vec<Row> = found.rows.iter().filter(|row| row.is_ours()).cloned().collect();
-    for row in found.rows.iter_mut().filter(|row| !row.is_ours()) {
-        if let Some(ours) = ours.iter().find(|ours| ours.is_about_the_same(row)) {
+/// Makes our results the limits of the peers' rows.
+fn compare(rows: &mut [Row]) {
+    let ours: Vec<Row> = rows.iter().filter(|row| row.is_ours()).cloned().collect();
+    for row in rows.iter_mut().filter(|row| !row.is_ours()) {
+        if let Some(ours) = ours.iter().find(|ours| ours.subject() == row.subject()) {
             row.compare_with(ours);
         }
     }
 }
 
 fn chosen(run: Run, only: &[String]) -> Result<Vec<&'static Named>> {
-    let possible: Vec<&Named> = WORKS
-        .iter()
-        .filter(|work| run == Run::Alone || work.with_peers)
-        .collect();
-    if only.is_empty() {
-        return Ok(possible);
+    let possible = WORKS.iter().filter(|work| run == Run::Alone || work.with_peers);
+    let possible: Vec<&Named> = possible.collect();
+    let names: Vec<&str> = possible.iter().map(|work| work.name).collect();
+    if let Some(name) = only.iter().find(|name| !names.contains(&name.as_str())) {
+        return Err(format!("there is no work {name:?}; there are {}", names.join(", ")).into());
     }
-    let find = |name: &String| {
-        possible
-            .iter()
-            .copied()
-            .find(|work| work.name == name)
-            .ok_or_else(|| {
-                let names: Vec<_> = possible.iter().map(|work| work.name).collect();
-                format!("there is no work {name:?}; there are {}", names.join(", ")).into()
-            })
-    };
-    only.iter().map(find).collect()
+    let is_chosen = |work: &&Named| only.is_empty() || only.iter().any(|name| name == work.name);
+    Ok(possible.into_iter().filter(is_chosen).collect())
 }
 
-fn write_json(options: &Options, rows: &[Row]) -> Result<()> {
-    let Some(path) = &options.json else { return Ok(()) };
-    let mut file = File::create(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    for row in rows {
-        writeln!(file, "{}", row.json())?;
-    }
-    Ok(())
-}
-
-/// `None`: help was asked for.
+/// Returns `None` if help was asked for.
 fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
     let mut options = Options::default();
     while let Some(argument) = parser.next()? {
@@ -221,10 +181,10 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
             Long("json") => options.json = Some(parser.value()?.into()),
             Long("only") => options.only.push(parser.value()?.string()?),
             Long("as") => {
-                options.place = match parser.value()?.string()?.as_str() {
-                    "latchwork" => Place::Latchwork,
-                    "floor" => Place::Floor,
-                    "handicapped" => Place::Handicapped,
+                options.instead = match parser.value()?.string()?.as_str() {
+                    "latchwork" => None,
+                    "floor" => Some(Arc::new(Floor::as_contender())),
+                    "handicapped" => Some(Arc::new(Handicapped)),
                     other => return Err(format!("nobody is called {other:?}").into()),
                 }
             }
@@ -239,57 +199,40 @@ mod tests {
     use super::*;
     use crate::row::Metric;
 
-    fn parsed(line: &str) -> Option<Options> {
-        parse(lexopt::Parser::from_args(line.split_whitespace())).unwrap()
-    }
-
     #[test]
-    fn reads_options() {
-        assert_eq!(parsed(""), Some(Options::default()));
-        assert_eq!(parsed("--quick --help"), None);
-        let all = Options {
-            quick: true,
-            plot: true,
-            json: Some("a.jsonl".into()),
-            only: vec!["reads".to_owned(), "memory".to_owned()],
-            place: Place::Floor,
-        };
-        assert_eq!(
-            parsed("--quick --plot --json a.jsonl --only reads --only memory --as floor"),
-            Some(all)
-        );
+    fn options_are_read() {
+        let parsed = |line: &str| parse(lexopt::Parser::from_args(line.split_whitespace()));
+        let all = "--quick --plot --json a.jsonl --only reads --only memory --as floor";
+        let all = parsed(all).unwrap().unwrap();
+        assert!(all.quick && all.plot);
+        assert_eq!(all.json, Some("a.jsonl".into()));
+        let instead = all.instead.map(|library| library.name());
+        assert_eq!((all.only.len(), instead), (2, Some("floor")));
+        let none = parsed("").unwrap().unwrap();
+        assert!(!none.quick && !none.plot && none.json.is_none() && none.only.is_empty());
+        assert!(none.instead.is_none());
+        assert!(parsed("--quick --help").unwrap().is_none());
         for line in ["quick", "--only", "--as nobody", "--fast"] {
-            assert!(
-                parse(lexopt::Parser::from_args(line.split_whitespace())).is_err(),
-                "{line}"
-            );
+            assert!(parsed(line).is_err(), "{line}");
         }
     }
 
     #[test]
     fn works_are_found_by_name() {
+        let named = |run, name: &str| chosen(run, &[name.to_owned()]);
         assert_eq!(chosen(Run::Alone, &[]).unwrap().len(), WORKS.len());
-        assert_eq!(chosen(Run::Alone, &["renewal".to_owned()]).unwrap().len(), 1);
-        let error = chosen(Run::Alone, &["latency".to_owned()])
-            .unwrap_err()
-            .to_string();
+        assert_eq!(named(Run::Alone, "renewal").unwrap().len(), 1);
+        let error = named(Run::Alone, "latency").unwrap_err().to_string();
         assert!(error.contains("uncontended, throughput-1"), "{error}");
-        assert!(
-            chosen(Run::Peers, &["renewal".to_owned()]).is_err(),
-            "peers are not asked"
-        );
+        assert!(named(Run::Peers, "renewal").is_err(), "peers cannot do it");
     }
 
     #[test]
     fn peers_are_compared_with_ours() {
         let row = |name: &str, value| Row::new("uncontended", name, Metric::P50, value).floor(Some(10.0));
-        let rows = vec![row("latchwork", 11.0), row("slower", 12.0), row("faster", 10.0)];
-        let mut found = Findings {
-            rows,
-            ..Findings::default()
-        };
-        compare(&mut found);
-        let verdicts: Vec<_> = found.rows.iter().map(|row| (row.limit, row.is_ok())).collect();
+        let mut rows = [row("latchwork", 11.0), row("slower", 12.0), row("faster", 10.0)];
+        compare(&mut rows);
+        let verdicts = rows.map(|row| (row.limit, row.is_ok()));
         assert_eq!(verdicts, [(None, true), (Some(1.1), true), (Some(1.1), false)]);
     }
 }

@@ -1,245 +1,146 @@
-//! The page that shows the results: which machine, which versions, when, and the charts.
+//! The page of results, docs/performance.md: where they were measured, charts and tables.
 
-use std::fmt;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use latchwork_testkit::find_server;
 
 use crate::Result;
-use crate::chart::{Chart, Scale};
+use crate::chart::Chart;
 use crate::command_line::Run;
-use crate::row::{Metric, Row, markdown};
+use crate::row::{Metric, Row, table};
 
-/// Where and with what it was measured.
-#[derive(Debug)]
-pub struct Facts {
-    start: Instant,
-    lines: Vec<(&'static str, String)>,
+/// Returns where, when and with what it is measured, as a list in Markdown. `cores` tells which
+/// core runs what.
+pub(crate) fn facts(cores: String, quick: bool) -> Result<String> {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let cpu = read("/proc/cpuinfo");
+    let mut models = cpu.lines().filter_map(|line| line.strip_prefix("model name"));
+    let model = models.next().unwrap_or("unknown processor");
+    let model = model.trim_matches(['\t', ':', ' ']);
+    let (number, system) = (output("nproc", &["--all"]), output("uname", &["-sr"]));
+    let load = read("/proc/loadavg");
+    let load = load.split(' ').next().unwrap_or("unknown");
+    let facts = [
+        ("date", output("date", &["-u", "+%F"])),
+        ("machine", format!("{model}, {number} cores, {system}")),
+        ("cores", cores),
+        ("load when it began", load.to_owned()),
+        ("server", find_server()?.version.to_string()),
+        ("redis-rs", locked("redis")),
+        ("tokio", locked("tokio")),
+        ("compiler", output("rustc", &["--version"])),
+        ("commit", output("git", &["describe", "--always", "--dirty"])),
+        ("rounds", if quick { "few (--quick)" } else { "all" }.to_owned()),
+    ];
+    Ok(facts.map(|(name, value)| format!("- {name}: {value}\n")).concat())
 }
 
-impl Facts {
-    /// Looks around. `cores` says who runs where.
-    ///
-    /// # Errors
-    /// There is no server.
-    pub fn gather(cores: String, quick: bool) -> Result<Self> {
-        let server = find_server()?;
-        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-        let cpu = read("/proc/cpuinfo");
-        let model = cpu
-            .lines()
-            .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-        let count = cpu.lines().filter(|line| line.starts_with("processor")).count();
-        let system = format!(
-            "{} {}",
-            std::env::consts::OS,
-            read("/proc/sys/kernel/osrelease").trim()
-        );
-        let busy = read("/proc/loadavg");
-        let busy = busy.split_whitespace().next().unwrap_or("unknown");
-        let model = model.map_or("unknown processor", |(_, model)| model);
-        let lines = vec![
-            ("date", today()),
-            ("machine", format!("{model}, {count} cores, {}", system.trim())),
-            ("cores", cores),
-            ("load when it began", busy.to_owned()),
-            ("server", server.version.to_string()),
-            ("redis-rs", locked("redis")),
-            ("tokio", locked("tokio")),
-            ("compiler", said("rustc", &["--version"])),
-            ("commit", said("git", &["describe", "--always", "--dirty"])),
-            ("rounds", if quick { "few (--quick)" } else { "all" }.to_owned()),
-        ];
-        Ok(Self {
-            start: Instant::now(),
-            lines,
-        })
-    }
-
-    /// Since it began.
-    pub fn elapsed(&self) -> Duration {
-        self.start.elapsed()
-    }
-}
-
-impl fmt::Display for Facts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (name, value) in &self.lines {
-            writeln!(f, "{name}: {value}")?;
-        }
-        Ok(())
-    }
-}
-
-/// Writes the charts, and the tables into the page. Returns what was written.
-///
-/// # Errors
-/// The page is not there, has no place for the results, or cannot be written.
-pub fn publish(run: Run, facts: &Facts, rows: &[Row], notes: &[String]) -> Result<Vec<PathBuf>> {
+/// Writes the charts, and everything else into the page.
+pub(crate) fn publish(run: Run, facts: &str, rows: &[Row], notes: &[String]) -> Result<()> {
     let docs = root().join("docs");
-    let (mark, charts) = match run {
-        Run::Alone => (
-            "results",
-            vec![
-                ("bars.svg", bars(rows)),
-                ("throughput.svg", throughput(rows)),
-                ("deep-queue.svg", depth(rows)),
-            ],
-        ),
-        Run::Peers => (
-            "peers",
-            vec![
-                ("peers.svg", peers(rows)),
-                ("peers-throughput.svg", throughput(rows)),
-            ],
-        ),
-    };
-    let mut written = Vec::new();
-    let mut shown: Vec<String> = Vec::new();
+    let mut parts = vec![facts.to_owned()];
     fs::create_dir_all(docs.join("performance"))?;
-    for (name, chart) in charts {
-        if chart.is_empty() {
-            continue; // with --only there may be nothing for it
+    for (name, chart) in charts(run, rows) {
+        if !chart.groups.is_empty() {
+            fs::write(docs.join(format!("performance/{name}.svg")), chart.svg()?)?;
+            parts.push(format!("![{}](performance/{name}.svg)\n", chart.title));
         }
-        let path = docs.join("performance").join(name);
-        fs::write(&path, chart.svg()?)?;
-        shown.push(format!("![{}](performance/{name})\n", chart.title()));
-        written.push(path);
     }
+    parts.push(table(rows));
+    parts.extend(notes.iter().map(|note| format!("- {note}")));
     let page = docs.join("performance.md");
-    let text = fs::read_to_string(&page)?;
-    let facts = facts
-        .lines
-        .iter()
-        .map(|(name, value)| format!("- {name}: {value}"));
-    let notes = notes.iter().map(|note| format!("- {note}"));
-    let parts: Vec<String> = facts
-        .chain([String::new()])
-        .chain(shown)
-        .chain([markdown(rows)])
-        .chain(notes)
-        .collect();
-    fs::write(&page, between(&text, mark, parts.join("\n").trim_end())?)?;
-    written.push(page);
-    Ok(written)
+    let mark = if run == Run::Alone { "results" } else { "peers" };
+    let text = between(&fs::read_to_string(&page)?, mark, parts.join("\n").trim_end())?;
+    Ok(fs::write(page, text)?)
 }
 
-/// Replaces what is between two marks, which are comments.
-fn between(text: &str, mark: &str, new: &str) -> Result<String> {
-    let (begin, end) = (
-        format!("<!-- {mark}: begin -->\n"),
-        format!("<!-- {mark}: end -->"),
-    );
-    let missing = || format!("docs/performance.md has no {} and {end}", begin.trim_end());
-    let (head, rest) = text.split_once(&begin).ok_or_else(missing)?;
-    let (_, tail) = rest.split_once(&end).ok_or_else(missing)?;
-    Ok(format!("{head}{begin}\n{new}\n\n{end}{tail}"))
+/// Replaces the text between two marks, which are comments.
+fn between(page: &str, mark: &str, new: &str) -> Result<String> {
+    let (begin, end) = (format!("<!-- {mark}: begin -->"), format!("<!-- {mark}: end -->"));
+    let parts = page.split_once(&begin);
+    let parts = parts.and_then(|(head, rest)| Some((head, rest.split_once(&end)?.1)));
+    let (head, tail) = parts.ok_or_else(|| format!("docs/performance.md has no {begin} and {end}"))?;
+    Ok(format!("{head}{begin}\n\n{new}\n\n{end}{tail}"))
 }
 
-/// How much of what is allowed is used, for every bar.
+/// The charts for these rows, by the names of their files.
+fn charts(run: Run, rows: &[Row]) -> Vec<(&'static str, Chart)> {
+    if run == Run::Alone {
+        let throughput = ("throughput", throughput(rows));
+        vec![("bars", bars(rows)), throughput, ("deep-queue", depth(rows))]
+    } else {
+        vec![("peers", peers(rows)), ("peers-throughput", throughput(rows))]
+    }
+}
+
 fn bars(rows: &[Row]) -> Chart {
-    let mut chart = Chart::new(
-        "What is used of what each bar allows (1 = all of it)",
-        Scale::Linear,
-        &[],
-    )
-    .line(1.0);
+    let mut chart = Chart::new("What is used of what each bar allows (1 = all of it)");
+    chart.line = Some(1.0);
     for row in rows.iter().filter(|row| row.is_ours()) {
-        if let Some(used) = row.used() {
-            let of = row.implementation.split_once('/').map_or("", |(_, of)| of);
-            let n = if row.n > 1 {
-                format!(" {}", row.n)
-            } else {
-                String::new()
-            };
-            let name = format!("{} {of}{n} {}", row.work, row.metric.name()).replace("  ", " ");
-            chart.group(&name, vec![Some(used)]);
-        }
-    }
-    chart
-}
-
-fn throughput(rows: &[Row]) -> Chart {
-    let rates: Vec<&Row> = rows
-        .iter()
-        .filter(|row| row.metric == Metric::PerSecond && row.floor.is_some())
-        .collect();
-    let mut names = vec!["floor"];
-    for row in &rates {
-        if !names.contains(&row.implementation.as_str()) {
-            names.push(&row.implementation);
-        }
-    }
-    let mut chart = Chart::new(
-        "Lock + unlock per second, one client, as many names as tasks",
-        Scale::Linear,
-        &names,
-    );
-    let mut works: Vec<&str> = rates.iter().map(|row| row.work).collect();
-    works.dedup();
-    for work in works {
-        let of = |name: &str| {
-            rates
-                .iter()
-                .find(|row| row.work == work && row.implementation == name)
-        };
-        let floor = rates
-            .iter()
-            .find(|row| row.work == work)
-            .and_then(|row| row.floor);
-        let values = names[1..].iter().map(|name| of(name).map(|row| row.value));
-        chart.group(work, std::iter::once(floor).chain(values).collect());
+        let (work, of, n, metric) = row.subject();
+        let n = if n > 1 { format!(" {n}") } else { String::new() };
+        let name = format!("{work} {of}{n} {}", metric.0).replace("  ", " ");
+        chart
+            .groups
+            .extend(row.used().map(|used| (name, vec![Some(used)])));
     }
     chart
 }
 
 fn depth(rows: &[Row]) -> Chart {
-    let mut chart = Chart::new(
-        "Server time of a hand-off by length of the queue, microseconds",
-        Scale::Linear,
-        &[],
-    );
+    let mut chart = Chart::new("Server time of a hand-off by length of the queue, microseconds");
     for row in rows.iter().filter(|row| row.work == "deep-queue") {
-        chart.group(&format!("{} waiters", row.n), vec![Some(row.value)]);
+        let name = format!("{} waiters", row.n);
+        chart.groups.push((name, vec![Some(row.value)]));
     }
     chart
 }
 
+fn throughput(rows: &[Row]) -> Chart {
+    let chart = Chart::new("Lock + unlock per second, one client, as many names as tasks");
+    let works = ["throughput-1", "throughput-64", "throughput-512"];
+    side_by_side(chart, rows, &works.map(|work| (work, Metric::PerSecond, work)))
+}
+
 fn peers(rows: &[Row]) -> Chart {
-    const SHOWN: [(&str, Metric, &str); 5] = [
+    let mut chart = Chart::new("Latchwork and peers (logarithmic, less is better)");
+    chart.logarithmic = true;
+    let shown = [
         ("uncontended", Metric::P50, "lock + unlock, p50, us"),
         ("hand-off", Metric::P50, "hand-off, p50, us"),
         ("contended", Metric::Requests, "contended: requests per lock"),
         ("contended", Metric::P99, "contended: wait, p99, us"),
         ("waiting", Metric::Requests, "100 waiters: requests per second"),
     ];
-    let mut names: Vec<&str> = Vec::new();
-    for row in rows.iter().filter(|row| !row.implementation.contains('/')) {
-        if !names.contains(&row.implementation.as_str()) {
+    side_by_side(chart, rows, &shown)
+}
+
+/// Adds a group for each of these works: the floor and every library.
+fn side_by_side(mut chart: Chart, rows: &[Row], shown: &[(&str, Metric, &str)]) -> Chart {
+    let mut names = vec!["floor"];
+    for row in rows {
+        let is_shown = shown.iter().any(|of| (of.0, of.1) == (row.work, row.metric));
+        if is_shown && !names.contains(&row.implementation.as_str()) {
             names.push(&row.implementation);
         }
     }
-    let mut with_floor = vec!["floor"];
-    with_floor.extend(&names);
-    let mut chart = Chart::new(
-        "Latchwork and peers (logarithmic, less is better)",
-        Scale::Logarithmic,
-        &with_floor,
-    );
-    for (work, metric, title) in SHOWN {
-        let of = |name: &str| {
-            rows.iter()
-                .find(|row| row.work == work && row.metric == metric && row.implementation == name)
-        };
-        if names.iter().any(|name| of(name).is_some()) {
-            let floor = names.iter().find_map(|name| of(name)?.floor);
-            let values = names.iter().map(|name| of(name).map(|row| row.value));
-            chart.group(title, std::iter::once(floor).chain(values).collect());
+    for (work, metric, title) in shown {
+        let rows = rows
+            .iter()
+            .filter(|row| (row.work, row.metric) == (*work, *metric));
+        let mut values = vec![None; names.len()];
+        for row in rows {
+            let at = names.iter().position(|name| *name == row.implementation);
+            values[at.unwrap_or(0)] = Some(row.value);
+            values[0] = values[0].or(row.floor);
+        }
+        if values.iter().any(Option::is_some) {
+            chart.groups.push(((*title).to_owned(), values));
         }
     }
+    chart.series = names.into_iter().map(str::to_owned).collect();
     chart
 }
 
@@ -253,13 +154,12 @@ fn root() -> &'static Path {
 fn locked(package: &str) -> String {
     let lock = fs::read_to_string(root().join("Cargo.lock")).unwrap_or_default();
     let entry = lock.split_once(&format!("name = \"{package}\"\nversion = \""));
-    entry
-        .and_then(|(_, rest)| rest.split('"').next())
-        .unwrap_or("unknown")
-        .to_owned()
+    let version = entry.and_then(|(_, rest)| rest.split('"').next());
+    version.unwrap_or("unknown").to_owned()
 }
 
-fn said(program: &str, arguments: &[&str]) -> String {
+/// What a program prints, or `unknown`.
+fn output(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).current_dir(root()).output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
     text.ok()
@@ -267,50 +167,12 @@ fn said(program: &str, arguments: &[&str]) -> String {
         .unwrap_or_else(|| "unknown".to_owned())
 }
 
-fn today() -> String {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    date(since.as_secs() / 86_400)
-}
-
-/// The day so many days after 1 January 1970, in the proleptic Gregorian calendar.
-fn date(mut days: u64) -> String {
-    let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    let mut year = 1970;
-    while days >= 365 + u64::from(leap(year)) {
-        days -= 365 + u64::from(leap(year));
-        year += 1;
-    }
-    let february = 28 + u64::from(leap(year));
-    let mut month = 1;
-    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
-        if days < length {
-            break;
-        }
-        days -= length;
-        month += 1;
-    }
-    format!("{year}-{month:02}-{:02}", days + 1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn days_have_dates() {
-        for (days, text) in [
-            (0, "1970-01-01"),
-            (59, "1970-03-01"),
-            (789, "1972-02-29"),
-            (11_016, "2000-02-29"),
-            (20_454, "2026-01-01"),
-        ] {
-            assert_eq!(date(days), text);
-        }
-    }
-
-    #[test]
-    fn results_replace_results() {
+    fn new_results_replace_old_ones() {
         let page = "a\n<!-- results: begin -->\nold\n<!-- results: end -->\nb\n";
         let new = between(page, "results", "new").unwrap();
         assert_eq!(
@@ -322,21 +184,25 @@ mod tests {
     }
 
     #[test]
-    fn the_lock_file_knows_versions() {
+    fn the_lock_file_has_versions() {
         assert!(locked("redis").starts_with("1."), "{}", locked("redis"));
         assert_eq!(locked("no-such-package"), "unknown");
     }
 
     #[test]
     fn charts_are_made_of_rows() {
-        let rate = |name: &str| {
-            Row::new("throughput-64", name, Metric::PerSecond, 80.0)
-                .n(64)
-                .floor(Some(100.0))
-        };
-        let rows = [rate("latchwork").limit(0.75), rate("peer")];
-        assert!(throughput(&rows).svg().unwrap().contains("peer"));
-        assert!(bars(&rows).svg().unwrap().contains("throughput-64 64 per_s"));
-        assert!(depth(&rows).is_empty());
+        let rate = |name: &str| Row::new("throughput-64", name, Metric::PerSecond, 80.0).floor(Some(100.0));
+        let rows = [rate("latchwork").n(64).limit(0.75), rate("peer")];
+        let chart = throughput(&rows);
+        assert_eq!(chart.series, ["floor", "latchwork", "peer"]);
+        assert_eq!(
+            chart.groups,
+            [(
+                "throughput-64".to_owned(),
+                vec![Some(100.0), Some(80.0), Some(80.0)]
+            )]
+        );
+        assert_eq!(bars(&rows).groups[0].0, "throughput-64 64 per_s");
+        assert!(depth(&rows).groups.is_empty());
     }
 }

@@ -23,14 +23,13 @@ use crate::row::Row;
 
 /// Who takes part, and how long it may take.
 #[derive(Clone)]
-#[non_exhaustive]
-pub struct Bench {
+pub(crate) struct Bench {
     /// What everybody is compared with.
-    pub floor: Arc<dyn Library>,
+    pub(crate) floor: Arc<dyn Library>,
     /// Who is measured; the bars are for those that are ours.
-    pub contenders: Vec<Arc<dyn Library>>,
+    pub(crate) contenders: Vec<Arc<dyn Library>>,
     /// Fewer rounds: all of it within three minutes.
-    pub quick: bool,
+    pub(crate) quick: bool,
 }
 
 impl std::fmt::Debug for Bench {
@@ -46,7 +45,7 @@ impl std::fmt::Debug for Bench {
 
 impl Bench {
     /// Measures these against `floor`.
-    pub fn new(floor: Arc<dyn Library>, contenders: Vec<Arc<dyn Library>>, quick: bool) -> Self {
+    pub(crate) fn new(floor: Arc<dyn Library>, contenders: Vec<Arc<dyn Library>>, quick: bool) -> Self {
         Self {
             floor,
             contenders,
@@ -74,12 +73,11 @@ impl Bench {
 
 /// What came of a work.
 #[derive(Debug, Default)]
-#[non_exhaustive]
-pub struct Findings {
+pub(crate) struct Findings {
     /// The numbers.
-    pub rows: Vec<Row>,
+    pub(crate) rows: Vec<Row>,
     /// What is no number, or has no bar and no floor; for people.
-    pub notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 impl Findings {
@@ -98,14 +96,13 @@ impl Findings {
 
 /// A work.
 #[derive(Debug, Clone, Copy)]
-#[non_exhaustive]
-pub struct Named {
+pub(crate) struct Named {
     /// As in the results.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// What it does, in a line.
-    pub what: &'static str,
+    pub(crate) what: &'static str,
     /// Whether other libraries can do it, too.
-    pub with_peers: bool,
+    pub(crate) with_peers: bool,
     run: for<'a> fn(&'a Bench) -> Work<'a, Findings>,
 }
 
@@ -114,7 +111,7 @@ impl Named {
     ///
     /// # Errors
     /// The server or a library fails; there is no number then.
-    pub async fn run(&self, bench: &Bench) -> Result<Findings> {
+    pub(crate) async fn run(&self, bench: &Bench) -> Result<Findings> {
         (self.run)(bench).await
     }
 }
@@ -138,7 +135,7 @@ macro_rules! work {
 }
 
 /// All of them, in the order in which they run.
-pub const WORKS: &[Named] = &[
+pub(crate) const WORKS: &[Named] = &[
     work!(everybody "uncontended", "lock + unlock, one task", |bench| pairs::mutex(bench)),
     work!(everybody "throughput-1", "1 task, one client", |bench| throughput::run(bench, "throughput-1", 1)),
     work!(everybody "throughput-64", "64 tasks on as many names, one client", |bench| {

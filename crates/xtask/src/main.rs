@@ -52,13 +52,9 @@ enum Command {
     Help,
     Bench(bench::Options),
     Demo(demo::Options),
-    /// Hidden: what the demo starts several of.
-    DemoWorker(demo::Part),
     Doctor,
     Fetch(Fetch),
-    Test {
-        arguments: Vec<OsString>,
-    },
+    Test { arguments: Vec<OsString> },
 }
 
 /// Which servers to fetch.
@@ -107,7 +103,6 @@ fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Bench(options) => bench::run(&options),
         Command::Demo(options) => demo::run(&options),
-        Command::DemoWorker(part) => demo::work(&part),
         Command::Doctor => doctor::run(),
         Command::Fetch(which) => fetch::run(&which),
         Command::Test { arguments } => test::run(&arguments),
@@ -124,7 +119,6 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
         "help" => no_more(parser, Command::Help),
         "bench" => parse_bench(parser),
         "demo" => parse_demo(parser),
-        "demo-worker" => parse_demo_worker(parser),
         "doctor" => no_more(parser, Command::Doctor),
         "fetch" => parse_fetch(parser),
         "test" => parse_test(parser),
@@ -157,22 +151,14 @@ fn parse_demo(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
             Long("seconds") => options.seconds = parser.value()?.parse()?,
             Long("workers") => options.workers = parser.value()?.parse()?,
             Long("tasks") => options.tasks = parser.value()?.parse()?,
+            Long("worker") => options.worker = Some((parser.value()?.string()?, parser.value()?.parse()?)),
             other => return Err(other.unexpected()),
         }
     }
-    options.check()?;
+    if options.seconds == 0 || options.workers < 2 || options.tasks == 0 {
+        return Err("the demo needs at least 1 second, 2 workers and 1 task".into());
+    }
     Ok(Command::Demo(options))
-}
-
-/// The counterpart of [`demo::Part::arguments`].
-fn parse_demo_worker(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
-    let part = demo::Part {
-        prefix: parser.value()?.string()?,
-        index: parser.value()?.parse()?,
-        tasks: parser.value()?.parse()?,
-        lock: parser.value()?.parse()?,
-    };
-    no_more(parser, Command::DemoWorker(part))
 }
 
 fn parse_fetch(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
@@ -263,22 +249,17 @@ mod tests {
             seconds: 3,
             workers: 2,
             tasks: 1,
+            worker: None,
         };
         assert_eq!(
             parsed("demo --no-lock --json --seconds 3 --workers=2 --tasks 1").unwrap(),
             Command::Demo(options)
         );
-        let part = demo::Part {
-            prefix: "prefix-1".to_owned(),
-            index: 3,
-            tasks: 8,
-            lock: true,
+        let worker = demo::Options {
+            worker: Some(("prefix-1".to_owned(), 3)),
+            ..demo::Options::default()
         };
-        let arguments = part.arguments();
-        assert_eq!(
-            parse(lexopt::Parser::from_args(&arguments)).unwrap(),
-            Command::DemoWorker(part)
-        );
+        assert_eq!(parsed("demo --worker prefix-1 3").unwrap(), Command::Demo(worker));
     }
 
     #[test]
