@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use latchwork_core::Client;
 use latchwork_testkit::{Proxy, TestServer};
 
-use crate::record::MINUTE;
-use crate::{Place, eventually};
+use crate::{Fixture, MINUTE, eventually};
 
-impl Place<'_> {
+impl Fixture<'_> {
     /// A client whose lease is so long that no renewal comes in between, behind a proxy that counts from now on.
     ///
     /// # Panics

@@ -121,7 +121,7 @@ impl Future for Unlock {
                         .as_mut()
                         .poll_until(cx, *this.over, Some(&shared.driver))
                 );
-                // The keeper goes on; the caller has nothing to wait for any more (T2, H44).
+                // The keeper goes on; the caller has nothing to wait for any more (H44).
                 *this.done = true;
                 return Poll::Ready(Err(named(unanswered())));
             }

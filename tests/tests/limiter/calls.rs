@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use latchwork_limiter::{Algorithm, Client, ErrorKind, Rate, RateLimiter};
 use latchwork_testkit::{ConnKind, Proxy};
-use latchwork_tests::{Place, eventually, go};
+use latchwork_tests::{Fixture, eventually, go};
 
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 pub(crate) const BOTH: [Algorithm; 2] = [Algorithm::Gcra, Algorithm::SlidingWindow];
@@ -48,8 +48,8 @@ pub(crate) async fn becomes(limiter: &RateLimiter, count: u32) {
 #[tokio::test]
 async fn permits_are_taken_and_counted() {
     for algorithm in BOTH {
-        let place = Place::shared();
-        let client = place.client().await;
+        let fixture = Fixture::shared();
+        let client = fixture.client().await;
         let limiter = limiter(&client, algorithm, 5, MINUTE);
         assert_eq!(limiter.name().as_bytes(), b"a");
         let decision = limiter.peek().await.unwrap();
@@ -78,14 +78,14 @@ async fn permits_are_taken_and_counted() {
         assert_eq!(client.live(), 0, "no place is left");
         limiter.reset().await.unwrap();
         assert_eq!(left(&limiter).await, 5, "as new");
-        place.check_leftovers();
+        fixture.check_leftovers();
     }
 }
 
 #[tokio::test]
 async fn limiters_of_one_name_in_several_clients_are_one() {
-    let place = Place::shared();
-    let (one, other) = (place.client().await, place.client().await);
+    let fixture = Fixture::shared();
+    let (one, other) = (fixture.client().await, fixture.client().await);
     let [one, other] = [&one, &other].map(|client| limiter(client, Algorithm::Gcra, 2, MINUTE));
     assert!(one.try_acquire().await.unwrap().allowed);
     assert!(other.try_acquire().await.unwrap().allowed);
@@ -94,11 +94,11 @@ async fn limiters_of_one_name_in_several_clients_are_one() {
 }
 
 #[tokio::test]
-async fn who_waits_goes_in_the_order_of_arrival_and_not_before_its_slot() {
+async fn waiters_go_in_order_of_arrival_and_not_before_their_slots() {
     const SPACE: Duration = Duration::from_millis(40);
     for algorithm in BOTH {
-        let place = Place::shared();
-        let clients = [place.client().await, place.client().await];
+        let fixture = Fixture::shared();
+        let clients = [fixture.client().await, fixture.client().await];
         // GCRA: one every 40 ms; the window: one in any 40 ms.
         let limiters = clients.each_ref().map(|client| match algorithm {
             Algorithm::Gcra => {
@@ -164,8 +164,8 @@ async fn who_waits_goes_in_the_order_of_arrival_and_not_before_its_slot() {
 #[tokio::test]
 async fn a_deadline_that_cannot_be_met_is_refused_at_once() {
     for algorithm in BOTH {
-        let place = Place::shared();
-        let client = place.client().await;
+        let fixture = Fixture::shared();
+        let client = fixture.client().await;
         let limiter = limiter(&client, algorithm, 3, MINUTE);
         limiter.acquire_many(3).await.unwrap();
         let before = limiter.peek().await.unwrap();
@@ -194,8 +194,8 @@ async fn a_deadline_that_cannot_be_met_is_refused_at_once() {
 
 #[tokio::test]
 async fn a_deadline_that_can_be_met_is_waited_for() {
-    let place = Place::shared();
-    let client = place.client().await;
+    let fixture = Fixture::shared();
+    let client = fixture.client().await;
     let limiter = RateLimiter::new(&client, "a", Rate::per_second(number(20))).unwrap();
     let start = Instant::now();
     limiter.acquire_for(Duration::ZERO).await.unwrap();
@@ -210,8 +210,8 @@ async fn a_deadline_that_can_be_met_is_waited_for() {
 #[tokio::test]
 async fn further_ahead_than_a_window_is_too_late() {
     for algorithm in BOTH {
-        let place = Place::shared();
-        let client = place.client().await;
+        let fixture = Fixture::shared();
+        let client = fixture.client().await;
         let limiter = limiter(&client, algorithm, 3, MINUTE);
         limiter.acquire_many(3).await.unwrap();
         let mut waiting = Vec::new();
@@ -238,9 +238,9 @@ async fn further_ahead_than_a_window_is_too_late() {
 #[tokio::test]
 async fn a_call_is_one_request() {
     for algorithm in BOTH {
-        let place = Place::shared();
-        let proxy = Proxy::start(place.server.port()).unwrap();
-        let builder = place.builder_at(proxy.url()).heartbeat(MINUTE);
+        let fixture = Fixture::shared();
+        let proxy = Proxy::start(fixture.server.port()).unwrap();
+        let builder = fixture.builder_at(proxy.url()).heartbeat(MINUTE);
         let client = builder.connect().await.unwrap();
         let limiter = limiter(&client, algorithm, 4, Duration::from_millis(100));
         eventually("the label is written", || {
@@ -263,10 +263,10 @@ async fn a_call_is_one_request() {
 }
 
 #[tokio::test]
-async fn what_could_never_be_had_is_too_large() {
+async fn more_than_the_limiter_can_ever_admit_is_too_large() {
     for algorithm in BOTH {
-        let place = Place::shared();
-        let client = place.client().await;
+        let fixture = Fixture::shared();
+        let client = fixture.client().await;
         let limiter = limiter(&client, algorithm, 3, MINUTE);
         for future in [
             limiter.acquire_many(4),

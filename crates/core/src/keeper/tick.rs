@@ -195,7 +195,7 @@ fn patience(shared: &Shared, items: &[Item]) -> Duration {
     let Some(first) = items.first().filter(|item| item.kind != Kind::Refresh) else {
         return most; // a place lasts for ten seconds
     };
-    // Rule 10: within a sixth of the lease and half of what is left, so that another try has a chance.
+    // Within a sixth of the lease and half of what is left, so that another try has a chance.
     let lease = first.attempt.spec.lease;
     let now = Moment::now();
     let left = items
