@@ -1,4 +1,4 @@
-//! The other calls of a fair mutex, and the bound of its queue.
+//! Tries, inspection, forced release and a full queue behave as those of a mutex.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! The fair mutex: its order, places, priorities and bounds.
+//! The fair mutex keeps its order, places, priorities and bounds.
 #![allow(clippy::significant_drop_tightening, reason = "guards are the subject")]
 #![allow(clippy::unwrap_used, reason = "helpers are part of their tests")]
 
@@ -9,7 +9,7 @@ mod priorities;
 
 use std::sync::{Arc, Mutex as StdMutex};
 
-use latchwork_mutex::{Client, FairMutex};
+use latchwork_mutex::{Client, FairMutex, MutexGuard, Result};
 use latchwork_tests::go;
 use tokio::task::JoinHandle;
 
@@ -20,8 +20,12 @@ pub(crate) fn lock(client: &Client) -> FairMutex {
 pub(crate) type Order = Arc<StdMutex<Vec<u64>>>;
 
 /// Waits, notes its number, and releases.
-pub(crate) fn turn(lock: &FairMutex, number: u64, order: &Order) -> JoinHandle<()> {
-    let (waiting, order) = (lock.lock(), Arc::clone(order));
+pub(crate) fn turn(
+    waiting: impl Future<Output = Result<MutexGuard>> + Send + 'static,
+    number: u64,
+    order: &Order,
+) -> JoinHandle<()> {
+    let order = Arc::clone(order);
     go(async move {
         let guard = waiting.await.unwrap();
         order.lock().unwrap().push(number);

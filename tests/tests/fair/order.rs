@@ -1,11 +1,10 @@
-//! Waiters are served in the order in which they came, the dead left out.
+//! Waiters are served in order of arrival, leaving out the dead.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use latchwork_testkit::TestServer;
-use latchwork_tests::{Fixture, MINUTE, Other, eventually, go, soon};
+use latchwork_tests::{Fixture, MINUTE, Other, eventually, soon};
 
 use super::{Order, lock, turn};
 
@@ -23,31 +22,23 @@ async fn waiters_of_many_clients_are_served_in_order_of_arrival() {
     let (mut tasks, mut positions) = (Vec::new(), Vec::new());
     for (number, client) in (0..WAITERS).zip(clients.iter().cycle()) {
         let waiting = lock(client).lock();
-        positions.push(waiting.positions()); // the first one comes when the reply has
-        let order = Arc::clone(&order);
-        tasks.push(go(async move {
-            let guard = waiting.await.unwrap();
-            order.lock().unwrap().push(number);
-            guard.unlock().await.unwrap();
-        }));
+        positions.push(waiting.positions());
+        tasks.push(turn(waiting, number, &order));
+        // The server has this one before the next is sent.
+        fixture.queued(tasks.len()).await;
     }
-    fixture.queued(30).await;
-    let mut seen = Vec::new();
-    for (number, mut position) in (0..WAITERS).zip(positions) {
-        let position = position.next().await.expect("it waits");
-        seen.push((position, number));
+    let mut places = Vec::new();
+    for position in &mut positions {
+        places.push(position.next().await.expect("it waits"));
     }
-    seen.sort_unstable();
-    let places: Vec<u64> = seen.iter().map(|(position, _)| *position).collect();
-    assert_eq!(places, (0..WAITERS).collect::<Vec<_>>(), "each has its own");
+    let arrived: Vec<_> = (0..WAITERS).collect();
+    assert_eq!(places, arrived, "a place each, behind those that came before");
     held.unlock().await.unwrap();
     for task in tasks {
         soon("a turn", task).await.unwrap();
     }
-    let seen: Vec<u64> = seen.into_iter().map(|(_, number)| number).collect();
-    assert_eq!(*order.lock().unwrap(), seen, "in the order of their places");
-    fixture.settled().await;
-    fixture.check_leftovers();
+    assert_eq!(*order.lock().unwrap(), arrived, "in order of arrival");
+    fixture.over().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -68,7 +59,7 @@ async fn h8_dead_waiters_are_skipped_and_the_living_keep_their_order() {
         })
         .await;
         fixture.queued(2 * number + 1).await;
-        tasks.push(turn(&lock, number as u64, &order));
+        tasks.push(turn(lock.lock(), number as u64, &order));
         fixture.queued(2 * number + 2).await;
     }
     let channels = format!("{}:inbox:*", fixture.prefix);
@@ -96,14 +87,14 @@ async fn a_live_waiter_keeps_its_place_beyond_the_patience() {
     let order = Order::default();
     let mut tasks = Vec::new();
     for (number, client) in (0..).zip([&two, &one, &two]) {
-        tasks.push(turn(&lock(client), number, &order));
+        tasks.push(turn(lock(client).lock(), number, &order));
         let count = usize::try_from(number + 1).unwrap();
         fixture.queued(count).await;
     }
     // A place that nobody refreshes is dropped after 10.24 s.
     tokio::time::sleep(Duration::from_secs(11)).await;
     // Settles, and stands behind them.
-    tasks.push(turn(&lock(&one), 3, &order));
+    tasks.push(turn(lock(&one).lock(), 3, &order));
     fixture.queued(4).await;
     held.unlock().await.unwrap();
     for task in tasks {

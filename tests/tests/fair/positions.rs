@@ -1,4 +1,4 @@
-//! The place in the queue of a waiter: its stream, what it costs, and when it ends.
+//! A waiter can watch its position, for one request a second and only while it is polled.
 
 use std::pin::pin;
 use std::time::{Duration, Instant};

@@ -1,12 +1,11 @@
-//! A priority is a head start, among waiters that come one after another or at once.
+//! A priority is a head start of a known length, and equal priorities keep their order.
 
 use std::future::{Future, poll_fn};
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use latchwork_mutex::{ErrorKind, FairMutex};
-use latchwork_tests::{Fixture, eventually, go, soon};
+use latchwork_tests::{Fixture, soon};
 
 use super::{Order, turn};
 
@@ -20,7 +19,7 @@ async fn served(fixture: &Fixture<'_>, boost: Duration, priorities: &[i8], pause
     let mut tasks = Vec::new();
     for (number, priority) in (0..).zip(priorities) {
         let before = fixture.waiters();
-        tasks.push(turn(&lock.with_priority(*priority), number, &order));
+        tasks.push(turn(lock.with_priority(*priority).lock(), number, &order));
         fixture.queued(before + 1).await;
         tokio::time::sleep(pause).await;
     }
@@ -110,16 +109,9 @@ async fn many_waiters_of_one_priority_that_arrive_at_once_are_served_in_order() 
     let order = Order::default();
     let tasks: Vec<_> = (0..)
         .zip(waiting)
-        .map(|(number, future)| {
-            let order = Arc::clone(&order);
-            go(async move {
-                let guard = future.await.unwrap();
-                order.lock().unwrap().push(number);
-                guard.unlock().await.unwrap();
-            })
-        })
+        .map(|(number, future)| turn(future, number, &order))
         .collect();
-    eventually("all wait", || fixture.waiters() == tasks.len()).await;
+    fixture.queued(tasks.len()).await;
     held.unlock().await.unwrap();
     for task in tasks {
         soon("a turn", task).await.unwrap();

@@ -1,4 +1,4 @@
-//! The methods, one by one.
+//! Each call of a limiter counts, waits in order and is refused as documented.
 
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
@@ -93,71 +93,71 @@ async fn limiters_of_one_name_in_several_clients_are_one() {
     assert!(!other.try_acquire().await.unwrap().allowed);
 }
 
+/// One acquire of several: its number, when it was sent and when it went.
+type Turn = (usize, Duration, Duration);
+
+/// Acquires from two clients by turns, each reserved before the next is sent; returns them in the order in which they
+/// went. The first `free` go at once, `apart` from each other, and the others wait.
+async fn turns(algorithm: Algorithm, rate: Rate, free: usize, waits: usize, apart: Duration) -> Vec<Turn> {
+    let fixture = Fixture::shared();
+    let clients = [fixture.client().await, fixture.client().await];
+    let limiters = clients.each_ref().map(|client| {
+        let builder = RateLimiter::builder(client, "a", rate).algorithm(algorithm);
+        builder.build().unwrap()
+    });
+    let start = Instant::now();
+    let order = Arc::new(Mutex::new(Vec::new()));
+    for turn in 0..free {
+        let sent = start.elapsed();
+        limiters[turn % 2].acquire().await.unwrap();
+        order.lock().unwrap().push((turn, sent, start.elapsed()));
+        tokio::time::sleep(apart).await;
+    }
+    let mut tasks = Vec::new();
+    for turn in free..free + waits {
+        let sent = start.elapsed();
+        let mut future = Box::pin(limiters[turn % 2].acquire());
+        let early = tokio::time::timeout(Duration::from_millis(1), &mut future).await;
+        assert!(early.is_err(), "{turn} has to wait");
+        let order = Arc::clone(&order);
+        tasks.push(go(async move {
+            future.await.unwrap();
+            order.lock().unwrap().push((turn, sent, start.elapsed()));
+        }));
+        // The server answers a client in turn: what the other client sends from now on comes after this one.
+        clients[turn % 2].ping().await.unwrap();
+    }
+    assert_eq!(clients[0].live() + clients[1].live(), waits, "each has a place");
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert_eq!(clients[0].live() + clients[1].live(), 0, "no place is left");
+    let order = order.lock().unwrap();
+    order.clone()
+}
+
 #[tokio::test]
 async fn waiters_go_in_order_of_arrival_and_not_before_their_slots() {
-    const SPACE: Duration = Duration::from_millis(40);
+    const SECOND: Duration = Duration::from_secs(1);
     for algorithm in BOTH {
-        let fixture = Fixture::shared();
-        let clients = [fixture.client().await, fixture.client().await];
-        // GCRA: one every 40 ms; the window: one in any 40 ms.
-        let limiters = clients.each_ref().map(|client| match algorithm {
-            Algorithm::Gcra => {
-                let rate = Rate::per(number(10), SPACE * 10);
-                RateLimiter::new(client, "a", rate).unwrap()
-            }
-            _ => RateLimiter::builder(client, "a", Rate::per(number(1), SPACE * 10))
-                .algorithm(algorithm)
-                .build()
-                .unwrap(),
-        });
-        let waits = if algorithm == Algorithm::Gcra { 8 } else { 2 };
-        let space = if algorithm == Algorithm::Gcra {
-            SPACE
-        } else {
-            SPACE * 10
+        // GCRA: one every 100 ms. The window: three in any second, so the slots of those that wait are as far apart as
+        // the first three were: more than a piece, which is 20 ms.
+        let (permits, free, waits, apart) = match algorithm {
+            Algorithm::Gcra => (10, 1, 7, Duration::ZERO),
+            _ => (3, 3, 3, SECOND / 20),
         };
-        let start = Instant::now();
-        let order = Arc::new(Mutex::new(Vec::new()));
-        let mut tasks = Vec::new();
-        for turn in 0..waits {
-            let mut future = Box::pin(limiters[turn % 2].acquire());
-            // Each is on its way before the next one starts.
-            let before = clients[0].live() + clients[1].live();
-            let polled = tokio::time::timeout(Duration::from_millis(1), &mut future)
-                .await
-                .is_ok();
-            assert!(turn == 0 || !polled, "{turn} has to wait");
-            if polled {
-                order.lock().unwrap().push((turn, start.elapsed()));
-                continue;
-            }
-            assert_eq!(
-                clients[0].live() + clients[1].live(),
-                before + 1,
-                "it has a place"
-            );
-            let order = Arc::clone(&order);
-            tasks.push(go(async move {
-                future.await.unwrap();
-                order.lock().unwrap().push((turn, start.elapsed()));
-            }));
-            // Its request was answered: a later one of the other client is behind it.
-            clients[turn % 2].ping().await.unwrap();
+        let rate = Rate::per(number(permits), SECOND);
+        let order = turns(algorithm, rate, free, waits, apart).await;
+        let numbers: Vec<_> = order.iter().map(|(turn, ..)| *turn).collect();
+        assert_eq!(numbers, (0..free + waits).collect::<Vec<_>>(), "{order:?}");
+        for (turn, _, went) in &order {
+            let slot = match algorithm {
+                Algorithm::Gcra => SECOND / 10 * u32::try_from(*turn).unwrap(),
+                _ if *turn >= free => order[turn - free].1 + SECOND,
+                _ => Duration::ZERO,
+            };
+            assert!(*went >= slot, "{turn} went before {slot:?}: {order:?}");
         }
-        for task in tasks {
-            task.await.unwrap();
-        }
-        let order = order.lock().unwrap().clone();
-        let turns: Vec<_> = order.iter().map(|(turn, _)| *turn).collect();
-        assert!(turns.is_sorted(), "{order:?}");
-        for (turn, when) in &order {
-            let earliest = space * u32::try_from(*turn).unwrap();
-            assert!(
-                *when >= earliest,
-                "{turn} went after {when:?}, its slot is at {earliest:?}"
-            );
-        }
-        assert_eq!(clients[0].live() + clients[1].live(), 0, "no place is left");
     }
 }
 
