@@ -1,4 +1,6 @@
 //! Mutexes by name, for tests of the client: any primitive would do, and this is the simplest one.
+//!
+//! What waits here needs tokio's timer.
 
 use std::time::Duration;
 

@@ -1,4 +1,6 @@
-//! Requests of many attempts that go in one: `docs/design.md`, "Many in one request".
+//! Many attempts share one request, and none of them pays for another's failure.
+//!
+//! See "Many in one request" in `docs/design.md`.
 #![allow(
     clippy::significant_drop_tightening,
     clippy::unwrap_used,

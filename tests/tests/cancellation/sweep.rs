@@ -1,4 +1,4 @@
-//! The matrix: every call, dropped after each of its polls, in one scene.
+//! Drops every call after each of its polls in one scene, and checks what is left.
 
 use std::time::{Duration, Instant};
 

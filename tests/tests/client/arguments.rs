@@ -1,4 +1,4 @@
-//! Names, durations, floors, tickets, options out of range: refused before anything is sent, or taken as they are.
+//! Names, options, token floors and tickets out of range are refused before anything is sent.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The ways to connect, and databases.
+//! A client connects from a URL, a client or connection info, and databases are separate.
 
 use latchwork_mutex::{Client, redis};
 use latchwork_testkit::TestServer;

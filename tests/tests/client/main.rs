@@ -1,4 +1,6 @@
-//! Wrong input, and servers that refuse: a typed error with a remedy, at once or after the deadline, and nothing half done.
+//! A client connects in every way it should, and wrong input is a typed error with a remedy.
+//!
+//! The error comes at once or after the deadline, and nothing is half done.
 #![allow(clippy::significant_drop_tightening, reason = "guards are the subject")]
 
 mod arguments;

@@ -1,4 +1,4 @@
-//! What can be wrong before there is a connection, and what a connection finds.
+//! Connecting fails with a useful error, or warns about settings that can lose locks.
 
 use std::future::poll_fn;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use latchwork_mutex::{Client, ErrorKind, Warning};
 use latchwork_testkit::{TestServer, shared_server};
-use latchwork_tests::{Fixture, LEASE, eventually, locked, mutex, soon};
+use latchwork_tests::{Fixture, LEASE, eventually, mutex, soon};
 
 use super::expect;
 
@@ -277,7 +277,7 @@ fn with_a_keeper_thread_no_runtime_is_needed() {
             .connect()
             .await
             .expect("a client");
-        let guard = locked(&client, "a").await;
+        let guard = mutex(&client, "a").lock().await.expect("the lock");
         let busy = mutex(&client, "a").try_lock_for(Duration::from_millis(20)).await;
         assert!(busy.expect("an answer").is_none(), "busy");
         guard.unlock().await.expect("released");

@@ -1,4 +1,4 @@
-//! ACL rights that are missing: the error names them.
+//! A missing ACL right is named by an error or a warning, and the documented rights suffice.
 
 use latchwork_mutex::{Client, Error, ErrorKind, Warning};
 use latchwork_testkit::TestServer;

@@ -1,4 +1,4 @@
-//! Requests and messages are counted at the socket and by the server, never timed; and what is left of a key.
+//! A call costs the requests, messages and keys that it should, and not one more.
 
 use std::time::Duration;
 

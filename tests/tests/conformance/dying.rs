@@ -1,4 +1,4 @@
-//! A holder's or waiter's process is killed, or stops for a while.
+//! A killed or stopped process costs the others one lease or one claim, and never the lock.
 
 use std::time::{Duration, Instant};
 

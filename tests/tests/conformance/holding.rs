@@ -1,4 +1,4 @@
-//! What a hold is good for, how long it lasts, and the ways in which it ends as it should.
+//! A hold lasts as long as it is renewed, and ends with its lease, its guard or its runtime.
 
 use std::panic::AssertUnwindSafe;
 use std::thread;

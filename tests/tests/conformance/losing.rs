@@ -1,4 +1,4 @@
-//! Holds that end under their guards: all of it says so, and whoever holds then is not touched.
+//! A hold that ends under its guard is reported, and the next holder is not disturbed.
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
-//! What every primitive has to do, written once: each case runs for each subject (`tests/src/subject.rs`), as a test
-//! of its own, `<subject>::<group>::<case>`. `tests/README.md` says what the groups cover.
+//! Every primitive passes the same suite: each case here runs for each subject.
+//!
+//! A subject is an entry of `tests/src/subject.rs`, and each case a test of its own, `<subject>::<group>::<case>`.
 #![allow(clippy::significant_drop_tightening, reason = "guards are the subject")]
 
 mod counting;

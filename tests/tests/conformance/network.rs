@@ -1,4 +1,4 @@
-//! Requests that come late or twice, replies and messages that never come, inboxes that end.
+//! Late, repeated and lost requests, replies and messages never make two holders.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

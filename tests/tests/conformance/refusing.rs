@@ -1,5 +1,6 @@
-//! Arguments out of range, foreign keys, full memory, rights that are missing: a typed error with a remedy, and nothing
-//! half done.
+//! Bad arguments, foreign data, full memory and missing rights are typed errors with a remedy.
+//!
+//! Nothing is half done then.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The server is killed and comes back, or has forgotten the scripts.
+//! A server that restarts, or forgets its scripts, costs only what it forgot.
 
 use latchwork_mutex::{ErrorKind, Loss};
 use latchwork_testkit::TestServer;

@@ -1,4 +1,4 @@
-//! Trying, waiting, and the order of the queue.
+//! Tries do not wait, waits end in time, and waiters are served in order.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

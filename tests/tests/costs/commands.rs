@@ -1,5 +1,6 @@
-//! What an acquire and a release cost the server: the commands that their scripts run, counted, with few others and with
-//! many. Redis runs each of them in at most logarithmic time.
+//! An acquire or release runs as many commands beside 1000 others as beside one.
+//!
+//! The commands are those that the scripts run. Redis runs each of them in at most logarithmic time.
 
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};

@@ -1,4 +1,4 @@
-//! What the client sends and what the server runs, counted at the socket and in the server.
+//! Requests, messages and the server's commands are counted, never timed.
 #![allow(clippy::significant_drop_tightening, reason = "guards are the subject")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 

@@ -1,4 +1,4 @@
-//! Requests and messages are counted at the socket, never timed.
+//! Waiting, renewing, loading scripts and heartbeats take no more requests than they should.
 
 use std::time::Duration;
 

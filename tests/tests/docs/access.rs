@@ -1,10 +1,8 @@
-//! `docs/safety.md` says what is true: every hazard has its entry, every test that it names exists, and its access
-//! rule is what a client needs.
+//! The access rule of `docs/safety.md` is what a client needs: every right, and no other.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use latchwork_latch::CountdownLatch;
@@ -13,101 +11,11 @@ use latchwork_mutex::{Client, Fence, FenceReply, Mutex, Warning};
 use latchwork_testkit::{Reply, TestServer};
 use latchwork_tests::{eventually, go, locked, mutex};
 
-fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-fn safety() -> String {
-    fs::read_to_string(workspace().join("docs/safety.md")).expect("docs/safety.md")
-}
-
-/// The number of an entry: its line starts with `- **H12: `.
-fn entry(line: &str) -> Option<u32> {
-    line.strip_prefix("- **H")?.split_once(':')?.0.parse().ok()
-}
-
-#[test]
-fn every_hazard_has_one_entry() {
-    let found: Vec<u32> = safety().lines().filter_map(entry).collect();
-    let all: Vec<u32> = (1..=75).collect();
-    assert_eq!(found, all, "H1 to H75, once each, in their order");
-}
-
-#[test]
-fn every_entry_names_a_test_or_says_why_there_is_none() {
-    for line in safety().lines().filter(|line| entry(line).is_some()) {
-        let said = [".rs::", "*Not here*", "*Not tested*", "*Nothing to test*"];
-        assert!(said.iter().any(|words| line.contains(words)), "{line}");
-    }
-}
-
-/// Everything between backticks that is `<file>.rs::<function>`.
-fn cited(text: &str) -> BTreeSet<(&str, &str)> {
-    text.lines()
-        .flat_map(|line| line.split('`').skip(1).step_by(2))
-        .filter_map(|quoted| quoted.split_once("::"))
-        .filter(|(file, _)| Path::new(file).extension().is_some_and(|ending| ending == "rs"))
-        .collect()
-}
-
-/// The cases of the conformance suite, each of which is a test of every primitive: file and function.
-fn is_case(file: &str, function: &str) -> bool {
-    let path = Path::new(file);
-    let suite = Path::new("tests/tests/conformance/main.rs");
-    if path.parent() != suite.parent() {
-        return false;
-    }
-    // Listed under its group, which has the name of the file.
-    let text = fs::read_to_string(workspace().join(suite)).expect("the suite");
-    let group = path.file_stem().and_then(|stem| stem.to_str()).expect("a name");
-    let (_, rest) = text
-        .split_once(&format!("group! {{ {group}:"))
-        .expect("its group");
-    let (cases, _) = rest.split_once('}').expect("the end of its group");
-    let defined = format!("pub(crate) async fn {function}(");
-    let source = fs::read_to_string(workspace().join(path)).expect("its file");
-    source.contains(&defined) && cases.split(',').any(|case| case.trim() == function)
-}
-
-#[test]
-fn every_test_that_is_named_exists() {
-    let text = safety() + &fs::read_to_string(workspace().join("tests/README.md")).expect("tests/README.md");
-    let cited = cited(&text);
-    assert!(cited.len() > 50, "only {} tests are named", cited.len());
-    for (file, function) in cited {
-        if is_case(file, function) {
-            continue;
-        }
-        let source = fs::read_to_string(workspace().join(file)).unwrap_or_default();
-        let lines: Vec<&str> = source.lines().map(str::trim).collect();
-        let defined = [format!("fn {function}("), format!("async fn {function}(")];
-        let at = lines
-            .iter()
-            .position(|line| defined.iter().any(|start| line.starts_with(start)));
-        let Some(at) = at else {
-            panic!("there is no {file}::{function}");
-        };
-        // Within the attributes above it.
-        let above = lines[..at]
-            .iter()
-            .rev()
-            .take_while(|line| !line.is_empty() && **line != "}");
-        assert!(
-            above
-                .clone()
-                .any(|line| line.starts_with("#[") && line.contains("test")),
-            "{file}::{function} is no test"
-        );
-        assert!(
-            !above.clone().any(|line| line.starts_with("#[ignore")),
-            "{file}::{function} is ignored"
-        );
-    }
-}
+use crate::{read, workspace};
 
 /// The words of the rule, after the user's name.
 fn access_rule() -> Vec<String> {
-    let text = safety();
+    let text = read("docs/safety.md");
     let (_, rest) = text.split_once("ACL SETUSER latchwork ").expect("the rule");
     let (rule, _) = rest.split_once("```").expect("the rule's end");
     rule.split_whitespace().map(str::to_owned).collect()
@@ -320,24 +228,4 @@ async fn without_the_rights_that_only_help_it_works_and_says_so() {
             .all(|what| says(&one).contains(what) && says(&other).contains(what))
     })
     .await;
-}
-
-#[test]
-fn every_file_that_the_documents_name_exists() {
-    let root = workspace();
-    let mut seen = 0;
-    for document in ["README.md", "docs/design.md", "docs/safety.md", "tests/README.md"] {
-        let text = fs::read_to_string(root.join(document)).expect("it is there");
-        for quoted in text.split('`').skip(1).step_by(2) {
-            let path = quoted.split("::").next().unwrap_or(quoted);
-            let ours = ["crates/", "tests/", "examples/", "docs/"]
-                .iter()
-                .any(|folder| path.starts_with(folder));
-            if ours && !path.contains([' ', '*', '<', '\n']) {
-                seen += 1;
-                assert!(root.join(path).exists(), "{document} names {path}");
-            }
-        }
-    }
-    assert!(seen > 20, "only {seen} paths: does the search still work?");
 }

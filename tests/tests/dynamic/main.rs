@@ -1,4 +1,4 @@
-//! `dyn Lock`: an application that takes any lock, and a fake of its own.
+//! Every lock works behind `dyn Lock`, and an application can substitute a fake.
 #![allow(clippy::significant_drop_tightening, reason = "guards are the subject")]
 #![allow(clippy::unwrap_used, reason = "helpers are part of their tests")]
 

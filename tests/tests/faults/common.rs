@@ -1,4 +1,4 @@
-//! The connections of a client that is behind a proxy.
+//! Finds the connections of a client that is behind a proxy.
 
 use latchwork_testkit::{ConnId, Proxy};
 

@@ -1,6 +1,6 @@
-//! Bad days: the server, the network or another process fails while locks are held and waited for.
+//! Locks survive failures of the network and the server as `docs/safety.md` promises.
 //!
-//! Every test names its hazard (`docs/safety.md`) and has a server of its own.
+//! Every test has a server of its own.
 #![allow(clippy::significant_drop_tightening, reason = "guards are the subject")]
 
 mod common;

@@ -1,4 +1,4 @@
-//! Connections break, or only seem to live.
+//! Connections that are cut, half-open or refused are replaced, and no others.
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;

@@ -1,4 +1,6 @@
-//! The server answers, and refuses: replica, loading, busy, too few replicas, no pub/sub.
+//! A server that refuses for a while is waited for, without a storm of connections.
+//!
+//! It may be a replica, loading, busy, short of replicas, or without pub/sub.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! The server is killed, frozen, or forgets.
+//! A server that is killed, frozen or loses its scripts is survived, or the loss reported.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! The server says nothing: how long an attempt waits, what it answers, and that it undoes itself.
+//! An attempt waits for a silent server as long as it may, and leaves nothing when it gives up.
 
 use std::time::{Duration, Instant};
 

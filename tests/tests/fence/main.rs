@@ -1,4 +1,4 @@
-//! The check side of fencing: no stale write is accepted.
+//! A fence refuses every stale write.
 #![allow(clippy::significant_drop_tightening, reason = "guards are the subject")]
 
 use latchwork_mutex::{ErrorKind, Fence, FenceReply, FencingToken};

@@ -1,4 +1,4 @@
-//! The contract, call by call.
+//! Each call of a latch does what its documentation says.
 
 use std::time::{Duration, Instant};
 

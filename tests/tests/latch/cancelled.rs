@@ -1,4 +1,4 @@
-//! Calls that are dropped at any of their polls.
+//! A dropped call of a latch counts once or not at all, and leaves no place.
 
 use std::time::Duration;
 

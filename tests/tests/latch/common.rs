@@ -1,4 +1,4 @@
-//! What the tests of the latch share.
+//! Makes latches and waiters for the tests of the latch.
 
 use std::time::Duration;
 

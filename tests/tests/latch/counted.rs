@@ -1,4 +1,4 @@
-//! Requests and messages are counted at the socket, never timed.
+//! Waiters cost no polling, and zero or a reset costs one message per client.
 
 use std::time::Duration;
 

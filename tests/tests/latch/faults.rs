@@ -1,4 +1,4 @@
-//! Messages are lost, inboxes are down, servers restart, forget, or do not answer.
+//! Lost messages, restarts and silence neither lose a pass nor make one up.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,4 @@
-//! The countdown latch, against real servers, proxies and processes.
+//! The countdown latch keeps its contract under failures, cancellation and repeated requests.
 
 mod calls;
 mod cancelled;

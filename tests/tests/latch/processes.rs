@@ -1,4 +1,4 @@
-//! Processes that count or wait, and are killed.
+//! Killed processes keep nobody waiting, and one that starts again counts once.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Foreign data, a full memory, a full queue, rights that are missing, names that cannot be.
+//! Foreign data, full memory, a full queue and missing rights count nothing.
 
 use latchwork_latch::{CountdownLatch, ErrorKind};
 use latchwork_testkit::TestServer;

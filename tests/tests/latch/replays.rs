@@ -1,4 +1,4 @@
-//! Requests that are sent again, come late, or lose their answer; messages that come too early or too late.
+//! A request that is repeated or late never counts twice, nor in a later generation.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

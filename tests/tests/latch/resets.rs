@@ -1,4 +1,4 @@
-//! H63: a new generation, and those who waited for the old one.
+//! A reset ends the waits for the old generation and begins a new one.
 
 use latchwork_latch::ErrorKind;
 use latchwork_tests::soon;

@@ -1,4 +1,4 @@
-//! The scripts under a clock that the test sets: waits that are right to the microsecond, steps, requests that come late.
+//! Waits are right to the microsecond, and steps of the clock neither refill nor freeze.
 
 use crate::bench::{Bench, ints};
 use crate::model::{Terms, gcra, window};

@@ -1,4 +1,4 @@
-//! Futures that are dropped: what they reserved goes back if nobody reserved behind it.
+//! A dropped future gives back its reservation if nobody reserved behind it.
 
 use std::time::{Duration, Instant};
 

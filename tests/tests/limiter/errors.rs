@@ -1,4 +1,4 @@
-//! What the server may refuse.
+//! Foreign data, full memory and missing rights are typed errors that consume nothing.
 
 use latchwork_limiter::{Client, ErrorKind};
 use latchwork_testkit::TestServer;

@@ -1,6 +1,6 @@
-//! The rate limiter: its scripts against models in plain Rust, and its methods, one by one, against real servers.
+//! The rate limiter admits what its rate allows, in scripts and in calls.
 //!
-//! `LATCHWORK_SCRIPT_CASES` is the number of random requests per rate.
+//! The scripts are compared with models in plain Rust. `LATCHWORK_SCRIPT_CASES` is the number of random requests per rate.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 

@@ -1,4 +1,4 @@
-//! Requests that come late or twice, and answers that never come.
+//! A lost or late request consumes at most its permits and is never sent twice.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

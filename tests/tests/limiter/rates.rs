@@ -1,4 +1,4 @@
-//! Whose rate counts, and changing it.
+//! Handles agree on one rate, and changing it forgets no permit that was used.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The record: its size, its life, whose it is; and repeated requests.
+//! The record has one size and always a TTL, and a repeated request counts once.
 
 use latchwork_testkit::Reply;
 

@@ -1,5 +1,6 @@
-//! Many callers of several clients: what is admitted keeps to the rate. Each admission is put between two looks at the
-//! server's own clock.
+//! Many callers of several clients together keep to the rate.
+//!
+//! Each admission is put between two looks at the server's own clock.
 
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};

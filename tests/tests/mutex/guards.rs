@@ -1,4 +1,4 @@
-//! What a guard can do: extend, forget, hand over, lose, and the ways to look at it and to force it open.
+//! A guard can be moved to another client, inspected, lost and dropped.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Waiters of a mutex are told, whatever happens to messages and to the waiters.
+//! A waiter is notified whatever happens to messages and to other waiters.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,4 +1,4 @@
-//! The mutex, method by method, against a real server.
+//! A lock is taken, held and released, and a deadline is noticed at any moment.
 
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};

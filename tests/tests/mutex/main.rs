@@ -1,4 +1,4 @@
-//! The mutex: what only it does, and what its guards can do.
+//! The mutex locks, hands on, and gives its guards everything they need.
 #![allow(clippy::significant_drop_tightening, reason = "guards are the subject")]
 
 mod guards;

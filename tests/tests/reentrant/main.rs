@@ -1,4 +1,4 @@
-//! The reentrant mutex: what is special to it.
+//! An owner enters again from anywhere, and others wait until its last hold ends.
 #![allow(clippy::significant_drop_tightening, reason = "guards are the subject")]
 #![allow(clippy::unwrap_used, reason = "helpers are part of their tests")]
 
@@ -49,8 +49,7 @@ async fn an_owner_enters_again_from_anywhere_and_the_token_stays() {
     let again = ours.try_lock(&owner).await.unwrap().expect("free");
     assert!(again.fencing_token() > token, "a new one after the last was gone");
     again.unlock().await.unwrap();
-    fixture.settled().await;
-    fixture.check_leftovers();
+    fixture.over().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

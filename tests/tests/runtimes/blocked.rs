@@ -1,4 +1,4 @@
-//! Code that blocks its thread right after a contended `lock()` (H23), and loss while the keeper cannot run.
+//! Code that blocks its thread right after a contended lock does not stop renewals (H23).
 
 use std::future::{Future, poll_fn};
 use std::thread;

@@ -1,4 +1,4 @@
-//! `close()`, and what it says.
+//! `close` ends everything that the client has, and counts it.
 
 use std::time::{Duration, Instant};
 

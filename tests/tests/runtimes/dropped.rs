@@ -1,4 +1,4 @@
-//! Guards and futures that are dropped, leaked or unwound where nobody can await (H15 to H18).
+//! Guards and futures may be dropped, leaked or unwound where nothing can be awaited.
 
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};

@@ -1,4 +1,4 @@
-//! After everything was dropped no task, connection or thread is left.
+//! After everything is dropped, no task, connection or thread is left.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;

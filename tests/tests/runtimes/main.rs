@@ -1,5 +1,6 @@
-//! Which runtime drives what: guards dropped where there is none, clients used from a second one, runtimes that end
-//! or are blocked, and what is left when a client ends (H15 to H18, H23).
+//! Clients and guards work from any runtime or none, and leave nothing when they end.
+//!
+//! H15 to H18 and H23.
 #![allow(clippy::significant_drop_tightening, reason = "guards are the subject")]
 
 mod blocked;

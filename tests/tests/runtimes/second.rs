@@ -1,4 +1,4 @@
-//! Clients used from another runtime than the one that drives them, from none, and after that one has ended.
+//! A client can be used from a second runtime, from none, and after its own has ended.
 
 use std::sync::OnceLock;
 use std::thread;
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join;
 use latchwork_mutex::{Client, ErrorKind, Fence, Loss, Mutex};
-use latchwork_tests::{Fixture, LEASE, locked, mutex};
+use latchwork_tests::{Fixture, LEASE, mutex};
 use tokio::sync::OnceCell;
 
 use crate::support::{Driven, block_on, block_until, current};
@@ -35,8 +35,8 @@ async fn everything(fixture: &Fixture<'_>, client: &Client, other: &Client) {
     assert!(mutex.force_unlock().await.expect("an answer"), "it was held");
     assert_eq!(hold.lost().await, Loss::Forced, "told");
     drop(guard);
-    let theirs = locked(other, "b").await;
     let contended = latchwork_tests::mutex(client, "b");
+    let theirs = latchwork_tests::mutex(other, "b").lock().await.expect("the lock");
     let (waited, ()) = join(contended.lock(), async {
         while fixture.named("b").waiters() == 0 {
             other.ping().await.expect("a pong");

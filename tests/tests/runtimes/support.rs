@@ -1,4 +1,4 @@
-//! Runtimes of both flavours, and an executor that is none of tokio's.
+//! Provides runtimes of both flavours, and an executor that is not tokio's.
 
 use std::pin::pin;
 use std::sync::Arc;

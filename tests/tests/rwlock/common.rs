@@ -1,4 +1,4 @@
-//! Handles of the one lock that a test is about.
+//! Makes handles of the one lock that a test is about.
 
 use latchwork_rwlock::{Client, RwLock, RwPolicy};
 

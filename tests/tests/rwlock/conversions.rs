@@ -1,4 +1,6 @@
-//! Bugs of upgrades and downgrades that were found once, each as the test that would have found it.
+//! Upgrades and downgrades keep their tokens, deadlines and order under faults and load.
+//!
+//! Most of these tests are bugs that were found once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

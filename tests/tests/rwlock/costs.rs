@@ -1,4 +1,4 @@
-//! Messages and requests, counted.
+//! Reads, writes, upgrades and downgrades take the requests and messages that they should.
 
 use latchwork_rwlock::RwLockReadGuard;
 use latchwork_testkit::{ConnKind, TestServer};

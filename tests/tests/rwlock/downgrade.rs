@@ -1,4 +1,4 @@
-//! A writer that becomes a reader, and an upgradable reader that becomes an ordinary one.
+//! A writer becomes a reader, or an upgradable reader a plain one, without a gap.
 
 use latchwork_rwlock::{ErrorKind, Loss, Renew, RwLock};
 use latchwork_testkit::TestServer;
@@ -38,8 +38,7 @@ async fn a_downgrade_lets_the_readers_at_the_front_in_and_keeps_writers_out() {
     }
     soon("the writer", writer).await.unwrap().unlock().await.unwrap();
     soon("the last", behind).await.unwrap().unlock().await.unwrap();
-    fixture.settled().await;
-    fixture.check_leftovers();
+    fixture.over().await;
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
-//! The read-write lock: what is special to it. What all primitives do alike (cancellation, loss, bad input) is tested for
-//! all of them together.
+//! Readers share, writers exclude, and holds change between the two as documented.
+//!
+//! What all primitives have in common is in `conformance` and `cancellation`.
 #![allow(clippy::significant_drop_tightening, reason = "guards are the subject")]
 #![allow(clippy::unwrap_used, reason = "helpers are part of their tests")]
 

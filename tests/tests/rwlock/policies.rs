@@ -1,4 +1,4 @@
-//! Who goes first: fair, writers, readers.
+//! Each policy decides who goes first: the oldest, writers or readers.
 
 use std::sync::{Arc, Mutex};
 

@@ -1,4 +1,4 @@
-//! Who shares with whom, in which order, and what an inspection says of it.
+//! Readers share, writers are alone, and neither starves.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -34,8 +34,7 @@ async fn readers_share_and_writers_are_alone() {
         );
     }
     writer.unlock().await.unwrap();
-    fixture.settled().await;
-    fixture.check_leftovers();
+    fixture.over().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -83,8 +82,7 @@ async fn h9_nobody_reads_while_somebody_writes() {
     tokens.dedup();
     assert_eq!(tokens.len(), count, "no token twice");
     assert!(together.load(Ordering::SeqCst) > 1, "readers were in together");
-    fixture.settled().await;
-    fixture.check_leftovers();
+    fixture.over().await;
 }
 
 #[tokio::test]

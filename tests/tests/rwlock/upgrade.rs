@@ -1,4 +1,4 @@
-//! An upgradable reader that becomes the writer.
+//! An upgradable reader becomes the writer before everybody else.
 
 use std::time::{Duration, Instant};
 
@@ -41,8 +41,7 @@ async fn a_busy_or_late_upgrade_hands_the_guard_back() {
     assert!(!writer.is_lost(), "it is renewed as the writer");
     writer.unlock().await.unwrap();
     assert_eq!(client.live(), 0, "no slot is left");
-    fixture.settled().await;
-    fixture.check_leftovers();
+    fixture.over().await;
 }
 
 /// It goes before the queue, whatever the policy; and while it waits new readers do.

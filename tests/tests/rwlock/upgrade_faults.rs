@@ -1,4 +1,4 @@
-//! Upgrades on bad days: the hold is lost before or during it, the server goes, a message is lost.
+//! An upgrade that fails hands back a guard that is still valid, or reports the loss.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

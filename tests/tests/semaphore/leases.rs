@@ -1,4 +1,4 @@
-//! Permits whose lease ends or that are taken away come back once, and to nobody else's cost.
+//! Permits whose lease ends or that are taken away are released once.
 
 use latchwork_semaphore::{Loss, Renew, Semaphore};
 use latchwork_tests::subject::SEMAPHORE;

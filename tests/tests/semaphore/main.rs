@@ -1,4 +1,4 @@
-//! The semaphore: what only it does.
+//! The semaphore keeps to its permits and its rate through resize, split and merge.
 #![allow(clippy::significant_drop_tightening, reason = "permits are the subject")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 

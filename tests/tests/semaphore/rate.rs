@@ -1,4 +1,4 @@
-//! A semaphore with a rate: at most so many at once, and so many per time, in one step.
+//! A semaphore with a rate spaces the starts and bounds their number at once.
 
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};

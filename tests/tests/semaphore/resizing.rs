@@ -1,4 +1,4 @@
-//! Another number of permits: a mismatch between handles, or a resize.
+//! Another capacity is a mismatch between handles until `resize`, which wakes who fits.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Drain, split and merge move permits, and make or lose none.
+//! Drain, split and merge move permits, and neither make nor lose any.
 
 use latchwork_semaphore::{ErrorKind, Loss, Semaphore};
 use latchwork_tests::subject::SEMAPHORE;
