@@ -90,7 +90,8 @@ impl Fixture<'_> {
         soon("a release", guard.release()).await.expect("released");
     }
 
-    /// Checks that the server still knows the hold, and renews it. For a while it may be unable to answer.
+    /// Checks that the server still knows the hold, and renews it. For a while it may be unable to
+    /// answer.
     ///
     /// # Panics
     /// If the hold is lost.

@@ -1,4 +1,5 @@
-//! One test's corner of a server: a key prefix of its own, and the primitive that the test is about.
+//! One test's corner of a server: a key prefix of its own, and the primitive that the test is
+//! about.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -20,7 +21,8 @@ pub const LONG: Duration = Duration::from_secs(9);
 /// A lease without a renewal during any test: for requests that are counted.
 pub const MINUTE: Duration = Duration::from_secs(60);
 
-/// A server, a prefix that nobody else uses, and a primitive there: a mutex called `a` unless set otherwise.
+/// A server, a prefix that nobody else uses, and a primitive there: a mutex called `a` unless set
+/// otherwise.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Fixture<'a> {
@@ -117,7 +119,8 @@ impl<'a> Fixture<'a> {
         self.leasing(LEASE).await
     }
 
-    /// A client whose holds are renewed every 400 ms, and end soon after renewal stops ([`MEDIUM`]).
+    /// A client whose holds are renewed every 400 ms, and end soon after renewal stops
+    /// ([`MEDIUM`]).
     ///
     /// # Panics
     /// If it cannot connect.

@@ -1,4 +1,5 @@
-//! What the tests share: a [`Fixture`] for each of them, and every primitive behind one trait (`subject`).
+//! What the tests share: a [`Fixture`] for each of them, and every primitive behind one trait
+//! (`subject`).
 
 mod acquiring;
 mod counted;

@@ -50,7 +50,8 @@ pub async fn unlocked(guard: MutexGuard) {
     soon("an unlock", guard.unlock()).await.expect("released");
 }
 
-/// Checks that the server still knows the hold, and renews it. For a while it may be unable to answer.
+/// Checks that the server still knows the hold, and renews it. For a while it may be unable to
+/// answer.
 ///
 /// # Panics
 /// If the hold is lost.

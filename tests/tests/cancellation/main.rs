@@ -1,7 +1,8 @@
 //! An async call dropped at any of its polls leaves nothing behind, whatever happens around it.
 //!
-//! Every async call of every primitive and its guards, and of clients and fences, in every scene: nothing of it is left long
-//! before any lease ends, the next waiter is served, and a newcomer gets everything (H7, H14, H15, H35).
+//! Every async call of every primitive and its guards, and of clients and fences, in every scene:
+//! nothing of it is left long before any lease ends, the next waiter is served, and a newcomer gets
+//! everything (H7, H14, H15, H35).
 //!
 //! - `calls`: the functions;
 //! - `scene`: who holds and waits, and what breaks;

@@ -1,6 +1,7 @@
 //! Every primitive passes the same suite: each case here runs for each subject.
 //!
-//! A subject is an entry of `tests/src/subject.rs`, and each case a test of its own, `<subject>::<group>::<case>`.
+//! A subject is an entry of `tests/src/subject.rs`, and each case a test of its own,
+//! `<subject>::<group>::<case>`.
 #![allow(clippy::significant_drop_tightening, reason = "guards are the subject")]
 
 mod counting;

@@ -1,6 +1,7 @@
 //! An acquire or release runs as many commands beside 1000 others as beside one.
 //!
-//! The commands are those that the scripts run. Redis runs each of them in at most logarithmic time.
+//! The commands are those that the scripts run. Redis runs each of them in at most logarithmic
+//! time.
 
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};

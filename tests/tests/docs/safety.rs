@@ -37,7 +37,8 @@ fn cited(text: &str) -> BTreeSet<(&str, &str)> {
         .collect()
 }
 
-/// The cases of the conformance suite, each of which is a test of every primitive: file and function.
+/// The cases of the conformance suite, each of which is a test of every primitive: file and
+/// function.
 fn is_case(file: &str, function: &str) -> bool {
     let path = Path::new(file);
     let suite = Path::new("tests/tests/conformance/main.rs");

@@ -95,7 +95,8 @@ async fn many_waiters_of_one_priority_that_arrive_at_once_are_served_in_order() 
     let lock = builder.build().unwrap();
     let held = lock.lock().await.unwrap();
     let preferred = lock.with_priority(1);
-    // One connection, and polled one after the other: the server sees them in this order, many in a millisecond.
+    // One connection, and polled one after the other: the server sees them in this order, many in a
+    // millisecond.
     let waiting = (0..2 * EACH).map(|number| {
         let first = number > 0 && number < EACH;
         let lock = if first { &lock } else { &preferred };

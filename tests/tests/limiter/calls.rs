@@ -96,8 +96,9 @@ async fn limiters_of_one_name_in_several_clients_are_one() {
 /// One acquire of several: its number, when it was sent and when it went.
 type Turn = (usize, Duration, Duration);
 
-/// Acquires from two clients by turns, each reserved before the next is sent; returns them in the order in which they
-/// went. The first `free` go at once, `apart` from each other, and the others wait.
+/// Acquires from two clients by turns, each reserved before the next is sent; returns them in the
+/// order in which they went. The first `free` go at once, `apart` from each other, and the others
+/// wait.
 async fn turns(algorithm: Algorithm, rate: Rate, free: usize, waits: usize, apart: Duration) -> Vec<Turn> {
     let fixture = Fixture::shared();
     let clients = [fixture.client().await, fixture.client().await];
@@ -124,7 +125,8 @@ async fn turns(algorithm: Algorithm, rate: Rate, free: usize, waits: usize, apar
             future.await.unwrap();
             order.lock().unwrap().push((turn, sent, start.elapsed()));
         }));
-        // The server answers a client in turn: what the other client sends from now on comes after this one.
+        // The server answers a client in turn: what the other client sends from now on comes after
+        // this one.
         clients[turn % 2].ping().await.unwrap();
     }
     assert_eq!(clients[0].live() + clients[1].live(), waits, "each has a place");
@@ -140,8 +142,8 @@ async fn turns(algorithm: Algorithm, rate: Rate, free: usize, waits: usize, apar
 async fn waiters_go_in_order_of_arrival_and_not_before_their_slots() {
     const SECOND: Duration = Duration::from_secs(1);
     for algorithm in BOTH {
-        // GCRA: one every 100 ms. The window: three in any second, so the slots of those that wait are as far apart as
-        // the first three were: more than a piece, which is 20 ms.
+        // GCRA: one every 100 ms. The window: three in any second, so the slots of those that wait
+        // are as far apart as the first three were: more than a piece, which is 20 ms.
         let (permits, free, waits, apart) = match algorithm {
             Algorithm::Gcra => (10, 1, 7, Duration::ZERO),
             _ => (3, 3, 3, SECOND / 20),
