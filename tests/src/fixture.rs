@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use latchwork_core::{Client, ClientBuilder};
-use latchwork_testkit::{TestServer, shared_server};
+use latchwork_testkit::{Proxy, TestServer, shared_server};
 
 use crate::subject::{MUTEX, Subject};
 
@@ -106,9 +106,44 @@ impl<'a> Fixture<'a> {
             .reconnect_backoff(Duration::from_millis(5), Duration::from_millis(50))
     }
 
-    async fn leasing(&self, lease: Duration) -> Client {
-        let connecting = self.builder().lease(lease).connect();
-        connecting.await.expect("a client")
+    /// The URL of a user who may do everything but for these ACL rules.
+    ///
+    /// # Panics
+    /// If the server does not understand the rules.
+    pub fn restricted(&self, rules: &[&str]) -> String {
+        let mut command = vec!["ACL", "SETUSER", "worker", "on", ">secret", "~*", "&*", "+@all"];
+        command.extend(rules);
+        self.server.admin(&command).expect("a user");
+        format!("redis://worker:secret@127.0.0.1:{}", self.server.port())
+    }
+
+    /// A client with these options, besides short leases.
+    ///
+    /// # Panics
+    /// If it cannot connect.
+    pub async fn client_with(&self, options: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Client {
+        options(self.builder()).connect().await.expect("a client")
+    }
+
+    /// A client with short leases behind a proxy.
+    ///
+    /// # Panics
+    /// If it cannot connect.
+    pub async fn proxied(&self) -> (Proxy, Client) {
+        self.proxied_with(|builder| builder).await
+    }
+
+    /// A client with these options behind a proxy.
+    ///
+    /// # Panics
+    /// If it cannot connect.
+    pub async fn proxied_with(
+        &self,
+        options: impl FnOnce(ClientBuilder) -> ClientBuilder,
+    ) -> (Proxy, Client) {
+        let proxy = Proxy::start(self.server.port()).expect("a proxy");
+        let client = options(self.builder_at(proxy.url())).connect().await;
+        (proxy, client.expect("a client"))
     }
 
     /// A client with short leases ([`LEASE`]).
@@ -116,7 +151,7 @@ impl<'a> Fixture<'a> {
     /// # Panics
     /// If it cannot connect.
     pub async fn client(&self) -> Client {
-        self.leasing(LEASE).await
+        self.client_with(|builder| builder).await
     }
 
     /// A client whose holds are renewed every 400 ms, and end soon after renewal stops
@@ -125,7 +160,7 @@ impl<'a> Fixture<'a> {
     /// # Panics
     /// If it cannot connect.
     pub async fn renewing(&self) -> Client {
-        self.leasing(MEDIUM).await
+        self.client_with(|builder| builder.lease(MEDIUM)).await
     }
 
     /// A client whose holds survive whatever the test does, if they can ([`LONG`]).
@@ -133,7 +168,7 @@ impl<'a> Fixture<'a> {
     /// # Panics
     /// If it cannot connect.
     pub async fn steady(&self) -> Client {
-        self.leasing(LONG).await
+        self.client_with(|builder| builder.lease(LONG)).await
     }
 
     /// A client that renews nothing while the test runs ([`MINUTE`]).
@@ -141,6 +176,6 @@ impl<'a> Fixture<'a> {
     /// # Panics
     /// If it cannot connect.
     pub async fn patient(&self) -> Client {
-        self.leasing(MINUTE).await
+        self.client_with(|builder| builder.lease(MINUTE)).await
     }
 }

@@ -12,7 +12,7 @@ pub mod subject;
 use std::time::{Duration, Instant};
 
 pub use acquiring::{Waiter, rises};
-pub use counted::{commands, messages};
+pub use counted::{commands, lose_grants, lose_the_reply, messages};
 pub use fixture::{Fixture, LEASE, LONG, MEDIUM, MINUTE};
 pub use mutexes::{granted, locked, locking, mutex, still_held, unlocked};
 pub use process::Other;

@@ -225,12 +225,11 @@ async fn h44_a_silent_server_is_an_error_in_time_for_all() {
     let server = TestServer::start().unwrap();
     let fixture = Fixture::on(&server);
     let client = fixture
-        .builder()
-        .operation_timeout(Duration::from_millis(200))
-        .unavailable_after(Duration::from_millis(400))
-        .connect()
-        .await
-        .unwrap();
+        .client_with(|b| {
+            b.operation_timeout(Duration::from_millis(200))
+                .unavailable_after(Duration::from_millis(400))
+        })
+        .await;
     server.freeze().unwrap();
     let tasks: Vec<_> = mutexes(&client)
         .into_iter()

@@ -33,9 +33,9 @@ enum When {
 pub(crate) async fn sweep(subject: &'static dyn Subject, scene: Scene, others: bool) -> (usize, Duration) {
     let server = TestServer::start().expect("a server");
     let fixture = Fixture::on(&server).with(subject);
-    let builder = fixture.builder().lease(LEASE).claim_window(ENOUGH);
-    let other = builder.operation_timeout(ENOUGH).connect().await;
-    let other = other.expect("a client");
+    let other = fixture
+        .client_with(|b| b.lease(LEASE).claim_window(ENOUGH).operation_timeout(ENOUGH))
+        .await;
     let calls = Call::all(&*fixture.handle(&other), others);
     let (mut cases, mut slowest) = (0, Duration::ZERO);
     for when in [When::Polled, When::Woken] {

@@ -48,7 +48,7 @@ async fn connects_as_the_users_client_or_connection_info_does() {
 async fn h60_databases_have_locks_of_their_own_and_messages_do_not_mix() {
     let server = TestServer::start().expect("a server");
     let fixture = Fixture::on(&server);
-    let zero = fixture.builder().connect().await.expect("a client");
+    let zero = fixture.client().await;
     let three = fixture
         .builder_at(format!("{}/3", server.url()))
         .connect()

@@ -271,12 +271,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
 fn with_a_keeper_thread_no_runtime_is_needed() {
     let fixture = Fixture::shared();
     block_on(async {
-        let client = fixture
-            .builder()
-            .keeper_thread(true)
-            .connect()
-            .await
-            .expect("a client");
+        let client = fixture.client_with(|b| b.keeper_thread(true)).await;
         let guard = mutex(&client, "a").lock().await.expect("the lock");
         let busy = mutex(&client, "a").try_lock_for(Duration::from_millis(20)).await;
         assert!(busy.expect("an answer").is_none(), "busy");

@@ -6,47 +6,29 @@ use latchwork_tests::{Fixture, eventually, go, granted, locked, mutex, soon};
 
 use super::expect;
 
-/// A server with a user who may do everything but for these rules.
-struct Restricted {
-    server: TestServer,
-    prefix: String,
-}
-
-impl Restricted {
-    fn new(rules: &[&str]) -> Self {
-        let server = TestServer::start().expect("a server");
-        let mut command = vec!["ACL", "SETUSER", "worker", "on", ">secret", "~*", "&*", "+@all"];
-        command.extend(rules);
-        server.admin(&command).expect("a user");
-        let prefix = Fixture::on(&server).prefix;
-        Self { server, prefix }
-    }
-
-    async fn connect(&self) -> Result<Client, Error> {
-        let url = format!("redis://worker:secret@127.0.0.1:{}", self.server.port());
-        let fixture = Fixture::on(&self.server);
-        let builder = fixture.builder_at(url).prefix(&self.prefix);
-        soon("a connection", builder.connect()).await
-    }
-
-    async fn client(&self) -> Client {
-        self.connect().await.expect("a client")
-    }
+/// Connects as a user who may do everything but for these rules.
+async fn connect(server: &TestServer, rules: &[&str]) -> Result<Client, Error> {
+    let fixture = Fixture::on(server);
+    let builder = fixture.builder_at(fixture.restricted(rules));
+    soon("a connection", builder.connect()).await
 }
 
 #[tokio::test]
 async fn h46_rights_that_connecting_needs() {
     for (rule, right) in [("-script", "`+script"), ("-time", "`+time`")] {
-        let restricted = Restricted::new(&[rule]);
-        let error = expect(restricted.connect().await, ErrorKind::Denied, &[right, "ACL"]);
+        let server = TestServer::start().expect("a server");
+        let connected = connect(&server, &[rule]).await;
+        let error = expect(connected, ErrorKind::Denied, &[right, "ACL"]);
         assert!(!error.is_transient(), "it needs somebody: {error}");
     }
 }
 
 #[tokio::test]
 async fn h46_publish_and_channels_are_warnings() {
-    let restricted = Restricted::new(&["resetchannels", "&elsewhere:*"]);
-    let client = restricted.client().await;
+    let server = TestServer::start().expect("a server");
+    let client = connect(&server, &["resetchannels", "&elsewhere:*"])
+        .await
+        .expect("a client");
     let warnings = client.warnings();
     let denied = warnings.iter().find_map(|warning| match warning {
         Warning::SubscribeDenied { message } => Some((message, warning.to_string())),
@@ -61,8 +43,8 @@ async fn h46_publish_and_channels_are_warnings() {
 
 #[tokio::test]
 async fn without_info_nothing_is_checked_and_a_warning_is_given() {
-    let restricted = Restricted::new(&["-info"]);
-    let client = restricted.client().await;
+    let server = TestServer::start().expect("a server");
+    let client = connect(&server, &["-info"]).await.expect("a client");
     let warnings = client.warnings();
     let said = |warning: &Warning| matches!(warning, Warning::NotInspected { .. });
     assert!(warnings.iter().any(said), "{warnings:?}");
@@ -126,16 +108,10 @@ async fn the_documented_rights_are_enough() {
 async fn the_right_to_publish_can_be_given_later() {
     let server = TestServer::start().expect("a server");
     let fixture = Fixture::on(&server);
-    let user = |right: &str| {
-        server
-            .admin(&["ACL", "SETUSER", "mute", "on", ">pw", "~*", "&*", "+@all", right])
-            .expect("an answer");
-    };
-    user("-publish");
-    let url = format!("redis://mute:pw@127.0.0.1:{}", server.port());
+    let url = fixture.restricted(&["-publish"]);
     let client = fixture.builder_at(url).connect().await.expect("a client");
     assert!(!client.is_listening(), "nobody can tell it anything");
-    user("+publish");
+    fixture.restricted(&["+publish"]);
     server.kill_normal_clients().expect("an answer");
     eventually("it listens", || client.is_listening()).await;
 }

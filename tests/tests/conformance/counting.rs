@@ -2,37 +2,17 @@
 
 use std::time::Duration;
 
-use latchwork_mutex::Client;
 use latchwork_testkit::{ConnKind, Proxy, TestServer};
 use latchwork_tests::subject::{Options, Subject};
-use latchwork_tests::{Fixture, MEDIUM, eventually, go, soon};
-
-/// A client whose lease is so long that no renewal comes in between, behind a proxy that counts.
-async fn counted(fixture: &Fixture<'_>) -> (Proxy, Client) {
-    let proxy = Proxy::start(fixture.server.port()).expect("a proxy");
-    let minute = Duration::from_secs(60);
-    let builder = fixture.builder_at(proxy.url()).lease(minute).heartbeat(minute);
-    let client = builder.connect().await.expect("a client");
-    // The label is written once, right after connecting.
-    let labelled = || proxy.request_names().contains_key("SET");
-    eventually("the label is written", labelled).await;
-    proxy.reset_counts();
-    (proxy, client)
-}
+use latchwork_tests::{Fixture, MEDIUM, eventually, go, messages, soon};
 
 fn requests(proxy: &Proxy) -> u64 {
     proxy.requests_of(ConnKind::Commands)
 }
 
-/// Messages that were published since the server's counts were reset.
-fn messages(server: &TestServer) -> u64 {
-    let calls = server.command_calls().expect("an answer");
-    calls.get("publish").copied().unwrap_or(0)
-}
-
 pub(crate) async fn an_uncontended_acquire_and_release_are_two_requests(subject: &'static dyn Subject) {
     let fixture = Fixture::of(subject);
-    let (proxy, client) = counted(&fixture).await;
+    let (proxy, client) = fixture.counted().await;
     for _ in 0..20 {
         fixture.released(fixture.held(&client).await).await;
     }
@@ -52,11 +32,11 @@ pub(crate) async fn h6_a_release_wakes_exactly_the_waiters_that_fit(subject: &'s
     const WAITERS: usize = 6;
     let server = TestServer::start().expect("a server");
     let fixture = Fixture::on(&server).with(subject);
-    let (holder_proxy, holder) = counted(&fixture).await;
+    let (holder_proxy, holder) = fixture.counted().await;
     let all = fixture.all(&holder).await;
     let (mut clients, mut waiters) = (Vec::new(), Vec::new());
     for _ in 0..WAITERS {
-        clients.push(counted(&fixture).await);
+        clients.push(fixture.counted().await);
     }
     for (proxy, client) in &clients {
         waiters.push(fixture.queue(client).await);
@@ -108,7 +88,7 @@ pub(crate) async fn a_contended_acquisition_is_two_requests_and_one_message(subj
     let fixture = Fixture::on(&server).with(subject);
     let mut clients = Vec::new();
     for _ in 0..CLIENTS {
-        clients.push(counted(&fixture).await);
+        clients.push(fixture.counted().await);
     }
     // One that nobody counts has all until everybody waits.
     let outside = fixture.steady().await;
@@ -179,12 +159,8 @@ pub(crate) async fn h67_the_key_goes_with_the_retention(subject: &'static dyn Su
     let fixture = Fixture::of(subject);
     let retention = Duration::from_secs(1);
     let client = fixture
-        .builder()
-        .retention(retention)
-        .lease(MEDIUM)
-        .connect()
+        .client_with(|b| b.retention(retention).lease(MEDIUM))
         .await;
-    let client = client.expect("a client");
     let all = fixture.all(&client).await;
     let waiter = fixture.queue(&client).await;
     drop(all);

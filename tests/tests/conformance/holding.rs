@@ -274,8 +274,9 @@ pub(crate) async fn h16_a_hold_dropped_after_its_runtime_ends_with_its_lease(sub
 pub(crate) async fn h18_a_leaked_future_does_not_block_the_queue(subject: &'static dyn Subject) {
     let fixture = Fixture::of(subject);
     // The others wait for its claims, each twice as long as the one before.
-    let builder = fixture.builder().claim_window(LEASE / 3).lease(LONG);
-    let one = builder.connect().await.expect("a client");
+    let one = fixture
+        .client_with(|b| b.claim_window(LEASE / 3).lease(LONG))
+        .await;
     let two = fixture.steady().await;
     let all = fixture.all(&one).await;
     let mut leaked = fixture.handle(&one).acquire();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use latchwork_mutex::{Client, ErrorKind, Loss};
-use latchwork_testkit::{Direction, Proxy, TestServer};
+use latchwork_testkit::{Direction, TestServer};
 use latchwork_tests::subject::{Guard, Options, Subject};
 use latchwork_tests::{Fixture, LEASE, LONG, MEDIUM, eventually, go, rises, soon};
 
@@ -96,10 +96,8 @@ pub(crate) async fn expired_while_the_server_stands_still(subject: &'static dyn 
 /// Cut off from the server, which gives it to the next one: the two are never valid at once.
 pub(crate) async fn expired_behind_a_dead_network(subject: &'static dyn Subject) {
     let server = TestServer::start().expect("a server");
-    let proxy = Proxy::start(server.port()).expect("a proxy");
     let fixture = Fixture::on(&server).with(subject);
-    let builder = fixture.builder_at(proxy.url()).lease(MEDIUM);
-    let one = builder.connect().await.expect("a client");
+    let (proxy, one) = fixture.proxied_with(|b| b.lease(MEDIUM)).await;
     let two = fixture.steady().await;
     let guard = fixture.held(&one).await;
     let hold = guard.hold();
@@ -153,8 +151,9 @@ pub(crate) async fn h38_flushed(subject: &'static dyn Subject) {
 pub(crate) async fn h41_overwritten(subject: &'static dyn Subject) {
     let fixture = Fixture::of(subject);
     // The server is not silent, so this is not what ends the wait.
-    let builder = fixture.builder().lease(MEDIUM).unavailable_after(LONG * 100);
-    let client = builder.connect().await.expect("a client");
+    let client = fixture
+        .client_with(|b| b.lease(MEDIUM).unavailable_after(LONG * 100))
+        .await;
     let long = Options {
         lease: Some(LONG),
         ..Options::NONE

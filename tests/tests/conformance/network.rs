@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use latchwork_mutex::Client;
 use latchwork_testkit::{Action, Direction, Proxy, TestServer, contains};
 use latchwork_tests::subject::Subject;
-use latchwork_tests::{Fixture, LONG, eventually, go, rises, soon};
+use latchwork_tests::{Fixture, LONG, eventually, go, lose_the_reply, rises, soon};
 
 const BEAT: Duration = Duration::from_millis(50);
 
@@ -19,24 +19,6 @@ async fn behind(proxy: &Proxy, fixture: &Fixture<'_>) -> Client {
     let builder = fixture.builder_at(proxy.url()).lease(LONG).heartbeat(BEAT);
     let connected = builder.operation_timeout(BEAT * 4).connect().await;
     connected.expect("a client")
-}
-
-/// Loses the reply to the next script call for this key, and says when it has.
-fn lose_the_reply(proxy: &Proxy, key: String, action: Action) -> Arc<AtomicBool> {
-    let lost = Arc::new(AtomicBool::new(false));
-    let said = Arc::clone(&lost);
-    let mut asked = None;
-    proxy.on_chunk(move |direction, id, chunk| {
-        if direction == Direction::ToServer {
-            if asked.is_none() && contains(chunk, "EVALSHA") && contains(chunk, &key) {
-                asked = Some(id);
-            }
-        } else if asked == Some(id) && !said.swap(true, Ordering::SeqCst) {
-            return action;
-        }
-        Action::Pass
-    });
-    lost
 }
 
 /// The server runs a script, and its reply is lost: what was asked for is done once however often it is asked for.

@@ -243,14 +243,6 @@ pub(crate) async fn h40_memory_is_full(subject: &'static dyn Subject) {
     new.over().await;
 }
 
-/// A user of this server who may do everything but for these rules; and their URL.
-fn restricted(server: &TestServer, rules: &[&str]) -> String {
-    let mut command = vec!["ACL", "SETUSER", "worker", "on", ">secret", "~*", "&*", "+@all"];
-    command.extend(rules);
-    server.admin(&command).expect("a user");
-    format!("redis://worker:secret@127.0.0.1:{}", server.port())
-}
-
 pub(crate) async fn h46_a_right_is_missing(subject: &'static dyn Subject) {
     let server = TestServer::start().expect("a server");
     for right in ["evalsha", "zadd", "zcard", "pexpire"] {
@@ -258,8 +250,8 @@ pub(crate) async fn h46_a_right_is_missing(subject: &'static dyn Subject) {
         server
             .admin(&["ACL", "DELUSER", "worker"])
             .expect("gone, or never there");
-        let url = restricted(&server, &[&format!("-{right}")]);
         let fixture = Fixture::on(&server).with(subject);
+        let url = fixture.restricted(&[&format!("-{right}")]);
         let client = soon("a connection", fixture.builder_at(url).connect()).await;
         let client = client.expect("a client");
         let named = format!("`+{right}`");
@@ -280,7 +272,7 @@ pub(crate) async fn h46_a_right_is_missing(subject: &'static dyn Subject) {
 pub(crate) async fn h46_keys_of_another_pattern(subject: &'static dyn Subject) {
     let server = TestServer::start().expect("a server");
     let fixture = Fixture::on(&server).with(subject);
-    let url = restricted(&server, &["resetkeys", "~elsewhere:*"]);
+    let url = fixture.restricted(&["resetkeys", "~elsewhere:*"]);
     let client = soon("a connection", fixture.builder_at(url).connect()).await;
     let client = client.expect("a client");
     let keys = format!("`~{}:*`", fixture.prefix);
@@ -296,7 +288,7 @@ pub(crate) async fn h46_without_the_rights_to_messages_waiting_polls(subject: &'
     for rule in ["-publish", "-subscribe"] {
         let server = TestServer::start().expect("a server");
         let fixture = Fixture::on(&server).with(subject);
-        let url = restricted(&server, &[rule]);
+        let url = fixture.restricted(&[rule]);
         let builder = fixture.builder_at(url).lease(LONG);
         let client = soon("a connection", builder.connect()).await.expect("a client");
         assert!(!client.is_listening(), "{rule}: it has no inbox that is of use");
@@ -311,8 +303,7 @@ pub(crate) async fn h46_without_the_rights_to_messages_waiting_polls(subject: &'
 
 pub(crate) async fn h68_a_full_queue(subject: &'static dyn Subject) {
     let fixture = Fixture::of(subject);
-    let builder = fixture.builder().lease(LONG).max_waiters(1);
-    let client = builder.connect().await.expect("a client");
+    let client = fixture.client_with(|b| b.lease(LONG).max_waiters(1)).await;
     let all = fixture.all(&client).await;
     let waiter = fixture.queue(&client).await;
     let before = fixture.members().len();

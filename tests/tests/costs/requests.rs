@@ -36,14 +36,9 @@ async fn h6_waiters_on_a_held_lock_do_not_poll() {
 #[tokio::test]
 async fn renewals_of_many_holds_share_requests() {
     let fixture = Fixture::shared();
-    let proxy = Proxy::start(fixture.server.port()).expect("a proxy");
-    let client = fixture
-        .builder_at(proxy.url())
-        .lease(Duration::from_secs(3))
-        .heartbeat(Duration::from_secs(60))
-        .connect()
-        .await
-        .expect("a client");
+    let (proxy, client) = fixture
+        .proxied_with(|b| b.lease(Duration::from_secs(3)).heartbeat(Duration::from_secs(60)))
+        .await;
     let mut guards = Vec::new();
     for number in 0..250 {
         let mutex = Mutex::new(&client, format!("a{number}")).expect("a mutex");
@@ -85,13 +80,9 @@ async fn scripts_are_sent_once_to_a_server_and_not_to_every_client() {
 #[tokio::test]
 async fn a_heartbeat_asks_for_the_time() {
     let fixture = Fixture::shared();
-    let proxy = Proxy::start(fixture.server.port()).expect("a proxy");
-    let client = fixture
-        .builder_at(proxy.url())
-        .heartbeat(Duration::from_millis(30))
-        .connect()
-        .await
-        .expect("a client");
+    let (proxy, client) = fixture
+        .proxied_with(|b| b.heartbeat(Duration::from_millis(30)))
+        .await;
     proxy.reset_counts();
     eventually("three heartbeats", || {
         proxy.request_names().get("TIME").is_some_and(|times| *times >= 3)

@@ -131,14 +131,10 @@ async fn h3_a_half_open_inbox_is_replaced() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn h3_a_half_open_command_connection_is_replaced() {
     let server = TestServer::start().expect("a server");
-    let proxy = Proxy::start(server.port()).expect("a proxy");
     let fixture = Fixture::on(&server);
-    let builder = fixture.builder_at(proxy.url()).lease(LONG).heartbeat(BEAT);
-    let shaky = builder
-        .operation_timeout(BEAT * 4)
-        .connect()
-        .await
-        .expect("a client");
+    let (proxy, shaky) = fixture
+        .proxied_with(|b| b.lease(LONG).heartbeat(BEAT).operation_timeout(BEAT * 4))
+        .await;
     let (commands, inbox) = connections(&proxy);
     let silent = half_open(&proxy, commands);
     // Nobody asks for anything: it is the heartbeat that notices.
@@ -225,8 +221,7 @@ async fn an_idle_client_outlives_any_number_of_refused_connections() {
 #[tokio::test]
 async fn short_waits_do_not_replace_the_connection() {
     let fixture = Fixture::shared();
-    let proxy = Proxy::start(fixture.server.port()).expect("a proxy");
-    let client = fixture.builder_at(proxy.url()).connect().await.expect("a client");
+    let (proxy, client) = fixture.proxied().await;
     let mutex = mutex(&client, "a");
     let before = proxy.accepted();
     proxy.delay(Duration::from_millis(20));
@@ -253,13 +248,9 @@ async fn short_waits_do_not_replace_the_connection() {
 #[tokio::test]
 async fn requests_that_are_dropped_do_not_replace_the_connection() {
     let fixture = Fixture::shared();
-    let proxy = Proxy::start(fixture.server.port()).expect("a proxy");
-    let client = fixture
-        .builder_at(proxy.url())
-        .operation_timeout(Duration::from_millis(100))
-        .connect()
-        .await
-        .expect("a client");
+    let (proxy, client) = fixture
+        .proxied_with(|b| b.operation_timeout(Duration::from_millis(100)))
+        .await;
     let mutex = mutex(&client, "a");
     let before = proxy.accepted();
     proxy.delay(Duration::from_millis(10));

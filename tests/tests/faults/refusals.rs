@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use latchwork_mutex::{ErrorKind, Warning};
-use latchwork_testkit::{Proxy, RespClient, TestServer};
+use latchwork_testkit::{RespClient, TestServer};
 use latchwork_tests::{
     Fixture, LEASE, LONG, eventually, granted, locked, locking, mutex, soon, still_held, unlocked,
 };
@@ -173,10 +173,7 @@ async fn h44_a_release_that_stays_refused_is_reported_when_the_lease_is_over() {
 async fn hand_over_under(rules: &[&str], waiter_too: bool) -> Vec<Warning> {
     let server = TestServer::start().expect("a server");
     let fixture = Fixture::on(&server);
-    let mut command = vec!["ACL", "SETUSER", "worker", "on", ">secret", "~*", "&*", "+@all"];
-    command.extend(rules);
-    server.admin(&command).expect("a user");
-    let url = format!("redis://worker:secret@127.0.0.1:{}", server.port());
+    let url = fixture.restricted(rules);
     let one = fixture.builder_at(&url).connect().await.expect("one");
     let url = if waiter_too { url } else { server.url() };
     let two = fixture.builder_at(url).connect().await.expect("two");
@@ -228,8 +225,7 @@ async fn h46_a_holder_without_the_right_to_publish_costs_a_waiter_with_it_one_ti
 async fn h42_a_demoted_primary_causes_no_storm_of_connections() {
     let server = TestServer::start().expect("a server");
     let fixture = Fixture::on(&server);
-    let proxy = Proxy::start(server.port()).expect("a proxy");
-    let client = fixture.builder_at(proxy.url()).connect().await.expect("a client");
+    let (proxy, client) = fixture.proxied().await;
     let before = proxy.accepted();
     server.admin(&["REPLICAOF", "127.0.0.1", "1"]).expect("an answer");
     let mutex = mutex(&client, "a");

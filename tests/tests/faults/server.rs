@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use latchwork_mutex::{ErrorKind, Loss};
 use latchwork_testkit::TestServer;
-use latchwork_tests::{Fixture, LONG, go, granted, locked, locking, mutex, soon, still_held, unlocked};
+use latchwork_tests::{
+    Fixture, LEASE, LONG, go, granted, locked, locking, mutex, soon, still_held, unlocked,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn h52_a_restart_that_forgets_is_a_loss_for_the_holder() {
@@ -36,12 +38,10 @@ async fn h52_a_restart_that_forgets_is_a_loss_for_the_holder() {
 async fn a_server_frozen_for_less_than_the_lease_costs_nothing() {
     let server = TestServer::start().expect("a server");
     let fixture = Fixture::on(&server);
-    let builder = fixture.builder().lease(LONG);
-    let client = builder
-        .operation_timeout(Duration::from_millis(100))
-        .connect()
+    // Less than the lease, and enough for a busy machine to answer in.
+    let client = fixture
+        .client_with(|b| b.lease(LONG).operation_timeout(LEASE * 2))
         .await;
-    let client = client.expect("a client");
     let guard = locked(&client, "a").await;
     server.freeze().expect("frozen");
     let error = guard.extend(LONG).await.expect_err("no answer");
@@ -57,8 +57,9 @@ async fn h37_scripts_are_loaded_once_for_all_who_miss_them() {
     let server = TestServer::start().expect("a server");
     let fixture = Fixture::on(&server);
     // No time-outs: a connection that is made anew loads the scripts, too.
-    let builder = fixture.builder().lease(LONG * 3).operation_timeout(LONG);
-    let client = builder.connect().await.expect("a client");
+    let client = fixture
+        .client_with(|b| b.lease(LONG * 3).operation_timeout(LONG))
+        .await;
     assert_eq!(client.script_loads(), 1, "at connect");
     for round in 1..=10 {
         server.flush_scripts().expect("flushed");
@@ -79,8 +80,9 @@ async fn h37_a_storm_of_script_flushes_fails_nothing() {
     let server = TestServer::start().expect("a server");
     let fixture = Fixture::on(&server);
     let minute = Duration::from_secs(60); // how fast a busy machine gets through it is not the point
-    let builder = fixture.builder().lease(minute).operation_timeout(minute);
-    let client = builder.connect().await.expect("a client");
+    let client = fixture
+        .client_with(|b| b.lease(minute).operation_timeout(minute))
+        .await;
     let tasks: Vec<_> = (0..32)
         .map(|n| {
             let mutex = mutex(&client, format!("a{}", n % 8));

@@ -23,8 +23,7 @@ async fn undone(fixture: &Fixture<'_>, client: &Client, name: &str) {
 async fn without_a_deadline_silence_ends_an_attempt() {
     let server = TestServer::start().expect("a server");
     let fixture = Fixture::on(&server);
-    let builder = fixture.builder().unavailable_after(LEASE * 2);
-    let client = builder.connect().await.expect("a client");
+    let client = fixture.client_with(|b| b.unavailable_after(LEASE * 2)).await;
     server.freeze().expect("frozen");
     let start = Instant::now();
     let error = soon("an error", mutex(&client, "a").lock())
@@ -67,8 +66,9 @@ async fn a_quiet_queue_does_not_count_as_silence() {
     let server = TestServer::start().expect("a server");
     let fixture = Fixture::on(&server);
     // With this lease nobody has to ask the server anything for seconds.
-    let builder = fixture.builder().lease(LONG).unavailable_after(LEASE * 2);
-    let client = builder.connect().await.expect("a client");
+    let client = fixture
+        .client_with(|b| b.lease(LONG).unavailable_after(LEASE * 2))
+        .await;
     let guard = locked(&client, "a").await;
     let mut waiter = locking(&client, "a");
     fixture.queued(1).await;
@@ -124,8 +124,7 @@ async fn a_bounded_wait_without_any_reply_is_unavailable() {
 async fn a_server_that_is_gone_ends_an_attempt() {
     let server = TestServer::start().expect("a server");
     let fixture = Fixture::on(&server);
-    let builder = fixture.builder().unavailable_after(LEASE);
-    let client = builder.connect().await.expect("a client");
+    let client = fixture.client_with(|b| b.unavailable_after(LEASE)).await;
     server.kill().expect("killed");
     let error = soon("an error", mutex(&client, "a").lock())
         .await
@@ -142,12 +141,11 @@ async fn an_unlock_that_waits_is_answered_when_the_client_closes() {
     let server = TestServer::start().expect("a server");
     let fixture = Fixture::on(&server);
     let client = fixture
-        .builder()
-        .lease(Duration::from_secs(30))
-        .operation_timeout(Duration::from_millis(100))
-        .connect()
-        .await
-        .expect("a client");
+        .client_with(|b| {
+            b.lease(Duration::from_secs(30))
+                .operation_timeout(Duration::from_millis(100))
+        })
+        .await;
     let guard = locked(&client, "a").await;
     server.freeze().expect("frozen");
     let unlock = go(guard.unlock());
@@ -164,12 +162,11 @@ async fn an_unlock_that_waits_is_answered_when_the_client_closes() {
 async fn h20_a_short_unavailable_after_does_not_fail_a_healthy_wait() {
     let fixture = Fixture::shared();
     let client = fixture
-        .builder()
-        .lease(Duration::from_secs(30))
-        .unavailable_after(Duration::from_millis(300))
-        .connect()
-        .await
-        .expect("a client");
+        .client_with(|b| {
+            b.lease(Duration::from_secs(30))
+                .unavailable_after(Duration::from_millis(300))
+        })
+        .await;
     let mutex = mutex(&client, "a");
     let guard = mutex.lock().await.expect("the lock");
     let waiter = go(mutex.lock());

@@ -29,8 +29,7 @@ fn lose_messages(proxy: &Proxy, kind: &'static str) -> Arc<AtomicBool> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn h2_a_lost_message_is_found_at_the_next_tick() {
     let fixture = shared();
-    let proxy = Proxy::start(fixture.server.port()).expect("a proxy");
-    let client = fixture.builder_at(proxy.url()).connect().await.expect("a client");
+    let (proxy, client) = fixture.proxied().await;
     let steady = fixture.client().await;
     let seen = latch(&steady, 1);
     let lost = lose_messages(&proxy, "d .");
@@ -71,11 +70,8 @@ async fn h2_a_generation_that_came_to_zero_is_known_after_its_reset() {
 /// Waits under these rules are released and reset.
 async fn it_works_under(rules: &[&str]) {
     let server = TestServer::start().expect("a server");
-    let mut command = vec!["ACL", "SETUSER", "worker", "on", ">secret", "~*", "&*", "+@all"];
-    command.extend(rules);
-    server.admin(&command).expect("a user");
     let fixture = on(&server);
-    let url = format!("redis://worker:secret@127.0.0.1:{}", server.port());
+    let url = fixture.restricted(rules);
     let client = fixture.builder_at(&url).connect().await.expect("a client");
     let other = fixture.builder_at(&url).connect().await.expect("a client");
     let (one, two) = (latch(&client, 2), latch(&other, 2));
@@ -212,11 +208,9 @@ async fn a_call_to_a_silent_server_has_an_unknown_outcome() {
     let server = TestServer::start().expect("a server");
     let fixture = on(&server);
     let short = Duration::from_millis(300);
-    let builder = fixture
-        .builder()
-        .unavailable_after(short)
-        .operation_timeout(short / 3);
-    let client = builder.connect().await.expect("a client");
+    let client = fixture
+        .client_with(|b| b.unavailable_after(short).operation_timeout(short / 3))
+        .await;
     let made = latch(&client, 5);
     made.count().await.expect("made");
     server.freeze().expect("frozen");

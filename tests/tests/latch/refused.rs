@@ -81,12 +81,7 @@ async fn h40_memory_is_full() {
 #[tokio::test]
 async fn h68_a_full_queue_refuses_and_counts_nothing() {
     let fixture = shared();
-    let client = fixture
-        .builder()
-        .max_waiters(2)
-        .connect()
-        .await
-        .expect("a client");
+    let client = fixture.client_with(|b| b.max_waiters(2)).await;
     let made = latch(&client, 3);
     let waiters: Vec<_> = (0..2).map(|_| waiting(&made)).collect();
     fixture.queued(2).await;
@@ -115,11 +110,7 @@ async fn h46_a_right_that_is_missing_is_named() {
     ] {
         let server = TestServer::start().expect("a server");
         let fixture = on(&server);
-        let user = [
-            "ACL", "SETUSER", "worker", "on", ">secret", "~*", "&*", "+@all", rule,
-        ];
-        server.admin(&user).expect("a user");
-        let url = format!("redis://worker:secret@127.0.0.1:{}", server.port());
+        let url = fixture.restricted(&[rule]);
         let client = fixture.builder_at(url).connect().await.expect("a client");
         let made = latch(&client, 2);
         for result in [soon("a refusal", made.count_down()).await, made.count().await] {

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use latchwork_latch::{Client, ErrorKind};
-use latchwork_testkit::{Action, ConnId, ConnKind, Direction, Proxy, TestServer, contains};
-use latchwork_tests::{Fixture, eventually, go, soon};
+use latchwork_testkit::{Action, ConnKind, Direction, Proxy, TestServer, contains};
+use latchwork_tests::{Fixture, eventually, go, lose_the_reply, soon};
 
 use super::common::{expect, latch, on, opened, passed, settled, shared, waiting};
 
@@ -19,26 +19,6 @@ async fn shaky(fixture: &Fixture<'_>) -> (Proxy, Client) {
     let builder = fixture.builder_at(proxy.url()).lease(LONG).heartbeat(BEAT);
     let client = builder.operation_timeout(BEAT * 4).connect().await;
     (proxy, client.expect("a client"))
-}
-
-/// Loses the answer to the next request about the latch; says when it has.
-fn lose_the_answer(proxy: &Proxy, key: String, action: Action) -> Arc<AtomicBool> {
-    let lost = Arc::new(AtomicBool::new(false));
-    let said = Arc::clone(&lost);
-    let mut asked: Option<ConnId> = None;
-    proxy.on_chunk(move |direction, id, chunk| {
-        if said.load(Ordering::SeqCst) {
-            return Action::Pass;
-        }
-        if direction == Direction::ToServer && contains(chunk, "EVALSHA") && contains(chunk, &key) {
-            asked = Some(id);
-        } else if direction == Direction::ToClient && asked == Some(id) {
-            said.store(true, Ordering::SeqCst);
-            return action;
-        }
-        Action::Pass
-    });
-    lost
 }
 
 /// Holds the next request about the latch; says when it does.
@@ -61,7 +41,7 @@ async fn once_in_spite_of_a_lost_answer(action: Action) {
     let fixture = on(&server);
     let (proxy, client) = shaky(&fixture).await;
     let made = latch(&client, 10);
-    let next = || lose_the_answer(&proxy, fixture.key(), action);
+    let next = || lose_the_reply(&proxy, fixture.key(), action);
     let gone = |lost: &AtomicBool| {
         assert!(lost.load(Ordering::SeqCst), "an answer was lost");
         proxy.no_hook();
@@ -119,7 +99,7 @@ async fn h26_a_count_down_that_is_cut_off_for_long_counts_once() {
     let (proxy, client) = shaky(&fixture).await;
     let made = latch(&client, 10);
     let steady = latch(&fixture.client().await, 10);
-    let lost = lose_the_answer(&proxy, fixture.key(), Action::Cut);
+    let lost = lose_the_reply(&proxy, fixture.key(), Action::Cut);
     proxy.refuse(true);
     let counting = go({
         let made = made.clone();
@@ -220,7 +200,7 @@ async fn the_message_may_come_before_the_answer() {
     let steady = fixture.client().await;
     let seen = latch(&steady, 1);
     for reset in [false, true] {
-        let held = lose_the_answer(&proxy, fixture.key(), Action::Hold);
+        let held = lose_the_reply(&proxy, fixture.key(), Action::Hold);
         let waiter = waiting(&latch(&client, 1));
         fixture.queued(1).await;
         eventually("the answer is stuck", || held.load(Ordering::SeqCst)).await;
@@ -252,8 +232,7 @@ async fn the_message_may_come_before_the_answer() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn h63_a_message_about_an_earlier_generation_releases_nobody() {
     let fixture = shared();
-    let proxy = Proxy::start(fixture.server.port()).expect("a proxy");
-    let client = fixture.builder_at(proxy.url()).connect().await.expect("a client");
+    let (proxy, client) = fixture.proxied().await;
     let steady = fixture.client().await;
     let seen = latch(&steady, 1);
     let held = Arc::new(AtomicBool::new(false));

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use latchwork_limiter::{Algorithm, Client, ErrorKind, Rate, RateLimiter};
-use latchwork_testkit::{ConnKind, Proxy};
+use latchwork_testkit::ConnKind;
 use latchwork_tests::{Fixture, eventually, go};
 
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
@@ -241,9 +241,7 @@ async fn further_ahead_than_a_window_is_too_late() {
 async fn a_call_is_one_request() {
     for algorithm in BOTH {
         let fixture = Fixture::shared();
-        let proxy = Proxy::start(fixture.server.port()).unwrap();
-        let builder = fixture.builder_at(proxy.url()).heartbeat(MINUTE);
-        let client = builder.connect().await.unwrap();
+        let (proxy, client) = fixture.proxied_with(|b| b.heartbeat(MINUTE)).await;
         let limiter = limiter(&client, algorithm, 4, Duration::from_millis(100));
         eventually("the label is written", || {
             proxy.request_names().contains_key("SET")

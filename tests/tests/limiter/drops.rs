@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use latchwork_limiter::{Algorithm, ErrorKind, MAX_PERIOD, RateLimiter, futures::RateAcquire};
-use latchwork_testkit::{Action, Direction, Outcome, Proxy, contains, drop_after_polls};
+use latchwork_testkit::{Action, Direction, Outcome, contains, drop_after_polls};
 use latchwork_tests::{Fixture, eventually, go};
 
 use crate::calls::{BOTH, becomes, left, limiter};
@@ -108,8 +108,7 @@ async fn a_future_that_is_dropped_at_any_poll_leaves_nothing() {
 async fn a_request_that_is_under_way_when_its_future_is_dropped_is_undone() {
     for algorithm in BOTH {
         let fixture = Fixture::shared();
-        let proxy = Proxy::start(fixture.server.port()).unwrap();
-        let client = fixture.builder_at(proxy.url()).connect().await.unwrap();
+        let (proxy, client) = fixture.proxied().await;
         let other = fixture.client().await;
         let [limiter, other] = [&client, &other].map(|client| limiter(client, algorithm, 5, DAY));
         limiter.acquire().await.unwrap();

@@ -74,11 +74,9 @@ async fn h46_the_right_that_is_missing_is_named() {
     for (rule, right) in [("-get", "`+get`"), ("-set", "`+set`"), ("-evalsha", "`+evalsha`")] {
         let server = TestServer::start().unwrap();
         let fixture = Fixture::on(&server);
-        let user = ["ACL", "SETUSER", "worker", "on", ">secret", "~*", "&*", "+@all"];
-        server.admin(&user).unwrap();
-        let url = format!("redis://worker:secret@127.0.0.1:{}", server.port());
+        let url = fixture.restricted(&[]);
         let client: Client = fixture.builder_at(url).connect().await.unwrap();
-        server.admin(&["ACL", "SETUSER", "worker", rule]).unwrap();
+        fixture.restricted(&[rule]);
         for algorithm in BOTH {
             let limiter = limiter(&client, algorithm, 3, MINUTE);
             for future in [limiter.acquire(), limiter.try_acquire()] {

@@ -139,12 +139,7 @@ async fn h37_scripts_that_the_server_forgot_are_loaded_again() {
 async fn a_server_that_is_gone_is_an_error_in_time() {
     let server = TestServer::start().unwrap();
     let fixture = Fixture::on(&server);
-    let client = fixture
-        .builder()
-        .operation_timeout(TIMEOUT)
-        .connect()
-        .await
-        .unwrap();
+    let client = fixture.client_with(|b| b.operation_timeout(TIMEOUT)).await;
     let limiter = limiter(&client, Algorithm::Gcra, 5, MINUTE);
     server.kill().unwrap();
     for future in [

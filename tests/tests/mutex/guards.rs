@@ -47,18 +47,8 @@ async fn a_ticket_moves_a_hold_to_another_client_once() {
 #[tokio::test]
 async fn inspection_shows_holders_and_waiters() {
     let fixture = Fixture::shared();
-    let one = fixture
-        .builder()
-        .label("first")
-        .connect()
-        .await
-        .expect("a client");
-    let two = fixture
-        .builder()
-        .label("second")
-        .connect()
-        .await
-        .expect("a client");
+    let one = fixture.client_with(|b| b.label("first")).await;
+    let two = fixture.client_with(|b| b.label("second")).await;
     let mutex = mutex(&one, "a");
     let nobody = mutex.inspect().await.expect("an answer");
     assert!(nobody.holders.is_empty() && nobody.queue_len == 0, "{nobody:?}");
@@ -145,12 +135,7 @@ fn first_day_too_far() -> u64 {
 #[tokio::test]
 async fn a_dropped_guard_cancels_its_token_without_waiting_for_a_timer() {
     let fixture = Fixture::shared();
-    let client = fixture
-        .builder()
-        .lease(Duration::from_secs(600))
-        .connect()
-        .await
-        .expect("a client");
+    let client = fixture.client_with(|b| b.lease(Duration::from_secs(600))).await;
     let guard = locked(&client, "a").await;
     let token = guard.cancellation_token();
     tokio::task::yield_now().await;
@@ -165,12 +150,7 @@ async fn a_dropped_guard_cancels_its_token_without_waiting_for_a_timer() {
 #[tokio::test]
 async fn h41_releasing_a_record_that_is_no_longer_ours_reports_a_loss() {
     let fixture = Fixture::shared();
-    let client = fixture
-        .builder()
-        .lease(Duration::from_secs(30))
-        .connect()
-        .await
-        .expect("a client");
+    let client = fixture.client_with(|b| b.lease(Duration::from_secs(30))).await;
     for foreign in [1, 5] {
         let guard = locked(&client, "a").await;
         fixture.server.admin(&["DEL", &fixture.key()]).expect("an answer");

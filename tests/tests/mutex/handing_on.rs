@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use latchwork_core::{Primitive, PrimitiveOptions, Wait};
 use latchwork_mutex::ErrorKind;
-use latchwork_testkit::{Action, Direction, Proxy, TestServer, contains};
-use latchwork_tests::{Fixture, LEASE, eventually, go, locked, locking, mutex};
+use latchwork_testkit::{Action, Direction, TestServer, contains};
+use latchwork_tests::{Fixture, LEASE, eventually, go, locked, locking, lose_grants, mutex};
 
 #[tokio::test]
 async fn forged_messages_do_no_lasting_harm() {
@@ -43,16 +43,12 @@ async fn forged_messages_do_no_lasting_harm() {
 #[tokio::test]
 async fn h2_a_hand_off_that_is_lost_twice_is_found_by_ticks() {
     let fixture = Fixture::shared();
-    let proxy = Proxy::start(fixture.server.port()).expect("a proxy");
-    let client = fixture.builder_at(proxy.url()).connect().await.expect("a client");
+    let (proxy, client) = fixture.proxied().await;
     let holder = fixture.client().await;
     let guard = locked(&holder, "a").await;
     let waiter = locking(&client, "a");
     fixture.queued(1).await;
-    proxy.on_chunk(|direction, _, chunk| {
-        let message = direction == Direction::ToClient && contains(chunk, b"g .");
-        if message { Action::Drop } else { Action::Pass }
-    });
+    lose_grants(&proxy);
     guard.unlock().await.expect("released");
     let guard = tokio::time::timeout(LEASE * 10, waiter)
         .await
@@ -66,8 +62,7 @@ async fn h2_a_hand_off_that_is_lost_twice_is_found_by_ticks() {
 #[tokio::test]
 async fn a_lock_future_that_nobody_polls_does_not_hold_up_the_others() {
     let fixture = Fixture::shared();
-    let proxy = Proxy::start(fixture.server.port()).expect("a proxy");
-    let parked = fixture.builder_at(proxy.url()).connect().await.expect("a client");
+    let (proxy, parked) = fixture.proxied().await;
     let (one, two) = (fixture.client().await, fixture.client().await);
     let claims = Arc::new(AtomicU32::new(0));
     let count = Arc::clone(&claims);

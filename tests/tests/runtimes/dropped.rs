@@ -16,7 +16,7 @@ const LONG: Duration = Duration::from_secs(10);
 
 fn lock_on(runtime: &Runtime, fixture: &Fixture<'_>, lease: Duration) -> MutexGuard {
     runtime.block_on(async {
-        let client = fixture.builder().lease(lease).connect().await.expect("a client");
+        let client = fixture.client_with(|b| b.lease(lease)).await;
         locked(&client, "a").await
     })
 }

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use latchwork_rwlock::{ErrorKind, FencingToken, Loss, RwLock, RwPolicy};
-use latchwork_testkit::{Action, Direction, Proxy, contains};
+use latchwork_testkit::{Action, Direction, contains};
 use latchwork_tests::subject::READ;
-use latchwork_tests::{Fixture, go};
+use latchwork_tests::{Fixture, go, lose_grants};
 
 #[tokio::test]
 async fn a_writer_with_a_token_floor_can_be_downgraded() {
@@ -152,17 +152,13 @@ async fn an_upgrade_that_is_given_up_as_it_is_granted_leaves_the_share() {
 #[tokio::test]
 async fn an_upgrade_whose_message_is_lost_is_found_by_ticks() {
     let fixture = Fixture::of(READ);
-    let proxy = Proxy::start(fixture.server.port()).unwrap();
-    let client = fixture.builder_at(proxy.url()).connect().await.unwrap();
+    let (proxy, client) = fixture.proxied().await;
     let other = RwLock::new(&fixture.client().await, "a").unwrap();
     let reader = other.read().await.unwrap();
     let lock = RwLock::new(&client, "a").unwrap();
     let upgrading = go(lock.upgradable_read().await.unwrap().upgrade());
     fixture.queued(1).await;
-    proxy.on_chunk(|direction, _, chunk| {
-        let message = direction == Direction::ToClient && contains(chunk, b"g .");
-        if message { Action::Drop } else { Action::Pass }
-    });
+    lose_grants(&proxy);
     reader.unlock().await.unwrap();
     let upgraded = tokio::time::timeout(latchwork_tests::LEASE * 10, upgrading).await;
     let writer = upgraded.expect("served").unwrap().unwrap();
@@ -176,13 +172,9 @@ async fn an_upgrade_whose_message_is_lost_is_found_by_ticks() {
 #[tokio::test]
 async fn a_downgrade_whose_answer_is_lost_is_asked_for_again() {
     let fixture = Fixture::of(READ);
-    let proxy = Proxy::start(fixture.server.port()).unwrap();
-    let client = fixture
-        .builder_at(proxy.url())
-        .lease(latchwork_tests::LEASE * 4)
-        .connect()
-        .await
-        .unwrap();
+    let (proxy, client) = fixture
+        .proxied_with(|b| b.lease(latchwork_tests::LEASE * 4))
+        .await;
     let lock = RwLock::new(&client, "a").unwrap();
     let writer = lock.write().await.unwrap();
     // The answer to the first request that names the share is lost with its connection.
@@ -303,12 +295,7 @@ async fn upgrades_and_downgrades_never_overlap_with_a_writer() {
     let inside = Arc::new(AtomicU32::new(0));
     let mut tasks = Vec::new();
     for seed in 1..=6_u32 {
-        let client = fixture
-            .builder()
-            .lease(Duration::from_secs(5))
-            .connect()
-            .await
-            .unwrap();
+        let client = fixture.client_with(|b| b.lease(Duration::from_secs(5))).await;
         let (lock, inside) = (RwLock::new(&client, "a").unwrap(), Arc::clone(&inside));
         tasks.push(go(async move {
             let mut dice = seed.wrapping_mul(0x9e37_79b9);

@@ -110,13 +110,7 @@ async fn a_thousand_readers_hold_and_the_writer_waits_for_the_last_one() {
     let server = TestServer::start().expect("a server");
     let fixture = Fixture::on(&server).with(READ);
     let holder = fixture.patient().await;
-    let client = fixture
-        .builder()
-        .lease(MINUTE)
-        .heartbeat(MINUTE)
-        .connect()
-        .await
-        .unwrap();
+    let client = fixture.client_with(|b| b.lease(MINUTE).heartbeat(MINUTE)).await;
     let lock = lock(&client);
     let held = super::common::lock(&holder).write().await.unwrap();
     let readers: Vec<_> = (0..READERS).map(|_| latchwork_tests::go(lock.read())).collect();

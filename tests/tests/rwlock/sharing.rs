@@ -142,12 +142,8 @@ async fn h9_writers_do_not_starve_and_h10_readers_do_not_either() {
 async fn inspect_distinguishes_readers_upgradable_readers_and_writers() {
     let fixture = Fixture::of(READ);
     let client = fixture
-        .builder()
-        .lease(latchwork_tests::MINUTE)
-        .label("ours")
-        .connect()
-        .await
-        .unwrap();
+        .client_with(|b| b.lease(latchwork_tests::MINUTE).label("ours"))
+        .await;
     let lock = lock(&client);
     let reader = lock.read().await.unwrap();
     let upgradable = lock.upgradable_read().await.unwrap();

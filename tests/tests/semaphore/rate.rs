@@ -188,8 +188,9 @@ fn asleep(fixture: &Fixture<'_>) -> usize {
 async fn a_handle_without_a_rate_obeys_the_rate_that_was_set() {
     let fixture = Fixture::of(SEMAPHORE);
     // Time enough to sleep until the start, if it did.
-    let builder = fixture.builder().operation_timeout(Duration::from_secs(60));
-    let client = builder.connect().await.unwrap();
+    let client = fixture
+        .client_with(|b| b.operation_timeout(Duration::from_secs(60)))
+        .await;
     let semaphore = Semaphore::new(&client, "a", 10).unwrap();
     semaphore.set_rate(Some(every(50_000))).await.unwrap();
     semaphore.acquire().await.unwrap().release().await.unwrap();
