@@ -9,7 +9,7 @@ use latchwork_latch::CountdownLatch;
 use latchwork_limiter::{Algorithm, Rate, RateLimiter};
 use latchwork_mutex::{Client, Fence, FenceReply, Mutex, Warning};
 use latchwork_testkit::{Reply, TestServer};
-use latchwork_tests::{eventually, go, locked, mutex};
+use latchwork_tests::{LEASE, eventually, go, locked, mutex};
 
 use crate::{read, workspace};
 
@@ -94,22 +94,22 @@ fn refused(server: &TestServer) -> Vec<String> {
     objects.filter(|object| !object.starts_with("client")).collect()
 }
 
-async fn everything(one: &Client, other: &Client) -> latchwork_mutex::Result<()> {
-    let lease = Duration::from_millis(300);
-    let mutex = Mutex::builder(one, "a").lease(lease).build()?;
-    let same = Mutex::builder(other, "a").lease(lease).build()?;
+/// Everything that a client can do to a mutex and a fence.
+async fn lock(one: &Client, other: &Client) -> latchwork_mutex::Result<()> {
+    let mutex = Mutex::builder(one, "a").lease(LEASE).build()?;
+    let same = Mutex::builder(other, "a").lease(LEASE).build()?;
 
     // Alone; then a waiter that gives up, one that is dropped, and one that gets it.
     let guard = mutex.lock().await?;
     assert!(same.try_lock().await?.is_none(), "busy");
-    assert!(same.try_lock_for(lease / 10).await?.is_none(), "busy");
-    drop(tokio::time::timeout(lease / 10, same.lock()).await);
+    assert!(same.try_lock_for(LEASE / 10).await?.is_none(), "busy");
+    drop(tokio::time::timeout(LEASE / 10, same.lock()).await);
     let waiter = go({
         let same = same.clone();
         async move { same.lock().await }
     });
-    tokio::time::sleep(lease).await; // renewals, refreshes
-    guard.extend(lease * 2).await?;
+    tokio::time::sleep(LEASE).await; // renewals, refreshes
+    guard.extend(LEASE * 2).await?;
     let info = mutex.inspect().await?;
     assert_eq!((info.holders.len(), info.queue_len), (1, 1), "{info:?}");
     assert!(
@@ -131,7 +131,7 @@ async fn everything(one: &Client, other: &Client) -> latchwork_mutex::Result<()>
 
     // A floor makes the script look at more, and so does a dead holder.
     let floor = guard.fencing_token();
-    let floored = Mutex::builder(one, "a").token_floor(floor).lease(lease).build()?;
+    let floored = Mutex::builder(one, "a").token_floor(floor).lease(LEASE).build()?;
     floored.lock().await?.forget();
     let guard = same.lock().await?;
     let token = guard.fencing_token();
@@ -148,29 +148,35 @@ async fn everything(one: &Client, other: &Client) -> latchwork_mutex::Result<()>
         Some(FenceReply::Bytes(b"1".to_vec())),
         "a script of one's own"
     );
-    guard.unlock().await?;
+    guard.unlock().await
+}
 
+/// Everything that a client can do to a rate limiter.
+async fn limit(one: &Client) -> latchwork_mutex::Result<()> {
     let ten = NonZeroU32::MIN.saturating_add(9);
     for algorithm in [Algorithm::Gcra, Algorithm::SlidingWindow] {
         let limiter = RateLimiter::builder(one, "a", Rate::per_second(ten))
             .algorithm(algorithm)
             .build()?;
         limiter.acquire_many(1).await?;
-        drop(tokio::time::timeout(lease / 100, limiter.acquire()).await);
+        drop(tokio::time::timeout(LEASE / 100, limiter.acquire()).await);
         limiter.set_rate(Rate::per_minute(ten)).await?;
         limiter.peek().await?;
         limiter.reset().await?;
     }
+    Ok(())
+}
 
-    // Two who wait, an id, a look, a new generation.
+/// Everything that a client can do to a latch: two waiters, an id, a look, a new generation.
+async fn count_down(one: &Client, other: &Client) -> latchwork_mutex::Result<()> {
     let latch = CountdownLatch::new(one, "b", 3)?;
     let waiters = [go(latch.wait()), go(latch.wait())];
     let both_wait = async {
         while latch.inspect().await.map_or(0, |info| info.waiting) < 2 {
-            tokio::time::sleep(lease / 100).await;
+            tokio::time::sleep(LEASE / 100).await;
         }
     };
-    let in_time = tokio::time::timeout(lease * 30, both_wait).await;
+    let in_time = tokio::time::timeout(LEASE * 30, both_wait).await;
     assert!(in_time.is_ok(), "both wait");
     let same = CountdownLatch::open(other, "b")?;
     assert_eq!(same.count_down_once("x").await?, 2, "counted");
@@ -179,7 +185,7 @@ async fn everything(one: &Client, other: &Client) -> latchwork_mutex::Result<()>
         waiter.await.expect("no panic")?;
     }
     same.reset(1).await?;
-    assert!(!latch.try_wait_for(lease / 10).await?, "a new one");
+    assert!(!latch.try_wait_for(LEASE / 10).await?, "a new one");
     same.count_down_and_wait().await
 }
 
@@ -188,7 +194,9 @@ async fn the_access_rule_is_enough() {
     let (server, url) = guarded_server(&["~stock"]);
     let one = Client::connect(&url).await.expect("a client");
     let other = Client::connect(&url).await.expect("a client");
-    everything(&one, &other).await.expect("everything is allowed");
+    lock(&one, &other).await.expect("everything is allowed");
+    limit(&one).await.expect("everything is allowed");
+    count_down(&one, &other).await.expect("everything is allowed");
     for client in [&one, &other] {
         let complaints: Vec<Warning> = client.warnings();
         assert_eq!(

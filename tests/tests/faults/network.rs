@@ -9,7 +9,7 @@ use std::time::Duration;
 use latchwork_mutex::ErrorKind;
 use latchwork_testkit::{Action, ConnId, Direction, Proxy, TestServer};
 use latchwork_tests::{
-    Fixture, LONG, eventually, go, granted, locked, locking, mutex, soon, still_held, unlocked,
+    Fixture, LEASE, LONG, eventually, go, granted, locked, locking, mutex, soon, still_held, unlocked,
 };
 
 use super::common::connections;
@@ -248,9 +248,7 @@ async fn short_waits_do_not_replace_the_connection() {
 #[tokio::test]
 async fn requests_that_are_dropped_do_not_replace_the_connection() {
     let fixture = Fixture::shared();
-    let (proxy, client) = fixture
-        .proxied_with(|b| b.operation_timeout(Duration::from_millis(100)))
-        .await;
+    let (proxy, client) = fixture.proxied_with(|b| b.operation_timeout(LEASE)).await;
     let mutex = mutex(&client, "a");
     let before = proxy.accepted();
     proxy.delay(Duration::from_millis(10));
@@ -258,7 +256,7 @@ async fn requests_that_are_dropped_do_not_replace_the_connection() {
         let dropped = tokio::time::timeout(Duration::from_millis(2), client.ping()).await;
         assert!(dropped.is_err(), "dropped before its reply");
         // Longer than the operation timeout: the next one looks as if nothing had come since.
-        tokio::time::sleep(Duration::from_millis(150)).await;
+        tokio::time::sleep(LEASE * 7 / 6).await;
         let error = mutex
             .try_lock_for(Duration::from_millis(4))
             .await

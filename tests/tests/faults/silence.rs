@@ -141,16 +141,13 @@ async fn an_unlock_that_waits_is_answered_when_the_client_closes() {
     let server = TestServer::start().expect("a server");
     let fixture = Fixture::on(&server);
     let client = fixture
-        .client_with(|b| {
-            b.lease(Duration::from_secs(30))
-                .operation_timeout(Duration::from_millis(100))
-        })
+        .client_with(|b| b.lease(LONG * 3).operation_timeout(LEASE))
         .await;
     let guard = locked(&client, "a").await;
     server.freeze().expect("frozen");
     let unlock = go(guard.unlock());
     // Its first request has failed by then: it waits for the keeper.
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    tokio::time::sleep(LEASE * 2).await;
     let closed = client.close().await;
     assert_eq!(closed.unsent, 1, "{closed:?}");
     let error = unlock.await.expect("no panic").expect_err("nothing was heard");

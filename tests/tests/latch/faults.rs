@@ -207,7 +207,7 @@ async fn a_place_that_is_lost_is_taken_again_without_counting() {
 async fn a_call_to_a_silent_server_has_an_unknown_outcome() {
     let server = TestServer::start().expect("a server");
     let fixture = on(&server);
-    let short = Duration::from_millis(300);
+    let short = Duration::from_secs(1);
     let client = fixture
         .client_with(|b| b.unavailable_after(short).operation_timeout(short / 3))
         .await;

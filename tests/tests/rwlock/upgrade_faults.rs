@@ -7,7 +7,7 @@ use std::time::Duration;
 use latchwork_rwlock::{Client, ErrorKind, Loss, Renew, RwLock};
 use latchwork_testkit::{Action, Direction, Proxy, TestServer, contains};
 use latchwork_tests::subject::READ;
-use latchwork_tests::{Fixture, LEASE, eventually, go, soon};
+use latchwork_tests::{Fixture, LEASE, MINUTE, eventually, go, soon};
 
 use super::common::lock;
 
@@ -209,11 +209,10 @@ async fn h26_an_upgrade_whose_reply_is_lost_is_granted_once() {
 #[tokio::test]
 async fn an_upgrade_without_a_reply_hands_back_a_guard_that_is_still_valid() {
     let server = TestServer::start().expect("a server");
-    let proxy = Proxy::start(server.port()).expect("a proxy");
     let fixture = Fixture::on(&server).with(READ);
-    let builder = fixture.builder_at(proxy.url()).lease(Duration::from_secs(60));
-    let builder = builder.operation_timeout(Duration::from_millis(100));
-    let client = builder.connect().await.expect("a client");
+    let (proxy, client) = fixture
+        .proxied_with(|b| b.lease(MINUTE).operation_timeout(LEASE * 2))
+        .await;
     let upgradable = lock(&client).upgradable_read().await.unwrap();
     proxy.block(Direction::ToServer);
     let error = soon("the upgrade", upgradable.try_upgrade()).await.unwrap_err();
