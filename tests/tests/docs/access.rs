@@ -24,7 +24,7 @@ fn access_rule() -> Vec<String> {
 /// Every command that Lua calls, and `|numsub`, from the text of the scripts.
 fn commands_of_scripts() -> BTreeSet<String> {
     let core = workspace().join("crates/core/src");
-    let mut sources = vec![fs::read_to_string(core.join("transport/guarded.rs")).expect("a source")];
+    let mut sources = vec![fs::read_to_string(core.join("wire/guarded.rs")).expect("a source")];
     for file in fs::read_dir(core.join("lua")).expect("the scripts") {
         sources.push(fs::read_to_string(file.expect("a script").path()).expect("a script"));
     }

@@ -5,7 +5,7 @@
 )]
 
 use super::*;
-use crate::clock::Moment;
+use crate::base::clock::Moment;
 
 const LEASE: Duration = Duration::from_secs(10);
 const WINDOW: Duration = Duration::from_secs(1);

@@ -8,12 +8,12 @@ use std::task::{Context, Poll, ready};
 
 use pin_project::{pin_project, pinned_drop};
 
-use super::Decision;
-use super::limiter::{Limiter, Outcome};
-use super::refunds::Pending;
-use crate::asking::Wait;
-use crate::clock::{Moment, Timer};
-use crate::error::{Error, Result};
+use crate::base::clock::{Moment, Timer};
+use crate::ops::request::Wait;
+use crate::rate::limiter::{Limiter, Outcome};
+use crate::runtime::refunds::Pending;
+use crate::types::error::{Error, Result};
+use crate::types::rate::Decision;
 
 type Asking = Pin<Box<dyn Future<Output = Result<Outcome>> + Send>>;
 

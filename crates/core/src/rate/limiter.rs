@@ -3,17 +3,19 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use super::acquire::RateAcquire;
-use super::refunds::Pending;
-use super::terms::{Said, Terms};
-use super::{Algorithm, Decision, Rate};
-use crate::asking::{Wait, foreign};
-use crate::client::Client;
-use crate::clock::Moment;
-use crate::error::{Error, ErrorKind, Result};
-use crate::name::{Name, key};
-use crate::script;
-use crate::transport::Request;
+use crate::base::clock::Moment;
+use crate::ops::request::Wait;
+use crate::rate::acquire::RateAcquire;
+use crate::runtime::refunds::Pending;
+use crate::tasks::client::Client;
+use crate::types::error::foreign;
+use crate::types::error::{Error, ErrorKind, Result};
+use crate::types::name::Name;
+use crate::types::rate::{Algorithm, Decision, Rate};
+use crate::wire::key::key;
+use crate::wire::request::Request;
+use crate::wire::script;
+use crate::wire::terms::{Said, Terms};
 
 /// How often a request may find that the rate was changed, or come late, before the caller hears of it.
 const ROUNDS: usize = 8;

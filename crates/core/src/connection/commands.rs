@@ -1,0 +1,383 @@
+//! The command connection: sends a script, and says what is known of its outcome.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, Value};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, watch};
+
+use crate::base::clock::{Moment, until};
+use crate::connection::failure::Failure;
+use crate::connection::refusal::Target;
+use crate::connection::refusal::{breaks_connection, classify, is_no_script};
+use crate::types::error::{Error, ErrorKind, Result};
+use crate::wire::request::{Answer, Reply, Request};
+use crate::wire::script::Script;
+
+#[derive(Clone)]
+pub(crate) struct Link {
+    pub(crate) connection: MultiplexedConnection,
+    pub(crate) generation: u64,
+}
+
+/// The command connection, shared by everything in a client.
+pub(crate) struct Commands {
+    link: RwLock<Option<Link>>,
+    /// The generation of the present connection; 0 while there is none.
+    up: watch::Sender<u64>,
+    /// Tells the supervisor that the connection of this generation is bad.
+    bad: AtomicU64,
+    pub(crate) trouble: Notify,
+    /// When the oldest request was sent after which nothing came; nanoseconds of a `Moment`, 0: none.
+    silent_since: AtomicU64,
+    /// Nothing came for a while: the supervisor has to ask.
+    suspect: AtomicBool,
+    /// The longest silence that is borne without asking.
+    patience: Duration,
+    /// Single flight: one SCRIPT LOAD however many requests meet NOSCRIPT (H37).
+    loading: tokio::sync::Mutex<u64>,
+    loads: AtomicU64,
+    clock: Mutex<(Moment, u64)>,
+    /// Smoothed, in nanoseconds.
+    round_trip: AtomicU64,
+    last_error: Mutex<Option<String>>,
+    prefix: Arc<str>,
+    driver: Handle,
+}
+
+impl std::fmt::Debug for Commands {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Commands")
+            .field("generation", &*self.up.borrow())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Commands {
+    pub(crate) fn new(prefix: Arc<str>, driver: Handle, patience: Duration) -> Self {
+        Self {
+            link: RwLock::new(None),
+            up: watch::Sender::new(0),
+            bad: AtomicU64::new(0),
+            trouble: Notify::new(),
+            silent_since: AtomicU64::new(0),
+            suspect: AtomicBool::new(false),
+            patience,
+            loading: tokio::sync::Mutex::new(0),
+            loads: AtomicU64::new(0),
+            clock: Mutex::new((Moment::now(), 0)),
+            round_trip: AtomicU64::new(0),
+            last_error: Mutex::new(None),
+            prefix,
+            driver,
+        }
+    }
+
+    pub(crate) fn install(&self, connection: MultiplexedConnection, generation: u64) {
+        self.silent_since.store(0, Ordering::Relaxed);
+        let mut link = self.link.write().unwrap_or_else(PoisonError::into_inner);
+        *link = Some(Link {
+            connection,
+            generation,
+        });
+        drop(link);
+        self.up.send_replace(generation);
+    }
+
+    pub(crate) fn take_down(&self, why: &Error) {
+        self.up.send_replace(0);
+        *self.link.write().unwrap_or_else(PoisonError::into_inner) = None;
+        self.note_error(why);
+    }
+
+    /// Remembers why there is no connection, for the errors of those who wait for one.
+    pub(crate) fn note_error(&self, why: &Error) {
+        let text = match std::error::Error::source(why) {
+            Some(source) => format!("{why}: {source}"),
+            None => why.to_string(),
+        };
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
+    }
+
+    pub(crate) fn is_bad(&self, generation: u64) -> bool {
+        self.bad.load(Ordering::Relaxed) == generation
+    }
+
+    fn report(&self, generation: u64) {
+        self.bad.fetch_max(generation, Ordering::Relaxed);
+        self.trouble.notify_one();
+    }
+
+    /// A request timed out. That proves nothing: its deadline may be a caller's, or the reply came when nobody awaited it
+    /// any more. After a silence the supervisor asks; only that counts.
+    fn note_timeout(&self, generation: u64) {
+        let since = self.silent_since.load(Ordering::Relaxed);
+        let silence = Moment::now().since(Moment::from_nanos(since));
+        if since != 0 && silence >= self.patience && generation == self.generation() {
+            self.suspect.store(true, Ordering::Relaxed);
+            self.trouble.notify_one();
+        }
+    }
+
+    /// Whether a silence has to be looked into; once.
+    pub(crate) fn is_suspect(&self) -> bool {
+        self.suspect.swap(false, Ordering::Relaxed)
+    }
+
+    fn note_sent(&self, now: Moment) {
+        if self.silent_since.load(Ordering::Relaxed) == 0 {
+            self.silent_since.store(now.nanos(), Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        *self.up.borrow() != 0
+    }
+
+    /// Resolves when a connection other than `generation` is up.
+    pub(crate) async fn wait_for_other(&self, generation: u64) {
+        let mut up = self.up.subscribe();
+        // The sender lives as long as we do: this cannot fail.
+        let _closed = up.wait_for(|&now| now != 0 && now != generation).await.is_err();
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        *self.up.borrow()
+    }
+
+    /// How often scripts were loaded; tests count it.
+    pub(crate) fn loads(&self) -> u64 {
+        self.loads.load(Ordering::Relaxed)
+    }
+
+    /// Notes a stamp of the server, microseconds, from a reply whose request was sent at `sent`.
+    pub(crate) fn note_stamp(&self, sent: Moment, stamp: u64) {
+        *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = (sent, stamp);
+    }
+
+    /// The server's time at `moment`, in microseconds: never behind it as long as the clock keeps its rate.
+    pub(crate) fn server_time(&self, moment: Moment) -> u64 {
+        let (sent, stamp) = *self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        stamp + u64::try_from(moment.since(sent).as_micros()).unwrap_or(0)
+    }
+
+    fn note_round_trip(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX) / 8;
+        let before = self.round_trip.load(Ordering::Relaxed);
+        self.round_trip
+            .store(before - before / 8 + nanos, Ordering::Relaxed);
+    }
+
+    /// How long requests take, smoothed.
+    pub(crate) fn round_trip(&self) -> Duration {
+        Duration::from_nanos(self.round_trip.load(Ordering::Relaxed))
+    }
+
+    /// The present connection.
+    fn present(&self) -> Option<Link> {
+        self.link.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The present connection; waits for one until `deadline`. What is rare is boxed, here and in `run`: futures of requests
+    /// are allocated one by one, and small ones are cheap.
+    async fn link(&self, deadline: Moment) -> Result<Link, Failure> {
+        match self.present() {
+            Some(link) => Ok(link),
+            None => Box::pin(self.wait_for_link(deadline)).await,
+        }
+    }
+
+    async fn wait_for_link(&self, deadline: Moment) -> Result<Link, Failure> {
+        loop {
+            if let Some(link) = self.present() {
+                return Ok(link);
+            }
+            if until(deadline, Some(&self.driver), self.wait_for_other(0))
+                .await
+                .is_none()
+            {
+                let last = self
+                    .last_error
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .clone();
+                let text = match last {
+                    Some(why) => format!("no connection to the server: {why}"),
+                    None => "no connection to the server".to_owned(),
+                };
+                return Err(Failure::passing(Error::new(ErrorKind::Unavailable, text)));
+            }
+        }
+    }
+
+    /// Sends a command under a deadline of its own. Watches over the connection while at it.
+    async fn send(
+        &self,
+        link: &mut Link,
+        command: &Cmd,
+        deadline: Moment,
+        script: Option<&'static Script>,
+    ) -> Result<Answer, Failure> {
+        let sent = Moment::now();
+        self.note_sent(sent);
+        let sending = link.connection.send_packed_command(command);
+        let result = until(deadline, Some(&self.driver), sending).await;
+        let result = match result {
+            Some(Ok(Value::ServerError(error))) => Err(error.into()),
+            Some(result) => result,
+            None => {
+                self.note_timeout(link.generation);
+                return Err(Failure::unknown(Error::new(
+                    ErrorKind::Unavailable,
+                    "the server did not answer in time",
+                )));
+            }
+        };
+        self.silent_since.store(0, Ordering::Relaxed);
+        match result {
+            Ok(value) => {
+                self.note_round_trip(Moment::now().since(sent));
+                let reply = Reply(value);
+                Ok(Answer { reply, sent })
+            }
+            Err(error) => Err(self.failure(error, link.generation, script)),
+        }
+    }
+
+    fn failure(&self, error: redis::RedisError, generation: u64, script: Option<&'static Script>) -> Failure {
+        if is_no_script(&error) {
+            return Failure::passing(Error::new(ErrorKind::Unavailable, NO_SCRIPT));
+        }
+        if breaks_connection(&error) {
+            self.report(generation);
+        }
+        classify(
+            error,
+            Target {
+                script,
+                prefix: &self.prefix,
+            },
+        )
+    }
+
+    /// Runs a script. An error says whether it may have run.
+    pub(crate) async fn run(&self, request: &Request, deadline: Moment) -> Result<Answer, Failure> {
+        let mut link = self.link(deadline).await?;
+        let seen = self.loads();
+        let script = Some(request.script);
+        match self.send(&mut link, &request.command, deadline, script).await {
+            Err(failure) if is_missing(&failure) => Box::pin(self.teach(link, request, deadline, seen)).await,
+            result => result,
+        }
+    }
+
+    /// Runs a script that the server did not know.
+    async fn teach(
+        &self,
+        mut link: Link,
+        request: &Request,
+        deadline: Moment,
+        mut seen: u64,
+    ) -> Result<Answer, Failure> {
+        let script = Some(request.script);
+        self.load_again(&mut link, deadline, &mut seen).await?;
+        match self.send(&mut link, &request.command, deadline, script).await {
+            Err(failure) if is_missing(&failure) => {}
+            result => return result,
+        }
+        self.load_again(&mut link, deadline, &mut seen).await?;
+        // The server forgets what it is told: send the text itself.
+        self.send(&mut link, &request.as_eval(), deadline, script).await
+    }
+
+    /// Runs a script for many, and takes its reply apart; `None`: that one has to go alone.
+    pub(crate) async fn run_many(
+        &self,
+        request: &Request,
+        deadline: Moment,
+    ) -> Result<Vec<Result<Option<Answer>, Failure>>, Failure> {
+        let Answer { reply, sent } = self.run(request, deadline).await?;
+        let items = reply.items().map_err(Failure::refused)?;
+        let part = |Reply(value)| match value {
+            Value::Nil => Ok(None),
+            Value::ServerError(error) => {
+                Err(self.failure(error.into(), self.generation(), Some(request.script)))
+            }
+            value => Ok(Some(Answer {
+                reply: Reply(value),
+                sent,
+            })),
+        };
+        Ok(items.into_iter().map(part).collect())
+    }
+
+    /// Loads all scripts, unless somebody did since `seen`.
+    #[allow(
+        clippy::significant_drop_tightening,
+        reason = "the gate is for the whole load"
+    )]
+    async fn load_again(&self, link: &mut Link, deadline: Moment, seen: &mut u64) -> Result<(), Failure> {
+        let gate = until(deadline, Some(&self.driver), self.loading.lock()).await;
+        let Some(_gate) = gate else {
+            return Err(Failure::passing(Error::new(ErrorKind::Unavailable, NO_SCRIPT)));
+        };
+        if self.loads() == *seen {
+            let scripts = crate::wire::script::ALL;
+            let loading = super::handshake::load_scripts(&mut link.connection, &scripts);
+            match until(deadline, Some(&self.driver), loading).await {
+                Some(Ok(())) => self.count_load(),
+                Some(Err(error)) => return Err(self.failure(error, link.generation, None)),
+                None => {
+                    return Err(Failure::passing(Error::new(ErrorKind::Unavailable, NO_SCRIPT)));
+                }
+            }
+        }
+        *seen = self.loads();
+        Ok(())
+    }
+
+    pub(crate) fn count_load(&self) {
+        self.loads.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A plain command; for what is not a script.
+    pub(crate) async fn command(&self, command: &Cmd, deadline: Moment) -> Result<Reply, Failure> {
+        let mut link = self.link(deadline).await?;
+        let answer = self.send(&mut link, command, deadline, None).await?;
+        Ok(answer.reply)
+    }
+
+    /// Asks for the server's clock: who is asked for little else stays in step with it.
+    #[allow(clippy::disallowed_methods, reason = "the one place that sends commands")]
+    pub(crate) async fn ask_time(&self, deadline: Moment) -> Result<(), Failure> {
+        let mut link = self.link(deadline).await?;
+        let answer = self.send(&mut link, &redis::cmd("TIME"), deadline, None).await?;
+        if let Some(stamp) = super::handshake::time_of(&answer.reply.0) {
+            self.note_stamp(answer.sent, stamp);
+        }
+        Ok(())
+    }
+
+    /// Round trip of a PING.
+    #[allow(clippy::disallowed_methods, reason = "the one place that sends commands")]
+    pub(crate) async fn ping(&self, deadline: Moment) -> Result<Duration, Failure> {
+        let start = Moment::now();
+        self.command(&redis::cmd("PING"), deadline).await?;
+        Ok(Moment::now().since(start))
+    }
+}
+
+const NO_SCRIPT: &str = "the server does not know the script";
+
+fn is_missing(failure: &Failure) -> bool {
+    failure.passing && !failure.unknown && failure.error.is_no_script()
+}
+
+impl Error {
+    fn is_no_script(&self) -> bool {
+        self.message() == NO_SCRIPT
+    }
+}

@@ -1,0 +1,264 @@
+//! What is asked once per connection: version, role, what could lose a lock; and the scripts are loaded.
+
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, RedisResult, Value};
+
+use crate::connection::refusal::breaks_connection;
+use crate::types::error::{Error, ErrorKind, Result};
+use crate::types::server::{ServerInfo, Warning};
+use crate::wire::request::all_ok;
+use crate::wire::script::Script;
+
+/// What a handshake found.
+#[derive(Debug)]
+pub(crate) struct Greeting {
+    pub(crate) info: ServerInfo,
+    pub(crate) warnings: Vec<Warning>,
+    /// The server's clock, microseconds.
+    pub(crate) stamp: u64,
+    pub(crate) publish_refused: bool,
+}
+
+#[allow(clippy::disallowed_methods, reason = "the one place that sends commands")]
+fn command(words: &[&str]) -> Cmd {
+    let mut command = redis::cmd(words[0]);
+    for word in &words[1..] {
+        command.arg(*word);
+    }
+    command
+}
+
+async fn ask(connection: &mut MultiplexedConnection, words: &[&str]) -> RedisResult<Value> {
+    match connection.send_packed_command(&command(words)).await? {
+        Value::ServerError(error) => Err(error.into()),
+        value => Ok(value),
+    }
+}
+
+/// Loads those that the server does not know: the text of all is much more than the rest of a handshake, and mostly for nothing.
+async fn load_missing(
+    connection: &mut MultiplexedConnection,
+    scripts: &[&'static Script],
+) -> RedisResult<()> {
+    let mut words = vec!["SCRIPT", "EXISTS"];
+    words.extend(scripts.iter().map(|script| script.hash()));
+    let known = match ask(connection, &words).await {
+        Ok(Value::Array(known)) if known.len() == scripts.len() => known,
+        Err(error) if breaks_connection(&error) => return Err(error),
+        _ => vec![Value::Int(0); scripts.len()], // it may not be asked
+    };
+    let missing: Vec<&Script> = std::iter::zip(scripts, known)
+        .filter(|(_, known)| *known != Value::Int(1))
+        .map(|(script, _)| *script)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    load_scripts(connection, &missing).await
+}
+
+/// Loads scripts: SCRIPT LOAD, because what EVAL brings may be evicted after 500 others (H37).
+pub(crate) async fn load_scripts(
+    connection: &mut MultiplexedConnection,
+    scripts: &[&Script],
+) -> RedisResult<()> {
+    let mut pipe = redis::Pipeline::with_capacity(scripts.len());
+    for script in scripts {
+        pipe.add_command(command(&["SCRIPT", "LOAD", script.source]));
+    }
+    let replies = connection.send_packed_commands(&pipe, 0, scripts.len()).await?;
+    all_ok(replies).map(drop)
+}
+
+/// The client's record, so that inspection can show a label: it expires by itself.
+pub(crate) fn label_command(key: &str, label: &str, life_ms: u64) -> Cmd {
+    command(&["SET", key, label, "PX", &life_ms.to_string()])
+}
+
+pub(crate) fn read_labels(keys: &[String]) -> Cmd {
+    let mut words = vec!["MGET"];
+    words.extend(keys.iter().map(String::as_str));
+    command(&words)
+}
+
+/// How many members are before this one: of a waiter, how many waiters.
+#[allow(clippy::disallowed_methods, reason = "the one place that makes commands")]
+pub(crate) fn read_rank(key: &[u8], member: &str) -> Cmd {
+    let mut cmd = redis::cmd("ZRANK");
+    cmd.arg(key).arg(member);
+    cmd
+}
+
+/// Asks everything at once: one round trip, whatever the distance.
+pub(crate) async fn greet(
+    connection: &mut MultiplexedConnection,
+    address: String,
+    channel: &str,
+) -> RedisResult<Result<Greeting>> {
+    let mut copies = [(); 5].map(|()| connection.clone());
+    let [first, second, third, fourth, fifth] = &mut copies;
+    // An empty message is none; whether it may be sent is what counts.
+    let publish = ["PUBLISH", channel, ""];
+    let (server, save, time, publish, loaded) = tokio::join!(
+        ask(first, &["INFO"]),
+        ask(second, &["CONFIG", "GET", "save"]),
+        ask(third, &["TIME"]),
+        ask(fourth, &publish),
+        load_missing(fifth, &crate::wire::script::ALL),
+    );
+    let mut warnings = Vec::new();
+    let mut info = ServerInfo {
+        flavour: "redis".into(),
+        version: "unknown".into(),
+        address,
+    };
+    match server {
+        Ok(value) => {
+            let text = text_of(&value);
+            if let Err(error) = read_info(&text, &mut info, &mut warnings) {
+                return Ok(Err(error));
+            }
+            // Snapshots are not in INFO; being refused CONFIG is common and no reason to warn.
+            if field(&text, "aof_enabled") == Some("0")
+                && let Ok(Value::Array(save)) = save
+                && save
+                    .get(1)
+                    .is_some_and(|points| text_of(points).trim().is_empty())
+            {
+                warnings.push(Warning::NoPersistence);
+            }
+        }
+        Err(error) if error.code() == Some("NOPERM") => {
+            warnings.push(Warning::NotInspected {
+                message: error.to_string(),
+            });
+        }
+        Err(error) => return Err(error),
+    }
+    let stamp = time_of(&time?).unwrap_or(0);
+    loaded?;
+    Ok(Ok(Greeting {
+        info,
+        warnings,
+        stamp,
+        publish_refused: publish.is_err_and(|error| error.code() == Some("NOPERM")),
+    }))
+}
+
+/// What `TIME` says, µs.
+pub(crate) fn time_of(value: &Value) -> Option<u64> {
+    let Value::Array(parts) = value else { return None };
+    let [seconds, micros] = &parts[..] else {
+        return None;
+    };
+    let number = |value: &Value| text_of(value).parse::<u64>().ok();
+    Some(number(seconds)? * 1_000_000 + number(micros)?)
+}
+
+fn text_of(value: &Value) -> String {
+    match value {
+        Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } => text.clone(),
+        Value::Int(number) => number.to_string(),
+        _ => String::new(),
+    }
+}
+
+fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+}
+
+fn read_info(text: &str, info: &mut ServerInfo, warnings: &mut Vec<Warning>) -> Result<()> {
+    let compatible = field(text, "redis_version").unwrap_or("0");
+    if let Some(version) = field(text, "valkey_version") {
+        info.flavour = "valkey".into();
+        info.version = version.into();
+    } else {
+        info.version = compatible.into();
+    }
+    let mut numbers = compatible.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if version < (6, 2) {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!(
+                "the server is {} {}: at least Redis 6.2 is needed (or Valkey)",
+                info.flavour, info.version
+            ),
+        ));
+    }
+    if field(text, "role") == Some("slave") {
+        warnings.push(Warning::Replica);
+    }
+    let policy = field(text, "maxmemory_policy").unwrap_or("noeviction");
+    let limited = field(text, "maxmemory").is_some_and(|limit| limit != "0");
+    if limited && policy != "noeviction" {
+        warnings.push(Warning::Eviction {
+            policy: policy.to_owned(),
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<(ServerInfo, Vec<Warning>)> {
+        let mut info = ServerInfo {
+            flavour: "redis".into(),
+            version: String::new(),
+            address: String::new(),
+        };
+        let mut warnings = Vec::new();
+        read_info(text, &mut info, &mut warnings)?;
+        Ok((info, warnings))
+    }
+
+    #[test]
+    fn the_time_is_two_numbers() {
+        let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        let time = Value::Array(vec![text("1700000000"), text("42")]);
+        assert_eq!(time_of(&time), Some(1_700_000_000_000_042));
+        for other in [
+            Value::Okay,
+            Value::Array(vec![text("1")]),
+            Value::Array(vec![text("1"), text("x")]),
+        ] {
+            assert_eq!(time_of(&other), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn h51_old_servers_are_refused() {
+        let error = read("redis_version:5.0.6\r\n").expect_err("too old");
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+        assert!(read("redis_version:6.2.14\r\n").is_ok(), "the floor");
+        let (info, _) = read("redis_version:7.2.4\r\nvalkey_version:9.1.2\r\n").expect("fine");
+        assert_eq!(
+            (info.flavour.as_str(), info.version.as_str()),
+            ("valkey", "9.1.2"),
+            "its own version"
+        );
+    }
+
+    #[test]
+    fn h39_eviction_is_a_warning_only_with_a_limit() {
+        let text = "redis_version:7.0.0\nmaxmemory:100\nmaxmemory_policy:volatile-lru\nrole:slave\n";
+        let (_, warnings) = read(text).expect("fine");
+        assert_eq!(
+            warnings,
+            [
+                Warning::Replica,
+                Warning::Eviction {
+                    policy: "volatile-lru".into()
+                }
+            ],
+            "both"
+        );
+        let (_, warnings) =
+            read("redis_version:7.0.0\nmaxmemory:0\nmaxmemory_policy:volatile-lru\n").expect("fine");
+        assert!(warnings.is_empty(), "no limit, no eviction");
+    }
+}

@@ -1,0 +1,3 @@
+//! What only the shells of primitives use.
+
+pub(crate) mod shell;

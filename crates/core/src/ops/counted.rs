@@ -1,0 +1,256 @@
+//! What counted primitives have beyond the others: a capacity that can be asked for and changed, and holds that can be
+//! taken apart and put together.
+
+use std::sync::Arc;
+
+use crate::attempt::{Spec, Stage};
+use crate::base::clock::{Moment, millis};
+use crate::ops::guard::Guard;
+use crate::ops::primitive::Primitive;
+use crate::ops::request::AcquireRequest;
+use crate::types::error::foreign;
+use crate::types::error::{Error, ErrorKind, Result};
+use crate::types::loss::Loss;
+use crate::types::rate::Rate;
+use crate::wire::pace::Pace;
+use crate::wire::request::Request;
+use crate::wire::script;
+
+/// How often one answer may say "more" before somebody else has to go on.
+const MORE: usize = 100;
+
+/// How much of a counted primitive there is, as of one moment at the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Count {
+    /// All there is; what the handle says if the server has no record.
+    pub capacity: u32,
+    /// What nobody holds.
+    pub available: u32,
+}
+
+impl Primitive {
+    /// How much there is, and how much of it is free. Reads only; one request.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Closed`, `Denied`, `WrongType`.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it changes nothing.
+    pub async fn count(&self) -> Result<Count> {
+        self.look_at_count()
+            .await
+            .map_err(|error| error.named(self.name()))
+    }
+
+    async fn look_at_count(&self) -> Result<Count> {
+        let request = Request::new(&script::INSPECT, &[&**self.key()]).arg(0);
+        let reply = self.client().call(&request).await?.reply;
+        let made_with = u64::from(self.spec().capacity);
+        let (stored, used) = match reply.int_at(0)? {
+            0 => (0, 0),
+            8 => return Err(foreign()),
+            _ => (reply.count_at(7)?, reply.int_at(6)?),
+        };
+        let capacity = if stored == 0 { made_with } else { stored / 2 };
+        let free = capacity.saturating_sub(u64::try_from(used).unwrap_or(0));
+        let number = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+        Ok(Count {
+            capacity: number(capacity),
+            available: number(free),
+        })
+    }
+
+    /// Sets how much there is, for everybody and whatever their handles say. Holders keep what they have.
+    ///
+    /// # Errors
+    /// `Invalid` for zero; `Unavailable` (then it may or may not have happened), `Closed`, `Denied`, `WrongType`,
+    /// `OutOfMemory`.
+    ///
+    /// # Cancel safety
+    /// It may or may not happen.
+    pub async fn resize(&self, capacity: u32) -> Result<()> {
+        if capacity == 0 {
+            return Err(Error::invalid("it cannot have less than one").named(self.name()));
+        }
+        let spec = Spec {
+            capacity,
+            ..self.spec().clone()
+        };
+        self.set("capacity", &spec)
+            .await
+            .map_err(|error| error.named(self.name()))
+    }
+
+    /// Sets the rate at which permits start, for everybody and whatever their handles say; `None`: at any. Those that were
+    /// granted keep their start.
+    ///
+    /// # Errors
+    /// As [`resize`](Self::resize), `Invalid` for a rate that cannot work.
+    ///
+    /// # Cancel safety
+    /// It may or may not happen.
+    pub async fn set_rate(&self, rate: Option<Rate>) -> Result<()> {
+        let named = |error: Error| error.named(self.name());
+        let spec = Spec {
+            pace: rate.map(Pace::new).transpose().map_err(named)?,
+            ..self.spec().clone()
+        };
+        self.set("pace", &spec).await.map_err(named)
+    }
+
+    /// Makes the record say what the spec says of one of the two.
+    async fn set(&self, what: &str, spec: &Spec) -> Result<()> {
+        let shared = self.client().shared();
+        let pace = spec.pace.as_ref().map_or("", |pace| &*pace.text);
+        for _ in 0..MORE {
+            let deadline = Moment::now() + shared.options.operation_timeout;
+            let request = Request::new(&script::RESIZE, &[&**self.key()])
+                .arg(spec.capacity())
+                .arg(shared.key_life_ms(spec, spec.lease))
+                .arg(shared.commands.server_time(deadline) / 1000 + 1)
+                .arg(pace)
+                .arg(what);
+            let answer = self.client().call(&request).await?;
+            shared.commands.note_stamp(answer.sent, answer.reply.count_at(1)?);
+            match answer.reply.int_at(0)? {
+                1 => {
+                    shared.note_publish(answer.reply.int_at(3)? != 0);
+                    if answer.reply.int_at(2)? == 0 {
+                        break;
+                    }
+                }
+                8 => return Err(foreign()),
+                _ => {
+                    return Err(Error::new(
+                        ErrorKind::Unavailable,
+                        "the request came too late at the server, and changed nothing",
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Guard {
+    /// Makes a hold of its own of a part of this one, and renews both. `None`: this one has not more than that.
+    ///
+    /// # Errors
+    /// `Invalid` for zero, `Lost` if the hold has ended. `Unavailable`, `Closed`, `Denied`: then this hold counts on having
+    /// less by that much, whether or not the server has done it.
+    ///
+    /// # Cancel safety
+    /// Dropping it gives the part back, and this hold has less by that much.
+    pub async fn split(&mut self, weight: u32) -> Result<Option<Self>> {
+        if weight == 0 {
+            return Err(Error::invalid("split off one at least").named(self.name()));
+        }
+        if let Some(error) = self.lost_error() {
+            return Err(error);
+        }
+        if weight >= self.weight {
+            return Ok(None);
+        }
+        let whole = Arc::clone(&self.view.attempt);
+        let mut spec = whole.spec.clone();
+        spec.weight = weight;
+        let request = AcquireRequest {
+            name: whole.name.clone(),
+            key: Arc::clone(&whole.key),
+            spec,
+        };
+        // Before anything is sent: what is not known to be here is not here.
+        self.weight -= weight;
+        let client = self.client.clone();
+        let sent = Moment::now();
+        let args = |request: Request| request.arg(&whole.id);
+        let taken = client.take_over(&script::SPLIT, request, args).await;
+        match taken {
+            Ok(part) => {
+                let shared = client.shared();
+                let lease = whole.spec.lease;
+                let mut state = whole.state();
+                state.renewed(lease, sent, Moment::now(), shared.options.drift);
+                state.schedule(Moment::now(), &whole.spec);
+                drop(state);
+                Ok(Some(part))
+            }
+            Err(error) => {
+                if error.kind() == ErrorKind::Lost {
+                    self.weight += weight; // the server says that it did nothing
+                    return Err(self
+                        .view
+                        .attempt
+                        .check(Moment::now())
+                        .map_or(error, |loss| Error::lost(loss).named(self.name())));
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Adds what another hold has to this one, and renews this one.
+    ///
+    /// # Errors
+    /// `Invalid` if the other is of another primitive or client, `Lost` if one of them has ended, `Unavailable`, `Closed`,
+    /// `Denied`. In each of these cases the other is given back, and this one counts on having what it had.
+    ///
+    /// # Cancel safety
+    /// Dropping it gives the other back; this one counts on having what it had.
+    pub async fn merge(&mut self, other: Self) -> Result<()> {
+        self.take_in(other)
+            .await
+            .map_err(|error| error.named(self.name()))
+    }
+
+    async fn take_in(&mut self, mut other: Self) -> Result<()> {
+        let attempt = Arc::clone(&self.view.attempt);
+        let part = Arc::clone(&other.view.attempt);
+        let client = self.client.clone();
+        let shared = client.shared();
+        if attempt.key != part.key || !std::ptr::eq(shared, other.client.shared()) {
+            return Err(Error::invalid(
+                "only what one client has of one name can be merged",
+            ));
+        }
+        if let Some(error) = self.lost_error().or_else(|| other.lost_error()) {
+            return Err(error);
+        }
+        let deadline = Moment::now() + shared.options.operation_timeout;
+        let not_after = shared.commands.server_time(deadline) / 1000 + 1;
+        let request = Request::new(&script::MERGE, &[&*attempt.key])
+            .arg(&attempt.id)
+            .arg(millis(attempt.spec.lease))
+            .arg(shared.key_life_ms(&attempt.spec, attempt.spec.lease))
+            .arg(&part.id)
+            .arg(not_after);
+        // From here on it is given back or part of this one: no renewal is sent, which would find it gone.
+        {
+            let mut state = part.state();
+            state.stage = Stage::Ending;
+            state.wake_watchers();
+        }
+        let sent = Moment::now(); // of the first copy: it may be the one that did it
+        let answer = client.call(&request).await?;
+        shared.commands.note_stamp(answer.sent, answer.reply.count_at(1)?);
+        match answer.reply.int_at(0)? {
+            1 => {
+                other.leave();
+                self.weight = self.weight.saturating_add(other.weight);
+                let now = Moment::now();
+                let mut state = attempt.state();
+                state.renewed(attempt.spec.lease, sent, now, shared.options.drift);
+                state.schedule(now, &attempt.spec);
+                drop(state);
+                Ok(())
+            }
+            3 => Err(self.lost_error().unwrap_or_else(|| Error::lost(Loss::Vanished))),
+            8 => Err(foreign()),
+            _ => Err(Error::new(
+                ErrorKind::Unavailable,
+                "the request came too late at the server, and changed nothing",
+            )),
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! "Some lock": object-safe traits, so that an application can take any lock, and swap it in tests.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// The attribute for implementations of your own.
+pub use async_trait::async_trait;
+
+use crate::kit::shell::Shell;
+use crate::ops::request::Wait;
+use crate::types::error::Result;
+use crate::types::loss::Loss;
+use crate::types::name::Name;
+use crate::types::token::FencingToken;
+
+/// A lock, whichever it is: `Mutex`, `FairMutex`, a reentrant mutex with its owner, one side of a `RwLock`, or a fake of
+/// your own.
+///
+/// The concrete types have the same methods with types of their own; those are called unless you have a `dyn Lock`.
+///
+/// # Examples
+/// ```
+/// use std::sync::Arc;
+/// use latchwork_core::dynamic::Lock;
+///
+/// struct Ledger {
+///     lock: Arc<dyn Lock>,
+/// }
+///
+/// impl Ledger {
+///     async fn book(&self) -> latchwork_core::Result<()> {
+///         let guard = self.lock.lock().await?;
+///         // ...
+///         guard.unlock().await
+///     }
+/// }
+/// ```
+#[async_trait]
+pub trait Lock: fmt::Debug + Send + Sync {
+    /// The name.
+    fn name(&self) -> &Name;
+
+    /// Waits for the lock.
+    ///
+    /// # Errors
+    /// Those of the lock that it is.
+    async fn lock(&self) -> Result<Box<dyn Guard>>;
+
+    /// Waits for the lock until `deadline` at most: `Ok(None)` if it was busy until then. A deadline that is over is one try.
+    ///
+    /// # Errors
+    /// Those of the lock that it is.
+    async fn try_lock_until(&self, deadline: Instant) -> Result<Option<Box<dyn Guard>>>;
+
+    /// Takes the lock if it is free: `Ok(None)` if not.
+    ///
+    /// # Errors
+    /// Those of the lock that it is.
+    async fn try_lock(&self) -> Result<Option<Box<dyn Guard>>> {
+        self.try_lock_until(Instant::now()).await
+    }
+
+    /// Waits for the lock this long at most: `Ok(None)` if it was busy until then.
+    ///
+    /// # Errors
+    /// Those of the lock that it is.
+    async fn try_lock_for(&self, wait: Duration) -> Result<Option<Box<dyn Guard>>> {
+        match Wait::for_duration(wait) {
+            Wait::Until(deadline) => self.try_lock_until(deadline).await,
+            Wait::Forever => self.lock().await.map(Some),
+            Wait::Try | Wait::Drain => self.try_lock().await,
+        }
+    }
+}
+
+/// What a [`Lock`] yields. Dropping it releases.
+#[async_trait]
+pub trait Guard: fmt::Debug + Send + Sync {
+    /// The token of the hold, if it is exclusive.
+    fn fencing_token(&self) -> Option<FencingToken>;
+
+    /// Whether the hold ended under the guard.
+    fn is_lost(&self) -> bool;
+
+    /// How long the hold can be relied on if no renewal comes through any more; zero when lost.
+    fn valid_for(&self) -> Duration;
+
+    /// Resolves with the reason when the hold ends under the guard.
+    async fn lost(&self) -> Loss;
+
+    /// Renews the hold so that it lasts at least `lease` from now.
+    ///
+    /// # Errors
+    /// Those of the guard that it is.
+    async fn extend(&self, lease: Duration) -> Result<()>;
+
+    /// Releases, and says what came of it.
+    ///
+    /// # Errors
+    /// Those of the guard that it is.
+    async fn unlock(self: Box<Self>) -> Result<()>;
+}
+
+#[async_trait]
+impl<G: Shell> Guard for G {
+    fn fencing_token(&self) -> Option<FencingToken> {
+        self.guard().hold().fencing_token()
+    }
+
+    fn is_lost(&self) -> bool {
+        self.guard().is_lost()
+    }
+
+    fn valid_for(&self) -> Duration {
+        self.guard().valid_for()
+    }
+
+    async fn lost(&self) -> Loss {
+        self.guard().hold().lost().await
+    }
+
+    async fn extend(&self, lease: Duration) -> Result<()> {
+        self.guard().extend(lease).await
+    }
+
+    async fn unlock(self: Box<Self>) -> Result<()> {
+        (*self).into_guard().unlock().await
+    }
+}
+
+/// Implements [`Lock`] by the methods of the same names.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! lock_by_its_methods {
+    ($type:ty, $lock:ident, $try_lock_until:ident) => {
+        #[$crate::dynamic::async_trait]
+        impl $crate::dynamic::Lock for $type {
+            fn name(&self) -> &$crate::Name {
+                <$type>::name(self)
+            }
+
+            async fn lock(&self) -> $crate::Result<Box<dyn $crate::dynamic::Guard>> {
+                Ok(Box::new(<$type>::$lock(self).await?))
+            }
+
+            async fn try_lock_until(
+                &self,
+                deadline: std::time::Instant,
+            ) -> $crate::Result<Option<Box<dyn $crate::dynamic::Guard>>> {
+                let granted = <$type>::$try_lock_until(self, deadline).await?;
+                Ok(granted.map(|guard| Box::new(guard) as Box<dyn $crate::dynamic::Guard>))
+            }
+        }
+    };
+}

@@ -1,0 +1,194 @@
+//! What every primitive is made of: a client, a name, and how much of which capacity an attempt takes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::attempt::{Kin, Spec};
+use crate::ops::acquire::Acquire;
+use crate::ops::guard::Guard;
+use crate::ops::request::{AcquireRequest, Wait};
+use crate::tasks::client::Client;
+use crate::types::error::{Error, Result};
+use crate::types::name::Name;
+use crate::types::options::{MAX_LEASE, MAX_WAITERS, Renew, TOO_MANY_WAITERS, between, check_lease};
+use crate::types::owner::Owner;
+use crate::types::rate::Rate;
+use crate::types::ticket::Ticket;
+use crate::types::token::FencingToken;
+use crate::wire::key::key;
+use crate::wire::pace::Pace;
+
+/// The longest head start, in ms: 24.8 days.
+pub const MAX_HEAD_START: i64 = 1 << 31;
+
+/// A client plus a name plus options: what the handles of all primitives wrap. Cheap to clone, no identity of its own.
+#[derive(Debug, Clone)]
+pub struct Primitive {
+    client: Client,
+    request: AcquireRequest,
+}
+
+/// Options of a primitive, before they are checked.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct PrimitiveOptions {
+    /// Length of the lease; the client's if `None`.
+    pub lease: Option<Duration>,
+    /// Whether the keeper renews.
+    pub renew: Renew,
+    /// The longest that a hold is renewed for.
+    pub max_hold: Option<Duration>,
+    /// The token must be above it.
+    pub token_floor: Option<FencingToken>,
+    /// What an attempt takes.
+    pub weight: u32,
+    /// What there is.
+    pub capacity: u32,
+    /// Every hold is shared, has no token, and the capacity is kept in the record, where it can be changed.
+    pub counted: bool,
+    /// The most that may wait; the client's limit if `None`.
+    pub max_waiters: Option<u32>,
+    /// The rate at which its permits start, if it is counted.
+    pub rate: Option<Rate>,
+}
+
+impl Default for PrimitiveOptions {
+    /// One exclusive holder.
+    fn default() -> Self {
+        Self {
+            lease: None,
+            renew: Renew::Watchdog,
+            max_hold: None,
+            token_floor: None,
+            weight: 1,
+            capacity: 1,
+            counted: false,
+            max_waiters: None,
+            rate: None,
+        }
+    }
+}
+
+impl Primitive {
+    /// Checks the options. `kind` is part of the key, so primitives of one name and different kinds never meet: 1 to 32 letters,
+    /// digits, `_` or `-`.
+    ///
+    /// # Errors
+    /// `Invalid` for a kind, name or option that cannot work.
+    pub fn new(client: &Client, kind: &str, name: &[u8], options: &PrimitiveOptions) -> Result<Self> {
+        let name = Name::new(name)?;
+        let named = |error: Error| error.named(&name);
+        let shared = client.shared();
+        // Scripts find the prefix before it, where the clients' channels begin, too.
+        let usual = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        if !(1..=32).contains(&kind.len()) || !kind.bytes().all(usual) {
+            return Err(named(Error::invalid(
+                "the kind of a primitive is a part of its keys: give 1 to 32 letters, digits, `_` or `-`",
+            )));
+        }
+        let lease = options.lease.unwrap_or(shared.options.lease);
+        check_lease(lease).map_err(named)?;
+        if let Some(most) = options.max_hold {
+            between("maximum hold", most, lease, 365 * MAX_LEASE).map_err(named)?;
+        }
+        if options.weight == 0 || options.weight > options.capacity {
+            return Err(named(Error::invalid("it cannot have less than one")));
+        }
+        if options
+            .max_waiters
+            .is_some_and(|most| !MAX_WAITERS.contains(&most))
+        {
+            return Err(named(Error::invalid(TOO_MANY_WAITERS)));
+        }
+        let floor = options.token_floor.map_or(0, FencingToken::get);
+        if floor >= 1 << 53 {
+            return Err(named(Error::invalid(
+                "the token floor is above 2^53: it cannot be a fencing token",
+            )));
+        }
+        let pace = options.rate.map(Pace::new).transpose().map_err(named)?;
+        let spec = Spec {
+            lease,
+            weight: options.weight,
+            capacity: options.capacity,
+            counted: options.counted,
+            renew: options.renew,
+            max_hold: options.max_hold,
+            floor,
+            kin: Kin::None,
+            ahead: None,
+            max_waiters: options.max_waiters,
+            pace,
+            latch: None,
+        };
+        let key = key(&shared.options.prefix, kind, &name);
+        Ok(Self {
+            client: client.clone(),
+            request: AcquireRequest { name, key, spec },
+        })
+    }
+
+    /// The name.
+    pub fn name(&self) -> &Name {
+        &self.request.name
+    }
+
+    /// The client.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(crate) fn key(&self) -> &Arc<[u8]> {
+        &self.request.key
+    }
+
+    pub(crate) fn spec(&self) -> &Spec {
+        &self.request.spec
+    }
+
+    /// An attempt; see [`Acquire`].
+    pub fn acquire(&self, wait: Wait) -> Acquire {
+        Acquire::new(&self.client, self.request.clone(), wait)
+    }
+
+    /// The same, for so much of the capacity. What is more than there is the server refuses: it may have been resized.
+    #[must_use]
+    pub fn with_weight(&self, weight: u32) -> Self {
+        self.with(|spec| spec.weight = weight)
+    }
+
+    /// The same, for this owner: its holds do not exclude each other.
+    #[must_use]
+    pub fn with_owner(&self, owner: Owner) -> Self {
+        self.with(|spec| spec.kin = Kin::Owner(owner))
+    }
+
+    /// The same with a head start of so many milliseconds in the queue: it counts as having come earlier by so much, or
+    /// later if it is negative. At most [`MAX_HEAD_START`] either way. Zero is not the same as none: its place counts in
+    /// time, so that others know how long it has waited.
+    #[must_use]
+    pub fn with_head_start(&self, ms: i64) -> Self {
+        self.with(|spec| spec.ahead = Some(ms.clamp(-MAX_HEAD_START, MAX_HEAD_START)))
+    }
+
+    fn with(&self, change: impl FnOnce(&mut Spec)) -> Self {
+        let mut changed = self.clone();
+        change(&mut changed.request.spec);
+        changed
+    }
+
+    /// Goes on with the hold of a ticket.
+    ///
+    /// # Errors
+    /// `Invalid` if the ticket is for another name, `Lost` if its hold has ended or was resumed by somebody else.
+    ///
+    /// # Cancel safety
+    /// Dropping it gives the hold up.
+    pub async fn resume(&self, ticket: &Ticket) -> Result<Guard> {
+        if ticket.name() != self.name() {
+            let text = format!("the ticket is for `{}`", ticket.name());
+            return Err(Error::invalid(text).named(self.name()));
+        }
+        self.client.resume(self.request.clone(), ticket).await
+    }
+}

@@ -1,0 +1,9 @@
+//! What a client has: its attempts, its schedule, requests that wait for company.
+
+pub(crate) mod batch;
+mod deliver;
+pub(crate) mod refunds;
+pub(crate) mod schedule;
+pub(crate) mod shared;
+pub(crate) mod table;
+pub(crate) mod worker;

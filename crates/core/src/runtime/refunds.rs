@@ -1,0 +1,253 @@
+//! Reservations of futures that were dropped, on their way back to the server.
+//!
+//! A call of a limiter has a place in the list from before its first request until it is over. Dropping its future puts it
+//! into a queue that has room for every place, and the keeper sends what is there: so a drop neither blocks nor
+//! allocates nor fails, nor needs a runtime (H14, H15). What could not be sent stays consumed.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use crate::base::clock::{Moment, sleep_until};
+use crate::base::trace::debug;
+use crate::runtime::shared::Shared;
+use crate::wire::request::Request;
+use crate::wire::terms::Terms;
+
+/// Reservations in one request.
+const BATCH: usize = 100;
+
+/// A call of a limiter that may have reserved something.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    key: Arc<[u8]>,
+    /// Random, and so nobody else's.
+    pub(crate) id: u64,
+    weight: u32,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// By which it may have reserved; `None`: it has nothing.
+    terms: Option<Arc<Terms>>,
+    /// The id of the reservation before it; 0: not known.
+    before: u64,
+    queued: bool,
+    closed: bool,
+    waker: Option<Waker>,
+}
+
+impl Pending {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on something may be reserved, by these terms.
+    pub(crate) fn asks(&self, terms: &Arc<Terms>) {
+        self.state().terms = Some(Arc::clone(terms));
+    }
+
+    /// The server said that it has nothing.
+    pub(crate) fn has_nothing(&self) {
+        self.state().terms = None;
+    }
+
+    /// The caller goes on with what was reserved. `false`: it was given back before, because the client's life has ended.
+    pub(crate) fn is_used(&self) -> bool {
+        let mut state = self.state();
+        state.terms = state.terms.take().filter(|_| state.queued);
+        !state.queued
+    }
+
+    pub(crate) fn follows(&self, before: u64) {
+        self.state().before = before;
+    }
+
+    /// Whether the client's life has ended; if not, the task is woken when it does.
+    pub(crate) fn poll_closed(&self, cx: &Context<'_>) -> bool {
+        let mut state = self.state();
+        if !state.closed {
+            match &mut state.waker {
+                Some(waker) => waker.clone_from(cx.waker()),
+                none => *none = Some(cx.waker().clone()),
+            }
+        }
+        state.closed
+    }
+}
+
+/// The calls of a client's limiters, and the queue of those whose reservations go back.
+#[derive(Debug, Default)]
+pub(crate) struct Refunds(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    live: HashMap<u64, Arc<Pending>>,
+    /// Has room for all that live: a drop never allocates (H15).
+    queue: Vec<Arc<Pending>>,
+}
+
+impl Refunds {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a place, before anything is sent.
+    pub(crate) fn insert(&self, key: &Arc<[u8]>, weight: u32) -> Arc<Pending> {
+        let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
+        let pending = Arc::new(Pending {
+            key: Arc::clone(key),
+            // Exact in a double, and never 0, which stands for none.
+            id: ((high ^ low) & ((1 << 53) - 1)).max(1),
+            weight,
+            state: Mutex::default(),
+        });
+        let mut inner = self.lock();
+        inner.live.insert(pending.id, Arc::clone(&pending));
+        let missing = inner.live.len().saturating_sub(inner.queue.len());
+        inner.queue.reserve(missing);
+        drop(inner);
+        pending
+    }
+
+    /// The call is over, and what it may have reserved goes back. Returns whether the keeper has to be told.
+    pub(crate) fn give_back(&self, pending: &Arc<Pending>) -> bool {
+        let mut state = pending.state();
+        let has = state.terms.is_some();
+        if state.queued {
+            return false;
+        }
+        state.queued = has;
+        drop(state);
+        let mut inner = self.lock();
+        if has {
+            inner.queue.push(Arc::clone(pending));
+        } else {
+            inner.live.remove(&pending.id);
+        }
+        has
+    }
+
+    /// The client's life ends: those who wait are told, and what they have goes back.
+    pub(crate) fn close(&self) {
+        let all: Vec<_> = self.lock().live.values().cloned().collect();
+        for pending in all {
+            let mut state = pending.state();
+            state.closed = true;
+            let waker = state.waker.take();
+            drop(state);
+            self.give_back(&pending);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.lock().live.len()
+    }
+
+    /// The next that can go into one request; empty: there is none.
+    pub(crate) fn take(&self) -> Vec<Arc<Pending>> {
+        let mut batch: Vec<Arc<Pending>> = Vec::new();
+        self.lock().queue.retain(|pending| {
+            let goes = batch.len() < BATCH && batch.first().is_none_or(|first| together(first, pending));
+            if goes {
+                batch.push(Arc::clone(pending));
+            }
+            !goes
+        });
+        batch
+    }
+
+    fn done(&self, batch: &[Arc<Pending>]) {
+        let mut inner = self.lock();
+        for pending in batch {
+            inner.live.remove(&pending.id);
+        }
+    }
+}
+
+fn together(one: &Pending, other: &Pending) -> bool {
+    if std::ptr::eq(one, other) {
+        return true;
+    }
+    let config = |pending: &Pending| pending.state().terms.as_ref().map(|terms| terms.config.clone());
+    one.key == other.key && config(one) == config(other)
+}
+
+/// Sends what [`Refunds::take`] gave, and frees its places. It may run twice and late, so it is repeated until it is
+/// answered, or the operation timeout is over.
+pub(crate) async fn refund(shared: &Shared, batch: Vec<Arc<Pending>>) {
+    if let Some(request) = request(&batch) {
+        let over = Moment::now() + shared.options.operation_timeout;
+        while let Err(failure) = shared.commands.run(&request, over).await {
+            debug!(error = %failure.error, "giving reservations back failed");
+            if !failure.passing || Moment::now() >= over {
+                break;
+            }
+            sleep_until(Moment::now() + Duration::from_millis(10), None).await;
+        }
+    }
+    shared.refunds.done(&batch);
+}
+
+fn request(batch: &[Arc<Pending>]) -> Option<Request> {
+    let first = batch.first()?;
+    let terms = first.state().terms.clone()?;
+    let items = batch.iter().map(|pending| {
+        let before = pending.state().before;
+        (pending.id, before, pending.weight)
+    });
+    Some(terms.give_back(&first.key, items))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::rate::{Algorithm, Rate};
+    use std::num::NonZeroU32;
+
+    fn terms(permits: u32) -> Arc<Terms> {
+        let rate = Rate::per_second(NonZeroU32::new(permits).expect("not zero"));
+        Arc::new(Terms::new(rate, Algorithm::Gcra, false).expect("terms"))
+    }
+
+    #[test]
+    fn h15_the_queue_has_room_for_every_call_and_keeps_it() {
+        let (refunds, key) = (Refunds::default(), Arc::<[u8]>::from(&b"k"[..]));
+        let calls: Vec<_> = (0..250).map(|_| refunds.insert(&key, 1)).collect();
+        let room = refunds.lock().queue.capacity();
+        let terms = terms(1);
+        for call in &calls {
+            call.asks(&terms);
+            assert!(refunds.give_back(call), "first time");
+            assert!(!refunds.give_back(call), "only once");
+        }
+        let batches: Vec<_> = (0..4).map(|_| refunds.take()).collect();
+        let sizes: Vec<_> = batches.iter().map(Vec::len).collect();
+        assert_eq!(sizes, [100, 100, 50, 0], "in bounded requests");
+        for batch in &batches {
+            refunds.done(batch);
+        }
+        assert_eq!(refunds.lock().queue.capacity(), room, "nothing was allocated");
+        assert_eq!(refunds.len(), 0, "nobody is left");
+    }
+
+    #[test]
+    fn what_has_nothing_is_not_sent_and_keys_and_rates_are_not_mixed() {
+        let refunds = Refunds::default();
+        let [one, other] = [b"a", b"b"].map(|key| Arc::<[u8]>::from(&key[..]));
+        let nothing = refunds.insert(&one, 1);
+        assert!(!refunds.give_back(&nothing), "it never asked");
+        for (key, permits) in [(&one, 1), (&other, 1), (&one, 2), (&one, 1)] {
+            let call = refunds.insert(key, 1);
+            call.asks(&terms(permits));
+            assert!(refunds.give_back(&call), "it may have something");
+        }
+        let sizes: Vec<_> = (0..4).map(|_| refunds.take().len()).collect();
+        assert_eq!(sizes, [2, 1, 1, 0], "one key and one rate a request");
+    }
+}

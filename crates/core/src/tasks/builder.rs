@@ -1,0 +1,295 @@
+//! Options of a client, and how its connections and tasks are started.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use crate::base::clock::{Moment, until};
+use crate::connection::endpoint::Endpoint;
+use crate::runtime::batch;
+use crate::runtime::shared::{Life, Shared};
+use crate::tasks::alarm;
+use crate::tasks::client::Client;
+use crate::tasks::inbox::receive;
+use crate::tasks::keeper;
+use crate::tasks::label::keep_label;
+use crate::tasks::supervisor::{connect_first, supervise};
+use crate::types::error::{Error, ErrorKind, Result};
+use crate::types::options::Drift;
+use crate::types::options::Options;
+
+/// Options of a [`Client`].
+#[derive(Debug, Clone)]
+#[must_use = "call `connect`"]
+pub struct ClientBuilder {
+    endpoint: Option<Result<Endpoint, Arc<Error>>>,
+    options: Options,
+}
+
+impl ClientBuilder {
+    pub(crate) fn new() -> Self {
+        Self {
+            endpoint: None,
+            options: Options::default(),
+        }
+    }
+
+    /// Connects to `redis://[user:password@]host[:port][/database]` (also `rediss://` with a TLS feature, `unix://`).
+    pub fn url(mut self, url: impl AsRef<str>) -> Self {
+        self.endpoint = Some(Endpoint::from_url(url.as_ref()).map_err(Arc::new));
+        self
+    }
+
+    /// Connects as this `redis::Client` does. Its connections are not shared: ours have options of their own.
+    pub fn redis(mut self, client: &redis::Client) -> Self {
+        self.endpoint = Some(Endpoint::from_client(client).map_err(Arc::new));
+        self
+    }
+
+    /// Connects with this connection info.
+    pub fn connection_info(mut self, info: redis::ConnectionInfo) -> Self {
+        self.endpoint = Some(Endpoint::from_info(info).map_err(Arc::new));
+        self
+    }
+
+    /// What all keys and channels start with: 1 to 64 printable characters. Defaults to `latchwork`.
+    pub fn prefix(mut self, prefix: impl AsRef<str>) -> Self {
+        self.options.prefix = prefix.as_ref().into();
+        self
+    }
+
+    /// How long the server keeps a hold without hearing of it: 10 ms to 24 h. Defaults to 10 s.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.options.lease = lease;
+        self
+    }
+
+    /// The deadline of one request, and of `close`. Defaults to 1 s; a third of the lease if that is shorter.
+    pub fn operation_timeout(mut self, timeout: Duration) -> Self {
+        self.options.operation_timeout = timeout;
+        self
+    }
+
+    /// An acquire gives up with `Unavailable` when the server gave no usable answer for this long. Defaults to 10 s.
+    pub fn unavailable_after(mut self, silence: Duration) -> Self {
+        self.options.unavailable_after = silence;
+        self
+    }
+
+    /// How long a hand-off is kept for a waiter that does not confirm it. Defaults to 1 s, at most the lease.
+    /// Critical sections shorter than half of it cost no confirmation; a longer one waits longer for the frozen.
+    pub fn claim_window(mut self, window: Duration) -> Self {
+        self.options.claim_window = window;
+        self
+    }
+
+    /// How much earlier than the server a client believes a lease to end, in parts per million, for clocks that
+    /// run at different rates; 2 ms are always added. Defaults to 10 000 (1 %).
+    pub fn drift_margin(mut self, parts_per_million: u32) -> Self {
+        self.options.drift = Drift { parts_per_million };
+        self
+    }
+
+    /// How long the last fencing token is remembered after the last release: 1 s to 7 days. Defaults to 5 min.
+    /// Longer protects better against a server's clock that is set back.
+    pub fn retention(mut self, retention: Duration) -> Self {
+        self.options.retention = retention;
+        self
+    }
+
+    /// The most waiters that a queue may have; the next one is refused with `QueueFull`. Defaults to 10 000.
+    pub fn max_waiters(mut self, most: u32) -> Self {
+        self.options.max_waiters = most;
+        self
+    }
+
+    /// The first and the longest pause between tries to connect again. Defaults to 20 ms and 2 s.
+    pub fn reconnect_backoff(mut self, first: Duration, longest: Duration) -> Self {
+        self.options.reconnect_backoff = (first, longest);
+        self
+    }
+
+    /// How often an idle connection is checked. Defaults to 3 s.
+    pub fn heartbeat(mut self, pause: Duration) -> Self {
+        self.options.heartbeat = pause;
+        self
+    }
+
+    /// What people who inspect a lock see of its holder. Defaults to `host:pid`.
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.options.label = label.into();
+        self
+    }
+
+    /// Gives connections and keeper a thread of their own, which nothing of the application can block. Defaults to
+    /// `false`: they run on the runtime that connects, and where that has several workers, a thread that mostly sleeps sees
+    /// to it that one of them renews in time. Use it when tasks may block, when several runtimes share the
+    /// client, or when the client is a `static`; a request then costs a hop between threads.
+    pub fn keeper_thread(mut self, own: bool) -> Self {
+        self.options.keeper_thread = own;
+        self
+    }
+
+    /// Connects.
+    ///
+    /// # Errors
+    /// As [`Client::connect`]; `Invalid` also for options out of range, and outside a tokio runtime with a timer
+    /// (unless `keeper_thread`).
+    ///
+    /// # Cancel safety
+    /// Cancel safe: what was begun is given up.
+    pub async fn connect(self) -> Result<Client> {
+        let Self { endpoint, options } = self;
+        options.check()?;
+        let endpoint = match endpoint {
+            Some(Ok(endpoint)) => endpoint,
+            Some(Err(error)) => return Err(again(&error)),
+            None => {
+                return Err(Error::invalid(
+                    "no server was named: call url, redis or connection_info",
+                ));
+            }
+        };
+        let (driver, thread) = if options.keeper_thread {
+            start_thread()?
+        } else {
+            (
+                Handle::try_current().map_err(|error| Error::invalid(NO_RUNTIME).caused_by(error))?,
+                None,
+            )
+        };
+        // A runtime without a timer cannot drive us; only trying tells, and by a panic.
+        let probe = driver.spawn(async { tokio::time::sleep(Duration::ZERO).await });
+        probe
+            .await
+            .map_err(|error| Error::invalid(NO_RUNTIME).caused_by(error))?;
+
+        let shared = Arc::new(Shared::new(options, driver.clone()));
+        let first = {
+            let (shared, endpoint) = (Arc::clone(&shared), endpoint.clone());
+            driver.spawn(async move { connect_first(&shared, &endpoint).await })
+        };
+        AbortOnDrop(first).join().await??;
+        let client = Client::new(Arc::clone(&shared));
+        if !shared.same_thread && !shared.options.keeper_thread {
+            alarm::start(&shared).map_err(no_thread)?;
+        }
+        start_tasks(&shared, endpoint, thread);
+        // Grants are to arrive by message from the first attempt on; a refusal is a warning, not a failure.
+        let mut tried = shared.inbox_tried.subscribe();
+        let subscribed = async { tried.wait_for(|tried| *tried).await.is_ok() };
+        let over = Moment::now() + shared.options.operation_timeout;
+        until(over, Some(&driver), subscribed).await;
+        Ok(client)
+    }
+}
+
+/// The error that a setter noted, for a builder that may be used again.
+fn again(noted: &Error) -> Error {
+    let error = Error::new(noted.kind(), noted.message().to_owned());
+    match std::error::Error::source(noted) {
+        Some(cause) => error.caused_by(cause.to_string()),
+        None => error,
+    }
+}
+
+const NO_RUNTIME: &str =
+    "the client needs a tokio runtime with its timer and I/O on (enable_all), or keeper_thread(true)";
+
+struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
+
+impl<T> AbortOnDrop<T> {
+    async fn join(mut self) -> Result<T> {
+        (&mut self.0).await.map_err(|error| {
+            // Without I/O tokio panics; otherwise the runtime has ended.
+            let kind = if error.is_panic() {
+                ErrorKind::Invalid
+            } else {
+                ErrorKind::Closed
+            };
+            Error::new(kind, NO_RUNTIME).caused_by(error)
+        })
+    }
+}
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn no_thread(error: std::io::Error) -> Error {
+    Error::new(ErrorKind::Unavailable, "the keeper's thread cannot be started").caused_by(error)
+}
+
+/// A thread with a runtime that lives until the sender is dropped.
+fn start_thread() -> Result<(Handle, Option<oneshot::Sender<()>>)> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(no_thread)?;
+    let handle = runtime.handle().clone();
+    let (alive, gone) = oneshot::channel::<()>();
+    let thread = std::thread::Builder::new()
+        .name("latchwork-keeper".into())
+        .spawn(move || {
+            // Resolves with an error when the sender is dropped: that is the signal.
+            let _dropped = runtime.block_on(gone).is_err();
+            runtime.shutdown_background();
+        });
+    thread.map_err(no_thread)?;
+    Ok((handle, Some(alive)))
+}
+
+/// Tells everybody when the runtime of the tasks ends before the client does.
+struct Orphan(Arc<Shared>);
+
+impl Drop for Orphan {
+    fn drop(&mut self) {
+        if matches!(self.0.life(), Life::Open | Life::Closing) {
+            self.0.shut(Life::Orphaned);
+        }
+    }
+}
+
+fn start_tasks(shared: &Arc<Shared>, endpoint: Endpoint, thread: Option<oneshot::Sender<()>>) {
+    let driver = &shared.driver;
+    let supervisor = {
+        let (shared, endpoint) = (Arc::clone(shared), endpoint.clone());
+        driver.spawn(async move { supervise(&shared, &endpoint).await })
+    };
+    let inbox = {
+        let shared = Arc::clone(shared);
+        driver.spawn(async move { receive(&shared, &endpoint).await })
+    };
+    let label = {
+        let shared = Arc::clone(shared);
+        driver.spawn(async move { keep_label(&shared).await })
+    };
+    let combiner = {
+        let sender = batch::Sender::new(shared);
+        driver.spawn(sender.run())
+    };
+    let looking = {
+        let orphan = Orphan(Arc::clone(shared));
+        driver.spawn(async move { keeper::look(&orphan.0).await })
+    };
+    let orphan = Orphan(Arc::clone(shared));
+    drop(driver.spawn(async move {
+        let orphan = orphan;
+        keeper::run(&orphan.0).await;
+        orphan.0.shut(Life::Closed); // wakes those who still wait for an answer
+        for task in [supervisor, inbox, label, combiner, looking] {
+            task.abort();
+        }
+        drop(thread);
+    }));
+}
+
+#[allow(dead_code, reason = "compiled, not called: the bounds that users rely on")]
+fn bounds() {
+    fn all<T: Clone + std::fmt::Debug + Send + Sync + Unpin + 'static>() {}
+    all::<ClientBuilder>();
+}

@@ -1,0 +1,89 @@
+//! The inbox's connection: subscribed to one channel, watched, and made anew, for ever.
+//!
+//! A connection of its own: on the command connection an unexpected push would be taken for the reply of whatever
+//! request is oldest, and every later reply would shift by one.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use redis::RedisResult;
+
+use crate::base::backoff::Backoff;
+use crate::base::clock::{Moment, Timer, sleep_until, until};
+use crate::base::trace::{debug, warn};
+use crate::connection::endpoint::Endpoint;
+use crate::runtime::shared::Shared;
+use crate::types::server::Warning;
+
+/// Delivers messages until the client ends. After every subscription the keeper ticks at once: a message may have
+/// been lost in between (H1, H2).
+pub(crate) async fn receive(shared: &Shared, endpoint: &Endpoint) -> ! {
+    let mut backoff = Backoff::new(shared.options.reconnect_backoff);
+    let mut said = false;
+    loop {
+        let result = session(shared, endpoint, &mut backoff, &mut said).await;
+        shared.keeper.set_listening(false);
+        match result {
+            Ok(()) => debug!("the inbox's connection has ended"),
+            Err(error) => {
+                if !said {
+                    said = true;
+                    warn!(error = %error, "no inbox: waiting falls back to polling until it is back");
+                }
+                if matches!(error.code(), Some("NOPERM")) {
+                    shared.warn_once(Warning::SubscribeDenied {
+                        message: error.to_string(),
+                    });
+                }
+            }
+        }
+        shared.inbox_tried.send_replace(true);
+        sleep_until(Moment::now() + backoff.next(), None).await;
+    }
+}
+
+async fn session(
+    shared: &Shared,
+    endpoint: &Endpoint,
+    backoff: &mut Backoff,
+    said: &mut bool,
+) -> RedisResult<()> {
+    let patience = shared.options.operation_timeout;
+    // None of these has a time-out of its own in redis-rs.
+    let pubsub = within(patience, endpoint.0.get_async_pubsub()).await?;
+    let (mut sink, mut stream) = pubsub.split();
+    within(patience, sink.subscribe(&*shared.channel)).await?;
+    shared.keeper.set_listening(true);
+    shared.inbox_tried.send_replace(true);
+    backoff.reset();
+    *said = false;
+
+    let mut beat = Moment::now() + shared.options.heartbeat;
+    let mut timer = pin!(Timer::new()); // one for all messages: whoever is told runs behind this
+    loop {
+        let next = poll_fn(|cx| match stream.poll_next_unpin(cx) {
+            Poll::Ready(message) => Poll::Ready(Some(message)),
+            Poll::Pending => timer.as_mut().poll_until(cx, beat, None).map(|()| None),
+        });
+        match next.await {
+            Some(Some(message)) => shared.deliver(message.get_payload_bytes()),
+            Some(None) => return Ok(()),
+            None => {
+                // Half-open: a link can "live" with its messages lost (H3).
+                let pong: RedisResult<redis::Value> = within(patience, sink.ping()).await;
+                pong?;
+                beat = Moment::now() + shared.options.heartbeat;
+            }
+        }
+    }
+}
+
+async fn within<T>(time: Duration, work: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
+    match until(Moment::now() + time, None, work).await {
+        Some(result) => result,
+        None => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+    }
+}

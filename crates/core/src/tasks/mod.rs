@@ -1,0 +1,9 @@
+//! What a client does in the background, and how that is started.
+
+pub(crate) mod alarm;
+pub(crate) mod builder;
+pub(crate) mod client;
+pub(crate) mod inbox;
+pub(crate) mod keeper;
+pub(crate) mod label;
+pub(crate) mod supervisor;

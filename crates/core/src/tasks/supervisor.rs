@@ -1,0 +1,166 @@
+//! Makes the command connection, watches it, and makes it anew, for ever.
+
+use redis::AsyncConnectionConfig;
+use redis::aio::MultiplexedConnection;
+
+use crate::base::backoff::Backoff;
+use crate::base::clock::{Moment, sleep_until, until};
+use crate::base::trace::{debug, info, warn};
+use crate::connection::endpoint::Endpoint;
+use crate::connection::failure::Failure;
+use crate::connection::handshake::{Greeting, greet};
+use crate::connection::refusal::Target;
+use crate::connection::refusal::classify;
+use crate::runtime::shared::Shared;
+use crate::types::error::{Error, ErrorKind, Result};
+
+/// Requests that may be queued in front of the socket.
+const PIPELINE: usize = 1024;
+
+/// Connects and greets, within the operation timeout.
+async fn connect(
+    endpoint: &Endpoint,
+    shared: &Shared,
+) -> Result<(MultiplexedConnection, Greeting, Moment), Failure> {
+    let within = shared.options.operation_timeout;
+    // Time-outs are ours: redis-rs's default of 500 ms would fire in the middle of a script's run (H28).
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(within))
+        .set_response_timeout(None)
+        .set_pipeline_buffer_size(PIPELINE);
+    let work = async {
+        let mut connection = endpoint
+            .0
+            .get_multiplexed_async_connection_with_config(&config)
+            .await?;
+        let sent = Moment::now();
+        let greeting = greet(&mut connection, endpoint.address(), &shared.channel).await?;
+        Ok((connection, greeting, sent))
+    };
+    let target = Target {
+        script: None,
+        prefix: &shared.options.prefix,
+    };
+    match until(Moment::now() + within, None, work).await {
+        Some(Ok((connection, Ok(greeting), sent))) => Ok((connection, greeting, sent)),
+        Some(Ok((_, Err(error), _))) => Err(Failure::refused(error)),
+        Some(Err(error)) => Err(refused(error, endpoint, target)),
+        None => Err(Failure::unknown(silent(endpoint))),
+    }
+}
+
+fn silent(endpoint: &Endpoint) -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        format!("the server at {} does not answer", endpoint.address()),
+    )
+}
+
+fn refused(error: redis::RedisError, endpoint: &Endpoint, target: Target<'_>) -> Failure {
+    if error.kind() == redis::ErrorKind::AuthenticationFailed {
+        let text = "the server does not accept the user name or password: check the URL's credentials";
+        return Failure::refused(Error::new(ErrorKind::Denied, text).caused_by(error));
+    }
+    if error.kind() == redis::ErrorKind::Parse {
+        let text = format!(
+            "the server at {} does not speak the Redis protocol",
+            endpoint.address()
+        );
+        return Failure::refused(Error::new(ErrorKind::Protocol, text).caused_by(error));
+    }
+    if error.detail().is_some_and(|detail| detail.contains("DB index")) {
+        let text = "the server has no database of the number in the URL";
+        return Failure::refused(Error::invalid(text).caused_by(error));
+    }
+    if error.kind() == redis::ErrorKind::InvalidClientConfig {
+        return Failure::refused(
+            Error::invalid(format!("the connection options do not work: {error}")).caused_by(error),
+        );
+    }
+    if error.is_timeout() {
+        return Failure::unknown(silent(endpoint).caused_by(error));
+    }
+    if error.is_io_error() {
+        let text = format!(
+            "cannot connect to {}: is the server running there?",
+            endpoint.address()
+        );
+        return Failure::unknown(Error::new(ErrorKind::Unavailable, text).caused_by(error));
+    }
+    classify(error, target)
+}
+
+/// The first connection: its failure is the caller's error, at once.
+pub(crate) async fn connect_first(shared: &Shared, endpoint: &Endpoint) -> Result<()> {
+    let (connection, greeting, sent) = connect(endpoint, shared).await.map_err(|failure| failure.error)?;
+    shared.commands.count_load();
+    shared.greeted(&greeting, sent);
+    shared.commands.install(connection, 1);
+    Ok(())
+}
+
+/// Watches the connection; runs until the client ends.
+pub(crate) async fn supervise(shared: &Shared, endpoint: &Endpoint) -> ! {
+    let commands = &shared.commands;
+    let mut generation = 1;
+    let mut backoff = Backoff::new(shared.options.reconnect_backoff);
+    loop {
+        let since = Moment::now();
+        let why = watch(shared, generation).await;
+        commands.take_down(&why);
+        warn!(error = %why, "the command connection is being replaced");
+        generation += 1;
+        if Moment::now().since(since) > shared.options.heartbeat {
+            backoff.reset();
+        } else {
+            // It was made a moment ago, as to a primary that was demoted: no storm of new ones.
+            sleep_until(Moment::now() + backoff.next(), None).await;
+        }
+        loop {
+            match connect(endpoint, shared).await {
+                Ok((connection, greeting, sent)) => {
+                    commands.count_load();
+                    shared.greeted(&greeting, sent);
+                    commands.install(connection, generation);
+                    shared.keeper.reconnected();
+                    info!(server = %greeting.info.version, "connected again");
+                    break;
+                }
+                Err(failure) => {
+                    debug!(error = %failure.error, "no connection yet");
+                    commands.note_error(&failure.error);
+                }
+            }
+            sleep_until(Moment::now() + backoff.next(), None).await;
+        }
+    }
+}
+
+/// Resolves when the connection of this generation should be replaced, with the reason.
+async fn watch(shared: &Shared, generation: u64) -> Error {
+    let commands = &shared.commands;
+    loop {
+        let trouble = async {
+            loop {
+                commands.trouble.notified().await;
+                if commands.is_bad(generation) {
+                    return true;
+                }
+                if commands.is_suspect() {
+                    return false;
+                }
+            }
+        };
+        let idle = Moment::now() + shared.options.heartbeat;
+        if until(idle, None, trouble).await == Some(true) {
+            return Error::new(ErrorKind::Unavailable, "the connection failed");
+        }
+        // Half-open: nobody may have asked for anything for a while (H3).
+        let deadline = Moment::now() + shared.options.operation_timeout;
+        if let Err(failure) = commands.ask_time(deadline).await
+            && failure.unknown
+        {
+            return failure.error;
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! What users name, without logic of the protocol.
+
+pub(crate) mod error;
+pub(crate) mod fence;
+pub(crate) mod latch;
+pub(crate) mod loss;
+pub(crate) mod name;
+pub(crate) mod options;
+pub(crate) mod owner;
+pub(crate) mod rate;
+#[cfg(feature = "serde")]
+mod serde;
+pub(crate) mod server;
+pub(crate) mod ticket;
+pub(crate) mod token;

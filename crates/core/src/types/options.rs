@@ -1,0 +1,178 @@
+//! Options of a client and of a primitive, with their defaults and limits.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::types::error::{Error, Result};
+
+/// The shortest lease.
+pub const MIN_LEASE: Duration = Duration::from_millis(10);
+/// The longest lease.
+pub const MAX_LEASE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What `max_waiters` may be.
+pub(crate) const MAX_WAITERS: RangeInclusive<u32> = 1..=1_000_000;
+pub(crate) const TOO_MANY_WAITERS: &str = "the maximum of waiters must be between 1 and 1 000 000";
+
+/// Whether the keeper renews a hold by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Renew {
+    /// At a third of the lease, until the guard is gone.
+    #[default]
+    Watchdog,
+    /// Never: the hold ends with its lease unless `extend` is called. A hold that was handed over is still
+    /// confirmed once, so that it has its full lease.
+    Manual,
+}
+
+/// How much earlier than the server we believe a lease to end: rates of clocks differ, and milliseconds are rounded.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Drift {
+    pub(crate) parts_per_million: u32,
+}
+
+impl Drift {
+    pub(crate) fn margin(self, lease: Duration) -> Duration {
+        lease.saturating_mul(self.parts_per_million) / 1_000_000 + Duration::from_millis(2)
+    }
+}
+
+/// Everything that a `ClientBuilder` sets, checked.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    pub(crate) prefix: Arc<str>,
+    pub(crate) lease: Duration,
+    pub(crate) operation_timeout: Duration,
+    pub(crate) unavailable_after: Duration,
+    pub(crate) claim_window: Duration,
+    pub(crate) retention: Duration,
+    pub(crate) heartbeat: Duration,
+    pub(crate) drift: Drift,
+    pub(crate) reconnect_backoff: (Duration, Duration),
+    pub(crate) max_waiters: u32,
+    pub(crate) label: String,
+    pub(crate) keeper_thread: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            prefix: "latchwork".into(),
+            lease: Duration::from_secs(10),
+            operation_timeout: Duration::from_secs(1),
+            unavailable_after: Duration::from_secs(10),
+            claim_window: Duration::from_secs(1),
+            retention: Duration::from_secs(5 * 60),
+            heartbeat: Duration::from_secs(3),
+            drift: Drift {
+                parts_per_million: 10_000,
+            },
+            reconnect_backoff: (Duration::from_millis(20), Duration::from_secs(2)),
+            max_waiters: 10_000,
+            label: default_label(),
+            keeper_thread: false,
+        }
+    }
+}
+
+fn default_label() -> String {
+    #[cfg(unix)]
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    #[cfg(not(unix))]
+    let host = std::env::var("COMPUTERNAME").unwrap_or_else(|_| "unknown-host".into());
+    format!("{host}:{}", std::process::id())
+}
+
+/// How long the capacity of a counted primitive, the rate of a limiter, or an unfinished latch, is remembered after its last use.
+pub(crate) const KEEP: Duration = Duration::from_secs(24 * 60 * 60);
+
+pub(crate) fn check_lease(lease: Duration) -> Result<()> {
+    between("lease", lease, MIN_LEASE, MAX_LEASE)
+}
+
+pub(crate) fn between(what: &str, value: Duration, least: Duration, most: Duration) -> Result<()> {
+    if value < least || value > most {
+        return Err(Error::invalid(format!(
+            "the {what} is {value:?}: it must be between {least:?} and {most:?}"
+        )));
+    }
+    Ok(())
+}
+
+impl Options {
+    pub(crate) fn check(&self) -> Result<()> {
+        let second = Duration::from_secs(1);
+        let graphic = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
+        if self.prefix.is_empty()
+            || self.prefix.len() > 64
+            || !graphic(&self.prefix)
+            || self.prefix.contains(['{', '}', '*', '?', '[', ']', '\\'])
+        {
+            return Err(Error::invalid(
+                "the key prefix must be 1 to 64 printable ASCII characters without spaces, braces and glob characters",
+            ));
+        }
+        if self.label.len() > 256 {
+            return Err(Error::invalid("the label must have at most 256 bytes"));
+        }
+        check_lease(self.lease)?;
+        between(
+            "operation timeout",
+            self.operation_timeout,
+            MIN_LEASE,
+            60 * second,
+        )?;
+        between(
+            "time after which the server counts as unavailable",
+            self.unavailable_after,
+            MIN_LEASE,
+            MAX_LEASE,
+        )?;
+        between("claim window", self.claim_window, MIN_LEASE, 60 * second)?;
+        between("retention", self.retention, second, 7 * MAX_LEASE)?;
+        between("heartbeat", self.heartbeat, MIN_LEASE, 60 * second)?;
+        let (least, most) = self.reconnect_backoff;
+        between("first reconnect pause", least, Duration::from_millis(1), most)?;
+        between("longest reconnect pause", most, least, 60 * second)?;
+        if self.drift.parts_per_million > 100_000 {
+            return Err(Error::invalid(
+                "the drift margin must be at most 100 000 parts per million (10 %)",
+            ));
+        }
+        if !MAX_WAITERS.contains(&self.max_waiters) {
+            return Err(Error::invalid(TOO_MANY_WAITERS));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn h62_absurd_options_are_refused() {
+        assert!(Options::default().check().is_ok(), "the defaults");
+        let bad: [fn(&mut Options); 12] = [
+            |o| o.lease = Duration::ZERO,
+            |o| o.lease = Duration::MAX,
+            |o| o.operation_timeout = Duration::ZERO,
+            |o| o.unavailable_after = Duration::ZERO,
+            |o| o.claim_window = Duration::ZERO,
+            |o| o.retention = Duration::ZERO,
+            |o| o.heartbeat = Duration::ZERO,
+            |o| o.reconnect_backoff = (Duration::from_secs(2), Duration::from_secs(1)),
+            |o| o.drift.parts_per_million = 1_000_000,
+            |o| o.max_waiters = 0,
+            |o| o.prefix = "a{b".into(),
+            |o| o.label = "x".repeat(257),
+        ];
+        for (index, spoil) in bad.iter().enumerate() {
+            let mut options = Options::default();
+            spoil(&mut options);
+            assert!(options.check().is_err(), "number {index}");
+        }
+    }
+}

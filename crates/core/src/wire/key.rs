@@ -1,0 +1,95 @@
+//! The keys that names stand for.
+
+use std::sync::Arc;
+
+use crate::types::name::Name;
+
+/// Makes the name safe inside the braces of a hash tag: a brace would end the tag and move the slot (H59).
+fn push_escaped(out: &mut Vec<u8>, name: &[u8]) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    for &byte in name {
+        if byte <= b' ' || matches!(byte, b'%' | b'{' | b'}' | 0x7f) {
+            out.extend([b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        } else {
+            out.push(byte);
+        }
+    }
+}
+
+/// `<prefix>:<kind>:{<name>}`
+pub(crate) fn key(prefix: &str, kind: &str, name: &Name) -> Arc<[u8]> {
+    let mut out = Vec::with_capacity(prefix.len() + kind.len() + name.as_bytes().len() + 4);
+    out.extend(prefix.as_bytes());
+    out.push(b':');
+    out.extend(kind.as_bytes());
+    out.extend(b":{");
+    push_escaped(&mut out, name.as_bytes());
+    out.push(b'}');
+    out.into()
+}
+
+/// `<prefix>:fence:{<tag>}<resource>`, in the slot of `resource`, which is a key of the user's.
+pub(crate) fn fence_key(prefix: &str, resource: &Name) -> Vec<u8> {
+    let bytes = resource.as_bytes();
+    let tag = hash_tag(bytes);
+    let mut out = Vec::with_capacity(prefix.len() + 2 * bytes.len() + 10);
+    out.extend(prefix.as_bytes());
+    out.extend(b":fence:");
+    match tag {
+        // The resource brings its own tag; the first one in the key counts.
+        Some(_) => out.extend(bytes),
+        // Without a tag the whole key is hashed: a tag that contains it, if it has no brace to end it early.
+        None if !bytes.contains(&b'}') => {
+            out.push(b'{');
+            out.extend(bytes);
+            out.push(b'}');
+        }
+        // Nothing can be in the slot of such a key; on one server, or with `admit` alone, it works.
+        None => push_escaped(&mut out, bytes),
+    }
+    out
+}
+
+fn hash_tag(key: &[u8]) -> Option<&[u8]> {
+    let open = key.iter().position(|&b| b == b'{')?;
+    let rest = &key[open + 1..];
+    let close = rest.iter().position(|&b| b == b'}')?;
+    (close > 0).then(|| &rest[..close])
+}
+
+/// The record with the label of a client.
+pub(crate) fn label_key(prefix: &str, client_id: &str) -> String {
+    format!("{prefix}:client:{client_id}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(bytes: &[u8]) -> Name {
+        Name::new(bytes).expect("a fine name")
+    }
+
+    #[test]
+    fn h59_no_name_can_move_its_slot() {
+        for bytes in [&b"{"[..], b"}x", b"{}", b"a}b{c", b"%7B", b"\0", b" "] {
+            let key = key("p", "lock", &name(bytes));
+            let tag = hash_tag(&key).expect("a tag");
+            assert_eq!(&key[..8], b"p:lock:{", "prefix, kind");
+            assert_eq!(tag.len(), key.len() - 9, "the tag is the whole name");
+        }
+        assert_ne!(
+            key("p", "lock", &name(b"{")),
+            key("p", "lock", &name(b"%7B")),
+            "the escape is escaped"
+        );
+    }
+
+    #[test]
+    fn a_fence_is_in_the_slot_of_its_resource() {
+        let whole = fence_key("p", &name(b"stock"));
+        assert_eq!(hash_tag(&whole), Some(&b"stock"[..]), "whole key");
+        let tagged = fence_key("p", &name(b"shop:{42}:stock"));
+        assert_eq!(hash_tag(&tagged), Some(&b"42"[..]), "its own tag");
+    }
+}
