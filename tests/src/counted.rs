@@ -1,27 +1,23 @@
-//! Counting what a client sends, and what a server runs.
+//! Counting what a client sends and what a server runs, and losing some of it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use latchwork_core::Client;
-use latchwork_testkit::{Proxy, TestServer};
+use latchwork_testkit::{Action, Direction, Proxy, TestServer, contains};
 
-use crate::record::MINUTE;
-use crate::{Place, eventually};
+use crate::{Fixture, MINUTE, eventually};
 
-impl Place<'_> {
-    /// A client whose lease is so long that no renewal comes in between, behind a proxy that counts from now on.
+impl Fixture<'_> {
+    /// A client whose lease and claims are so long that no renewal comes in between, behind a proxy
+    /// that counts from now on.
     ///
     /// # Panics
     /// If it cannot connect.
     pub async fn counted(&self) -> (Proxy, Client) {
-        let proxy = Proxy::start(self.server.port()).expect("a proxy");
-        let client = self
-            .builder_at(proxy.url())
-            .lease(MINUTE)
-            .heartbeat(MINUTE)
-            .connect()
-            .await
-            .expect("a client");
+        let quiet = self.proxied_with(|b| b.lease(MINUTE).heartbeat(MINUTE).claim_window(MINUTE));
+        let (proxy, client) = quiet.await;
         // The label is written once, right after connecting.
         eventually("the label is written", || {
             proxy.request_names().contains_key("SET")
@@ -30,6 +26,32 @@ impl Place<'_> {
         proxy.reset_counts();
         (proxy, client)
     }
+}
+
+/// Loses the reply to the next script call that names this key; says when it has. `action`: how.
+pub fn lose_the_reply(proxy: &Proxy, key: String, action: Action) -> Arc<AtomicBool> {
+    let lost = Arc::new(AtomicBool::new(false));
+    let said = Arc::clone(&lost);
+    let mut asked = None;
+    proxy.on_chunk(move |direction, id, chunk| {
+        if direction == Direction::ToServer {
+            if asked.is_none() && contains(chunk, "EVALSHA") && contains(chunk, &key) {
+                asked = Some(id);
+            }
+        } else if asked == Some(id) && !said.swap(true, Ordering::SeqCst) {
+            return action;
+        }
+        Action::Pass
+    });
+    lost
+}
+
+/// Loses every message of a grant to the client behind this proxy.
+pub fn lose_grants(proxy: &Proxy) {
+    proxy.on_chunk(|direction, _, chunk| {
+        let grant = direction == Direction::ToClient && contains(chunk, b"g .");
+        if grant { Action::Drop } else { Action::Pass }
+    });
 }
 
 /// How many messages were published on this server since its counts were reset.

@@ -5,9 +5,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use crate::{Case, Place, eventually};
+use crate::{Fixture, eventually};
 
-/// A process that acquires what a [`Case`] is about, and says what comes of it.
+/// A process that acquires what a [`Fixture`] is about, and says what comes of it.
 #[derive(Debug)]
 pub struct Other {
     child: Child,
@@ -22,14 +22,14 @@ impl Other {
     /// If it does not start.
     pub fn start(
         program: &str,
-        case: &Case<'_>,
+        fixture: &Fixture<'_>,
         tasks: Option<usize>,
         lease: Duration,
         window: Duration,
     ) -> Self {
         let tasks = tasks.map_or_else(|| "all".to_owned(), |tasks| tasks.to_string());
-        let what = [case.subject.name(), &case.name, &tasks];
-        Self::run(program, &case.place, what, [lease, window])
+        let what = [fixture.subject.name(), &fixture.name, &tasks];
+        Self::run(program, fixture, what, [lease, window])
     }
 
     /// So many of its tasks do it with the primitive `a`. `what` is the name of a subject, the text of the owner of a reentrant
@@ -39,18 +39,18 @@ impl Other {
     /// If it does not start.
     pub fn spawn(
         program: &str,
-        place: &Place<'_>,
+        fixture: &Fixture<'_>,
         what: &str,
         tasks: usize,
         lease: Duration,
         window: Duration,
     ) -> Self {
-        Self::run(program, place, [what, "a", &tasks.to_string()], [lease, window])
+        Self::run(program, fixture, [what, "a", &tasks.to_string()], [lease, window])
     }
 
-    fn run(program: &str, place: &Place<'_>, what: [&str; 3], times: [Duration; 2]) -> Self {
+    fn run(program: &str, fixture: &Fixture<'_>, what: [&str; 3], times: [Duration; 2]) -> Self {
         let mut child = Command::new(program)
-            .args([&place.server.url(), place.prefix.as_str()])
+            .args([&fixture.server.url(), fixture.prefix.as_str()])
             .args(what)
             .args(times.map(|time| time.as_millis().to_string()))
             .stdin(Stdio::piped())

@@ -1,78 +1,80 @@
-//! A primitive's record as the server has it, and acquires that are known to wait in it.
+//! A primitive's record as the server has it, and what must be true of it after a test.
+
+use std::ops::Range;
+use std::time::{Duration, Instant};
 
 use latchwork_core::Result;
-use latchwork_testkit::TestServer;
 use tokio::task::JoinHandle;
 
-use crate::{Place, eventually, go};
+use crate::{Fixture, eventually, go};
 
-/// A lease that no pause of a busy machine outlasts: for holds that have to survive, and for counts without renewals.
-pub const MINUTE: std::time::Duration = std::time::Duration::from_secs(60);
+/// The scores of holders; tombstones are above, waiters and marks below.
+const HOLDERS: Range<f64> = 1e12..1e14;
 
-/// Where holders begin among the scores, and tombstones.
-const HOLDERS: std::ops::Range<f64> = 1e12..1e14;
-
-/// The record of one primitive: its sorted set.
-#[derive(Debug, Clone)]
-pub struct Record<'a> {
-    server: &'a TestServer,
-    key: String,
-}
-
-impl<'a> Place<'a> {
-    /// The record of the primitive of this kind (`lock`, `rwlock`, `semaphore`) and name.
-    pub fn record(&self, kind: &str, name: &str) -> Record<'a> {
-        Record {
-            server: self.server,
-            key: format!("{}:{kind}:{{{name}}}", self.prefix),
-        }
-    }
-}
-
-impl Record<'_> {
-    /// Its members with their scores.
+impl Fixture<'_> {
+    /// The record's members with their scores.
     ///
     /// # Panics
     /// If the server does not answer.
     pub fn scores(&self) -> Vec<(String, f64)> {
-        let dump = self.server.dump_zset(&self.key).expect("a dump");
+        let dump = self.server.dump_zset(&self.key()).expect("a dump");
         dump.into_iter()
             .map(|(member, score)| (member, score.parse().expect("a number")))
             .collect()
     }
 
-    fn count(&self, wanted: impl Fn(f64) -> bool) -> usize {
-        self.scores().iter().filter(|(_, score)| wanted(*score)).count()
+    /// The same without the marks that every record of this primitive has.
+    pub fn members(&self) -> Vec<(String, f64)> {
+        let mut scores = self.scores();
+        scores.retain(|(member, _)| !self.subject.marks().contains(&member.as_str()));
+        scores
     }
 
     /// How many wait.
     pub fn waiters(&self) -> usize {
-        self.count(|score| score < 0.0)
+        self.scores().iter().filter(|(_, score)| *score < 0.0).count()
     }
 
-    /// How many hold, those whose time is over and whom nobody has removed yet included.
-    pub fn holders(&self) -> usize {
-        self.count(|score| HOLDERS.contains(&score))
+    /// The ids of the holders, including those whose lease is over and whom nobody has removed yet.
+    pub fn holders(&self) -> Vec<String> {
+        let holds = |(member, score): (String, f64)| HOLDERS.contains(&score).then_some(member);
+        self.scores().into_iter().filter_map(holds).collect()
     }
 
-    /// The members that are no waiters, holders or tombstones, without the token's.
+    /// Whether somebody holds it, by the record.
+    pub fn is_held(&self) -> bool {
+        !self.holders().is_empty()
+    }
+
+    /// The members that are no waiters, holders or tombstones, nor marks that every record has.
     pub fn marks(&self) -> Vec<String> {
-        let all = self.scores().into_iter();
-        all.filter(|(member, score)| (0.0..HOLDERS.start).contains(score) && member != "t1")
-            .map(|(member, _)| member)
-            .collect()
+        let is_mark =
+            |(member, score): (String, f64)| (0.0..HOLDERS.start).contains(&score).then_some(member);
+        self.members().into_iter().filter_map(is_mark).collect()
     }
 
-    /// Returns when so many wait.
+    /// The last token that was issued.
+    ///
+    /// # Panics
+    /// If the server does not answer.
+    pub fn last_token(&self) -> Option<u64> {
+        let reply = self.server.admin(&["ZSCORE", &self.key(), "t1"]);
+        reply.expect("an answer").text()?.parse().ok()
+    }
+
+    /// Returns when this many wait.
+    ///
+    /// # Panics
+    /// If they do not come to.
     pub async fn queued(&self, count: usize) {
         eventually(&format!("{count} wait"), || self.waiters() == count).await;
     }
 
-    /// Starts an acquire in a task of its own, and comes back when it waits behind those who wait already.
+    /// Starts an acquire in a task, and returns when it waits behind those that wait already.
     ///
     /// # Panics
-    /// If it does not come to wait. The task does if it fails.
-    pub async fn queue<G: Send + 'static>(
+    /// If it does not come to wait. The task panics if the acquire fails.
+    pub async fn enqueue<G: Send + 'static>(
         &self,
         acquire: impl Future<Output = Result<G>> + Send + 'static,
     ) -> JoinHandle<G> {
@@ -82,13 +84,46 @@ impl Record<'_> {
         task
     }
 
-    /// Waits until nothing of any attempt is left but tombstones: no hold, no place, no mark.
+    /// Returns when nothing of any attempt is left: no hold, no place, no mark. Tombstones may be.
+    ///
+    /// # Panics
+    /// If something stays.
     pub async fn settled(&self) {
-        eventually("nothing is left in the record", || {
-            let all = self.scores();
-            all.iter()
-                .all(|(member, score)| member == "t1" || *score >= HOLDERS.end)
-        })
-        .await;
+        self.settled_within(Duration::from_secs(10)).await;
+    }
+
+    /// The same with a limit; zero: now.
+    ///
+    /// # Panics
+    /// If something is left.
+    pub async fn settled_within(&self, within: Duration) {
+        let over = Instant::now() + within;
+        loop {
+            let mut left = self.members();
+            left.retain(|(_, score)| *score < HOLDERS.end);
+            if left.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < over, "left in {}: {left:?}", self.key());
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// Checks that every key below the prefix has a TTL.
+    ///
+    /// # Panics
+    /// If one has none.
+    pub fn check_leftovers(&self) {
+        let left = self.server.leftovers(&self.prefix).expect("the server answers");
+        assert!(left.is_empty(), "keys without a TTL: {left:?}");
+    }
+
+    /// What must be true after every test: nothing of any attempt is left, and every key has a TTL.
+    ///
+    /// # Panics
+    /// If it is not.
+    pub async fn over(&self) {
+        self.settled().await;
+        self.check_leftovers();
     }
 }

@@ -1,8 +1,9 @@
 //! What a primitive has to tell about itself so that the conformance suite and the cancellation sweeps can run for it.
 //!
-//! A new primitive is one file beside `mutex.rs`, an entry in [`all`], and a line in `tests/conformance.rs` and in
-//! `tests/cancellation.rs`. What only it can do (`split`, `resume`, an order of its own) has tests of its own; of those
-//! calls that are async the sweeps need to know: [`Handle::extras`].
+//! A new primitive is one file beside `mutex.rs`, an entry in [`all`], and a line in
+//! `tests/conformance/main.rs` and in `tests/cancellation/main.rs`. What only it can do (`split`,
+//! `resume`, an order of its own) has tests of its own; of those calls that are async the sweeps
+//! need to know: [`Handle::extras`].
 
 mod fair;
 mod mutex;

@@ -1,4 +1,4 @@
-//! The public async functions, as one table.
+//! Lists the public async functions in one table.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Who else is there, and what breaks while the future is under way.
+//! Sets up other holders and waiters, and what breaks while the future is under way.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};

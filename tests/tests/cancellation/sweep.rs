@@ -1,4 +1,4 @@
-//! The matrix: every call, dropped after each of its polls, in one scene.
+//! Drops every call after each of its polls in one scene, and checks what is left.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use futures_util::future::{join, join_all};
 use latchwork_mutex::{Client, ClientBuilder, ErrorKind, Fence, FencingToken, Result};
 use latchwork_testkit::{Outcome, TestServer, drop_after_polls, drop_when_woken};
 use latchwork_tests::subject::{Boxed, Guard, Needs, Options, Subject};
-use latchwork_tests::{Case, Waiter, go};
+use latchwork_tests::{Fixture, Waiter, go};
 use tokio::time::{sleep, timeout};
 
 use crate::calls::{Call, LEASE, SHORT, Set};
@@ -32,18 +32,18 @@ enum When {
 /// for people: nobody can say how fast a machine has to be. `others`: with the calls that have nothing to do with primitives.
 pub(crate) async fn sweep(subject: &'static dyn Subject, scene: Scene, others: bool) -> (usize, Duration) {
     let server = TestServer::start().expect("a server");
-    let case = Case::on(subject, &server);
-    let builder = case.place.builder().lease(LEASE).claim_window(ENOUGH);
-    let other = builder.operation_timeout(ENOUGH).connect().await;
-    let other = other.expect("a client");
-    let calls = Call::all(&*case.handle(&other), others);
+    let fixture = Fixture::on(&server).with(subject);
+    let other = fixture
+        .client_with(|b| b.lease(LEASE).claim_window(ENOUGH).operation_timeout(ENOUGH))
+        .await;
+    let calls = Call::all(&*fixture.handle(&other), others);
     let (mut cases, mut slowest) = (0, Duration::ZERO);
     for when in [When::Polled, When::Woken] {
-        let new = |call: &Call| Lane::new(&case, scene, *call, &other);
+        let new = |call: &Call| Lane::new(&fixture, scene, *call, &other);
         let mut lanes: Vec<_> = calls.iter().map(new).collect();
         for polls in 0.. {
             for lane in &mut lanes {
-                lane.case.name = format!("{}-{when:?}-{polls}", lane.call.name());
+                lane.fixture.name = format!("{}-{when:?}-{polls}", lane.call.name());
             }
             cases += lanes.len();
             round(&server, scene, &mut lanes, when, polls).await;
@@ -54,7 +54,7 @@ pub(crate) async fn sweep(subject: &'static dyn Subject, scene: Scene, others: b
             }
         }
     }
-    case.place.check_leftovers();
+    fixture.check_leftovers();
     assert!(cases >= FEWEST * calls.len(), "{cases} cases only");
     (cases, slowest)
 }
@@ -86,7 +86,7 @@ async fn round(server: &TestServer, scene: Scene, lanes: &mut [Lane<'_>], when: 
 
 /// One call with a client of its own, and the neighbours that its scene needs.
 struct Lane<'a> {
-    case: Case<'a>,
+    fixture: Fixture<'a>,
     scene: Scene,
     call: Call,
     other: &'a Client,
@@ -102,13 +102,13 @@ struct Lane<'a> {
 }
 
 impl<'a> Lane<'a> {
-    fn new(case: &Case<'a>, scene: Scene, call: Call, other: &'a Client) -> Self {
+    fn new(fixture: &Fixture<'a>, scene: Scene, call: Call, other: &'a Client) -> Self {
         Self {
-            case: case.clone(),
+            fixture: fixture.clone(),
             scene,
             call,
             other,
-            fault: Fault::between_client_and(case.place.server, scene),
+            fault: Fault::between_client_and(fixture.server, scene),
             set: None,
             holder: None,
             ahead: None,
@@ -120,13 +120,15 @@ impl<'a> Lane<'a> {
 
     /// Somebody else takes all there is, when it is there.
     fn others(&self) -> Boxed<Result<Guard>> {
-        self.case.subject.take_all(self.other, self.case.name.as_bytes())
+        self.fixture
+            .subject
+            .take_all(self.other, self.fixture.name.as_bytes())
     }
 
     /// Waits until this many queue.
     async fn queued(&self, count: usize, within: Duration) -> bool {
         let over = Instant::now() + within;
-        while self.case.waiters() < count {
+        while self.fixture.waiters() < count {
             if Instant::now() >= over {
                 return false;
             }
@@ -137,7 +139,7 @@ impl<'a> Lane<'a> {
 
     /// Somebody holds, somebody waits, before the call begins.
     async fn prepare(&mut self) {
-        let builder = self.case.place.builder_at(self.fault.proxy.url()).lease(LEASE);
+        let builder = self.fixture.builder_at(self.fault.proxy.url()).lease(LEASE);
         let within = match self.call {
             // What it cannot send in that time it leaves to the leases, and says so.
             Call::Close => ENOUGH,
@@ -148,18 +150,18 @@ impl<'a> Lane<'a> {
             Some(set) if !matches!(self.call, Call::Close) => set.client,
             _ => connected(&builder).await,
         };
-        let name = &self.case.name;
+        let name = &self.fixture.name;
         let mut options = Options::NONE;
         if self.call.leaves_lease() {
             options.lease = Some(SHORT);
         }
-        let handle = self.case.handle_with(&client, &options);
+        let handle = self.fixture.handle_with(&client, &options);
         let mut guard = None;
         let mut ticket = None;
         match self.call.needs() {
             Needs::Guard => guard = Some(handle.acquire().await.expect("free")),
             Needs::Ticket(from) => {
-                let others = self.case.handle_with(self.other, &options);
+                let others = self.fixture.handle_with(self.other, &options);
                 while ticket.is_none() {
                     let guard = others.acquire().await.expect("free");
                     ticket = from(guard).await.ok(); // its lease is short, and the machine may be busy
@@ -233,7 +235,7 @@ impl<'a> Lane<'a> {
                         ErrorKind::Lost => !scene.is_kind() || call.leaves_lease(),
                         kind => kind == ErrorKind::Unavailable && (!scene.is_kind() || call.is_bounded()),
                     };
-                    assert!(fine, "{scene:?} {}: {error:?}", self.case.name);
+                    assert!(fine, "{scene:?} {}: {error:?}", self.fixture.name);
                 }
             }
         }
@@ -264,7 +266,7 @@ impl<'a> Lane<'a> {
 
     /// What must be true after every case.
     async fn check(&mut self) {
-        let what = format!("{:?} {}", self.scene, self.case.name);
+        let what = format!("{:?} {}", self.scene, self.fixture.name);
         let start = Instant::now();
         let mut set = self.set.take().expect("acted");
         set.guard = None;
@@ -283,7 +285,7 @@ impl<'a> Lane<'a> {
                 drop(guard.expect("no panic").expect("all there is"));
             }
         }
-        self.case.settled_within(ENOUGH).await;
+        self.fixture.settled_within(ENOUGH).await;
         soon(&format!("{what}: its slot is free"), || set.client.live() == 0).await;
         self.slowest = self.slowest.max(start.elapsed());
         let client = if matches!(self.call, Call::Close) {
@@ -291,18 +293,21 @@ impl<'a> Lane<'a> {
         } else {
             &set.client
         };
-        let all = self.case.subject.take_all(client, self.case.name.as_bytes());
+        let all = self
+            .fixture
+            .subject
+            .take_all(client, self.fixture.name.as_bytes());
         let fresh = timeout(ENOUGH, all).await;
         let fresh = fresh.unwrap_or_else(|_| panic!("{what}: a fresh one waits in vain"));
         let fresh = fresh.unwrap_or_else(|error| panic!("{what}: a fresh one: {error}"));
         if self.scene.replays() && !matches!(self.call, Call::Force) {
-            self.fault.replay(self.case.place.server);
-            assert_eq!(self.case.holders().len(), 1, "{what}: the fresh hold alone");
-            assert_eq!(self.case.waiters(), 0, "{what}: the fresh hold alone");
+            self.fault.replay(self.fixture.server);
+            assert_eq!(self.fixture.holders().len(), 1, "{what}: the fresh hold alone");
+            assert_eq!(self.fixture.waiters(), 0, "{what}: the fresh hold alone");
         }
         let released = fresh.release().await;
         released.unwrap_or_else(|error| panic!("{what}: a fresh release: {error}"));
-        self.case.settled_within(Duration::ZERO).await;
+        self.fixture.settled_within(Duration::ZERO).await;
         if matches!(self.call, Call::Connect) {
             let connections = if self.scene == Scene::InboxDown {
                 1..=2

@@ -1,76 +1,56 @@
-//! Requests and messages are counted at the socket and by the server, never timed; and what is left of a key.
+//! A call costs the requests, messages and keys that it should, and not one more.
 
 use std::time::Duration;
 
-use latchwork_mutex::Client;
 use latchwork_testkit::{ConnKind, Proxy, TestServer};
 use latchwork_tests::subject::{Options, Subject};
-use latchwork_tests::{Case, MEDIUM, eventually, go, soon};
-
-/// A client whose lease is so long that no renewal comes in between, behind a proxy that counts.
-async fn counted(case: &Case<'_>) -> (Proxy, Client) {
-    let proxy = Proxy::start(case.place.server.port()).expect("a proxy");
-    let minute = Duration::from_secs(60);
-    let builder = case.place.builder_at(proxy.url()).lease(minute).heartbeat(minute);
-    let client = builder.connect().await.expect("a client");
-    // The label is written once, right after connecting.
-    let labelled = || proxy.request_names().contains_key("SET");
-    eventually("the label is written", labelled).await;
-    proxy.reset_counts();
-    (proxy, client)
-}
+use latchwork_tests::{Fixture, MEDIUM, eventually, go, messages, soon};
 
 fn requests(proxy: &Proxy) -> u64 {
     proxy.requests_of(ConnKind::Commands)
 }
 
-/// Messages that were published since the server's counts were reset.
-fn messages(server: &TestServer) -> u64 {
-    let calls = server.command_calls().expect("an answer");
-    calls.get("publish").copied().unwrap_or(0)
-}
-
 pub(crate) async fn an_uncontended_acquire_and_release_are_two_requests(subject: &'static dyn Subject) {
-    let case = Case::shared(subject);
-    let (proxy, client) = counted(&case).await;
+    let fixture = Fixture::of(subject);
+    let (proxy, client) = fixture.counted().await;
     for _ in 0..20 {
-        case.released(case.held(&client).await).await;
+        fixture.released(fixture.held(&client).await).await;
     }
     assert_eq!(requests(&proxy), 40, "one to acquire, one to release");
-    drop(case.held(&client).await);
+    drop(fixture.held(&client).await);
     eventually("released", || client.live() == 0).await;
     assert_eq!(requests(&proxy), 42, "a drop costs as much as a release");
-    let tried = case.tried(&client).await.expect("free");
-    case.released(tried).await;
+    let tried = fixture.tried(&client).await.expect("free");
+    fixture.released(tried).await;
     assert_eq!(requests(&proxy), 44, "a try, too");
     assert_eq!(proxy.requests_of(ConnKind::PubSub), 0, "nothing on the inbox");
-    case.over().await;
+    fixture.over().await;
 }
 
 /// Those who can go on are told, each client by one message; the others hear nothing and ask nothing.
-pub(crate) async fn h6_a_release_wakes_exactly_those_who_can_go_on(subject: &'static dyn Subject) {
+pub(crate) async fn h6_a_release_wakes_exactly_the_waiters_that_fit(subject: &'static dyn Subject) {
     const WAITERS: usize = 6;
     let server = TestServer::start().expect("a server");
-    let case = Case::on(subject, &server);
-    let (holder_proxy, holder) = counted(&case).await;
-    let all = case.all(&holder).await;
+    let fixture = Fixture::on(&server).with(subject);
+    let (holder_proxy, holder) = fixture.counted().await;
+    let all = fixture.all(&holder).await;
     let (mut clients, mut waiters) = (Vec::new(), Vec::new());
     for _ in 0..WAITERS {
-        clients.push(counted(&case).await);
+        clients.push(fixture.counted().await);
     }
     for (proxy, client) in &clients {
-        waiters.push(case.queue(client).await);
+        waiters.push(fixture.queue(client).await);
         // Counted at the proxy's socket before it is counted by the server.
         assert_eq!(requests(proxy), 1, "a failed try, and a place in the queue");
         proxy.reset_counts();
     }
     holder_proxy.reset_counts();
     server.reset_stats().expect("an answer");
-    case.released(all).await;
+    fixture.released(all).await;
     let woken = subject.most().map_or(WAITERS, |most| most.min(WAITERS));
     let mut guards = Vec::new();
     for waiter in waiters.drain(..woken) {
-        guards.push(case.granted(waiter).await);
+        guards.push(fixture.granted(waiter).await);
     }
     let told = u64::try_from(woken).expect("small");
     assert_eq!(messages(&server), told, "a message each, and none to the others");
@@ -81,22 +61,22 @@ pub(crate) async fn h6_a_release_wakes_exactly_those_who_can_go_on(subject: &'st
         asked, 0,
         "being woken costs nothing, and who was not woken asks nothing"
     );
-    assert_eq!(case.waiters(), WAITERS - woken, "they wait on");
+    assert_eq!(fixture.waiters(), WAITERS - woken, "they wait on");
     assert!(waiters.iter().all(|waiter| !waiter.is_finished()), "they wait on");
 
     // One after the other, until nobody waits: then nobody is told.
     for waiter in waiters {
         server.reset_stats().expect("an answer");
-        case.released(guards.remove(0)).await;
-        guards.push(case.granted(waiter).await);
+        fixture.released(guards.remove(0)).await;
+        guards.push(fixture.granted(waiter).await);
         assert_eq!(messages(&server), 1, "one goes on");
     }
     server.reset_stats().expect("an answer");
     for guard in guards {
-        case.released(guard).await;
+        fixture.released(guard).await;
     }
     assert_eq!(messages(&server), 0, "nobody waits");
-    case.over().await;
+    fixture.over().await;
 }
 
 /// Many tasks of some clients: a failed acquire and a release each, and a message for those who had to wait.
@@ -105,19 +85,19 @@ pub(crate) async fn a_contended_acquisition_is_two_requests_and_one_message(subj
     const TASKS: usize = 4;
     const ROUNDS: usize = 15;
     let server = TestServer::start().expect("a server");
-    let case = Case::on(subject, &server);
+    let fixture = Fixture::on(&server).with(subject);
     let mut clients = Vec::new();
     for _ in 0..CLIENTS {
-        clients.push(counted(&case).await);
+        clients.push(fixture.counted().await);
     }
     // One that nobody counts has all until everybody waits.
-    let outside = case.steady().await;
-    let all = case.all(&outside).await;
+    let outside = fixture.steady().await;
+    let all = fixture.all(&outside).await;
     server.reset_stats().expect("an answer");
     let mut tasks = Vec::new();
     for (_, client) in &clients {
         for _ in 0..TASKS {
-            let handle = case.handle(client);
+            let handle = fixture.handle(client);
             tasks.push(go(async move {
                 for _ in 0..ROUNDS {
                     let guard = handle.acquire().await.expect("a hold");
@@ -126,8 +106,8 @@ pub(crate) async fn a_contended_acquisition_is_two_requests_and_one_message(subj
             }));
         }
     }
-    case.queued(CLIENTS * TASKS).await;
-    case.released(all).await;
+    fixture.queued(CLIENTS * TASKS).await;
+    fixture.released(all).await;
     for task in tasks {
         soon("a task", task).await.expect("no panic");
     }
@@ -135,63 +115,60 @@ pub(crate) async fn a_contended_acquisition_is_two_requests_and_one_message(subj
     let sent: u64 = clients.iter().map(|(proxy, _)| requests(proxy)).sum();
     assert_eq!(sent, 2 * acquisitions, "a failed acquire and a release each");
     assert!(messages(&server) <= acquisitions, "one message each, at most");
-    case.over().await;
+    fixture.over().await;
 }
 
 pub(crate) async fn h66_every_key_has_a_ttl_at_every_step(subject: &'static dyn Subject) {
-    let case = Case::shared(subject);
-    let (one, two) = (case.steady().await, case.steady().await);
-    let check = || case.place.check_leftovers();
+    let fixture = Fixture::of(subject);
+    let (one, two) = (fixture.steady().await, fixture.steady().await);
+    let check = || fixture.check_leftovers();
     let short = Options {
         lease: Some(MEDIUM / 2),
         ..Options::NONE
     };
-    let held = case.handle_with(&one, &short).acquire().await.expect("a hold");
+    let held = fixture.handle_with(&one, &short).acquire().await.expect("a hold");
     check();
     held.extend(MEDIUM).await.expect("extended");
     check();
     held.forget();
     let all = go(subject.take_all(&two, b"a"));
-    case.queued(1).await;
+    fixture.queued(1).await;
     check();
-    let all = case.granted(all).await;
+    let all = fixture.granted(all).await;
     check();
-    let waiter = case.queue(&one).await;
-    let gone = case.queue(&two).await;
+    let waiter = fixture.queue(&one).await;
+    let gone = fixture.queue(&two).await;
     gone.abort();
-    case.queued(1).await;
+    fixture.queued(1).await;
     check();
-    assert!(case.handle(&one).force().await.expect("an answer"), "it was held");
+    assert!(
+        fixture.handle(&one).force().await.expect("an answer"),
+        "it was held"
+    );
     check();
     drop(all);
-    case.released(case.granted(waiter).await).await;
-    case.over().await;
-    case.handle(&one).inspect().await.expect("an answer");
-    case.over().await;
+    fixture.released(fixture.granted(waiter).await).await;
+    fixture.over().await;
+    fixture.handle(&one).inspect().await.expect("an answer");
+    fixture.over().await;
 }
 
 /// H67: no key stays for longer than it has to.
 pub(crate) async fn h67_the_key_goes_with_the_retention(subject: &'static dyn Subject) {
     const HOUR: i64 = 3_600_000;
-    let case = Case::shared(subject);
+    let fixture = Fixture::of(subject);
     let retention = Duration::from_secs(1);
-    let client = case
-        .place
-        .builder()
-        .retention(retention)
-        .lease(MEDIUM)
-        .connect()
+    let client = fixture
+        .client_with(|b| b.retention(retention).lease(MEDIUM))
         .await;
-    let client = client.expect("a client");
-    let all = case.all(&client).await;
-    let waiter = case.queue(&client).await;
+    let all = fixture.all(&client).await;
+    let waiter = fixture.queue(&client).await;
     drop(all);
-    case.released(case.granted(waiter).await).await;
-    case.settled().await;
-    let left = case
-        .place
+    fixture.released(fixture.granted(waiter).await).await;
+    fixture.settled().await;
+    let left = fixture
         .server
-        .admin(&["PTTL", &case.key()])
+        .admin(&["PTTL", &fixture.key()])
         .expect("an answer");
     let left = left.int().expect("a number");
     if subject.is_kept() {
@@ -202,10 +179,10 @@ pub(crate) async fn h67_the_key_goes_with_the_retention(subject: &'static dyn Su
         return;
     }
     assert!(left <= 3_600, "lease and retention, and an eighth: {left} ms");
-    let kind = format!("{}:{}:", case.place.prefix, subject.kind());
-    let keys = || case.place.server.keys(&kind).expect("an answer");
+    let kind = format!("{}:{}:", fixture.prefix, subject.kind());
+    let keys = || fixture.server.keys(&kind).expect("an answer");
     eventually("it is gone", || keys().is_empty()).await;
     // It starts again.
-    case.released(case.held(&client).await).await;
-    case.over().await;
+    fixture.released(fixture.held(&client).await).await;
+    fixture.over().await;
 }

@@ -1,20 +1,20 @@
-//! A holder's or waiter's process is killed, or stops for a while.
+//! A killed or stopped process costs the others one lease or one claim, and never the lock.
 
 use std::time::{Duration, Instant};
 
 use latchwork_testkit::TestServer;
 use latchwork_tests::subject::Subject;
-use latchwork_tests::{Case, LONG, Other, eventually, go};
+use latchwork_tests::{Fixture, LONG, Other, eventually, go};
 
 const SHORT: Duration = Duration::from_millis(400);
 
 /// A waiter whose lease is `LONG` looks by itself this often.
 const TICK: Duration = Duration::from_secs(3);
 
-fn start(case: &Case<'_>, tasks: Option<usize>, lease: Duration, window: Duration) -> Other {
+fn start(fixture: &Fixture<'_>, tasks: Option<usize>, lease: Duration, window: Duration) -> Other {
     Other::start(
         env!("CARGO_BIN_EXE_latchwork-test-holder"),
-        case,
+        fixture,
         tasks,
         lease,
         window,
@@ -29,18 +29,18 @@ fn number(guard: &latchwork_tests::subject::Guard) -> u64 {
 pub(crate) async fn h4_when_a_holders_process_is_killed_the_waiter_takes_over_after_its_lease(
     subject: &'static dyn Subject,
 ) {
-    let case = Case::shared(subject);
+    let fixture = Fixture::of(subject);
     // The survivor looks by itself every three seconds only: it has to know when the lease ends.
-    let survivor = case.steady().await;
-    let mut other = start(&case, None, SHORT, SHORT);
+    let survivor = fixture.steady().await;
+    let mut other = start(&fixture, None, SHORT, SHORT);
     let token = other.says("held").await;
-    let waiter = case.queue(&survivor).await;
+    let waiter = fixture.queue(&survivor).await;
     // Not before its lease is over: it is renewed as long as it lives.
     tokio::time::sleep(SHORT * 3 / 2).await;
     assert!(!waiter.is_finished(), "the holder lives");
     other.kill();
     let start = Instant::now();
-    let guard = case.granted(waiter).await;
+    let guard = fixture.granted(waiter).await;
     let took = start.elapsed();
     assert!(
         took < TICK,
@@ -50,21 +50,21 @@ pub(crate) async fn h4_when_a_holders_process_is_killed_the_waiter_takes_over_af
         number(&guard) > token || number(&guard) == 0,
         "tokens rise, if there are any"
     );
-    case.released(guard).await;
-    case.over().await;
+    fixture.released(guard).await;
+    fixture.over().await;
 }
 
 pub(crate) async fn h8_the_waiters_of_a_killed_process_are_passed_over(subject: &'static dyn Subject) {
     let server = TestServer::start().expect("a server");
-    let case = Case::on(subject, &server);
-    let survivor = case.steady().await;
-    let first = case.all(&survivor).await;
+    let fixture = Fixture::on(&server).with(subject);
+    let survivor = fixture.steady().await;
+    let first = fixture.all(&survivor).await;
     // Each of them would cost a claim window if it were granted.
-    let mut other = start(&case, Some(3), LONG, LONG);
-    case.queued(3).await;
+    let mut other = start(&fixture, Some(3), LONG, LONG);
+    fixture.queued(3).await;
     let waiter = go(subject.take_all(&survivor, b"a"));
-    case.queued(4).await;
-    let channels = format!("{}:inbox:*", case.place.prefix);
+    fixture.queued(4).await;
+    let channels = format!("{}:inbox:*", fixture.prefix);
     let inboxes = || {
         let reply = server.admin(&["PUBSUB", "CHANNELS", &channels]);
         reply.expect("an answer").items().len()
@@ -73,82 +73,82 @@ pub(crate) async fn h8_the_waiters_of_a_killed_process_are_passed_over(subject: 
     other.kill();
     eventually("the server sees it", || inboxes() == 1).await;
     let start = Instant::now();
-    case.released(first).await;
-    let second = case.granted(waiter).await;
+    fixture.released(first).await;
+    let second = fixture.granted(waiter).await;
     let took = start.elapsed();
     assert!(took < LONG / 2, "no claim of the dead was waited for: {took:?}");
-    assert_eq!(case.waiters(), 3, "they were passed over");
-    assert_eq!(case.holders().len(), 1, "one hold");
-    case.released(second).await;
-    case.place.check_leftovers();
+    assert_eq!(fixture.waiters(), 3, "they were passed over");
+    assert_eq!(fixture.holders().len(), 1, "one hold");
+    fixture.released(second).await;
+    fixture.check_leftovers();
 }
 
 pub(crate) async fn h8_the_dead_at_the_front_hold_up_the_living_for_a_claim_each_at_most(
     subject: &'static dyn Subject,
 ) {
-    let case = Case::shared(subject);
-    let survivor = case.steady().await;
-    let first = case.all(&survivor).await;
-    let mut other = start(&case, Some(3), SHORT, SHORT / 2);
-    case.queued(3).await;
+    let fixture = Fixture::of(subject);
+    let survivor = fixture.steady().await;
+    let first = fixture.all(&survivor).await;
+    let mut other = start(&fixture, Some(3), SHORT, SHORT / 2);
+    fixture.queued(3).await;
     other.kill();
     // Nobody else waits: the dead are granted, a claim at a time.
-    case.released(first).await;
+    fixture.released(first).await;
     let start = Instant::now();
-    let all = case.all(&survivor).await;
+    let all = fixture.all(&survivor).await;
     let took = start.elapsed();
     assert!(took < LONG / 2, "{took:?} behind the dead");
-    case.released(all).await;
-    case.place.check_leftovers();
+    fixture.released(all).await;
+    fixture.check_leftovers();
 }
 
 pub(crate) async fn h20_a_stopped_holder_reads_lost_when_it_goes_on(subject: &'static dyn Subject) {
-    let case = Case::shared(subject);
-    let survivor = case.steady().await;
-    let other = start(&case, Some(1), SHORT, SHORT);
+    let fixture = Fixture::of(subject);
+    let survivor = fixture.steady().await;
+    let other = start(&fixture, Some(1), SHORT, SHORT);
     let token = other.says("held").await;
     let waiter = go(subject.take_all(&survivor, b"a"));
-    case.queued(1).await;
+    fixture.queued(1).await;
     other.stop().await;
-    let all = case.granted(waiter).await;
+    let all = fixture.granted(waiter).await;
     assert!(number(&all) > token || token == 0, "tokens rise");
     other.go_on();
     other.says("lost").await;
     // What it sends late touches nobody (H36).
-    case.still_held(&all, LONG).await;
-    case.released(all).await;
-    case.over().await;
+    fixture.still_held(&all, LONG).await;
+    fixture.released(all).await;
+    fixture.over().await;
 }
 
 pub(crate) async fn h20_a_stopped_waiter_lets_one_pass_and_believes_in_no_old_grant(
     subject: &'static dyn Subject,
 ) {
-    let case = Case::shared(subject);
-    let survivor = case.steady().await;
-    let first = case.all(&survivor).await;
-    let other = start(&case, Some(1), SHORT, SHORT);
-    case.queued(1).await;
+    let fixture = Fixture::of(subject);
+    let survivor = fixture.steady().await;
+    let first = fixture.all(&survivor).await;
+    let other = start(&fixture, Some(1), SHORT, SHORT);
+    fixture.queued(1).await;
     let waiter = go(subject.take_all(&survivor, b"a"));
-    case.queued(2).await;
+    fixture.queued(2).await;
     let last = go(subject.take_all(&survivor, b"a"));
-    case.queued(3).await;
+    fixture.queued(3).await;
     other.stop().await;
-    case.released(first).await;
+    fixture.released(first).await;
     // Its inbox seems to live, so it is granted; the claim lapses.
-    let second = case.granted(waiter).await;
+    let second = fixture.granted(waiter).await;
     let token = number(&second);
     other.go_on();
     // Now it reads the message of the grant that is over.
     tokio::time::sleep(SHORT).await;
-    case.still_held(&second, LONG).await;
+    fixture.still_held(&second, LONG).await;
     let said = other.has_said();
     assert!(said.is_none(), "while another one holds it said {said:?}");
-    case.released(second).await;
+    fixture.released(second).await;
     let own = other.says("held").await;
     assert!(own > token || own == 0, "a grant of its own");
     // It had its turn before those who came later (rule 6).
     assert!(!last.is_finished(), "it was put back to the front");
     last.abort();
-    case.queued(0).await;
-    case.place.check_leftovers();
+    fixture.queued(0).await;
+    fixture.check_leftovers();
 }

@@ -1,4 +1,4 @@
-//! What a hold is good for, how long it lasts, and the ways in which it ends as it should.
+//! A hold lasts as long as it is renewed, and ends with its lease, its guard or its runtime.
 
 use std::panic::AssertUnwindSafe;
 use std::thread;
@@ -7,26 +7,26 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use latchwork_mutex::{ErrorKind, Loss};
 use latchwork_tests::subject::{Held, Options, Subject};
-use latchwork_tests::{Case, LEASE, LONG, MEDIUM, eventually, go, soon};
+use latchwork_tests::{Fixture, LEASE, LONG, MEDIUM, eventually, go, soon};
 use tokio::runtime::{Builder, Runtime};
 
-pub(crate) async fn it_outlives_its_lease_while_it_is_renewed(subject: &'static dyn Subject) {
-    let case = Case::shared(subject);
-    let (one, two) = (case.renewing().await, case.steady().await);
-    let all = case.all(&one).await;
-    let waiter = case.queue(&two).await;
+pub(crate) async fn a_renewed_hold_outlives_its_lease(subject: &'static dyn Subject) {
+    let fixture = Fixture::of(subject);
+    let (one, two) = (fixture.renewing().await, fixture.steady().await);
+    let all = fixture.all(&one).await;
+    let waiter = fixture.queue(&two).await;
     tokio::time::sleep(MEDIUM * 3 / 2).await;
     assert!(!all.is_lost(), "renewed");
     assert!(!waiter.is_finished(), "and nobody else is let in");
-    case.released(all).await;
-    case.released(case.granted(waiter).await).await;
-    case.over().await;
+    fixture.released(all).await;
+    fixture.released(fixture.granted(waiter).await).await;
+    fixture.over().await;
 }
 
-pub(crate) async fn without_renewal_it_ends_with_its_lease(subject: &'static dyn Subject) {
-    let case = Case::shared(subject);
-    let client = case.client().await;
-    let guard = case.handle_with(&client, &Options::MANUAL).acquire().await;
+pub(crate) async fn a_hold_without_renewal_ends_with_its_lease(subject: &'static dyn Subject) {
+    let fixture = Fixture::of(subject);
+    let client = fixture.client().await;
+    let guard = fixture.handle_with(&client, &Options::MANUAL).acquire().await;
     let guard = guard.expect("a hold");
     let lost = soon("a loss", guard.lost()).await;
     assert_eq!(lost, Loss::Expired, "nobody renews");
@@ -35,19 +35,19 @@ pub(crate) async fn without_renewal_it_ends_with_its_lease(subject: &'static dyn
     let error = guard.extend(LEASE).await.expect_err("too late");
     assert_eq!(error.loss(), Some(Loss::Expired), "{error}");
     // H30: whoever has it now keeps it.
-    let other = case.steady().await;
-    let next = case.all(&other).await;
+    let other = fixture.steady().await;
+    let next = fixture.all(&other).await;
     let error = guard.release().await.expect_err("lost");
     assert_eq!(error.loss(), Some(Loss::Expired), "{error}");
-    case.still_held(&next, LONG).await;
-    case.released(next).await;
-    case.over().await;
+    fixture.still_held(&next, LONG).await;
+    fixture.released(next).await;
+    fixture.over().await;
 }
 
 pub(crate) async fn an_extension_lasts_and_never_shortens(subject: &'static dyn Subject) {
-    let case = Case::shared(subject);
-    let (one, two) = (case.renewing().await, case.steady().await);
-    let handle = case.handle_with(&one, &Options::MANUAL);
+    let fixture = Fixture::of(subject);
+    let (one, two) = (fixture.renewing().await, fixture.steady().await);
+    let handle = fixture.handle_with(&one, &Options::MANUAL);
     let guard = handle.acquire().await.expect("a hold");
     guard.extend(LONG).await.expect("extended");
     assert!(guard.valid_for() > MEDIUM * 3, "{:?}", guard.valid_for());
@@ -57,27 +57,31 @@ pub(crate) async fn an_extension_lasts_and_never_shortens(subject: &'static dyn 
     assert!(left > MEDIUM * 2, "at the server neither: {left:?}");
     // Who comes settles the record, and must not cut it to the lease in the id.
     let all = go(subject.take_all(&two, b"a"));
-    case.queued(1).await;
+    fixture.queued(1).await;
     tokio::time::sleep(MEDIUM * 5 / 4).await;
     assert!(!all.is_finished(), "still held");
     assert!(!guard.is_lost(), "and not lost");
-    case.released(guard).await;
-    case.released(case.granted(all).await).await;
+    fixture.released(guard).await;
+    fixture.released(fixture.granted(all).await).await;
     assert!(
-        case.members().iter().all(|(_, score)| *score >= 1e14),
+        fixture.members().iter().all(|(_, score)| *score >= 1e14),
         "nor its mark"
     );
-    case.over().await;
+    fixture.over().await;
 }
 
 pub(crate) async fn max_hold_ends_a_hold_that_is_renewed(subject: &'static dyn Subject) {
-    let case = Case::shared(subject);
-    let (one, two) = (case.renewing().await, case.steady().await);
+    let fixture = Fixture::of(subject);
+    let (one, two) = (fixture.renewing().await, fixture.steady().await);
     let options = Options {
         max_hold: Some(MEDIUM * 3 / 2),
         ..Options::NONE
     };
-    let guard = case.handle_with(&one, &options).acquire().await.expect("a hold");
+    let guard = fixture
+        .handle_with(&one, &options)
+        .acquire()
+        .await
+        .expect("a hold");
     let error = guard.extend(MEDIUM * 2).await.expect_err("past the maximum");
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     let waiter = go(subject.take_all(&two, b"a"));
@@ -88,45 +92,45 @@ pub(crate) async fn max_hold_ends_a_hold_that_is_renewed(subject: &'static dyn S
         Loss::Expired,
         "and no further"
     );
-    let next = case.granted(waiter).await;
+    let next = fixture.granted(waiter).await;
     drop(guard);
-    case.released(next).await;
-    case.over().await;
+    fixture.released(next).await;
+    fixture.over().await;
 }
 
-pub(crate) async fn a_forgotten_one_ends_with_its_lease(subject: &'static dyn Subject) {
-    let case = Case::shared(subject);
-    let client = case.client().await;
-    case.held(&client).await.forget();
+pub(crate) async fn a_forgotten_hold_ends_with_its_lease(subject: &'static dyn Subject) {
+    let fixture = Fixture::of(subject);
+    let client = fixture.client().await;
+    fixture.held(&client).await.forget();
     assert_eq!(client.live(), 0, "nobody renews it");
-    assert_eq!(case.holders().len(), 1, "but it is held");
-    case.released(case.all(&client).await).await;
-    case.over().await;
+    assert_eq!(fixture.holders().len(), 1, "but it is held");
+    fixture.released(fixture.all(&client).await).await;
+    fixture.over().await;
 }
 
-pub(crate) async fn a_dropped_one_is_released(subject: &'static dyn Subject) {
-    let case = Case::shared(subject);
-    let client = case.steady().await;
-    drop(case.held(&client).await);
-    drop(case.all(&client).await);
-    case.settled().await;
+pub(crate) async fn a_dropped_guard_is_released(subject: &'static dyn Subject) {
+    let fixture = Fixture::of(subject);
+    let client = fixture.steady().await;
+    drop(fixture.held(&client).await);
+    drop(fixture.all(&client).await);
+    fixture.settled().await;
     eventually("its slot is free", || client.live() == 0).await;
-    let waiting = case.all(&client).await;
-    let waiter = case.queue(&client).await;
+    let waiting = fixture.all(&client).await;
+    let waiter = fixture.queue(&client).await;
     drop(waiting);
-    drop(case.granted(waiter).await);
-    case.over().await;
+    drop(fixture.granted(waiter).await);
+    fixture.over().await;
 }
 
 pub(crate) async fn after_a_release_nothing_reads_lost(subject: &'static dyn Subject) {
-    let case = Case::shared(subject);
-    let (client, short) = (case.steady().await, Some(LEASE));
+    let fixture = Fixture::of(subject);
+    let (client, short) = (fixture.steady().await, Some(LEASE));
     let options = Options {
         lease: short,
         ..Options::NONE
     };
     let guard = loop {
-        let guard = case.handle_with(&client, &options).acquire().await;
+        let guard = fixture.handle_with(&client, &options).acquire().await;
         let guard = guard.expect("a hold");
         if !guard.is_lost() {
             break guard;
@@ -135,7 +139,7 @@ pub(crate) async fn after_a_release_nothing_reads_lost(subject: &'static dyn Sub
     let (lost, hold) = (guard.lost(), guard.hold());
     let token = hold.cancellation_token();
     assert!(hold.is_valid() && !token.is_cancelled(), "held");
-    case.released(guard).await;
+    fixture.released(guard).await;
     soon("the token", token.cancelled()).await;
     let waited = tokio::time::timeout(LEASE * 2, lost).await;
     assert!(waited.is_err(), "two leases later: {waited:?}");
@@ -144,22 +148,22 @@ pub(crate) async fn after_a_release_nothing_reads_lost(subject: &'static dyn Sub
         !hold.is_valid() && hold.valid_for().is_zero(),
         "but not valid either"
     );
-    let dropped = case.held(&client).await;
+    let dropped = fixture.held(&client).await;
     let token = dropped.hold().cancellation_token();
     drop(dropped);
     soon("the token", token.cancelled()).await;
-    case.over().await;
+    fixture.over().await;
 }
 
 pub(crate) async fn run_releases_and_drops_its_body_when_the_hold_is_lost(subject: &'static dyn Subject) {
-    let case = Case::shared(subject);
-    let client = case.steady().await;
-    let handle = case.handle(&client);
+    let fixture = Fixture::of(subject);
+    let client = fixture.steady().await;
+    let handle = fixture.handle(&client);
     let body = |_: &dyn Held| tokio::task::yield_now().boxed();
     handle.run(Box::new(body)).await.expect("done");
     assert!(handle.try_run(Box::new(body)).await.expect("done"), "free");
-    assert_eq!(case.holders().len(), 0, "released");
-    let other = case.handle(&client);
+    assert_eq!(fixture.holders().len(), 0, "released");
+    let other = fixture.handle(&client);
     let error = handle.run(Box::new(move |guard| {
         assert!(!guard.is_lost(), "held");
         async move {
@@ -171,15 +175,15 @@ pub(crate) async fn run_releases_and_drops_its_body_when_the_hold_is_lost(subjec
     let error = soon("a loss", error).await.expect_err("lost");
     assert_eq!(error.loss(), Some(Loss::Forced), "{error}");
     assert!(error.to_string().contains("`a`"), "names it: {error}");
-    case.over().await;
+    fixture.over().await;
 }
 
 /// H38: the body was done, and by then the server had forgotten the hold.
 pub(crate) async fn run_reports_a_hold_that_the_server_had_forgotten(subject: &'static dyn Subject) {
-    let case = Case::shared(subject);
-    let client = case.steady().await;
-    let (server, key) = (case.place.server, case.key());
-    let result = case.handle(&client).run(Box::new(move |_| {
+    let fixture = Fixture::of(subject);
+    let client = fixture.steady().await;
+    let (server, key) = (fixture.server, fixture.key());
+    let result = fixture.handle(&client).run(Box::new(move |_| {
         server.admin(&["DEL", &key]).expect("an answer");
         std::future::ready(()).boxed()
     }));
@@ -189,13 +193,13 @@ pub(crate) async fn run_reports_a_hold_that_the_server_had_forgotten(subject: &'
         Some(Loss::Vanished),
         "somebody else may have been inside"
     );
-    case.over().await;
+    fixture.over().await;
 }
 
 pub(crate) async fn h17_a_panic_releases(subject: &'static dyn Subject) {
-    let case = Case::shared(subject);
-    let client = case.steady().await;
-    let handle = case.handle(&client);
+    let fixture = Fixture::of(subject);
+    let client = fixture.steady().await;
+    let handle = fixture.handle(&client);
     let acquire = handle.acquire();
     let task = go(async move {
         let _guard = acquire.await.expect("a hold");
@@ -203,18 +207,18 @@ pub(crate) async fn h17_a_panic_releases(subject: &'static dyn Subject) {
     });
     let panic: Result<(), _> = task.await;
     assert!(panic.expect_err("a panic").is_panic(), "told by the task");
-    case.settled().await;
+    fixture.settled().await;
     for body in [
         (|_| panic!("in the body, on purpose")) as fn(&dyn Held) -> _,
         |_| async { panic!("in the body's future, on purpose") }.boxed(),
     ] {
         let caught = AssertUnwindSafe(handle.run(Box::new(body))).catch_unwind().await;
         drop(caught.expect_err("a panic"));
-        case.settled().await;
+        fixture.settled().await;
     }
-    case.released(case.all(&client).await).await;
+    fixture.released(fixture.all(&client).await).await;
     assert_eq!(client.live(), 0, "no slot is left");
-    case.over().await;
+    fixture.over().await;
 }
 
 fn runtime(threads: usize) -> Runtime {
@@ -226,27 +230,27 @@ fn runtime(threads: usize) -> Runtime {
     builder.enable_all().build().expect("a runtime")
 }
 
-pub(crate) async fn h15_one_dropped_on_a_plain_thread_is_released(subject: &'static dyn Subject) {
-    let case = Case::shared(subject);
-    let client = case.steady().await;
-    let all = case.all(&client).await;
-    let waiter = case.queue(&client).await;
+pub(crate) async fn h15_a_guard_dropped_on_a_plain_thread_is_released(subject: &'static dyn Subject) {
+    let fixture = Fixture::of(subject);
+    let client = fixture.steady().await;
+    let all = fixture.all(&client).await;
+    let waiter = fixture.queue(&client).await;
     let outside = thread::spawn(move || drop(all));
     eventually("the drop returns", || outside.is_finished()).await;
     outside.join().expect("no panic");
-    let next = case.granted(waiter).await;
+    let next = fixture.granted(waiter).await;
     // So is one whose release nobody awaits.
     let release = next.release();
     thread::spawn(move || drop(release)).join().expect("no panic");
     eventually("no slot is left", || client.live() == 0).await;
-    case.over().await;
+    fixture.over().await;
 }
 
 /// H16: the client's runtime is gone; nothing can be sent, and nothing hangs.
-pub(crate) async fn h16_one_dropped_after_its_runtime_ends_with_its_lease(subject: &'static dyn Subject) {
+pub(crate) async fn h16_a_hold_dropped_after_its_runtime_ends_with_its_lease(subject: &'static dyn Subject) {
     for threads in [1, 2] {
-        let case = Case::shared(subject);
-        let away = case.clone();
+        let fixture = Fixture::of(subject);
+        let away = fixture.clone();
         let dead = thread::spawn(move || {
             let runtime = runtime(threads);
             let guard = runtime.block_on(async {
@@ -260,33 +264,34 @@ pub(crate) async fn h16_one_dropped_after_its_runtime_ends_with_its_lease(subjec
         });
         eventually("it is dropped", || dead.is_finished()).await;
         dead.join().expect("no panic");
-        let client = case.steady().await;
-        case.released(case.all(&client).await).await;
-        case.over().await;
+        let client = fixture.steady().await;
+        fixture.released(fixture.all(&client).await).await;
+        fixture.over().await;
     }
 }
 
 /// H18: a leaked waiter may delay the others by its claims, not for ever.
 pub(crate) async fn h18_a_leaked_future_does_not_block_the_queue(subject: &'static dyn Subject) {
-    let case = Case::shared(subject);
+    let fixture = Fixture::of(subject);
     // The others wait for its claims, each twice as long as the one before.
-    let builder = case.place.builder().claim_window(LEASE / 3).lease(LONG);
-    let one = builder.connect().await.expect("a client");
-    let two = case.steady().await;
-    let all = case.all(&one).await;
-    let mut leaked = case.handle(&one).acquire();
+    let one = fixture
+        .client_with(|b| b.claim_window(LEASE / 3).lease(LONG))
+        .await;
+    let two = fixture.steady().await;
+    let all = fixture.all(&one).await;
+    let mut leaked = fixture.handle(&one).acquire();
     tokio::select! {
         _ = &mut leaked => panic!("it is held"),
-        () = case.queued(1) => {}
+        () = fixture.queued(1) => {}
     }
     std::mem::forget(leaked);
     let next = go(subject.take_all(&two, b"a"));
-    case.queued(2).await;
-    case.released(all).await;
-    case.released(case.granted(next).await).await;
+    fixture.queued(2).await;
+    fixture.released(all).await;
+    fixture.released(fixture.granted(next).await).await;
     // Three claims, each of which lets one other pass: then it is out of the queue.
     for _ in 0..5 {
-        case.released(case.all(&two).await).await;
+        fixture.released(fixture.all(&two).await).await;
     }
-    case.over().await;
+    fixture.over().await;
 }

@@ -1,11 +1,11 @@
-//! Holds that end under their guards: all of it says so, and whoever holds then is not touched.
+//! A hold that ends under its guard is reported, and the next holder is not disturbed.
 
 use std::time::Duration;
 
 use latchwork_mutex::{Client, ErrorKind, Loss};
-use latchwork_testkit::{Direction, Proxy, TestServer};
+use latchwork_testkit::{Direction, TestServer};
 use latchwork_tests::subject::{Guard, Options, Subject};
-use latchwork_tests::{Case, LEASE, LONG, MEDIUM, eventually, go, rises, soon};
+use latchwork_tests::{Fixture, LEASE, LONG, MEDIUM, eventually, go, rises, soon};
 
 /// Everything that a lost guard says; `expected` says which reasons are right.
 async fn reads_lost(guard: &Guard, expected: &[Loss]) -> Loss {
@@ -30,8 +30,14 @@ async fn reads_lost(guard: &Guard, expected: &[Loss]) -> Loss {
 }
 
 /// Releases a lost guard while somebody else has all there is, who notices nothing of it.
-async fn ends_without_touching(case: &Case<'_>, guard: Guard, loss: Loss, other: &Guard, client: &Client) {
-    let before = case.holders();
+async fn ends_without_touching(
+    fixture: &Fixture<'_>,
+    guard: Guard,
+    loss: Loss,
+    other: &Guard,
+    client: &Client,
+) {
+    let before = fixture.holders();
     let error = soon("an answer", guard.release()).await.expect_err("lost");
     assert_eq!(
         (error.kind(), error.loss()),
@@ -39,24 +45,24 @@ async fn ends_without_touching(case: &Case<'_>, guard: Guard, loss: Loss, other:
         "{error}"
     );
     eventually("its end is answered", || client.live() == 0).await;
-    case.still_held(other, LONG).await;
-    assert_eq!(case.holders(), before, "in the record neither");
+    fixture.still_held(other, LONG).await;
+    assert_eq!(fixture.holders(), before, "in the record neither");
 }
 
 pub(crate) async fn forced(subject: &'static dyn Subject) {
-    let case = Case::shared(subject);
+    let fixture = Fixture::of(subject);
     // They have most of their leases left: only the message can tell them.
-    let (one, two) = (case.steady().await, case.steady().await);
-    let handle = case.handle(&two);
+    let (one, two) = (fixture.steady().await, fixture.steady().await);
+    let handle = fixture.handle(&two);
     assert!(!handle.force().await.expect("an answer"), "nobody holds");
     let mut guards = Vec::new();
     for _ in 0..subject.most().unwrap_or(3) {
-        guards.push(case.held(&one).await);
+        guards.push(fixture.held(&one).await);
     }
     let waiter = go(subject.take_all(&two, b"a"));
-    case.queued(1).await;
+    fixture.queued(1).await;
     assert!(handle.force().await.expect("an answer"), "somebody held");
-    let next = case.granted(waiter).await;
+    let next = fixture.granted(waiter).await;
     for guard in guards {
         let loss = reads_lost(&guard, &[Loss::Forced]).await;
         rises(guard.token(), next.token());
@@ -64,38 +70,36 @@ pub(crate) async fn forced(subject: &'static dyn Subject) {
         assert_eq!(error.loss(), Some(loss), "{error}");
     }
     eventually("their ends are answered", || one.live() == 0).await;
-    case.still_held(&next, LONG).await;
-    assert_eq!(case.holders().len(), 1, "the present one alone");
-    case.released(next).await;
-    case.over().await;
+    fixture.still_held(&next, LONG).await;
+    assert_eq!(fixture.holders().len(), 1, "the present one alone");
+    fixture.released(next).await;
+    fixture.over().await;
 }
 
 /// By the guard's own clock, while the server says nothing; then the server goes on.
 pub(crate) async fn expired_while_the_server_stands_still(subject: &'static dyn Subject) {
     let server = TestServer::start().expect("a server");
-    let case = Case::on(subject, &server);
-    let (one, two) = (case.client().await, case.steady().await);
-    let guard = case.held(&one).await;
+    let fixture = Fixture::on(&server).with(subject);
+    let (one, two) = (fixture.client().await, fixture.steady().await);
+    let guard = fixture.held(&one).await;
     server.freeze().expect("frozen");
     eventually("its time is over", || guard.valid_for().is_zero()).await;
     assert!(guard.is_lost() && guard.hold().is_lost(), "and all say so");
     let loss = reads_lost(&guard, &[Loss::Expired]).await;
     server.thaw().expect("thawed");
-    let all = case.all(&two).await;
-    ends_without_touching(&case, guard, loss, &all, &one).await;
-    case.released(all).await;
-    case.over().await;
+    let all = fixture.all(&two).await;
+    ends_without_touching(&fixture, guard, loss, &all, &one).await;
+    fixture.released(all).await;
+    fixture.over().await;
 }
 
 /// Cut off from the server, which gives it to the next one: the two are never valid at once.
 pub(crate) async fn expired_behind_a_dead_network(subject: &'static dyn Subject) {
     let server = TestServer::start().expect("a server");
-    let proxy = Proxy::start(server.port()).expect("a proxy");
-    let case = Case::on(subject, &server);
-    let builder = case.place.builder_at(proxy.url()).lease(MEDIUM);
-    let one = builder.connect().await.expect("a client");
-    let two = case.steady().await;
-    let guard = case.held(&one).await;
+    let fixture = Fixture::on(&server).with(subject);
+    let (proxy, one) = fixture.proxied_with(|b| b.lease(MEDIUM)).await;
+    let two = fixture.steady().await;
+    let guard = fixture.held(&one).await;
     let hold = guard.hold();
     let all = subject.take_all(&two, b"a");
     let waiter = go(async move {
@@ -104,61 +108,62 @@ pub(crate) async fn expired_behind_a_dead_network(subject: &'static dyn Subject)
         assert!(hold.is_lost() && hold.valid_for().is_zero(), "two at once");
         Ok(next)
     });
-    case.queued(1).await;
+    fixture.queued(1).await;
     for direction in [Direction::ToServer, Direction::ToClient] {
         proxy.block(direction);
     }
     let loss = reads_lost(&guard, &[Loss::Expired]).await;
-    let next = case.granted(waiter).await;
+    let next = fixture.granted(waiter).await;
     // What it sent and could not send arrives now.
     for direction in [Direction::ToServer, Direction::ToClient] {
         proxy.unblock(direction);
     }
-    ends_without_touching(&case, guard, loss, &next, &one).await;
-    case.released(next).await;
-    case.released(case.held(&one).await).await;
-    case.over().await;
+    ends_without_touching(&fixture, guard, loss, &next, &one).await;
+    fixture.released(next).await;
+    fixture.released(fixture.held(&one).await).await;
+    fixture.over().await;
 }
 
 /// H38: somebody deletes everything.
 pub(crate) async fn h38_flushed(subject: &'static dyn Subject) {
     let server = TestServer::start().expect("a server");
-    let case = Case::on(subject, &server);
-    let (one, two) = (case.renewing().await, case.steady().await);
+    let fixture = Fixture::on(&server).with(subject);
+    let (one, two) = (fixture.renewing().await, fixture.steady().await);
     let forgotten = [Loss::Vanished, Loss::Expired, Loss::Taken];
     let mut last = None;
     for _ in 0..2 {
-        let guard = case.all(&one).await;
+        let guard = fixture.all(&one).await;
         rises(last, guard.token());
         let waiter = go(subject.take_all(&two, b"a"));
-        case.queued(1).await;
+        fixture.queued(1).await;
         server.admin(&["FLUSHALL"]).expect("flushed");
         let loss = reads_lost(&guard, &forgotten).await;
-        let next = case.granted(waiter).await;
+        let next = fixture.granted(waiter).await;
         rises(guard.token(), next.token());
-        ends_without_touching(&case, guard, loss, &next, &one).await;
+        ends_without_touching(&fixture, guard, loss, &next, &one).await;
         last = next.token();
-        case.released(next).await;
+        fixture.released(next).await;
     }
-    case.over().await;
+    fixture.over().await;
 }
 
 /// H41: somebody writes something else under the key, and that stays.
 pub(crate) async fn h41_overwritten(subject: &'static dyn Subject) {
-    let case = Case::shared(subject);
+    let fixture = Fixture::of(subject);
     // The server is not silent, so this is not what ends the wait.
-    let builder = case.place.builder().lease(MEDIUM).unavailable_after(LONG * 100);
-    let client = builder.connect().await.expect("a client");
+    let client = fixture
+        .client_with(|b| b.lease(MEDIUM).unavailable_after(LONG * 100))
+        .await;
     let long = Options {
         lease: Some(LONG),
         ..Options::NONE
     };
-    let kept = case.named("kept").handle_with(&client, &long).acquire().await;
+    let kept = fixture.named("kept").handle_with(&client, &long).acquire().await;
     let kept = kept.expect("a hold");
-    let guard = case.all(&client).await;
-    let waiter = case.queue(&client).await;
-    let admin = |args: &[&str]| case.place.server.admin(args).expect("an answer");
-    let key = case.key();
+    let guard = fixture.all(&client).await;
+    let waiter = fixture.queue(&client).await;
+    let admin = |args: &[&str]| fixture.server.admin(args).expect("an answer");
+    let key = fixture.key();
     admin(&["SET", &key, "foreign", "PX", "600000"]);
     let loss = reads_lost(&guard, &[Loss::Expired, Loss::Vanished]).await;
     let error = soon("an answer", guard.release()).await.expect_err("lost");
@@ -175,17 +180,17 @@ pub(crate) async fn h41_overwritten(subject: &'static dyn Subject) {
     );
     eventually("one slot is left", || client.live() == 1).await;
     // What else the client has is renewed, in the same requests.
-    case.still_held(&kept, LONG).await;
-    case.released(kept).await;
-    case.named("kept").over().await;
+    fixture.still_held(&kept, LONG).await;
+    fixture.released(kept).await;
+    fixture.named("kept").over().await;
 }
 
 pub(crate) async fn the_client_is_closed(subject: &'static dyn Subject) {
-    let case = Case::shared(subject);
-    let (one, two) = (case.steady().await, case.steady().await);
-    let guard = case.all(&one).await;
-    let first = case.queue(&one).await;
-    let waiter = case.queue(&two).await;
+    let fixture = Fixture::of(subject);
+    let (one, two) = (fixture.steady().await, fixture.steady().await);
+    let guard = fixture.all(&one).await;
+    let first = fixture.queue(&one).await;
+    let waiter = fixture.queue(&two).await;
     let closed = soon("an end", one.close()).await;
     assert_eq!(
         (closed.released, closed.unsent),
@@ -199,26 +204,26 @@ pub(crate) async fn the_client_is_closed(subject: &'static dyn Subject) {
         .expect_err("closed");
     assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
     let loss = reads_lost(&guard, &[Loss::Closed]).await;
-    let next = case.granted(waiter).await;
+    let next = fixture.granted(waiter).await;
     rises(guard.token(), next.token());
-    ends_without_touching(&case, guard, loss, &next, &one).await;
-    let error = case.handle(&one).acquire().await.expect_err("closed");
+    ends_without_touching(&fixture, guard, loss, &next, &one).await;
+    let error = fixture.handle(&one).acquire().await.expect_err("closed");
     assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
-    case.released(next).await;
-    case.over().await;
+    fixture.released(next).await;
+    fixture.over().await;
 }
 
 /// H47: a server frozen for less than, about, or more than the lease. However that ends, two are never valid at once.
 pub(crate) async fn h47_a_frozen_server_never_makes_two_valid_guards(subject: &'static dyn Subject) {
     let server = TestServer::start().expect("a server");
-    let place = Case::on(subject, &server);
-    let (one, two) = (place.client().await, place.client().await);
+    let fixture = Fixture::on(&server).with(subject);
+    let (one, two) = (fixture.client().await, fixture.client().await);
     let mut lost = 0;
     for percent in [60, 90, 100, 110, 200] {
-        let case = place.named(format!("a{percent}"));
-        let first = case.held(&one).await;
+        let fixture = fixture.named(format!("a{percent}"));
+        let first = fixture.held(&one).await;
         let hold = first.hold();
-        let all = subject.take_all(&two, case.name.as_bytes());
+        let all = subject.take_all(&two, fixture.name.as_bytes());
         let second = go(async move {
             let second = all.await?;
             let both = !hold.valid_for().is_zero() && !second.valid_for().is_zero();
@@ -226,7 +231,7 @@ pub(crate) async fn h47_a_frozen_server_never_makes_two_valid_guards(subject: &'
             Ok(second)
         });
         // Or it has it already: nobody can say how fast a machine is.
-        eventually("it waits", || case.waiters() == 1 || second.is_finished()).await;
+        eventually("it waits", || fixture.waiters() == 1 || second.is_finished()).await;
         server.freeze().expect("frozen");
         tokio::time::sleep(LEASE * percent / 100).await;
         server.thaw().expect("thawed");
@@ -243,10 +248,10 @@ pub(crate) async fn h47_a_frozen_server_never_makes_two_valid_guards(subject: &'
                 lost += 1;
             }
         }
-        let second = case.granted(second).await;
+        let second = fixture.granted(second).await;
         rises(token, second.token());
         drop(second);
-        case.over().await;
+        fixture.over().await;
     }
     assert!(lost > 0, "it was frozen for longer than the lease");
 }

@@ -1,4 +1,4 @@
-//! Requests that come late or twice, replies and messages that never come, inboxes that end.
+//! Late, repeated and lost requests, replies and messages never make two holders.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use latchwork_mutex::Client;
 use latchwork_testkit::{Action, Direction, Proxy, TestServer, contains};
 use latchwork_tests::subject::Subject;
-use latchwork_tests::{Case, LONG, eventually, go, rises, soon};
+use latchwork_tests::{Fixture, LONG, eventually, go, lose_the_reply, rises, soon};
 
 const BEAT: Duration = Duration::from_millis(50);
 
@@ -15,85 +15,67 @@ const BEAT: Duration = Duration::from_millis(50);
 const TICK: Duration = Duration::from_secs(3);
 
 /// A client behind a proxy, whose requests time out soon and whose holds do not.
-async fn behind(proxy: &Proxy, case: &Case<'_>) -> Client {
-    let builder = case.place.builder_at(proxy.url()).lease(LONG).heartbeat(BEAT);
+async fn behind(proxy: &Proxy, fixture: &Fixture<'_>) -> Client {
+    let builder = fixture.builder_at(proxy.url()).lease(LONG).heartbeat(BEAT);
     let connected = builder.operation_timeout(BEAT * 4).connect().await;
     connected.expect("a client")
-}
-
-/// Loses the reply to the next script call for this key, and says when it has.
-fn lose_the_reply(proxy: &Proxy, key: String, action: Action) -> Arc<AtomicBool> {
-    let lost = Arc::new(AtomicBool::new(false));
-    let said = Arc::clone(&lost);
-    let mut asked = None;
-    proxy.on_chunk(move |direction, id, chunk| {
-        if direction == Direction::ToServer {
-            if asked.is_none() && contains(chunk, "EVALSHA") && contains(chunk, &key) {
-                asked = Some(id);
-            }
-        } else if asked == Some(id) && !said.swap(true, Ordering::SeqCst) {
-            return action;
-        }
-        Action::Pass
-    });
-    lost
 }
 
 /// The server runs a script, and its reply is lost: what was asked for is done once however often it is asked for.
 async fn lost_replies(subject: &'static dyn Subject, action: Action) {
     let server = TestServer::start().expect("a server");
     let proxy = Proxy::start(server.port()).expect("a proxy");
-    let place = Case::on(subject, &server);
-    let (shaky, steady) = (behind(&proxy, &place).await, place.steady().await);
+    let fixture = Fixture::on(&server).with(subject);
+    let (shaky, steady) = (behind(&proxy, &fixture).await, fixture.steady().await);
     for what in ["acquire", "try", "take all", "wait"] {
-        let case = place.named(what.replace(' ', "-"));
+        let fixture = fixture.named(what.replace(' ', "-"));
         // Somebody has it already when the acquire is to wait.
         let all = if what == "wait" {
-            Some(case.all(&steady).await)
+            Some(fixture.all(&steady).await)
         } else {
             None
         };
-        let lost = lose_the_reply(&proxy, case.key(), action);
-        let handle = case.handle(&shaky);
+        let lost = lose_the_reply(&proxy, fixture.key(), action);
+        let handle = fixture.handle(&shaky);
         let acquiring = match what {
             "try" => {
                 let trying = handle.try_acquire_for(LONG);
                 go(async move { Ok(trying.await?.expect("its own hold is not somebody else's")) })
             }
-            "take all" => go(subject.take_all(&shaky, case.name.as_bytes())),
-            _ => case.waiting(&shaky),
+            "take all" => go(subject.take_all(&shaky, fixture.name.as_bytes())),
+            _ => fixture.waiting(&shaky),
         };
         if let Some(all) = all {
             eventually("the reply is lost", || lost.load(Ordering::SeqCst)).await;
-            case.queued(1).await;
-            case.released(all).await;
+            fixture.queued(1).await;
+            fixture.released(all).await;
         }
-        let guard = case.granted(acquiring).await;
+        let guard = fixture.granted(acquiring).await;
         assert!(lost.load(Ordering::SeqCst), "{what}: a reply was lost");
         proxy.no_hook();
         proxy.release();
-        if let (Some(token), Some(last)) = (guard.token(), case.last_token()) {
+        if let (Some(token), Some(last)) = (guard.token(), fixture.last_token()) {
             assert_eq!(token.get(), last, "{what}: the token was issued once");
         }
-        assert_eq!(case.holders().len(), 1, "{what}: one hold");
-        assert_eq!(case.waiters(), 0, "{what}: no place");
-        case.still_held(&guard, LONG).await;
+        assert_eq!(fixture.holders().len(), 1, "{what}: one hold");
+        assert_eq!(fixture.waiters(), 0, "{what}: no place");
+        fixture.still_held(&guard, LONG).await;
 
         // The same for its release, with somebody behind it.
-        let waiter = go(subject.take_all(&steady, case.name.as_bytes()));
-        case.queued(1).await;
-        let lost = lose_the_reply(&proxy, case.key(), action);
+        let waiter = go(subject.take_all(&steady, fixture.name.as_bytes()));
+        fixture.queued(1).await;
+        let lost = lose_the_reply(&proxy, fixture.key(), action);
         soon("a release", guard.release()).await.expect("released");
         assert!(lost.load(Ordering::SeqCst), "{what}: a reply was lost");
-        let next = case.granted(waiter).await;
+        let next = fixture.granted(waiter).await;
         proxy.no_hook();
         proxy.release();
         eventually("no slot is left", || shaky.live() == 0).await;
         // A copy of the release may have come after the grant.
-        case.still_held(&next, LONG).await;
-        assert_eq!(case.holders().len(), 1, "{what}: the next one's hold");
-        case.released(next).await;
-        case.over().await;
+        fixture.still_held(&next, LONG).await;
+        assert_eq!(fixture.holders().len(), 1, "{what}: the next one's hold");
+        fixture.released(next).await;
+        fixture.over().await;
     }
 }
 
@@ -109,14 +91,14 @@ pub(crate) async fn h28_replies_never_come(subject: &'static dyn Subject) {
 async fn a_late_acquire(subject: &'static dyn Subject, later: Duration) {
     let server = TestServer::start().expect("a server");
     let proxy = Proxy::start(server.port()).expect("a proxy");
-    let case = Case::on(subject, &server);
-    let steady = case.client().await;
-    let builder = case.place.builder_at(proxy.url()).heartbeat(BEAT);
+    let fixture = Fixture::on(&server).with(subject);
+    let steady = fixture.client().await;
+    let builder = fixture.builder_at(proxy.url()).heartbeat(BEAT);
     let shaky = builder.operation_timeout(BEAT * 2).connect().await;
     let shaky = shaky.expect("a client");
     let stuck = Arc::new(AtomicBool::new(false));
     let said = Arc::clone(&stuck);
-    let key = case.key();
+    let key = fixture.key();
     proxy.on_chunk(move |direction, _, chunk| {
         let first = direction == Direction::ToServer
             && contains(chunk, "EVALSHA")
@@ -124,29 +106,31 @@ async fn a_late_acquire(subject: &'static dyn Subject, later: Duration) {
             && !said.swap(true, Ordering::SeqCst);
         if first { Action::Hold } else { Action::Pass }
     });
-    let abandoned = case.waiting(&shaky);
+    let abandoned = fixture.waiting(&shaky);
     eventually("the request is stuck", || stuck.load(Ordering::SeqCst)).await;
     abandoned.abort();
     // On a new connection.
     eventually("its end is answered", || shaky.live() == 0).await;
     let is_tombstone = |(_, score): &(String, f64)| (1e14..1e15).contains(score);
-    let tombstones = case
+    let tombstones = fixture
         .members()
         .iter()
         .filter(|member| is_tombstone(member))
         .count();
     assert_eq!(tombstones, 1, "the attempt is marked as ended");
-    let token = case.last_token();
+    let token = fixture.last_token();
     let calls = || server.command_calls().expect("stats")["evalsha"];
     tokio::time::sleep(later).await;
     let before = calls();
     proxy.release();
     eventually("the late request runs", || calls() > before).await;
-    assert_eq!(case.last_token(), token, "nothing was granted");
-    assert_eq!(case.holders(), Vec::<String>::new(), "nobody holds");
-    assert_eq!(case.waiters(), 0, "nobody waits");
-    case.released(case.tried(&steady).await.expect("free")).await;
-    case.over().await;
+    assert_eq!(fixture.last_token(), token, "nothing was granted");
+    assert_eq!(fixture.holders(), Vec::<String>::new(), "nobody holds");
+    assert_eq!(fixture.waiters(), 0, "nobody waits");
+    fixture
+        .released(fixture.tried(&steady).await.expect("free"))
+        .await;
+    fixture.over().await;
 }
 
 pub(crate) async fn h14_an_acquire_that_arrives_after_its_end_meets_a_tombstone(
@@ -176,34 +160,30 @@ fn lose_the_message(proxy: &Proxy) -> Arc<AtomicBool> {
 
 /// A hand-off whose message is lost; the waiter looks at every third of its `lease`.
 async fn a_lost_grant(subject: &'static dyn Subject, lease: Duration, window: Duration) {
-    let case = Case::shared(subject);
-    let proxy = Proxy::start(case.place.server.port()).expect("a proxy");
-    let steady = case.steady().await;
-    let builder = case
-        .place
-        .builder_at(proxy.url())
-        .lease(lease)
-        .claim_window(window);
+    let fixture = Fixture::of(subject);
+    let proxy = Proxy::start(fixture.server.port()).expect("a proxy");
+    let steady = fixture.steady().await;
+    let builder = fixture.builder_at(proxy.url()).lease(lease).claim_window(window);
     let shaky = builder.connect().await.expect("a client");
-    let first = case.all(&steady).await;
-    let waiter = case.queue(&shaky).await;
+    let first = fixture.all(&steady).await;
+    let waiter = fixture.queue(&shaky).await;
     let all = subject.take_all(&steady, b"a");
     let behind = go(async move { all.await?.release().await });
-    case.queued(2).await;
+    fixture.queued(2).await;
     let lost = lose_the_message(&proxy);
     let token = first.token();
-    case.released(first).await;
-    let second = case.granted(waiter).await;
+    fixture.released(first).await;
+    let second = fixture.granted(waiter).await;
     assert!(lost.load(Ordering::SeqCst), "the message was lost");
     rises(token, second.token());
     // It has its whole lease, not what was left of the claim.
     let whole = || second.valid_for() > window || second.is_lost();
     eventually("it is confirmed", whole).await;
     assert!(!second.is_lost(), "held");
-    case.released(second).await;
+    fixture.released(second).await;
     let behind = soon("a turn", behind).await.expect("no panic");
     behind.expect("it had its turn");
-    case.over().await;
+    fixture.over().await;
 }
 
 pub(crate) async fn h2_a_lost_grant_is_found_at_the_next_tick(subject: &'static dyn Subject) {
@@ -217,17 +197,17 @@ pub(crate) async fn h2_a_lost_grant_that_lapsed_is_put_back_and_granted_again(su
 
 pub(crate) async fn h2_inboxes_are_killed_in_the_middle_of_waiting(subject: &'static dyn Subject) {
     let server = TestServer::start().expect("a server");
-    let case = Case::on(subject, &server);
+    let fixture = Fixture::on(&server).with(subject);
     // Nobody looks by himself for three seconds, and a claim does not lapse: only the new subscription can help.
-    let connect = || case.place.builder().lease(LONG).claim_window(LONG).connect();
+    let connect = || fixture.builder().lease(LONG).claim_window(LONG).connect();
     let (one, two) = (connect().await.expect("one"), connect().await.expect("two"));
     for round in 0..4 {
-        let all = case.all(&one).await;
-        let waiter = case.queue(&two).await;
+        let all = fixture.all(&one).await;
+        let waiter = fixture.queue(&two).await;
         let start = Instant::now();
         if round % 2 == 0 {
             assert_eq!(server.kill_pubsub_clients().expect("killed"), 2, "both inboxes");
-            case.released(all).await;
+            fixture.released(all).await;
         } else {
             let release = go(all.release());
             server.kill_pubsub_clients().expect("killed");
@@ -236,26 +216,26 @@ pub(crate) async fn h2_inboxes_are_killed_in_the_middle_of_waiting(subject: &'st
                 .expect("no panic")
                 .expect("released");
         }
-        let next = case.granted(waiter).await;
+        let next = fixture.granted(waiter).await;
         let took = start.elapsed();
         assert!(took < TICK, "the new inbox did not look at once: {took:?}");
-        case.released(next).await;
+        fixture.released(next).await;
         eventually("both listen", || one.is_listening() && two.is_listening()).await;
     }
-    case.over().await;
+    fixture.over().await;
 }
 
 /// All connections of everybody, while one holds and another waits.
 pub(crate) async fn h27_all_connections_are_killed(subject: &'static dyn Subject) {
     let server = TestServer::start().expect("a server");
-    let case = Case::on(subject, &server);
-    let (one, two) = (case.steady().await, case.steady().await);
+    let fixture = Fixture::on(&server).with(subject);
+    let (one, two) = (fixture.steady().await, fixture.steady().await);
     for _ in 0..3 {
-        let all = case.all(&one).await;
-        let waiter = case.queue(&two).await;
+        let all = fixture.all(&one).await;
+        let waiter = fixture.queue(&two).await;
         server.kill_pubsub_clients().expect("killed");
         assert!(server.kill_normal_clients().expect("killed") >= 2, "both");
-        case.still_held(&all, LONG).await;
+        fixture.still_held(&all, LONG).await;
         assert!(!waiter.is_finished(), "it waits on");
         let release = go(all.release());
         server.kill_normal_clients().expect("killed");
@@ -263,8 +243,8 @@ pub(crate) async fn h27_all_connections_are_killed(subject: &'static dyn Subject
             .await
             .expect("no panic")
             .expect("released");
-        case.released(case.granted(waiter).await).await;
-        case.settled().await;
+        fixture.released(fixture.granted(waiter).await).await;
+        fixture.settled().await;
     }
-    case.over().await;
+    fixture.over().await;
 }

@@ -1,12 +1,13 @@
-//! Arguments out of range, foreign keys, full memory, rights that are missing: a typed error with a remedy, and nothing
-//! half done.
+//! Bad arguments, foreign data, full memory and missing rights are typed errors with a remedy.
+//!
+//! Nothing is half done then.
 
 use std::time::Duration;
 
 use latchwork_mutex::{Client, Error, ErrorKind, MAX_LEASE, MAX_NAME, MIN_LEASE, Renew};
 use latchwork_testkit::TestServer;
 use latchwork_tests::subject::{Guard, Options, Subject};
-use latchwork_tests::{Case, LEASE, LONG, MEDIUM, Place, eventually, soon};
+use latchwork_tests::{Fixture, LEASE, LONG, MEDIUM, eventually, soon};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -23,21 +24,21 @@ fn expect<T>(result: Result<T, Error>, kind: ErrorKind, words: &[&str]) -> Error
 }
 
 pub(crate) async fn names_of_the_wrong_length(subject: &'static dyn Subject) {
-    let case = Case::shared(subject);
-    let client = case.client().await;
+    let fixture = Fixture::of(subject);
+    let client = fixture.client().await;
     let long = vec![b'a'; MAX_NAME + 1];
     let handle = |name: &[u8]| subject.handle(&client, name, &Options::NONE);
     expect(handle(b""), ErrorKind::Invalid, &["empty", "512"]);
     expect(handle(&long), ErrorKind::Invalid, &["513", "512"]);
     let longest = handle(&long[1..]).expect("512 bytes");
-    case.released(longest.acquire().await.expect("a hold")).await;
-    case.place.check_leftovers();
+    fixture.released(longest.acquire().await.expect("a hold")).await;
+    fixture.check_leftovers();
 }
 
 /// H59: names of any bytes, which are all something else.
 pub(crate) async fn h59_names_of_any_bytes_are_distinct(subject: &'static dyn Subject) {
-    let case = Case::shared(subject);
-    let (one, two) = (case.steady().await, case.steady().await);
+    let fixture = Fixture::of(subject);
+    let (one, two) = (fixture.steady().await, fixture.steady().await);
     let all_bytes: Vec<u8> = (0..=255).collect();
     let names: [&[u8]; 24] = [
         b"a",
@@ -77,14 +78,14 @@ pub(crate) async fn h59_names_of_any_bytes_are_distinct(subject: &'static dyn Su
         assert!(busy.is_none(), "{} is held", name.escape_ascii());
     }
     for guard in guards {
-        case.released(guard).await;
+        fixture.released(guard).await;
     }
-    case.place.check_leftovers();
+    fixture.check_leftovers();
 }
 
-pub(crate) async fn t20_leases_and_maxima_out_of_range(subject: &'static dyn Subject) {
-    let case = Case::shared(subject);
-    let client = case.client().await;
+pub(crate) async fn h62_leases_and_maxima_out_of_range(subject: &'static dyn Subject) {
+    let fixture = Fixture::of(subject);
+    let client = fixture.client().await;
     let build = |options: Options| subject.handle(&client, b"a", &options);
     let leased = |lease| Options {
         lease: Some(lease),
@@ -117,21 +118,21 @@ pub(crate) async fn t20_leases_and_maxima_out_of_range(subject: &'static dyn Sub
                 .expect("a hold"),
         );
     }
-    let steady = case.steady().await;
-    let all = case.named("b").all(&steady).await;
+    let steady = fixture.steady().await;
+    let all = fixture.named("b").all(&steady).await;
     for lease in [Duration::ZERO, 9 * MS, MAX_LEASE + MS] {
         expect(all.extend(lease).await, ErrorKind::Invalid, &["`b`", "lease"]);
     }
     assert!(!all.is_lost(), "a refused extension costs nothing");
-    case.released(all).await;
-    case.over().await;
+    fixture.released(all).await;
+    fixture.over().await;
 }
 
 type Outcome = (&'static str, Result<(), Error>);
 
 /// What comes of every call that acquires. What a refused one may have written is undone before the next.
-async fn acquires(case: &Case<'_>, client: &Client) -> Vec<Outcome> {
-    let (handle, before) = (case.handle(client), client.live());
+async fn acquires(fixture: &Fixture<'_>, client: &Client) -> Vec<Outcome> {
+    let (handle, before) = (fixture.handle(client), client.live());
     let had = |had: Result<Option<Guard>, Error>| had.map(drop);
     let mut all = vec![("acquire", soon("acquire", handle.acquire()).await.map(drop))];
     eventually("it is undone", || client.live() == before).await;
@@ -149,9 +150,9 @@ async fn acquires(case: &Case<'_>, client: &Client) -> Vec<Outcome> {
 }
 
 /// What comes of those, and of looking and forcing.
-async fn calls(case: &Case<'_>, client: &Client) -> Vec<Outcome> {
-    let handle = case.handle(client);
-    let mut all = acquires(case, client).await;
+async fn calls(fixture: &Fixture<'_>, client: &Client) -> Vec<Outcome> {
+    let handle = fixture.handle(client);
+    let mut all = acquires(fixture, client).await;
     all.push(("inspect", soon("inspect", handle.inspect()).await.map(drop)));
     all.push(("force", soon("force", handle.force()).await.map(drop)));
     all
@@ -159,9 +160,9 @@ async fn calls(case: &Case<'_>, client: &Client) -> Vec<Outcome> {
 
 /// H41: what somebody else has put there is not ours to change, of whatever type it is.
 pub(crate) async fn h41_foreign_data_under_our_key_is_left_alone(subject: &'static dyn Subject) {
-    let case = Case::shared(subject);
-    let client = case.client().await;
-    let admin = |args: &[&str]| case.place.server.admin(args).expect("an answer");
+    let fixture = Fixture::of(subject);
+    let client = fixture.client().await;
+    let admin = |args: &[&str]| fixture.server.admin(args).expect("an answer");
     let kinds: [(&str, &[&str]); 6] = [
         ("text", &["SET", "value"]),
         ("list", &["RPUSH", "value"]),
@@ -172,15 +173,15 @@ pub(crate) async fn h41_foreign_data_under_our_key_is_left_alone(subject: &'stat
         ("zset", &["ZADD", "5", "value"]),
     ];
     for (name, command) in kinds {
-        let case = case.named(name);
-        let key = case.key();
+        let fixture = fixture.named(name);
+        let key = fixture.key();
         let mut words = vec![command[0], &key];
         words.extend(&command[1..]);
         admin(&words);
         admin(&["PEXPIRE", &key, "600000"]);
         let before = admin(&["DUMP", &key]);
         let named = format!("`{name}`");
-        for (call, result) in calls(&case, &client).await {
+        for (call, result) in calls(&fixture, &client).await {
             let error = expect(result, ErrorKind::WrongType, &[&named, "foreign"]);
             assert!(!error.is_transient(), "{call}: it needs somebody");
         }
@@ -191,9 +192,13 @@ pub(crate) async fn h41_foreign_data_under_our_key_is_left_alone(subject: &'stat
 
 pub(crate) async fn h40_memory_is_full(subject: &'static dyn Subject) {
     let server = TestServer::start().expect("a server");
-    let case = Case::on(subject, &server);
-    let client = case.renewing().await;
-    let (held, awaited, new) = (case.named("held"), case.named("awaited"), case.named("new"));
+    let fixture = Fixture::on(&server).with(subject);
+    let client = fixture.renewing().await;
+    let (held, awaited, new) = (
+        fixture.named("held"),
+        fixture.named("awaited"),
+        fixture.named("new"),
+    );
     let guard = held.all(&client).await;
     let first = awaited.all(&client).await;
     let waiter = awaited.queue(&client).await;
@@ -202,9 +207,9 @@ pub(crate) async fn h40_memory_is_full(subject: &'static dyn Subject) {
     assert!(refused.to_string().contains("OOM"), "{refused}");
 
     let before = held.members();
-    for case in [&new, &held] {
-        let named = format!("`{}`", case.name);
-        for (call, result) in acquires(case, &client).await {
+    for fixture in [&new, &held] {
+        let named = format!("`{}`", fixture.name);
+        for (call, result) in acquires(fixture, &client).await {
             let words = [named.as_str(), "memory", "maxmemory"];
             let error = expect(result, ErrorKind::OutOfMemory, &words);
             assert!(error.is_transient(), "{call}: it may pass");
@@ -212,7 +217,7 @@ pub(crate) async fn h40_memory_is_full(subject: &'static dyn Subject) {
     }
     assert_eq!(new.members(), [], "nothing half done");
     assert_eq!(held.members(), before, "nothing half done");
-    let again = soon("a connection", case.place.builder().connect())
+    let again = soon("a connection", fixture.builder().connect())
         .await
         .expect("connects");
 
@@ -228,22 +233,14 @@ pub(crate) async fn h40_memory_is_full(subject: &'static dyn Subject) {
     awaited.still_held(&second, MEDIUM).await;
     awaited.released(second).await;
     held.released(guard).await;
-    for case in [&new, &held, &awaited] {
-        case.settled().await;
+    for fixture in [&new, &held, &awaited] {
+        fixture.settled().await;
     }
     assert_eq!(client.live(), 0, "no slot is left");
 
     server.admin(&["CONFIG", "SET", "maxmemory", "0"]).expect("room");
     new.released(new.all(&client).await).await;
     new.over().await;
-}
-
-/// A user of this server who may do everything but for these rules; and their URL.
-fn restricted(server: &TestServer, rules: &[&str]) -> String {
-    let mut command = vec!["ACL", "SETUSER", "worker", "on", ">secret", "~*", "&*", "+@all"];
-    command.extend(rules);
-    server.admin(&command).expect("a user");
-    format!("redis://worker:secret@127.0.0.1:{}", server.port())
 }
 
 pub(crate) async fn h46_a_right_is_missing(subject: &'static dyn Subject) {
@@ -253,16 +250,16 @@ pub(crate) async fn h46_a_right_is_missing(subject: &'static dyn Subject) {
         server
             .admin(&["ACL", "DELUSER", "worker"])
             .expect("gone, or never there");
-        let url = restricted(&server, &[&format!("-{right}")]);
-        let case = Case::at(subject, Place::on(&server));
-        let client = soon("a connection", case.place.builder_at(url).connect()).await;
+        let fixture = Fixture::on(&server).with(subject);
+        let url = fixture.restricted(&[&format!("-{right}")]);
+        let client = soon("a connection", fixture.builder_at(url).connect()).await;
         let client = client.expect("a client");
         let named = format!("`+{right}`");
-        for (call, result) in acquires(&case, &client).await {
+        for (call, result) in acquires(&fixture, &client).await {
             let error = expect(result, ErrorKind::Denied, &["`a`", &named, "ACL"]);
             assert!(!error.is_transient(), "{call}: it needs somebody");
         }
-        let left = case.members();
+        let left = fixture.members();
         let entry = |(_, score): &(String, f64)| *score < 0.0 || (1e12..1e14).contains(score);
         assert!(
             !left.iter().any(entry),
@@ -274,12 +271,12 @@ pub(crate) async fn h46_a_right_is_missing(subject: &'static dyn Subject) {
 
 pub(crate) async fn h46_keys_of_another_pattern(subject: &'static dyn Subject) {
     let server = TestServer::start().expect("a server");
-    let case = Case::on(subject, &server);
-    let url = restricted(&server, &["resetkeys", "~elsewhere:*"]);
-    let client = soon("a connection", case.place.builder_at(url).connect()).await;
+    let fixture = Fixture::on(&server).with(subject);
+    let url = fixture.restricted(&["resetkeys", "~elsewhere:*"]);
+    let client = soon("a connection", fixture.builder_at(url).connect()).await;
     let client = client.expect("a client");
-    let keys = format!("`~{}:*`", case.place.prefix);
-    for (_, result) in calls(&case, &client).await {
+    let keys = format!("`~{}:*`", fixture.prefix);
+    for (_, result) in calls(&fixture, &client).await {
         expect(result, ErrorKind::Denied, &["`a`", &keys]);
     }
     let left = server.keys("").expect("an answer");
@@ -290,40 +287,42 @@ pub(crate) async fn h46_keys_of_another_pattern(subject: &'static dyn Subject) {
 pub(crate) async fn h46_without_the_rights_to_messages_waiting_polls(subject: &'static dyn Subject) {
     for rule in ["-publish", "-subscribe"] {
         let server = TestServer::start().expect("a server");
-        let case = Case::on(subject, &server);
-        let url = restricted(&server, &[rule]);
-        let builder = case.place.builder_at(url).lease(LONG);
+        let fixture = Fixture::on(&server).with(subject);
+        let url = fixture.restricted(&[rule]);
+        let builder = fixture.builder_at(url).lease(LONG);
         let client = soon("a connection", builder.connect()).await.expect("a client");
         assert!(!client.is_listening(), "{rule}: it has no inbox that is of use");
         assert!(!client.warnings().is_empty(), "{rule}: and says so");
-        let all = case.all(&client).await;
-        let waiter = case.queue(&client).await;
-        case.released(all).await;
-        case.released(case.granted(waiter).await).await;
-        case.over().await;
+        let all = fixture.all(&client).await;
+        let waiter = fixture.queue(&client).await;
+        fixture.released(all).await;
+        fixture.released(fixture.granted(waiter).await).await;
+        fixture.over().await;
     }
 }
 
 pub(crate) async fn h68_a_full_queue(subject: &'static dyn Subject) {
-    let case = Case::shared(subject);
-    let builder = case.place.builder().lease(LONG).max_waiters(1);
-    let client = builder.connect().await.expect("a client");
-    let all = case.all(&client).await;
-    let waiter = case.queue(&client).await;
-    let before = case.members().len();
+    let fixture = Fixture::of(subject);
+    let client = fixture.client_with(|b| b.lease(LONG).max_waiters(1)).await;
+    let all = fixture.all(&client).await;
+    let waiter = fixture.queue(&client).await;
+    let before = fixture.members().len();
     let words = ["`a`", "1 waiters", "max_waiters"];
-    let refused = soon("a refusal", case.handle(&client).acquire()).await;
+    let refused = soon("a refusal", fixture.handle(&client).acquire()).await;
     assert!(
         expect(refused, ErrorKind::QueueFull, &words).is_transient(),
         "it may pass"
     );
-    assert_eq!(case.members().len(), before, "nothing was left");
-    assert!(case.tried(&client).await.is_none(), "busy: one try needs no room");
-    case.released(all).await;
-    case.released(case.granted(waiter).await).await;
-    let all = case.all(&client).await;
-    let waiter = case.queue(&client).await;
+    assert_eq!(fixture.members().len(), before, "nothing was left");
+    assert!(
+        fixture.tried(&client).await.is_none(),
+        "busy: one try needs no room"
+    );
+    fixture.released(all).await;
+    fixture.released(fixture.granted(waiter).await).await;
+    let all = fixture.all(&client).await;
+    let waiter = fixture.queue(&client).await;
     drop(all);
-    case.released(case.granted(waiter).await).await;
-    case.over().await;
+    fixture.released(fixture.granted(waiter).await).await;
+    fixture.over().await;
 }

@@ -1,4 +1,4 @@
-//! Trying, waiting, and the order of the queue.
+//! Tries do not wait, waits end in time, and waiters are served in order.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -6,73 +6,75 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use latchwork_tests::subject::Subject;
-use latchwork_tests::{Case, LONG, Waiter, eventually, go, rises, soon};
+use latchwork_tests::{Fixture, LONG, Waiter, eventually, go, rises, soon};
 
 const MS: Duration = Duration::from_millis(1);
 
-pub(crate) async fn as_many_as_may_hold_at_once(subject: &'static dyn Subject) {
-    let case = Case::shared(subject);
-    let (one, two) = (case.steady().await, case.steady().await);
+pub(crate) async fn holders_are_granted_up_to_the_capacity(subject: &'static dyn Subject) {
+    let fixture = Fixture::of(subject);
+    let (one, two) = (fixture.steady().await, fixture.steady().await);
     let most = subject.most();
     let mut guards = Vec::new();
     for number in 0..most.unwrap_or(10) {
         let client = if number % 2 == 0 { &one } else { &two };
-        guards.push(case.tried(client).await.expect("free"));
+        guards.push(fixture.tried(client).await.expect("free"));
     }
-    let info = case.handle(&one).inspect().await.expect("an answer");
+    let info = fixture.handle(&one).inspect().await.expect("an answer");
     assert_eq!(info.holders.len(), guards.len(), "{info:?}");
-    assert_eq!(case.holders().len(), guards.len(), "in the record");
+    assert_eq!(fixture.holders().len(), guards.len(), "in the record");
     for guard in &guards {
         assert!(!guard.is_lost(), "just taken");
         assert!(guard.valid_for() > LONG / 4, "most of the lease");
         assert!(guard.valid_for() <= LONG, "not more");
     }
-    let more = case.tried(&two).await;
+    let more = fixture.tried(&two).await;
     assert_eq!(more.is_none(), most.is_some(), "no more than may");
     guards.extend(more);
-    case.released(guards.remove(0)).await;
-    case.released(case.tried(&two).await.expect("one is free")).await;
+    fixture.released(guards.remove(0)).await;
+    fixture
+        .released(fixture.tried(&two).await.expect("one is free"))
+        .await;
     for guard in guards {
-        case.released(guard).await;
+        fixture.released(guard).await;
     }
     assert_eq!((one.live(), two.live()), (0, 0), "no slot is left");
-    case.settled_within(Duration::ZERO).await;
-    case.over().await;
+    fixture.settled_within(Duration::ZERO).await;
+    fixture.over().await;
 }
 
-pub(crate) async fn a_try_says_busy_and_leaves_no_place(subject: &'static dyn Subject) {
-    let case = Case::shared(subject);
-    let (one, two) = (case.steady().await, case.steady().await);
-    let all = case.all(&one).await;
-    let before = case.members().len();
-    let handle = case.handle(&two);
+pub(crate) async fn a_try_reports_busy_and_leaves_no_place(subject: &'static dyn Subject) {
+    let fixture = Fixture::of(subject);
+    let (one, two) = (fixture.steady().await, fixture.steady().await);
+    let all = fixture.all(&one).await;
+    let before = fixture.members().len();
+    let handle = fixture.handle(&two);
     for (what, trying) in [
         ("a try", handle.try_acquire()),
         ("zero is one try", handle.try_acquire_for(Duration::ZERO)),
         ("past is one try", handle.try_acquire_until(Instant::now())),
     ] {
         assert!(soon(what, trying).await.expect(what).is_none(), "{what}: busy");
-        assert_eq!(case.members().len(), before, "{what}: nobody queued");
+        assert_eq!(fixture.members().len(), before, "{what}: nobody queued");
         assert_eq!(two.live(), 0, "{what}: no slot is left");
     }
     let ran = handle.try_run(Box::new(|_| panic!("it is busy"))).await;
     assert!(!ran.expect("an answer"), "busy");
     let forever = go(handle.try_acquire_for(Duration::MAX));
-    case.queued(1).await;
-    case.released(all).await;
+    fixture.queued(1).await;
+    fixture.released(all).await;
     let guard = soon("a grant", forever).await.expect("no panic");
-    case.released(guard.expect("an answer").expect("free")).await;
+    fixture.released(guard.expect("an answer").expect("free")).await;
     let free = handle.try_acquire_until(Instant::now()).await;
-    case.released(free.expect("an answer").expect("free")).await;
-    case.over().await;
+    fixture.released(free.expect("an answer").expect("free")).await;
+    fixture.over().await;
 }
 
 pub(crate) async fn a_bounded_wait_ends_with_none_and_leaves_no_place(subject: &'static dyn Subject) {
-    let case = Case::shared(subject);
-    let (one, two) = (case.steady().await, case.steady().await);
-    let all = case.all(&one).await;
-    let before = case.members().len();
-    let handle = case.handle(&two);
+    let fixture = Fixture::of(subject);
+    let (one, two) = (fixture.steady().await, fixture.steady().await);
+    let all = fixture.all(&one).await;
+    let before = fixture.members().len();
+    let handle = fixture.handle(&two);
     let start = Instant::now();
     for waiting in [
         handle.try_acquire_for(30 * MS),
@@ -80,80 +82,88 @@ pub(crate) async fn a_bounded_wait_ends_with_none_and_leaves_no_place(subject: &
     ] {
         let waited = soon("the end of the wait", waiting).await;
         assert!(waited.expect("an answer").is_none(), "busy until then");
-        eventually("its place is given up", || case.members().len() == before).await;
+        eventually("its place is given up", || fixture.members().len() == before).await;
     }
     assert!(start.elapsed() >= 60 * MS, "not before its time");
     eventually("no slot is left", || two.live() == 0).await;
-    case.released(all).await;
+    fixture.released(all).await;
     for waiting in [
         handle.try_acquire_for(LONG),
         handle.try_acquire_until(Instant::now() + LONG),
     ] {
         let waited = soon("an answer", waiting).await;
-        case.released(waited.expect("an answer").expect("free")).await;
+        fixture.released(waited.expect("an answer").expect("free")).await;
     }
-    case.over().await;
+    fixture.over().await;
 }
 
 /// Lets holds end one by one, and looks who goes on: those who came first, as many as may, and nobody else.
-pub(crate) async fn waiters_go_on_in_the_order_in_which_they_came(subject: &'static dyn Subject) {
-    let case = Case::shared(subject);
-    let clients = [case.steady().await, case.steady().await, case.steady().await];
-    let mut holds = VecDeque::from([case.all(&clients[0]).await]);
+pub(crate) async fn waiters_are_granted_in_order_of_arrival(subject: &'static dyn Subject) {
+    let fixture = Fixture::of(subject);
+    let clients = [
+        fixture.steady().await,
+        fixture.steady().await,
+        fixture.steady().await,
+    ];
+    let mut holds = VecDeque::from([fixture.all(&clients[0]).await]);
     let mut queue: VecDeque<Waiter> = VecDeque::new();
     for number in 0..8 {
-        queue.push_back(case.queue(&clients[number % 3]).await);
+        queue.push_back(fixture.queue(&clients[number % 3]).await);
     }
     // When all there is comes back, so many go on; when one of those does, one.
     let mut places = subject.most().unwrap_or(usize::MAX);
     while let Some(hold) = holds.pop_front() {
         let token = hold.token();
-        case.released(hold).await;
+        fixture.released(hold).await;
         for _ in 0..places.min(queue.len()) {
-            let next = case.granted(queue.pop_front().expect("one waits")).await;
+            let next = fixture.granted(queue.pop_front().expect("one waits")).await;
             rises(token, next.token());
             holds.push_back(next);
         }
         places = 1;
         let early = queue.iter().filter(|waiter| waiter.is_finished()).count();
-        assert_eq!((early, case.waiters()), (0, queue.len()), "those behind wait on");
-        let tried = case.tried(&clients[1]).await;
+        assert_eq!(
+            (early, fixture.waiters()),
+            (0, queue.len()),
+            "those behind wait on"
+        );
+        let tried = fixture.tried(&clients[1]).await;
         assert!(queue.is_empty() || tried.is_none(), "nobody goes ahead of them");
         if let Some(tried) = tried {
-            case.released(tried).await;
+            fixture.released(tried).await;
         }
     }
     assert!(queue.is_empty(), "all were served");
-    case.over().await;
+    fixture.over().await;
 }
 
 pub(crate) async fn a_waiter_that_is_dropped_is_passed_over(subject: &'static dyn Subject) {
-    let case = Case::shared(subject);
-    let (one, two) = (case.steady().await, case.steady().await);
-    let all = case.all(&one).await;
-    let gone = [case.queue(&two).await, case.queue(&one).await];
-    let last = case.queue(&two).await;
+    let fixture = Fixture::of(subject);
+    let (one, two) = (fixture.steady().await, fixture.steady().await);
+    let all = fixture.all(&one).await;
+    let gone = [fixture.queue(&two).await, fixture.queue(&one).await];
+    let last = fixture.queue(&two).await;
     for waiter in &gone {
         waiter.abort();
     }
-    case.queued(1).await;
-    case.released(all).await;
-    case.released(case.granted(last).await).await;
+    fixture.queued(1).await;
+    fixture.released(all).await;
+    fixture.released(fixture.granted(last).await).await;
     eventually("no slot is left", || one.live() + two.live() == 0).await;
-    case.over().await;
+    fixture.over().await;
 }
 
 /// H32: never more at once than may, in a crowd of tasks and clients that also give up and drop.
-pub(crate) async fn h32_never_more_are_inside_than_may(subject: &'static dyn Subject) {
+pub(crate) async fn h32_holders_never_exceed_the_capacity(subject: &'static dyn Subject) {
     const TASKS: usize = 6;
     const ROUNDS: usize = 25;
-    let case = Case::shared(subject);
+    let fixture = Fixture::of(subject);
     let (inside, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let mut tasks = Vec::new();
     for _ in 0..3 {
-        let client = case.steady().await;
+        let client = fixture.steady().await;
         for _ in 0..TASKS {
-            let handle = case.handle(&client);
+            let handle = fixture.handle(&client);
             let (inside, most) = (Arc::clone(&inside), Arc::clone(&most));
             tasks.push(go(async move {
                 let mut tokens = Vec::new();
@@ -192,5 +202,5 @@ pub(crate) async fn h32_never_more_are_inside_than_may(subject: &'static dyn Sub
     tokens.sort_unstable();
     tokens.dedup();
     assert!(tokens[0].is_none() || tokens.len() == count, "every token once");
-    case.over().await;
+    fixture.over().await;
 }

@@ -1,24 +1,24 @@
-//! The contract, call by call.
+//! Each call of a latch does what its documentation says.
 
 use std::time::{Duration, Instant};
 
 use latchwork_latch::{CountdownLatch, ErrorKind};
-use latchwork_tests::{LEASE, Place, go};
+use latchwork_tests::{LEASE, go, soon};
 
-use super::common::{expect, key, latch, life, opened, passed, queued, scores, settled, soon, waiting};
+use super::common::{expect, latch, life, opened, passed, settled, shared, waiting};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[tokio::test]
 async fn count_down_and_pass() {
-    let place = Place::shared();
-    let client = place.client().await;
+    let fixture = shared();
+    let client = fixture.client().await;
     let latch = latch(&client, 3);
     assert_eq!(latch.name().as_bytes(), b"a");
     assert!(!latch.try_wait().await.expect("an answer"), "not yet");
     assert_eq!(latch.count().await.expect("an answer"), 3);
     let waiters: Vec<_> = (0..3).map(|_| waiting(&latch)).collect();
-    queued(&place, 3).await;
+    fixture.queued(3).await;
     assert_eq!(latch.count_down().await.expect("counted"), 2);
     assert_eq!(latch.count_down().await.expect("counted"), 1);
     assert!(!latch.try_wait().await.expect("an answer"), "not yet");
@@ -30,13 +30,13 @@ async fn count_down_and_pass() {
     soon("a pass", latch.wait()).await.expect("it passes");
     assert!(latch.try_wait().await.expect("an answer"), "for ever");
     assert_eq!(latch.count().await.expect("an answer"), 0);
-    settled(&place, &[&client]).await;
+    settled(&fixture, &[&client]).await;
 }
 
 #[tokio::test]
 async fn h64_below_zero_it_stays_at_zero() {
-    let place = Place::shared();
-    let client = place.client().await;
+    let fixture = shared();
+    let client = fixture.client().await;
     let latch = latch(&client, 3);
     assert_eq!(latch.count_down_by(2).await.expect("counted"), 1);
     assert_eq!(latch.count_down_by(7).await.expect("counted"), 0);
@@ -49,13 +49,13 @@ async fn h64_below_zero_it_stays_at_zero() {
     assert_eq!(latch.inspect().await.expect("an answer").initial_count, 3);
     let error = expect(latch.count_down_by(0).await, ErrorKind::Invalid);
     assert!(error.to_string().contains("one at least"), "{error}");
-    settled(&place, &[&client]).await;
+    settled(&fixture, &[&client]).await;
 }
 
 #[tokio::test]
 async fn a_latch_of_zero_lets_everybody_pass() {
-    let place = Place::shared();
-    let client = place.client().await;
+    let fixture = shared();
+    let client = fixture.client().await;
     let empty = latch(&client, 0);
     soon("a pass", empty.wait()).await.expect("it passes");
     assert!(opened(&client).try_wait().await.expect("an answer"), "made");
@@ -63,13 +63,13 @@ async fn a_latch_of_zero_lets_everybody_pass() {
     assert_eq!(whole.count_down().await.expect("counted"), u32::MAX - 1);
     assert_eq!(whole.inspect().await.expect("an answer").initial_count, u32::MAX);
     assert_eq!(whole.count_down_by(u32::MAX).await.expect("counted"), 0);
-    settled(&place, &[&client]).await;
+    settled(&fixture, &[&client]).await;
 }
 
 #[tokio::test]
 async fn an_id_counts_once_whoever_calls() {
-    let place = Place::shared();
-    let [client, other] = [place.client().await, place.client().await];
+    let fixture = shared();
+    let [client, other] = [fixture.client().await, fixture.client().await];
     let (one, two) = (latch(&client, 3), latch(&other, 3));
     assert_eq!(one.count_down_once("shard-1").await.expect("counted"), 2);
     assert_eq!(two.count_down_once("shard-1").await.expect("an answer"), 2);
@@ -84,16 +84,16 @@ async fn an_id_counts_once_whoever_calls() {
     }
     // What looks like a member of the record is an id like any other.
     assert_eq!(two.count_down_once("t1").await.expect("counted"), 0);
-    settled(&place, &[&client, &other]).await;
+    settled(&fixture, &[&client, &other]).await;
 }
 
 #[tokio::test]
 async fn ids_are_remembered_up_to_the_count_and_forgotten_at_a_reset() {
-    let place = Place::shared();
-    let client = place.client().await;
+    let fixture = shared();
+    let client = fixture.client().await;
     let latch = latch(&client, 2);
     let ids = || {
-        let all = scores(&place);
+        let all = fixture.scores();
         all.iter().filter(|(member, _)| member.starts_with('#')).count()
     };
     for id in ["x", "y", "z", "u"] {
@@ -107,13 +107,13 @@ async fn ids_are_remembered_up_to_the_count_and_forgotten_at_a_reset() {
         1,
         "it counts anew"
     );
-    settled(&place, &[&client]).await;
+    settled(&fixture, &[&client]).await;
 }
 
 #[tokio::test]
 async fn another_count_is_a_mismatch() {
-    let place = Place::shared();
-    let client = place.client().await;
+    let fixture = shared();
+    let client = fixture.client().await;
     assert_eq!(latch(&client, 3).count_down().await.expect("counted"), 2);
     let other = latch(&client, 4);
     let error = expect(other.count_down().await, ErrorKind::Mismatch);
@@ -130,13 +130,13 @@ async fn another_count_is_a_mismatch() {
     );
     assert_eq!(latch(&client, 3).count_down_by(2).await.expect("counted"), 0);
     expect(other.wait().await, ErrorKind::Mismatch);
-    settled(&place, &[&client]).await;
+    settled(&fixture, &[&client]).await;
 }
 
 #[tokio::test]
-async fn what_nobody_made_cannot_be_used() {
-    let place = Place::shared();
-    let client = place.client().await;
+async fn a_latch_that_does_not_exist_cannot_be_used() {
+    let fixture = shared();
+    let client = fixture.client().await;
     let there = opened(&client);
     for result in [
         there.count().await,
@@ -152,20 +152,20 @@ async fn what_nobody_made_cannot_be_used() {
     expect(there.reset(3).await, ErrorKind::NoSuchLatch);
     expect(there.inspect().await, ErrorKind::NoSuchLatch);
     expect(latch(&client, 3).inspect().await, ErrorKind::NoSuchLatch);
-    assert_eq!(scores(&place), [], "and none of that made it");
+    assert_eq!(fixture.scores(), [], "and none of that made it");
     assert_eq!(latch(&client, 3).count().await.expect("made"), 3);
     assert_eq!(there.count_down().await.expect("counted"), 2);
-    settled(&place, &[&client]).await;
+    settled(&fixture, &[&client]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wait_can_wait_for_the_latch_to_be_made() {
-    let place = Place::shared();
-    let [client, other] = [place.client().await, place.client().await];
+    let fixture = shared();
+    let [client, other] = [fixture.client().await, fixture.client().await];
     let opener = CountdownLatch::opener(&client, "a").wait_for_creation(true);
     let there = opener.build().expect("a latch");
     let waiters: Vec<_> = (0..2).map(|_| waiting(&there)).collect();
-    queued(&place, 2).await;
+    fixture.queued(2).await;
     assert!(!there.try_wait().await.expect("an answer"), "not at zero");
     assert!(
         !there.try_wait_for(LEASE / 10).await.expect("an answer"),
@@ -174,23 +174,23 @@ async fn a_wait_can_wait_for_the_latch_to_be_made() {
     expect(there.count().await, ErrorKind::NoSuchLatch);
     expect(there.count_down().await, ErrorKind::NoSuchLatch);
     expect(opened(&other).wait().await, ErrorKind::NoSuchLatch);
-    assert!(life(&place) > DAY / 2, "who waits has a record with a TTL");
+    assert!(life(&fixture) > DAY / 2, "who waits has a record with a TTL");
     let made = latch(&other, 2);
     assert_eq!(made.count_down().await.expect("counted"), 1);
     // They wait for zero now, and a new one with them.
     let third = waiting(&there);
-    queued(&place, 3).await;
+    fixture.queued(3).await;
     assert_eq!(made.count_down().await.expect("counted"), 0);
     for waiter in waiters.into_iter().chain([third]) {
         passed(waiter).await;
     }
-    settled(&place, &[&client, &other]).await;
+    settled(&fixture, &[&client, &other]).await;
 }
 
 #[tokio::test]
 async fn a_bounded_wait_ends() {
-    let place = Place::shared();
-    let client = place.client().await;
+    let fixture = shared();
+    let client = fixture.client().await;
     let latch = latch(&client, 1);
     for vain in [
         latch.try_wait_for(LEASE / 10),
@@ -200,9 +200,9 @@ async fn a_bounded_wait_ends() {
     ] {
         assert!(!vain.await.expect("an answer"), "in vain");
     }
-    settled(&place, &[&client]).await;
+    settled(&fixture, &[&client]).await;
     let waiter = go(latch.try_wait_for(Duration::MAX));
-    queued(&place, 1).await;
+    fixture.queued(1).await;
     latch.count_down().await.expect("counted");
     assert!(
         soon("a pass", waiter)
@@ -210,68 +210,73 @@ async fn a_bounded_wait_ends() {
             .expect("no panic")
             .expect("an answer")
     );
-    settled(&place, &[&client]).await;
+    settled(&fixture, &[&client]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn count_down_and_wait_is_both() {
-    let place = Place::shared();
-    let [client, other] = [place.client().await, place.client().await];
+    let fixture = shared();
+    let [client, other] = [fixture.client().await, fixture.client().await];
     let (one, two) = (latch(&client, 2), latch(&other, 2));
     let first = go(async move { one.count_down_and_wait().await });
-    queued(&place, 1).await;
+    fixture.queued(1).await;
     assert_eq!(two.count().await.expect("an answer"), 1, "it counted, and waits");
     soon("a pass", two.count_down_and_wait()).await.expect("the last");
     passed(first).await;
-    settled(&place, &[&client, &other]).await;
+    settled(&fixture, &[&client, &other]).await;
 }
 
 #[tokio::test]
-async fn every_record_has_its_time() {
-    let place = Place::shared();
-    let client = place.client().await;
+async fn every_record_has_a_ttl() {
+    let fixture = shared();
+    let client = fixture.client().await;
     let keep = Duration::from_secs(60);
     let almost_a_day = Duration::from_secs(24 * 60 * 60 - 60);
     let builder = CountdownLatch::builder(&client, "a", 2).keep(keep);
     let latch = builder.build().expect("a latch");
     assert!(!latch.try_wait().await.expect("an answer"), "made");
-    assert!(life(&place) > almost_a_day, "a day from its last use");
-    let cut = |ms: &str| place.server.admin(&["PEXPIRE", &key(&place), ms]).expect("set");
+    assert!(life(&fixture) > almost_a_day, "a day from its last use");
+    let cut = |ms: &str| {
+        fixture
+            .server
+            .admin(&["PEXPIRE", &fixture.key(), ms])
+            .expect("set")
+    };
     cut("50000");
     latch.count_down().await.expect("counted");
-    assert!(life(&place) > almost_a_day, "a day again");
+    assert!(life(&fixture) > almost_a_day, "a day again");
     cut("50000");
     let waiter = waiting(&latch);
-    queued(&place, 1).await;
-    assert!(life(&place) > almost_a_day, "a wait is a use");
+    fixture.queued(1).await;
+    assert!(life(&fixture) > almost_a_day, "a wait is a use");
     cut("50000");
     // So are the ticks of who waits, every third of the lease.
-    latchwork_tests::eventually("a tick", || life(&place) > almost_a_day).await;
+    latchwork_tests::eventually("a tick", || life(&fixture) > almost_a_day).await;
     latch.count_down().await.expect("counted");
     passed(waiter).await;
-    let left = life(&place);
+    let left = life(&fixture);
     assert!(left > keep / 2 && left <= keep, "{left:?}: as it was asked for");
     cut("20000");
     assert_eq!(latch.count_down().await.expect("an answer"), 0);
     soon("a pass", latch.wait()).await.expect("it passes");
-    assert!(life(&place) <= keep / 3, "and not longer for late comers");
+    assert!(life(&fixture) <= keep / 3, "and not longer for late comers");
     latch.reset(1).await.expect("reset");
-    assert!(life(&place) > almost_a_day, "a new one");
+    assert!(life(&fixture) > almost_a_day, "a new one");
     for bad in [Duration::from_millis(999), Duration::from_secs(31 * 86_400)] {
         let builder = CountdownLatch::builder(&client, "a", 2).keep(bad);
         expect(builder.build(), ErrorKind::Invalid);
     }
-    settled(&place, &[&client]).await;
+    settled(&fixture, &[&client]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn inspect_says_who_waits() {
-    let place = Place::shared();
-    let [client, other] = [place.client().await, place.client().await];
+async fn inspect_shows_the_waiters() {
+    let fixture = shared();
+    let [client, other] = [fixture.client().await, fixture.client().await];
     let (one, two) = (latch(&client, 5), latch(&other, 5));
     one.count_down_by(2).await.expect("counted");
     let waiters: Vec<_> = [&one, &one, &one, &two].map(waiting).into();
-    queued(&place, 4).await;
+    fixture.queued(4).await;
     let info = one.inspect().await.expect("an answer");
     assert_eq!((info.count, info.initial_count, info.generation), (3, 5, 1));
     assert_eq!(
@@ -290,21 +295,21 @@ async fn inspect_says_who_waits() {
     let info = one.inspect().await.expect("an answer");
     assert_eq!((info.count, info.initial_count, info.generation), (7, 7, 2));
     assert_eq!((info.waiting, info.clients.len()), (0, 0));
-    settled(&place, &[&client, &other]).await;
+    settled(&fixture, &[&client, &other]).await;
 }
 
 #[tokio::test]
-async fn a_closed_client_says_so() {
-    let place = Place::shared();
-    let client = place.client().await;
+async fn a_closed_client_returns_closed() {
+    let fixture = shared();
+    let client = fixture.client().await;
     let latch = latch(&client, 1);
     let waiter = waiting(&latch);
-    queued(&place, 1).await;
+    fixture.queued(1).await;
     soon("the end", client.close()).await;
     expect(
         soon("an answer", waiter).await.expect("no panic"),
         ErrorKind::Closed,
     );
     expect(latch.count_down().await, ErrorKind::Closed);
-    settled(&place, &[&client]).await;
+    settled(&fixture, &[&client]).await;
 }

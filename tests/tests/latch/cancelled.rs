@@ -1,19 +1,19 @@
-//! Calls that are dropped at any of their polls.
+//! A dropped call of a latch counts once or not at all, and leaves no place.
 
 use std::time::Duration;
 
 use latchwork_testkit::{drop_after_polls, drop_when_woken};
-use latchwork_tests::{Place, go};
+use latchwork_tests::{go, soon};
 
-use super::common::{latch, settled, soon};
+use super::common::{latch, settled, shared};
 
 /// Polls that no call has.
 const MANY: usize = 40;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wait_leaves_nothing() {
-    let place = Place::shared();
-    let client = place.client().await;
+    let fixture = shared();
+    let client = fixture.client().await;
     let made = latch(&client, 1);
     for woken in [false, true] {
         for polls in 0..3 {
@@ -26,7 +26,7 @@ async fn a_wait_leaves_nothing() {
             };
             // One that is not woken any more waits: it is dropped all the same.
             drop(tokio::time::timeout(Duration::from_millis(30), wait).await);
-            settled(&place, &[&client]).await;
+            settled(&fixture, &[&client]).await;
         }
     }
     assert_eq!(made.count().await.expect("an answer"), 1);
@@ -34,8 +34,8 @@ async fn a_wait_leaves_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_count_down_counts_once_or_not() {
-    let place = Place::shared();
-    let client = place.client().await;
+    let fixture = shared();
+    let client = fixture.client().await;
     let made = latch(&client, 1000);
     let mut left = made.count().await.expect("an answer");
     for woken in [false, true] {
@@ -45,7 +45,7 @@ async fn a_count_down_counts_once_or_not() {
             } else {
                 drop_after_polls(made.count_down(), polls).await
             };
-            settled(&place, &[&client]).await;
+            settled(&fixture, &[&client]).await;
             let now = made.count().await.expect("an answer");
             let counted = left - now;
             left = now;
@@ -63,14 +63,14 @@ async fn a_count_down_counts_once_or_not() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_count_down_that_waits_leaves_no_place() {
-    let place = Place::shared();
-    let client = place.client().await;
+    let fixture = shared();
+    let client = fixture.client().await;
     let made = latch(&client, 1000);
     for polls in 0..4 {
         let before = made.count().await.expect("an answer");
         let dropped = drop_after_polls(made.count_down_and_wait(), polls);
         drop(tokio::time::timeout(Duration::from_millis(30), dropped).await);
-        settled(&place, &[&client]).await;
+        settled(&fixture, &[&client]).await;
         let now = made.count().await.expect("an answer");
         assert!(before - now <= 1, "{} after {polls} polls", before - now);
         assert!(polls > 0 || before == now, "nothing was sent");
@@ -79,8 +79,8 @@ async fn a_count_down_that_waits_leaves_no_place() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wait_with_a_deadline_leaves_nothing() {
-    let place = Place::shared();
-    let client = place.client().await;
+    let fixture = shared();
+    let client = fixture.client().await;
     let made = latch(&client, 1);
     for woken in [false, true] {
         for polls in 0..MANY {
@@ -90,7 +90,7 @@ async fn a_wait_with_a_deadline_leaves_nothing() {
             } else {
                 drop_after_polls(wait, polls).await
             };
-            settled(&place, &[&client]).await;
+            settled(&fixture, &[&client]).await;
             if let Some(answer) = outcome.completed() {
                 assert!(!answer.expect("an answer"), "it is not open");
                 break;
@@ -103,8 +103,8 @@ async fn a_wait_with_a_deadline_leaves_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wait_that_is_dropped_as_it_opens_leaves_nothing() {
-    let place = Place::shared();
-    let client = place.client().await;
+    let fixture = shared();
+    let client = fixture.client().await;
     let made = latch(&client, 1);
     for woken in [false, true] {
         for polls in 0..MANY {
@@ -118,7 +118,7 @@ async fn a_wait_that_is_dropped_as_it_opens_leaves_nothing() {
             };
             let (outcome, left) = tokio::join!(soon("it opens", wait), made.count_down());
             assert_eq!(left.expect("counted"), 0, "{polls} polls");
-            settled(&place, &[&client]).await;
+            settled(&fixture, &[&client]).await;
             if let Some(answer) = outcome.completed() {
                 answer.expect("it passes");
                 break;
@@ -130,8 +130,8 @@ async fn a_wait_that_is_dropped_as_it_opens_leaves_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reset_happens_or_not_and_the_latch_works_on() {
-    let place = Place::shared();
-    let client = place.client().await;
+    let fixture = shared();
+    let client = fixture.client().await;
     let made = latch(&client, 2);
     for woken in [false, true] {
         for polls in 0..MANY {
@@ -142,7 +142,7 @@ async fn a_reset_happens_or_not_and_the_latch_works_on() {
             } else {
                 drop_after_polls(made.reset(5), polls).await
             };
-            settled(&place, &[&client]).await;
+            settled(&fixture, &[&client]).await;
             let count = made.count().await.expect("an answer");
             if let Some(answer) = outcome.completed() {
                 answer.expect("reset");
@@ -160,8 +160,8 @@ async fn a_reset_happens_or_not_and_the_latch_works_on() {
 async fn h64_sixteen_tasks_that_are_cancelled_at_random_never_count_too_much() {
     const TASKS: u64 = 16;
     const ROUNDS: u64 = 60;
-    let place = Place::shared();
-    let clients = [place.client().await, place.client().await];
+    let fixture = shared();
+    let clients = [fixture.client().await, fixture.client().await];
     let all = u32::MAX;
     latch(&clients[0], all).count().await.expect("made");
     let tasks: Vec<_> = (0..TASKS)
@@ -195,7 +195,7 @@ async fn h64_sixteen_tasks_that_are_cancelled_at_random_never_count_too_much() {
         unknown += others;
     }
     assert!(counted > 0 && unknown > 0, "{counted} counted, {unknown} dropped");
-    settled(&place, &[&clients[0], &clients[1]]).await;
+    settled(&fixture, &[&clients[0], &clients[1]]).await;
     let made = latch(&clients[0], all);
     let down = all - made.count().await.expect("an answer");
     assert!(

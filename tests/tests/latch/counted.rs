@@ -1,26 +1,26 @@
-//! Requests and messages are counted at the socket, never timed.
+//! Waiters cost no polling, and zero or a reset costs one message per client.
 
 use std::time::Duration;
 
 use latchwork_testkit::{ConnKind, TestServer};
-use latchwork_tests::{Place, eventually, go};
+use latchwork_tests::{eventually, go, messages};
 
-use super::common::{latch, messages, opened, passed, queued, quiet, settled, waiting};
+use super::common::{latch, on, opened, passed, settled, shared, waiting};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_waiters_in_two_clients_are_two_messages() {
     const TASKS: usize = 100;
     let server = TestServer::start().expect("a server");
-    let place = Place::on(&server);
+    let fixture = on(&server);
     let (proxies, clients) = {
-        let (one, two) = (quiet(&place).await, quiet(&place).await);
+        let (one, two) = (fixture.counted().await, fixture.counted().await);
         ([one.0, two.0], [one.1, two.1])
     };
-    let outside = place.client().await;
+    let outside = fixture.client().await;
     let waiters: Vec<_> = (0..2 * TASKS)
         .map(|task| waiting(&latch(&clients[task % 2], 2)))
         .collect();
-    queued(&place, 2 * TASKS).await;
+    fixture.queued(2 * TASKS).await;
     // Connecting published once on each inbox.
     server.reset_stats().expect("reset");
     let last = latch(&outside, 2);
@@ -31,7 +31,7 @@ async fn two_hundred_waiters_in_two_clients_are_two_messages() {
         passed(waiter).await;
     }
     assert_eq!(messages(&server), 2, "one for each client");
-    settled(&place, &[&clients[0], &clients[1], &outside]).await;
+    settled(&fixture, &[&clients[0], &clients[1], &outside]).await;
     for proxy in proxies {
         let sent = proxy.requests_of(ConnKind::Commands);
         assert_eq!(sent, TASKS as u64, "one for each wait, and none when it is over");
@@ -41,11 +41,11 @@ async fn two_hundred_waiters_in_two_clients_are_two_messages() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reset_is_one_message_for_each_client_too() {
     let server = TestServer::start().expect("a server");
-    let place = Place::on(&server);
-    let (proxy, client) = quiet(&place).await;
-    let outside = place.client().await;
+    let fixture = on(&server);
+    let (proxy, client) = fixture.counted().await;
+    let outside = fixture.client().await;
     let waiters: Vec<_> = (0..50).map(|_| waiting(&latch(&client, 1))).collect();
-    queued(&place, 50).await;
+    fixture.queued(50).await;
     server.reset_stats().expect("reset");
     latch(&outside, 1).reset(1).await.expect("reset");
     for waiter in waiters {
@@ -53,14 +53,14 @@ async fn a_reset_is_one_message_for_each_client_too() {
         super::common::expect(result, latchwork_latch::ErrorKind::Reset);
     }
     assert_eq!(messages(&server), 1);
-    settled(&place, &[&client, &outside]).await;
+    settled(&fixture, &[&client, &outside]).await;
     assert_eq!(proxy.requests_of(ConnKind::Commands), 50, "one for each wait");
 }
 
 #[tokio::test]
 async fn every_call_is_one_request() {
-    let place = Place::shared();
-    let (proxy, client) = quiet(&place).await;
+    let fixture = shared();
+    let (proxy, client) = fixture.counted().await;
     let made = latch(&client, 5);
     let sent = |what: &str| {
         assert_eq!(proxy.requests_of(ConnKind::Commands), 1, "{what}");
@@ -97,16 +97,16 @@ async fn every_call_is_one_request() {
     drop(tokio::time::timeout(Duration::from_millis(50), made.wait()).await);
     eventually("its end", || client.live() == 0).await;
     assert_eq!(proxy.requests_of(ConnKind::Commands), 2, "a wait and its end");
-    settled(&place, &[&client]).await;
+    settled(&fixture, &[&client]).await;
 }
 
 #[tokio::test]
 async fn waiters_do_not_poll() {
-    let place = Place::shared();
-    let (proxy, client) = quiet(&place).await;
+    let fixture = shared();
+    let (proxy, client) = fixture.counted().await;
     let latch = latch(&client, 1);
     let waiters: Vec<_> = (0..100).map(|_| go(latch.wait())).collect();
-    queued(&place, 100).await;
+    fixture.queued(100).await;
     proxy.reset_counts();
     // A tick every three seconds, for all of them together.
     tokio::time::sleep(Duration::from_millis(3500)).await;
@@ -115,10 +115,10 @@ async fn waiters_do_not_poll() {
         1,
         "one refresh for all hundred"
     );
-    let outside = place.client().await;
+    let outside = fixture.client().await;
     opened(&outside).count_down().await.expect("counted");
     for waiter in waiters {
         passed(waiter).await;
     }
-    settled(&place, &[&client]).await;
+    settled(&fixture, &[&client]).await;
 }

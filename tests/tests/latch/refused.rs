@@ -1,26 +1,26 @@
-//! Foreign data, a full memory, a full queue, rights that are missing, names that cannot be.
+//! Foreign data, full memory, a full queue and missing rights count nothing.
 
 use latchwork_latch::{CountdownLatch, ErrorKind};
 use latchwork_testkit::TestServer;
-use latchwork_tests::{Place, go};
+use latchwork_tests::{go, soon};
 
-use super::common::{expect, key, latch, opened, passed, queued, scores, settled, soon, waiting};
+use super::common::{expect, latch, on, opened, passed, settled, shared, waiting};
 
 #[tokio::test]
 async fn h41_foreign_data_is_left_alone() {
-    let place = Place::shared();
-    let client = place.client().await;
+    let fixture = shared();
+    let client = fixture.client().await;
     for foreign in [
         &["SET", "KEY", "x"][..],
         &["ZADD", "KEY", "7", "n", "5", "i", "1", "g"],
     ] {
         let words: Vec<String> = foreign
             .iter()
-            .map(|word| word.replace("KEY", &key(&place)))
+            .map(|word| word.replace("KEY", &fixture.key()))
             .collect();
-        place.server.admin(&["DEL", &key(&place)]).expect("an answer");
-        place.server.admin(&words).expect("written");
-        let dump = place.server.admin(&["DUMP", &key(&place)]).expect("a dump");
+        fixture.server.admin(&["DEL", &fixture.key()]).expect("an answer");
+        fixture.server.admin(&words).expect("written");
+        let dump = fixture.server.admin(&["DUMP", &fixture.key()]).expect("a dump");
         let latch = latch(&client, 1);
         expect(latch.count_down().await, ErrorKind::WrongType);
         expect(latch.count_down_once("x").await, ErrorKind::WrongType);
@@ -30,24 +30,25 @@ async fn h41_foreign_data_is_left_alone() {
         expect(latch.reset(1).await, ErrorKind::WrongType);
         expect(latch.inspect().await, ErrorKind::WrongType);
         expect(opened(&client).try_wait().await, ErrorKind::WrongType);
-        let after = place.server.admin(&["DUMP", &key(&place)]).expect("a dump");
+        let after = fixture.server.admin(&["DUMP", &fixture.key()]).expect("a dump");
         assert_eq!(after, dump, "{foreign:?}");
     }
     assert_eq!(client.live(), 0, "no slot is left");
-    place.server.admin(&["DEL", &key(&place)]).expect("an answer");
+    fixture.server.admin(&["DEL", &fixture.key()]).expect("an answer");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn h40_memory_is_full() {
     let server = TestServer::start().expect("a server");
-    let place = Place::on(&server);
-    let client = place.client().await;
+    let fixture = on(&server);
+    let client = fixture.client().await;
     let made = latch(&client, 2);
     assert_eq!(made.count_down().await.expect("counted"), 1);
     let waiter = waiting(&made);
-    queued(&place, 1).await;
+    fixture.queued(1).await;
     server.admin(&["CONFIG", "SET", "maxmemory", "1"]).expect("full");
-    let before: Vec<_> = scores(&place)
+    let before: Vec<_> = fixture
+        .scores()
         .into_iter()
         .filter(|(_, score)| *score > 0.0)
         .collect();
@@ -60,29 +61,30 @@ async fn h40_memory_is_full() {
     expect(made.wait().await, ErrorKind::OutOfMemory);
     assert_eq!(made.count().await.expect("what reads works"), 1);
     assert!(!made.try_wait().await.expect("what reads works"));
-    let after: Vec<_> = scores(&place)
+    let after: Vec<_> = fixture
+        .scores()
         .into_iter()
         .filter(|(_, score)| *score > 0.0)
         .collect();
     assert_eq!(after, before, "nothing half done");
     // Who waits goes on waiting, and who gives up leaves.
     waiter.abort();
-    settled(&place, &[&client]).await;
+    settled(&fixture, &[&client]).await;
     server.admin(&["CONFIG", "SET", "maxmemory", "0"]).expect("room");
     let waiter = waiting(&made);
-    queued(&place, 1).await;
+    fixture.queued(1).await;
     assert_eq!(made.count_down().await.expect("counted"), 0);
     passed(waiter).await;
-    settled(&place, &[&client]).await;
+    settled(&fixture, &[&client]).await;
 }
 
 #[tokio::test]
 async fn h68_a_full_queue_refuses_and_counts_nothing() {
-    let place = Place::shared();
-    let client = place.builder().max_waiters(2).connect().await.expect("a client");
+    let fixture = shared();
+    let client = fixture.client_with(|b| b.max_waiters(2)).await;
     let made = latch(&client, 3);
     let waiters: Vec<_> = (0..2).map(|_| waiting(&made)).collect();
-    queued(&place, 2).await;
+    fixture.queued(2).await;
     let error = expect(made.wait().await, ErrorKind::QueueFull);
     assert!(error.to_string().contains("max_waiters"), "{error}");
     expect(made.count_down_and_wait().await, ErrorKind::QueueFull);
@@ -95,7 +97,7 @@ async fn h68_a_full_queue_refuses_and_counts_nothing() {
     for waiter in waiters {
         passed(waiter).await;
     }
-    settled(&place, &[&client]).await;
+    settled(&fixture, &[&client]).await;
 }
 
 #[tokio::test]
@@ -107,13 +109,9 @@ async fn h46_a_right_that_is_missing_is_named() {
         ("-zscore", "`+zscore`"),
     ] {
         let server = TestServer::start().expect("a server");
-        let place = Place::on(&server);
-        let user = [
-            "ACL", "SETUSER", "worker", "on", ">secret", "~*", "&*", "+@all", rule,
-        ];
-        server.admin(&user).expect("a user");
-        let url = format!("redis://worker:secret@127.0.0.1:{}", server.port());
-        let client = place.builder_at(url).connect().await.expect("a client");
+        let fixture = on(&server);
+        let url = fixture.restricted(&[rule]);
+        let client = fixture.builder_at(url).connect().await.expect("a client");
         let made = latch(&client, 2);
         for result in [soon("a refusal", made.count_down()).await, made.count().await] {
             let error = expect(result, ErrorKind::Denied);
@@ -128,8 +126,8 @@ async fn h46_a_right_that_is_missing_is_named() {
 
 #[tokio::test]
 async fn names_of_any_bytes_are_latches_of_their_own() {
-    let place = Place::shared();
-    let client = place.client().await;
+    let fixture = shared();
+    let client = fixture.client().await;
     let names: [&[u8]; 5] = [b"x", b"{x}", b"\0\xff", b"%78", &[b'n'; 512]];
     for (number, name) in names.iter().enumerate() {
         let count = u32::try_from(number).expect("small") + 1;
@@ -148,5 +146,5 @@ async fn names_of_any_bytes_are_latches_of_their_own() {
         assert_eq!(error.kind(), ErrorKind::Invalid);
         CountdownLatch::open(&client, bad).expect_err("not a name");
     }
-    settled(&place, &[&client]).await;
+    settled(&fixture, &[&client]).await;
 }

@@ -1,44 +1,24 @@
-//! Requests that are sent again, come late, or lose their answer; messages that come too early or too late.
+//! A request that is repeated or late never counts twice, nor in a later generation.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use latchwork_latch::{Client, ErrorKind};
-use latchwork_testkit::{Action, ConnId, ConnKind, Direction, Proxy, TestServer, contains};
-use latchwork_tests::{Place, eventually, go};
+use latchwork_testkit::{Action, ConnKind, Direction, Proxy, TestServer, contains};
+use latchwork_tests::{Fixture, eventually, go, lose_the_reply, soon};
 
-use super::common::{expect, key, latch, opened, passed, queued, quiet, scores, settled, soon, waiting};
+use super::common::{expect, latch, on, opened, passed, settled, shared, waiting};
 
 const BEAT: Duration = Duration::from_millis(50);
 const LONG: Duration = Duration::from_secs(9);
 
 /// A client behind a proxy that gives up a request soon, and its connection after that.
-async fn shaky(place: &Place<'_>) -> (Proxy, Client) {
-    let proxy = Proxy::start(place.server.port()).expect("a proxy");
-    let builder = place.builder_at(proxy.url()).lease(LONG).heartbeat(BEAT);
+async fn shaky(fixture: &Fixture<'_>) -> (Proxy, Client) {
+    let proxy = Proxy::start(fixture.server.port()).expect("a proxy");
+    let builder = fixture.builder_at(proxy.url()).lease(LONG).heartbeat(BEAT);
     let client = builder.operation_timeout(BEAT * 4).connect().await;
     (proxy, client.expect("a client"))
-}
-
-/// Loses the answer to the next request about the latch; says when it has.
-fn lose_the_answer(proxy: &Proxy, key: String, action: Action) -> Arc<AtomicBool> {
-    let lost = Arc::new(AtomicBool::new(false));
-    let said = Arc::clone(&lost);
-    let mut asked: Option<ConnId> = None;
-    proxy.on_chunk(move |direction, id, chunk| {
-        if said.load(Ordering::SeqCst) {
-            return Action::Pass;
-        }
-        if direction == Direction::ToServer && contains(chunk, "EVALSHA") && contains(chunk, &key) {
-            asked = Some(id);
-        } else if direction == Direction::ToClient && asked == Some(id) {
-            said.store(true, Ordering::SeqCst);
-            return action;
-        }
-        Action::Pass
-    });
-    lost
 }
 
 /// Holds the next request about the latch; says when it does.
@@ -58,10 +38,10 @@ fn hold_the_request(proxy: &Proxy, key: String) -> Arc<AtomicBool> {
 /// Everything that changes a latch is done once, whatever becomes of its answer.
 async fn once_in_spite_of_a_lost_answer(action: Action) {
     let server = TestServer::start().expect("a server");
-    let place = Place::on(&server);
-    let (proxy, client) = shaky(&place).await;
+    let fixture = on(&server);
+    let (proxy, client) = shaky(&fixture).await;
     let made = latch(&client, 10);
-    let next = || lose_the_answer(&proxy, key(&place), action);
+    let next = || lose_the_reply(&proxy, fixture.key(), action);
     let gone = |lost: &AtomicBool| {
         assert!(lost.load(Ordering::SeqCst), "an answer was lost");
         proxy.no_hook();
@@ -92,14 +72,14 @@ async fn once_in_spite_of_a_lost_answer(action: Action) {
     });
     eventually("it is lost", || lost.load(Ordering::SeqCst)).await;
     gone(&lost);
-    queued(&place, 1).await;
+    fixture.queued(1).await;
     assert_eq!(made.count().await.expect("an answer"), 4, "counted once");
     let lost = next();
     soon("a reset", made.reset(7)).await.expect("reset");
     gone(&lost);
     assert_eq!(made.inspect().await.expect("an answer").generation, 2, "one more");
     expect(soon("a reset", both).await.expect("no panic"), ErrorKind::Reset);
-    settled(&place, &[&client]).await;
+    settled(&fixture, &[&client]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -115,11 +95,11 @@ async fn h28_the_answer_of_a_count_down_never_comes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn h26_a_count_down_that_is_cut_off_for_long_counts_once() {
     let server = TestServer::start().expect("a server");
-    let place = Place::on(&server);
-    let (proxy, client) = shaky(&place).await;
+    let fixture = on(&server);
+    let (proxy, client) = shaky(&fixture).await;
     let made = latch(&client, 10);
-    let steady = latch(&place.client().await, 10);
-    let lost = lose_the_answer(&proxy, key(&place), Action::Cut);
+    let steady = latch(&fixture.client().await, 10);
+    let lost = lose_the_reply(&proxy, fixture.key(), Action::Cut);
     proxy.refuse(true);
     let counting = go({
         let made = made.clone();
@@ -142,7 +122,7 @@ async fn h26_a_count_down_that_is_cut_off_for_long_counts_once() {
         8
     );
     assert_eq!(steady.count().await.expect("an answer"), 8, "once");
-    settled(&place, &[&client]).await;
+    settled(&fixture, &[&client]).await;
 }
 
 /// What is stuck in the proxy goes on, and runs at the server.
@@ -156,11 +136,11 @@ async fn let_it_come(server: &TestServer, proxy: &Proxy) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn h63_a_late_copy_of_a_count_down_does_not_count_in_the_next_generation() {
     let server = TestServer::start().expect("a server");
-    let place = Place::on(&server);
-    let (proxy, client) = shaky(&place).await;
-    let steady = place.client().await;
+    let fixture = on(&server);
+    let (proxy, client) = shaky(&fixture).await;
+    let steady = fixture.client().await;
     latch(&steady, 1).count().await.expect("made");
-    let held = hold_the_request(&proxy, key(&place));
+    let held = hold_the_request(&proxy, fixture.key());
     let made = latch(&client, 1);
     // The first copy is stuck; another one, on a new connection, finishes the latch.
     assert_eq!(soon("a count", made.count_down()).await.expect("counted"), 0);
@@ -170,18 +150,18 @@ async fn h63_a_late_copy_of_a_count_down_does_not_count_in_the_next_generation()
     let_it_come(&server, &proxy).await;
     assert_eq!(steady.count().await.expect("an answer"), 1, "not counted");
     assert_eq!(steady.count_down().await.expect("counted"), 0, "and it goes on");
-    settled(&place, &[&client]).await;
+    settled(&fixture, &[&client]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn h14_a_count_down_that_was_dropped_does_not_count_later() {
     let server = TestServer::start().expect("a server");
-    let place = Place::on(&server);
-    let (proxy, client) = shaky(&place).await;
-    let steady = place.client().await;
+    let fixture = on(&server);
+    let (proxy, client) = shaky(&fixture).await;
+    let steady = fixture.client().await;
     let seen = latch(&steady, 3);
     seen.count().await.expect("made");
-    let held = hold_the_request(&proxy, key(&place));
+    let held = hold_the_request(&proxy, fixture.key());
     let made = latch(&client, 3);
     let dropped = go(async move { made.count_down().await });
     eventually("the request is stuck", || held.load(Ordering::SeqCst)).await;
@@ -191,35 +171,38 @@ async fn h14_a_count_down_that_was_dropped_does_not_count_later() {
     seen.reset(3).await.expect("reset");
     let_it_come(&server, &proxy).await;
     assert_eq!(seen.count().await.expect("an answer"), 3, "not counted");
-    settled(&place, &[&client]).await;
+    settled(&fixture, &[&client]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn h14_a_wait_that_was_dropped_leaves_no_place_later() {
     let server = TestServer::start().expect("a server");
-    let place = Place::on(&server);
-    let (proxy, client) = shaky(&place).await;
-    let held = hold_the_request(&proxy, key(&place));
+    let fixture = on(&server);
+    let (proxy, client) = shaky(&fixture).await;
+    let held = hold_the_request(&proxy, fixture.key());
     let dropped = waiting(&latch(&client, 3));
     eventually("the request is stuck", || held.load(Ordering::SeqCst)).await;
     dropped.abort();
     eventually("its end is answered", || client.live() == 0).await;
     let_it_come(&server, &proxy).await;
-    settled(&place, &[&client]).await;
-    let made = scores(&place).iter().any(|(member, _)| member.starts_with("n1:"));
+    settled(&fixture, &[&client]).await;
+    let made = fixture
+        .scores()
+        .iter()
+        .any(|(member, _)| member.starts_with("n1:"));
     assert!(!made, "nor a latch");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_message_may_come_before_the_answer() {
-    let place = Place::shared();
-    let (proxy, client) = quiet(&place).await;
-    let steady = place.client().await;
+    let fixture = shared();
+    let (proxy, client) = fixture.counted().await;
+    let steady = fixture.client().await;
     let seen = latch(&steady, 1);
     for reset in [false, true] {
-        let held = lose_the_answer(&proxy, key(&place), Action::Hold);
+        let held = lose_the_reply(&proxy, fixture.key(), Action::Hold);
         let waiter = waiting(&latch(&client, 1));
-        queued(&place, 1).await;
+        fixture.queued(1).await;
         eventually("the answer is stuck", || held.load(Ordering::SeqCst)).await;
         if reset {
             seen.reset(1).await.expect("reset");
@@ -227,8 +210,8 @@ async fn the_message_may_come_before_the_answer() {
             seen.count_down().await.expect("counted");
         }
         // A message that came is not counted anywhere; one more that comes after it is.
-        let probe = ["PUBLISH", &format!("{}:inbox:none", place.prefix), "x"];
-        place.server.admin(&probe).expect("an answer");
+        let probe = ["PUBLISH", &format!("{}:inbox:none", fixture.prefix), "x"];
+        fixture.server.admin(&probe).expect("an answer");
         tokio::time::sleep(BEAT).await;
         assert!(!waiter.is_finished(), "it does not know what it waits for");
         proxy.no_hook();
@@ -240,7 +223,7 @@ async fn the_message_may_come_before_the_answer() {
             result.expect("it passes");
         }
         assert_eq!(proxy.requests_of(ConnKind::Commands), 1, "without asking again");
-        settled(&place, &[&client]).await;
+        settled(&fixture, &[&client]).await;
         seen.reset(1).await.expect("reset");
         proxy.reset_counts();
     }
@@ -248,10 +231,9 @@ async fn the_message_may_come_before_the_answer() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn h63_a_message_about_an_earlier_generation_releases_nobody() {
-    let place = Place::shared();
-    let proxy = Proxy::start(place.server.port()).expect("a proxy");
-    let client = place.builder_at(proxy.url()).connect().await.expect("a client");
-    let steady = place.client().await;
+    let fixture = shared();
+    let (proxy, client) = fixture.proxied().await;
+    let steady = fixture.client().await;
     let seen = latch(&steady, 1);
     let held = Arc::new(AtomicBool::new(false));
     let said = Arc::clone(&held);
@@ -261,19 +243,19 @@ async fn h63_a_message_about_an_earlier_generation_releases_nobody() {
         if first { Action::Hold } else { Action::Pass }
     });
     let waiter = waiting(&latch(&client, 1));
-    queued(&place, 1).await;
+    fixture.queued(1).await;
     seen.count_down().await.expect("counted");
     passed(waiter).await; // by a tick
     assert!(held.load(Ordering::SeqCst), "the message is stuck");
     seen.reset(1).await.expect("reset");
     let next = waiting(&latch(&client, 1));
-    queued(&place, 1).await;
+    fixture.queued(1).await;
     proxy.no_hook();
     proxy.release();
     tokio::time::sleep(BEAT * 4).await;
     assert!(!next.is_finished(), "the old message is not about it");
-    assert_eq!(super::common::waiters(&place), 1, "it waits");
+    assert_eq!(fixture.waiters(), 1, "it waits");
     seen.count_down().await.expect("counted");
     passed(next).await;
-    settled(&place, &[&client]).await;
+    settled(&fixture, &[&client]).await;
 }

@@ -1,4 +1,4 @@
-//! A server on which the limiter's scripts run with a clock that the test sets.
+//! Runs the limiter's scripts on a real server with a clock that the test sets.
 //!
 //! `redis.call('TIME')` of each script is replaced by a read of a key, so time is exactly what a test says. The TTLs of keys
 //! follow the real clock all the same.

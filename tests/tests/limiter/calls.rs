@@ -1,12 +1,12 @@
-//! The methods, one by one.
+//! Each call of a limiter counts, waits in order and is refused as documented.
 
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use latchwork_limiter::{Algorithm, Client, ErrorKind, Rate, RateLimiter};
-use latchwork_testkit::{ConnKind, Proxy};
-use latchwork_tests::{Place, eventually, go};
+use latchwork_testkit::ConnKind;
+use latchwork_tests::{Fixture, eventually, go};
 
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 pub(crate) const BOTH: [Algorithm; 2] = [Algorithm::Gcra, Algorithm::SlidingWindow];
@@ -48,8 +48,8 @@ pub(crate) async fn becomes(limiter: &RateLimiter, count: u32) {
 #[tokio::test]
 async fn permits_are_taken_and_counted() {
     for algorithm in BOTH {
-        let place = Place::shared();
-        let client = place.client().await;
+        let fixture = Fixture::shared();
+        let client = fixture.client().await;
         let limiter = limiter(&client, algorithm, 5, MINUTE);
         assert_eq!(limiter.name().as_bytes(), b"a");
         let decision = limiter.peek().await.unwrap();
@@ -78,14 +78,14 @@ async fn permits_are_taken_and_counted() {
         assert_eq!(client.live(), 0, "no place is left");
         limiter.reset().await.unwrap();
         assert_eq!(left(&limiter).await, 5, "as new");
-        place.check_leftovers();
+        fixture.check_leftovers();
     }
 }
 
 #[tokio::test]
 async fn limiters_of_one_name_in_several_clients_are_one() {
-    let place = Place::shared();
-    let (one, other) = (place.client().await, place.client().await);
+    let fixture = Fixture::shared();
+    let (one, other) = (fixture.client().await, fixture.client().await);
     let [one, other] = [&one, &other].map(|client| limiter(client, Algorithm::Gcra, 2, MINUTE));
     assert!(one.try_acquire().await.unwrap().allowed);
     assert!(other.try_acquire().await.unwrap().allowed);
@@ -93,79 +93,81 @@ async fn limiters_of_one_name_in_several_clients_are_one() {
     assert!(!other.try_acquire().await.unwrap().allowed);
 }
 
+/// One acquire of several: its number, when it was sent and when it went.
+type Turn = (usize, Duration, Duration);
+
+/// Acquires from two clients by turns, each reserved before the next is sent; returns them in the
+/// order in which they went. The first `free` go at once, `apart` from each other, and the others
+/// wait.
+async fn turns(algorithm: Algorithm, rate: Rate, free: usize, waits: usize, apart: Duration) -> Vec<Turn> {
+    let fixture = Fixture::shared();
+    let clients = [fixture.client().await, fixture.client().await];
+    let limiters = clients.each_ref().map(|client| {
+        let builder = RateLimiter::builder(client, "a", rate).algorithm(algorithm);
+        builder.build().unwrap()
+    });
+    let start = Instant::now();
+    let order = Arc::new(Mutex::new(Vec::new()));
+    for turn in 0..free {
+        let sent = start.elapsed();
+        limiters[turn % 2].acquire().await.unwrap();
+        order.lock().unwrap().push((turn, sent, start.elapsed()));
+        tokio::time::sleep(apart).await;
+    }
+    let mut tasks = Vec::new();
+    for turn in free..free + waits {
+        let sent = start.elapsed();
+        let mut future = Box::pin(limiters[turn % 2].acquire());
+        let early = tokio::time::timeout(Duration::from_millis(1), &mut future).await;
+        assert!(early.is_err(), "{turn} has to wait");
+        let order = Arc::clone(&order);
+        tasks.push(go(async move {
+            future.await.unwrap();
+            order.lock().unwrap().push((turn, sent, start.elapsed()));
+        }));
+        // The server answers a client in turn: what the other client sends from now on comes after
+        // this one.
+        clients[turn % 2].ping().await.unwrap();
+    }
+    assert_eq!(clients[0].live() + clients[1].live(), waits, "each has a place");
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert_eq!(clients[0].live() + clients[1].live(), 0, "no place is left");
+    let order = order.lock().unwrap();
+    order.clone()
+}
+
 #[tokio::test]
-async fn who_waits_goes_in_the_order_of_arrival_and_not_before_its_slot() {
-    const SPACE: Duration = Duration::from_millis(40);
+async fn waiters_go_in_order_of_arrival_and_not_before_their_slots() {
+    const SECOND: Duration = Duration::from_secs(1);
     for algorithm in BOTH {
-        let place = Place::shared();
-        let clients = [place.client().await, place.client().await];
-        // GCRA: one every 40 ms; the window: one in any 40 ms.
-        let limiters = clients.each_ref().map(|client| match algorithm {
-            Algorithm::Gcra => {
-                let rate = Rate::per(number(10), SPACE * 10);
-                RateLimiter::new(client, "a", rate).unwrap()
-            }
-            _ => RateLimiter::builder(client, "a", Rate::per(number(1), SPACE * 10))
-                .algorithm(algorithm)
-                .build()
-                .unwrap(),
-        });
-        let waits = if algorithm == Algorithm::Gcra { 8 } else { 2 };
-        let space = if algorithm == Algorithm::Gcra {
-            SPACE
-        } else {
-            SPACE * 10
+        // GCRA: one every 100 ms. The window: three in any second, so the slots of those that wait
+        // are as far apart as the first three were: more than a piece, which is 20 ms.
+        let (permits, free, waits, apart) = match algorithm {
+            Algorithm::Gcra => (10, 1, 7, Duration::ZERO),
+            _ => (3, 3, 3, SECOND / 20),
         };
-        let start = Instant::now();
-        let order = Arc::new(Mutex::new(Vec::new()));
-        let mut tasks = Vec::new();
-        for turn in 0..waits {
-            let mut future = Box::pin(limiters[turn % 2].acquire());
-            // Each is on its way before the next one starts.
-            let before = clients[0].live() + clients[1].live();
-            let polled = tokio::time::timeout(Duration::from_millis(1), &mut future)
-                .await
-                .is_ok();
-            assert!(turn == 0 || !polled, "{turn} has to wait");
-            if polled {
-                order.lock().unwrap().push((turn, start.elapsed()));
-                continue;
-            }
-            assert_eq!(
-                clients[0].live() + clients[1].live(),
-                before + 1,
-                "it has a place"
-            );
-            let order = Arc::clone(&order);
-            tasks.push(go(async move {
-                future.await.unwrap();
-                order.lock().unwrap().push((turn, start.elapsed()));
-            }));
-            // Its request was answered: a later one of the other client is behind it.
-            clients[turn % 2].ping().await.unwrap();
+        let rate = Rate::per(number(permits), SECOND);
+        let order = turns(algorithm, rate, free, waits, apart).await;
+        let numbers: Vec<_> = order.iter().map(|(turn, ..)| *turn).collect();
+        assert_eq!(numbers, (0..free + waits).collect::<Vec<_>>(), "{order:?}");
+        for (turn, _, went) in &order {
+            let slot = match algorithm {
+                Algorithm::Gcra => SECOND / 10 * u32::try_from(*turn).unwrap(),
+                _ if *turn >= free => order[turn - free].1 + SECOND,
+                _ => Duration::ZERO,
+            };
+            assert!(*went >= slot, "{turn} went before {slot:?}: {order:?}");
         }
-        for task in tasks {
-            task.await.unwrap();
-        }
-        let order = order.lock().unwrap().clone();
-        let turns: Vec<_> = order.iter().map(|(turn, _)| *turn).collect();
-        assert!(turns.is_sorted(), "{order:?}");
-        for (turn, when) in &order {
-            let earliest = space * u32::try_from(*turn).unwrap();
-            assert!(
-                *when >= earliest,
-                "{turn} went after {when:?}, its slot is at {earliest:?}"
-            );
-        }
-        assert_eq!(clients[0].live() + clients[1].live(), 0, "no place is left");
     }
 }
 
 #[tokio::test]
 async fn a_deadline_that_cannot_be_met_is_refused_at_once() {
     for algorithm in BOTH {
-        let place = Place::shared();
-        let client = place.client().await;
+        let fixture = Fixture::shared();
+        let client = fixture.client().await;
         let limiter = limiter(&client, algorithm, 3, MINUTE);
         limiter.acquire_many(3).await.unwrap();
         let before = limiter.peek().await.unwrap();
@@ -194,8 +196,8 @@ async fn a_deadline_that_cannot_be_met_is_refused_at_once() {
 
 #[tokio::test]
 async fn a_deadline_that_can_be_met_is_waited_for() {
-    let place = Place::shared();
-    let client = place.client().await;
+    let fixture = Fixture::shared();
+    let client = fixture.client().await;
     let limiter = RateLimiter::new(&client, "a", Rate::per_second(number(20))).unwrap();
     let start = Instant::now();
     limiter.acquire_for(Duration::ZERO).await.unwrap();
@@ -210,8 +212,8 @@ async fn a_deadline_that_can_be_met_is_waited_for() {
 #[tokio::test]
 async fn further_ahead_than_a_window_is_too_late() {
     for algorithm in BOTH {
-        let place = Place::shared();
-        let client = place.client().await;
+        let fixture = Fixture::shared();
+        let client = fixture.client().await;
         let limiter = limiter(&client, algorithm, 3, MINUTE);
         limiter.acquire_many(3).await.unwrap();
         let mut waiting = Vec::new();
@@ -238,10 +240,8 @@ async fn further_ahead_than_a_window_is_too_late() {
 #[tokio::test]
 async fn a_call_is_one_request() {
     for algorithm in BOTH {
-        let place = Place::shared();
-        let proxy = Proxy::start(place.server.port()).unwrap();
-        let builder = place.builder_at(proxy.url()).heartbeat(MINUTE);
-        let client = builder.connect().await.unwrap();
+        let fixture = Fixture::shared();
+        let (proxy, client) = fixture.proxied_with(|b| b.heartbeat(MINUTE)).await;
         let limiter = limiter(&client, algorithm, 4, Duration::from_millis(100));
         eventually("the label is written", || {
             proxy.request_names().contains_key("SET")
@@ -263,10 +263,10 @@ async fn a_call_is_one_request() {
 }
 
 #[tokio::test]
-async fn what_could_never_be_had_is_too_large() {
+async fn more_than_the_limiter_can_ever_admit_is_too_large() {
     for algorithm in BOTH {
-        let place = Place::shared();
-        let client = place.client().await;
+        let fixture = Fixture::shared();
+        let client = fixture.client().await;
         let limiter = limiter(&client, algorithm, 3, MINUTE);
         for future in [
             limiter.acquire_many(4),

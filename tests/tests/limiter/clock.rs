@@ -1,4 +1,4 @@
-//! The scripts under a clock that the test sets: waits that are right to the microsecond, steps, requests that come late.
+//! Waits are right to the microsecond, and steps of the clock neither refill nor freeze.
 
 use crate::bench::{Bench, ints};
 use crate::model::{Terms, gcra, window};
@@ -22,7 +22,7 @@ fn use_up(bench: &mut Bench, terms: &Terms, first_id: i64) {
 }
 
 #[test]
-fn waiting_as_long_as_it_was_told_admits_and_a_microsecond_less_does_not() {
+fn a_call_is_admitted_after_the_reported_wait_and_not_a_microsecond_before() {
     for terms in BOTH {
         let mut bench = Bench::start();
         for weight in 1..=terms.limit() {
@@ -119,7 +119,7 @@ fn reservations_reach_one_window_ahead() {
 }
 
 #[test]
-fn what_the_record_has_no_room_for_is_refused_whatever_is_asked() {
+fn a_call_that_the_record_has_no_room_for_is_refused() {
     let terms = window(3, SECOND);
     let mut bench = Bench::start();
     use_up(&mut bench, &terms, 1);

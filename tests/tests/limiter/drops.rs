@@ -1,10 +1,10 @@
-//! Futures that are dropped: what they reserved goes back if nobody reserved behind it.
+//! A dropped future gives back its reservation if nobody reserved behind it.
 
 use std::time::{Duration, Instant};
 
 use latchwork_limiter::{Algorithm, ErrorKind, MAX_PERIOD, RateLimiter, futures::RateAcquire};
-use latchwork_testkit::{Action, Direction, Outcome, Proxy, contains, drop_after_polls};
-use latchwork_tests::{Place, eventually, go};
+use latchwork_testkit::{Action, Direction, Outcome, contains, drop_after_polls};
+use latchwork_tests::{Fixture, eventually, go};
 
 use crate::calls::{BOTH, becomes, left, limiter};
 
@@ -30,10 +30,10 @@ const DAY: Duration = MAX_PERIOD;
 const STEP: Duration = Duration::from_secs(24 * 60 * 60 / 5);
 
 #[tokio::test]
-async fn h14_a_dropped_reservation_goes_back_if_it_is_the_last_one() {
+async fn h14_a_dropped_reservation_is_refunded_if_it_is_the_last_one() {
     for algorithm in BOTH {
-        let place = Place::shared();
-        let client = place.client().await;
+        let fixture = Fixture::shared();
+        let client = fixture.client().await;
         let limiter = limiter(&client, algorithm, 5, DAY);
         limiter.acquire_many(5).await.unwrap();
         let free = next(&limiter).await;
@@ -58,15 +58,15 @@ async fn h14_a_dropped_reservation_goes_back_if_it_is_the_last_one() {
                 "two are free in the window of the first: {after:?}"
             ),
         }
-        place.check_leftovers();
+        fixture.check_leftovers();
     }
 }
 
 #[tokio::test]
-async fn many_that_are_dropped_together_all_go_back() {
+async fn reservations_dropped_together_are_all_refunded() {
     for algorithm in BOTH {
-        let place = Place::shared();
-        let client = place.client().await;
+        let fixture = Fixture::shared();
+        let client = fixture.client().await;
         let limiter = limiter(&client, algorithm, 50, DAY);
         limiter.acquire_many(50).await.unwrap();
         let free = next(&limiter).await;
@@ -84,8 +84,8 @@ async fn many_that_are_dropped_together_all_go_back() {
 #[tokio::test]
 async fn a_future_that_is_dropped_at_any_poll_leaves_nothing() {
     for algorithm in BOTH {
-        let place = Place::shared();
-        let client = place.client().await;
+        let fixture = Fixture::shared();
+        let client = fixture.client().await;
         let limiter = limiter(&client, algorithm, 5, DAY);
         for polls in 1.. {
             match drop_after_polls(limiter.try_acquire(), polls).await {
@@ -107,14 +107,13 @@ async fn a_future_that_is_dropped_at_any_poll_leaves_nothing() {
 #[tokio::test]
 async fn a_request_that_is_under_way_when_its_future_is_dropped_is_undone() {
     for algorithm in BOTH {
-        let place = Place::shared();
-        let proxy = Proxy::start(place.server.port()).unwrap();
-        let client = place.builder_at(proxy.url()).connect().await.unwrap();
-        let other = place.client().await;
+        let fixture = Fixture::shared();
+        let (proxy, client) = fixture.proxied().await;
+        let other = fixture.client().await;
         let [limiter, other] = [&client, &other].map(|client| limiter(client, algorithm, 5, DAY));
         limiter.acquire().await.unwrap();
         // The answer is held up, so the future knows nothing when it is dropped.
-        let key = format!("{}:limiter:{{a}}", place.prefix);
+        let key = format!("{}:limiter:{{a}}", fixture.prefix);
         let mut asked = None;
         proxy.on_chunk(move |direction, id, chunk| {
             if direction == Direction::ToServer && contains(chunk, &key) {
@@ -138,14 +137,14 @@ async fn a_request_that_is_under_way_when_its_future_is_dropped_is_undone() {
 
 #[test]
 fn h15_a_drop_needs_no_runtime_of_its_own() {
-    let place = Place::shared();
+    let fixture = Fixture::shared();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
         .unwrap();
     let (client, limiter, future, free) = runtime.block_on(async {
-        let client = place.client().await;
+        let client = fixture.client().await;
         let limiter = limiter(&client, Algorithm::Gcra, 5, DAY);
         limiter.acquire_many(5).await.unwrap();
         let free = next(&limiter).await;
@@ -167,7 +166,7 @@ fn h15_a_drop_needs_no_runtime_of_its_own() {
 
 #[test]
 fn a_runtime_that_has_ended_answers_closed() {
-    let place = Place::shared();
+    let fixture = Fixture::shared();
     let build = || {
         tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -177,7 +176,7 @@ fn a_runtime_that_has_ended_answers_closed() {
     };
     let first = build();
     let (limiter, future) = first.block_on(async {
-        let client = place.client().await;
+        let client = fixture.client().await;
         let limiter = limiter(&client, Algorithm::Gcra, 5, DAY);
         limiter.acquire_many(5).await.unwrap();
         let future = reserved(&limiter, 2).await;
@@ -194,10 +193,10 @@ fn a_runtime_that_has_ended_answers_closed() {
 }
 
 #[tokio::test]
-async fn closing_tells_who_waits_and_gives_back() {
+async fn closing_wakes_waiters_and_refunds_their_permits() {
     for algorithm in BOTH {
-        let place = Place::shared();
-        let (client, other) = (place.client().await, place.client().await);
+        let fixture = Fixture::shared();
+        let (client, other) = (fixture.client().await, fixture.client().await);
         let [limiter, other] = [&client, &other].map(|client| limiter(client, algorithm, 5, DAY));
         limiter.acquire_many(5).await.unwrap();
         let free = next(&other).await;
@@ -217,9 +216,9 @@ async fn closing_tells_who_waits_and_gives_back() {
 }
 
 #[tokio::test]
-async fn dropping_everything_at_once_gives_back() {
-    let place = Place::shared();
-    let (client, other) = (place.client().await, place.client().await);
+async fn dropping_client_and_future_together_refunds_the_permits() {
+    let fixture = Fixture::shared();
+    let (client, other) = (fixture.client().await, fixture.client().await);
     let [limiter, other] = [&client, &other].map(|client| limiter(client, Algorithm::Gcra, 5, DAY));
     limiter.acquire_many(5).await.unwrap();
     let free = next(&other).await;
@@ -228,7 +227,7 @@ async fn dropping_everything_at_once_gives_back() {
     drop((client, limiter, future));
     let over = Instant::now() + Duration::from_secs(10);
     while next(&other).await > free {
-        assert!(Instant::now() < over, "in vain: it goes back");
+        assert!(Instant::now() < over, "it does not come back");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }

@@ -1,8 +1,8 @@
-//! What the server may refuse.
+//! Foreign data, full memory and missing rights are typed errors that consume nothing.
 
 use latchwork_limiter::{Client, ErrorKind};
 use latchwork_testkit::TestServer;
-use latchwork_tests::Place;
+use latchwork_tests::Fixture;
 
 use crate::calls::{BOTH, MINUTE, left, limiter};
 
@@ -15,15 +15,15 @@ async fn h41_foreign_data_is_left_alone() {
         &["SADD", "v"],
     ];
     for algorithm in BOTH {
-        let place = Place::shared();
-        let client = place.client().await;
-        let key = format!("{}:limiter:{{a}}", place.prefix);
+        let fixture = Fixture::shared();
+        let client = fixture.client().await;
+        let key = format!("{}:limiter:{{a}}", fixture.prefix);
         let limiter = limiter(&client, algorithm, 3, MINUTE);
         for command in kinds {
-            place.server.admin(&["DEL", &key]).unwrap();
+            fixture.server.admin(&["DEL", &key]).unwrap();
             let words = [&[command[0], &key], &command[1..]].concat();
-            place.server.admin(&words).unwrap();
-            let before = place.server.admin(&["DUMP", &key]).unwrap();
+            fixture.server.admin(&words).unwrap();
+            let before = fixture.server.admin(&["DUMP", &key]).unwrap();
             let errors = [
                 limiter.acquire().await.expect_err("refused"),
                 limiter.try_acquire().await.expect_err("refused"),
@@ -39,13 +39,13 @@ async fn h41_foreign_data_is_left_alone() {
                 assert!(error.to_string().contains("`a`"), "{error}");
             }
             assert_eq!(
-                place.server.admin(&["DUMP", &key]).unwrap(),
+                fixture.server.admin(&["DUMP", &key]).unwrap(),
                 before,
                 "{command:?}"
             );
         }
         assert_eq!(client.live(), 0, "no place is left");
-        place.server.admin(&["DEL", &key]).unwrap();
+        fixture.server.admin(&["DEL", &key]).unwrap();
     }
 }
 
@@ -53,8 +53,8 @@ async fn h41_foreign_data_is_left_alone() {
 async fn h40_memory_is_full() {
     for algorithm in BOTH {
         let server = TestServer::start().unwrap();
-        let place = Place::on(&server);
-        let client = place.client().await;
+        let fixture = Fixture::on(&server);
+        let client = fixture.client().await;
         let limiter = limiter(&client, algorithm, 3, MINUTE);
         limiter.acquire_many(2).await.unwrap();
         server.admin(&["CONFIG", "SET", "maxmemory", "1"]).unwrap();
@@ -73,12 +73,10 @@ async fn h40_memory_is_full() {
 async fn h46_the_right_that_is_missing_is_named() {
     for (rule, right) in [("-get", "`+get`"), ("-set", "`+set`"), ("-evalsha", "`+evalsha`")] {
         let server = TestServer::start().unwrap();
-        let place = Place::on(&server);
-        let user = ["ACL", "SETUSER", "worker", "on", ">secret", "~*", "&*", "+@all"];
-        server.admin(&user).unwrap();
-        let url = format!("redis://worker:secret@127.0.0.1:{}", server.port());
-        let client: Client = place.builder_at(url).connect().await.unwrap();
-        server.admin(&["ACL", "SETUSER", "worker", rule]).unwrap();
+        let fixture = Fixture::on(&server);
+        let url = fixture.restricted(&[]);
+        let client: Client = fixture.builder_at(url).connect().await.unwrap();
+        fixture.restricted(&[rule]);
         for algorithm in BOTH {
             let limiter = limiter(&client, algorithm, 3, MINUTE);
             for future in [limiter.acquire(), limiter.try_acquire()] {

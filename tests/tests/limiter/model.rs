@@ -1,4 +1,4 @@
-//! What a limiter has to say, computed the slow way: from the list of what was admitted, in whole numbers.
+//! Computes a limiter's answers the slow way, from the list of admissions, in whole numbers.
 
 /// How the permits are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Requests that come late or twice, and answers that never come.
+//! A lost or late request consumes at most its permits and is never sent twice.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -6,21 +6,21 @@ use std::time::Duration;
 
 use latchwork_limiter::{Algorithm, Client, ErrorKind};
 use latchwork_testkit::{Action, Direction, Proxy, TestServer, contains};
-use latchwork_tests::{Place, eventually, go};
+use latchwork_tests::{Fixture, eventually, go};
 
 use crate::calls::{BOTH, MINUTE, becomes, left, limiter};
 
 const TIMEOUT: Duration = Duration::from_millis(200);
 
-async fn behind(place: &Place<'_>, proxy: &Proxy) -> Client {
-    let builder = place.builder_at(proxy.url()).operation_timeout(TIMEOUT);
+async fn behind(fixture: &Fixture<'_>, proxy: &Proxy) -> Client {
+    let builder = fixture.builder_at(proxy.url()).operation_timeout(TIMEOUT);
     builder.connect().await.unwrap()
 }
 
 /// How often a limiter's key is named in requests, and what becomes of the first answer after that.
-fn lose_an_answer(proxy: &Proxy, place: &Place<'_>, action: Action) -> Arc<AtomicU64> {
+fn lose_an_answer(proxy: &Proxy, fixture: &Fixture<'_>, action: Action) -> Arc<AtomicU64> {
     let requests = Arc::new(AtomicU64::new(0));
-    let (counter, key) = (Arc::clone(&requests), format!("{}:limiter:{{a}}", place.prefix));
+    let (counter, key) = (Arc::clone(&requests), format!("{}:limiter:{{a}}", fixture.prefix));
     let (mut asked, mut lost) = (None, false);
     proxy.on_chunk(move |direction, id, chunk| {
         if direction == Direction::ToServer && contains(chunk, &key) {
@@ -41,11 +41,11 @@ async fn h26_a_call_without_an_answer_is_not_sent_again_and_given_back() {
         for action in [Action::Cut, Action::Drop] {
             let server = TestServer::start().unwrap();
             let proxy = Proxy::start(server.port()).unwrap();
-            let place = Place::on(&server);
-            let client = behind(&place, &proxy).await;
-            let other = place.client().await;
+            let fixture = Fixture::on(&server);
+            let client = behind(&fixture, &proxy).await;
+            let other = fixture.client().await;
             let [limiter, other] = [&client, &other].map(|client| limiter(client, algorithm, 5, MINUTE));
-            let requests = lose_an_answer(&proxy, &place, action);
+            let requests = lose_an_answer(&proxy, &fixture, action);
             let error = limiter.acquire_many(3).await.expect_err("no answer");
             assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
             eventually("one request, and one that gives back", || {
@@ -59,15 +59,15 @@ async fn h26_a_call_without_an_answer_is_not_sent_again_and_given_back() {
 }
 
 #[tokio::test]
-async fn h26_what_has_somebody_behind_it_counts_as_consumed() {
+async fn h26_a_lost_call_with_a_reservation_behind_it_counts_as_consumed() {
     for algorithm in BOTH {
         let server = TestServer::start().unwrap();
         let proxy = Proxy::start(server.port()).unwrap();
-        let place = Place::on(&server);
-        let client = behind(&place, &proxy).await;
-        let other = place.client().await;
+        let fixture = Fixture::on(&server);
+        let client = behind(&fixture, &proxy).await;
+        let other = fixture.client().await;
         let [limiter, other] = [&client, &other].map(|client| limiter(client, algorithm, 5, MINUTE));
-        let requests = lose_an_answer(&proxy, &place, Action::Hold);
+        let requests = lose_an_answer(&proxy, &fixture, Action::Hold);
         let call = go(limiter.acquire_many(3));
         becomes(&other, 2).await;
         assert!(other.try_acquire().await.unwrap().allowed, "behind it");
@@ -87,12 +87,12 @@ async fn h35_a_request_that_was_held_up_consumes_nothing() {
     for algorithm in BOTH {
         let server = TestServer::start().unwrap();
         let proxy = Proxy::start(server.port()).unwrap();
-        let place = Place::on(&server);
-        let client = behind(&place, &proxy).await;
-        let other = place.client().await;
+        let fixture = Fixture::on(&server);
+        let client = behind(&fixture, &proxy).await;
+        let other = fixture.client().await;
         let [limiter, other] = [&client, &other].map(|client| limiter(client, algorithm, 5, MINUTE));
         limiter.acquire().await.unwrap();
-        let key = format!("{}:limiter:{{a}}", place.prefix);
+        let key = format!("{}:limiter:{{a}}", fixture.prefix);
         let held = Arc::new(AtomicBool::new(false));
         let holds = Arc::clone(&held);
         proxy.on_chunk(move |direction, _, chunk| {
@@ -122,11 +122,11 @@ async fn h35_a_request_that_was_held_up_consumes_nothing() {
 }
 
 #[tokio::test]
-async fn h37_a_server_that_forgot_the_scripts_is_told_them() {
+async fn h37_scripts_that_the_server_forgot_are_loaded_again() {
     for algorithm in BOTH {
         let server = TestServer::start().unwrap();
-        let place = Place::on(&server);
-        let client = place.client().await;
+        let fixture = Fixture::on(&server);
+        let client = fixture.client().await;
         let limiter = limiter(&client, algorithm, 5, MINUTE);
         for used in 1..=5 {
             server.flush_scripts().unwrap();
@@ -138,13 +138,8 @@ async fn h37_a_server_that_forgot_the_scripts_is_told_them() {
 #[tokio::test]
 async fn a_server_that_is_gone_is_an_error_in_time() {
     let server = TestServer::start().unwrap();
-    let place = Place::on(&server);
-    let client = place
-        .builder()
-        .operation_timeout(TIMEOUT)
-        .connect()
-        .await
-        .unwrap();
+    let fixture = Fixture::on(&server);
+    let client = fixture.client_with(|b| b.operation_timeout(TIMEOUT)).await;
     let limiter = limiter(&client, Algorithm::Gcra, 5, MINUTE);
     server.kill().unwrap();
     for future in [

@@ -1,5 +1,6 @@
-//! Random requests against a real server and the model: every reply has to agree; and what was admitted keeps to the rate,
-//! looked at from outside, in a time that never steps.
+//! Random requests get the model's reply, and admissions keep to the rate.
+//!
+//! The rate is checked from outside, in a time that never steps.
 
 use std::cell::RefCell;
 

@@ -1,9 +1,9 @@
-//! Whose rate counts, and changing it.
+//! Handles agree on one rate, and changing it forgets no permit that was used.
 
 use std::time::Duration;
 
 use latchwork_limiter::{Algorithm, ErrorKind, Rate, RateLimiter};
-use latchwork_tests::Place;
+use latchwork_tests::Fixture;
 
 use crate::bench::{Bench, ints};
 use crate::calls::{BOTH, MINUTE, left, limiter, number, rate};
@@ -12,10 +12,10 @@ use crate::model::{Terms, gcra, window};
 const SECOND: i64 = 1_000_000;
 
 #[tokio::test]
-async fn t24_a_handle_that_says_another_rate_is_refused() {
+async fn a_handle_with_another_rate_is_refused() {
     for algorithm in BOTH {
-        let place = Place::shared();
-        let (one, other) = (place.client().await, place.client().await);
+        let fixture = Fixture::shared();
+        let (one, other) = (fixture.client().await, fixture.client().await);
         let made = limiter(&one, algorithm, 3, MINUTE);
         made.acquire().await.unwrap();
         let elsewhere = if algorithm == Algorithm::Gcra {
@@ -50,8 +50,8 @@ async fn t24_a_handle_that_says_another_rate_is_refused() {
 #[tokio::test]
 async fn a_rate_that_was_set_counts_for_everybody_until_it_is_forgotten() {
     for algorithm in BOTH {
-        let place = Place::shared();
-        let (one, other) = (place.client().await, place.client().await);
+        let fixture = Fixture::shared();
+        let (one, other) = (fixture.client().await, fixture.client().await);
         let first = limiter(&one, algorithm, 3, MINUTE);
         let second = limiter(&other, algorithm, 3, MINUTE);
         let third = limiter(&other, algorithm, 100, MINUTE); // says something else from the beginning
@@ -81,8 +81,8 @@ async fn a_rate_that_was_set_counts_for_everybody_until_it_is_forgotten() {
 
 #[tokio::test]
 async fn the_algorithm_cannot_be_changed_but_by_a_reset() {
-    let place = Place::shared();
-    let client = place.client().await;
+    let fixture = Fixture::shared();
+    let client = fixture.client().await;
     let [one, other] = BOTH.map(|algorithm| limiter(&client, algorithm, 3, MINUTE));
     for (made, says) in [(&one, &other), (&other, &one)] {
         made.acquire().await.unwrap();
@@ -99,8 +99,8 @@ async fn the_algorithm_cannot_be_changed_but_by_a_reset() {
 
 #[tokio::test]
 async fn rates_that_cannot_work_are_refused_before_anything_is_sent() {
-    let place = Place::shared();
-    let client = place.client().await;
+    let fixture = Fixture::shared();
+    let client = fixture.client().await;
     let made = limiter(&client, Algorithm::Gcra, 3, MINUTE);
     let day = Duration::from_secs(86_400);
     for bad in [
@@ -120,9 +120,9 @@ async fn rates_that_cannot_work_are_refused_before_anything_is_sent() {
     assert_eq!(window.build().expect_err("no bursts").kind(), ErrorKind::Invalid);
     assert!(RateLimiter::new(&client, "", burst).is_err(), "no name");
     assert!(
-        place
+        fixture
             .server
-            .keys(&place.prefix)
+            .keys(&fixture.prefix)
             .unwrap()
             .iter()
             .all(|key| !key.contains("limiter"))
@@ -134,7 +134,7 @@ fn set(terms: Terms) -> Terms {
 }
 
 #[test]
-fn who_waits_is_not_overtaken_after_a_change() {
+fn waiters_are_not_overtaken_after_a_change() {
     for (before, after) in [
         (gcra(10, SECOND, 2), gcra(1000, SECOND, 500)),
         (gcra(10, SECOND, 2), gcra(1, SECOND, 1)),
@@ -184,7 +184,7 @@ fn the_same_change_once_more_changes_nothing() {
 }
 
 #[test]
-fn what_was_used_stays_used_after_a_change() {
+fn used_permits_stay_used_after_a_change() {
     for (before, after, left) in [
         (gcra(10, SECOND, 10), gcra(5, SECOND, 20), 14),
         (gcra(10, SECOND, 10), gcra(7, SECOND, 6), 0),

@@ -1,4 +1,4 @@
-//! The record: its size, its life, whose it is; and repeated requests.
+//! The record has one size and always a TTL, and a repeated request counts once.
 
 use latchwork_testkit::Reply;
 
@@ -17,7 +17,7 @@ fn error(reply: &Reply) -> String {
 }
 
 #[test]
-fn it_has_one_size() {
+fn the_record_has_one_size() {
     for (terms, most) in [
         (gcra(MOST, 86_400 * SECOND, MOST), 200),
         (window(MOST, 86_400 * SECOND), 1024),
@@ -37,7 +37,7 @@ fn it_has_one_size() {
 }
 
 #[test]
-fn h66_it_always_has_a_ttl() {
+fn h66_the_record_always_has_a_ttl() {
     for terms in BOTH {
         let mut bench = Bench::start();
         let lives = |bench: &mut Bench| bench.redis(&["PTTL", KEY]).int().unwrap() > 80_000_000;
@@ -78,7 +78,7 @@ fn h27_a_copy_of_a_request_right_after_it_counts_once() {
 }
 
 #[test]
-fn what_is_given_back_is_as_if_it_had_never_been() {
+fn a_refund_leaves_no_trace() {
     for terms in BOTH {
         let mut bench = Bench::start();
         bench.ask(&terms, 1, terms.reach(), 1);
@@ -119,7 +119,7 @@ fn what_is_given_back_is_as_if_it_had_never_been() {
 }
 
 #[test]
-fn three_commands_a_call() {
+fn a_call_runs_three_commands() {
     for terms in BOTH {
         let mut bench = Bench::start();
         bench.server.reset_stats().unwrap();
@@ -160,7 +160,7 @@ fn h41_another_type_is_an_error_before_any_write() {
 }
 
 #[test]
-fn h75_what_is_not_ours_is_left_alone() {
+fn h75_foreign_data_is_left_alone() {
     for terms in BOTH {
         let config = terms.config();
         let other_version = config.replacen('1', "2", 1);

@@ -1,5 +1,6 @@
-//! Many callers of several clients: what is admitted keeps to the rate. Each admission is put between two looks at the
-//! server's own clock.
+//! Many callers of several clients together keep to the rate.
+//!
+//! Each admission is put between two looks at the server's own clock.
 
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use latchwork_limiter::{Algorithm, Rate, RateLimiter};
 use latchwork_testkit::RespClient;
-use latchwork_tests::{Place, go};
+use latchwork_tests::{Fixture, go};
 
 const CLIENTS: usize = 4;
 const TASKS: usize = 8;
@@ -25,10 +26,10 @@ fn server_time(connection: &mut RespClient) -> i64 {
 
 /// Admissions of eight tasks of four clients: not before, not after, and how many.
 async fn admissions(rate: Rate, algorithm: Algorithm, wait: bool, each: usize) -> Vec<(i64, i64, u32)> {
-    let place = Place::shared();
+    let fixture = Fixture::shared();
     let mut clients = Vec::new();
     for _ in 0..CLIENTS {
-        clients.push(place.client().await);
+        clients.push(fixture.client().await);
     }
     let admitted = Arc::new(Mutex::new(Vec::new()));
     let mut tasks = Vec::new();
@@ -37,7 +38,7 @@ async fn admissions(rate: Rate, algorithm: Algorithm, wait: bool, each: usize) -
             .algorithm(algorithm)
             .build()
             .unwrap();
-        let mut clock = RespClient::connect(place.server.port()).unwrap();
+        let mut clock = RespClient::connect(fixture.server.port()).unwrap();
         let admitted = Arc::clone(&admitted);
         tasks.push(go(async move {
             let mut got = 0;
@@ -69,7 +70,7 @@ async fn admissions(rate: Rate, algorithm: Algorithm, wait: bool, each: usize) -
     for task in tasks {
         task.await.unwrap();
     }
-    place.check_leftovers();
+    fixture.check_leftovers();
     let admitted = admitted.lock().unwrap().clone();
     assert_eq!(admitted.len(), TASKS * each, "as many as were asked for");
     admitted

@@ -1,14 +1,14 @@
-//! Code that blocks its thread right after a contended `lock()` (H23), and loss while the keeper cannot run.
+//! Code that blocks its thread right after a contended lock does not stop renewals (H23).
 
 use std::future::{Future, poll_fn};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use latchwork_mutex::{Client, Loss, Mutex, MutexGuard};
-use latchwork_tests::{LEASE, Place};
+use latchwork_tests::{Fixture, LEASE, mutex};
 use tokio::runtime::Runtime;
 
-use crate::support::{Driven, block_on, current, multi, soon, waiters};
+use crate::support::{Driven, block_on, block_until, current, multi};
 
 const BLOCK: Duration = Duration::from_secs(2);
 const LONG: Duration = Duration::from_secs(10);
@@ -16,18 +16,18 @@ const LONG: Duration = Duration::from_secs(10);
 /// Takes a contended lock in a task of `runtime` and blocks its thread for two seconds, with the defaults: a lease of
 /// 10 s and a claim window of 1 s. Nobody else may get it meanwhile, and the guard must still be good.
 fn block_after_a_contended_lock(runtime: &Runtime, round: usize) {
-    let place = Place::shared();
+    let fixture = Fixture::shared();
     let theirs = Driven::multi();
     let other = theirs
-        .run(place.builder().lease(LONG).connect())
+        .run(fixture.builder().lease(LONG).connect())
         .expect("a client");
-    let others = Mutex::new(&other, "a").expect("a mutex");
+    let others = mutex(&other, "a");
     let held = block_on(others.lock()).expect("the lock");
 
     let ours = runtime
-        .block_on(place.builder().lease(LONG).connect())
+        .block_on(fixture.builder().lease(LONG).connect())
         .expect("a client");
-    let mutex = Mutex::new(&ours, "a").expect("a mutex");
+    let mutex = mutex(&ours, "a");
     let task = runtime.spawn(async move {
         let guard = mutex.lock().await.expect("the lock");
         thread::sleep(BLOCK);
@@ -36,13 +36,13 @@ fn block_after_a_contended_lock(runtime: &Runtime, round: usize) {
         (guard, valid, lost, Instant::now())
     });
     let ((guard, valid, lost, at), (next, theirs)) = {
-        let (place, others) = (&place, &others);
+        let (fixture, others) = (&fixture, &others);
         // The current_thread runtime moves only while it is in `block_on`.
         thread::scope(|scope| {
             let watch = scope.spawn(move || {
-                soon("it queues", || waiters(place, "a") == 1);
+                block_until("it queues", || fixture.waiters() == 1);
                 let next = theirs.handle.spawn(others.lock());
-                soon("the next one queues", || waiters(place, "a") == 2);
+                block_until("the next one queues", || fixture.waiters() == 2);
                 block_on(held.unlock()).expect("released");
                 (next, theirs)
             });
@@ -107,10 +107,10 @@ fn with_two_workers(scene: impl Fn(&Runtime, &Client) -> (bool, MutexGuard) + Sy
     thread::scope(|scope| {
         for round in 0..5 {
             scope.spawn(move || {
-                let place = Place::shared();
+                let fixture = Fixture::shared();
                 let runtime = multi(2);
                 let client = runtime
-                    .block_on(place.builder().lease(SHORT).connect())
+                    .block_on(fixture.builder().lease(SHORT).connect())
                     .expect("a client");
                 let (lost, guard) = scene(&runtime, &client);
                 assert!(!lost, "round {round}: nobody renewed it");
@@ -133,7 +133,7 @@ fn h23_with_two_workers_the_keeper_goes_on_while_one_is_blocked() {
             .build()
             .expect("a mutex");
         let short = runtime.block_on(short.lock()).expect("the lock");
-        let locking = Mutex::new(client, "a").expect("a mutex").lock();
+        let locking = mutex(client, "a").lock();
         let task = runtime.spawn(async move { block(locking.await.expect("the lock")) });
         let outcome = runtime.block_on(task).expect("no panic");
         assert!(!short.is_lost(), "nor the other one");
@@ -182,12 +182,12 @@ fn h23_a_request_for_another_is_sent_right_before_a_worker_blocks() {
 
 #[test]
 fn h23_a_keeper_thread_goes_on_while_everything_is_blocked() {
-    let place = Place::shared();
+    let fixture = Fixture::shared();
     let runtime = current();
     let client = runtime
-        .block_on(place.builder().keeper_thread(true).connect())
+        .block_on(fixture.builder().keeper_thread(true).connect())
         .expect("a client");
-    let mutex = Mutex::new(&client, "a").expect("a mutex");
+    let mutex = mutex(&client, "a");
     runtime.block_on(async {
         let guard = mutex.lock().await.expect("the lock");
         thread::sleep(5 * LEASE);
@@ -199,9 +199,9 @@ fn h23_a_keeper_thread_goes_on_while_everything_is_blocked() {
 #[test]
 fn h20_lost_is_right_while_the_keeper_is_dead() {
     for driver in [Driven::current(), Driven::with_one_worker()] {
-        let place = Place::shared();
-        let client = driver.client(&place);
-        let mutex = Mutex::new(&client, "a").expect("a mutex");
+        let fixture = Fixture::shared();
+        let client = driver.client(&fixture);
+        let mutex = mutex(&client, "a");
         let guard = driver.run(async move { mutex.lock().await }).expect("the lock");
         let (hold, start) = (guard.hold(), Instant::now());
         drop(driver.handle.spawn(async { thread::sleep(6 * LEASE) }));
@@ -222,10 +222,10 @@ fn h20_lost_is_right_while_the_keeper_is_dead() {
 /// The same outside of any runtime: the clock is enough for `is_lost`.
 #[test]
 fn h20_is_lost_needs_no_runtime() {
-    let place = Place::shared();
+    let fixture = Fixture::shared();
     let runtime = current();
-    let client = runtime.block_on(place.client());
-    let mutex = Mutex::new(&client, "a").expect("a mutex");
+    let client = runtime.block_on(fixture.client());
+    let mutex = mutex(&client, "a");
     let guard = runtime.block_on(mutex.lock()).expect("the lock");
     assert!(!guard.is_lost(), "just taken");
     thread::sleep(LEASE); // nobody drives the runtime

@@ -1,30 +1,24 @@
-//! `close()`, and what it says.
+//! `close` ends everything that the client has, and counts it.
 
 use std::time::{Duration, Instant};
 
 use futures_util::future::{join, join_all};
 use latchwork_mutex::{ErrorKind, Loss, Mutex};
 use latchwork_testkit::TestServer;
-use latchwork_tests::{LEASE, Place, eventually, go};
-
-use crate::support::{is_held, waiters};
+use latchwork_tests::{Fixture, LEASE, go, locked, locking, mutex};
 
 const LONG: Duration = Duration::from_secs(10);
 
 #[tokio::test]
 async fn close_ends_everything_and_counts_it() {
-    let place = Place::shared();
-    let client = place.builder().lease(LONG).connect().await.expect("a client");
-    let mutex = Mutex::new(&client, "a").expect("a mutex");
+    let fixture = Fixture::shared();
+    let client = fixture.steady().await;
+    let mutex = mutex(&client, "a");
     let guard = mutex.lock().await.expect("the lock");
-    let other = Mutex::new(&client, "b")
-        .expect("a mutex")
-        .lock()
-        .await
-        .expect("the lock");
+    let other = locked(&client, "b").await;
     let lost = go(guard.lost());
     let waiting = go(mutex.lock());
-    eventually("it queues", || waiters(&place, "a") == 1).await;
+    fixture.queued(1).await;
 
     let start = Instant::now();
     let closed = client.close().await;
@@ -33,8 +27,8 @@ async fn close_ends_everything_and_counts_it() {
         "within the operation timeout"
     );
     assert_eq!((closed.released, closed.unsent), (3, 0), "two holds and a waiter");
-    place.settled("a", Duration::ZERO).await;
-    place.settled("b", Duration::ZERO).await;
+    fixture.settled_within(Duration::ZERO).await;
+    fixture.named("b").settled_within(Duration::ZERO).await;
 
     assert_eq!(lost.await.expect("no panic"), Loss::Closed, "told");
     for guard in [&guard, &other] {
@@ -57,21 +51,17 @@ async fn close_ends_everything_and_counts_it() {
     assert_eq!((again.released, again.unsent), (0, 0), "nothing is left to do");
     assert_eq!(client.live(), 0, "no slot is left");
     drop(other);
-    place.check_leftovers();
+    fixture.check_leftovers();
 }
 
 #[tokio::test]
 async fn close_hands_on_to_other_clients() {
-    let place = Place::shared();
-    let client = place.builder().lease(LONG).connect().await.expect("a client");
-    let other = place.client().await;
-    let guard = Mutex::new(&client, "a")
-        .expect("a mutex")
-        .lock()
-        .await
-        .expect("the lock");
-    let next = go(Mutex::new(&other, "a").expect("a mutex").lock());
-    eventually("it queues", || waiters(&place, "a") == 1).await;
+    let fixture = Fixture::shared();
+    let client = fixture.steady().await;
+    let other = fixture.client().await;
+    let guard = locked(&client, "a").await;
+    let next = locking(&other, "a");
+    fixture.queued(1).await;
     assert_eq!(client.close().await.released, 1, "the hold");
     let next = next.await.expect("no panic").expect("handed on");
     assert!(guard.is_lost(), "before anybody else had it");
@@ -82,13 +72,9 @@ async fn close_hands_on_to_other_clients() {
 #[tokio::test]
 async fn close_does_not_disturb_a_release_under_way() {
     for round in 0..50 {
-        let place = Place::shared();
-        let client = place.builder().lease(LONG).connect().await.expect("a client");
-        let guard = Mutex::new(&client, "a")
-            .expect("a mutex")
-            .lock()
-            .await
-            .expect("the lock");
+        let fixture = Fixture::shared();
+        let client = fixture.steady().await;
+        let guard = locked(&client, "a").await;
         let (unlocked, closed) = join(guard.unlock(), client.close()).await;
         unlocked.unwrap_or_else(|error| panic!("round {round}: it was ours: {error}"));
         assert_eq!(closed.unsent, 0, "round {round}: all was sent");
@@ -97,46 +83,34 @@ async fn close_does_not_disturb_a_release_under_way() {
 
 #[tokio::test]
 async fn close_from_many_places_at_once() {
-    let place = Place::shared();
-    let client = place.client().await;
-    let guard = Mutex::new(&client, "a")
-        .expect("a mutex")
-        .lock()
-        .await
-        .expect("the lock");
+    let fixture = Fixture::shared();
+    let client = fixture.client().await;
+    let guard = locked(&client, "a").await;
     let all = join_all((0..8).map(|_| client.close())).await;
     assert!(all.iter().all(|closed| closed.unsent == 0), "{all:?}");
     assert!(guard.is_lost(), "closed");
-    assert!(!is_held(&place, "a"), "released");
+    assert!(!fixture.is_held(), "released");
 }
 
 #[tokio::test]
 async fn close_dropped_after_its_first_poll_goes_on() {
-    let place = Place::shared();
-    let client = place.builder().lease(LONG).connect().await.expect("a client");
-    let guard = Mutex::new(&client, "a")
-        .expect("a mutex")
-        .lock()
-        .await
-        .expect("the lock");
+    let fixture = Fixture::shared();
+    let client = fixture.steady().await;
+    let guard = locked(&client, "a").await;
     let closing = latchwork_testkit::drop_after_polls(client.close(), 1).await;
     assert!(closing.is_dropped(), "it needs the server");
     assert!(guard.is_lost(), "at once");
-    place.settled("a", Duration::from_secs(1)).await;
+    fixture.settled_within(Duration::from_secs(1)).await;
 }
 
 #[tokio::test]
-async fn close_with_a_frozen_server_returns_in_time_and_says_unsent() {
+async fn close_with_a_frozen_server_returns_in_time_and_reports_unsent() {
     let server = TestServer::start().expect("a server");
-    let place = Place::on(&server);
+    let fixture = Fixture::on(&server);
     let timeout = Duration::from_millis(300);
-    let connecting = place.builder().lease(LONG).operation_timeout(timeout).connect();
+    let connecting = fixture.builder().lease(LONG).operation_timeout(timeout).connect();
     let client = connecting.await.expect("a client");
-    let guard = Mutex::new(&client, "a")
-        .expect("a mutex")
-        .lock()
-        .await
-        .expect("the lock");
+    let guard = locked(&client, "a").await;
     server.freeze().expect("it stands still");
     let start = Instant::now();
     let closed = client.close().await;
@@ -159,25 +133,25 @@ async fn close_with_a_frozen_server_returns_in_time_and_says_unsent() {
 
 #[tokio::test]
 async fn h15_the_last_guard_keeps_the_client_and_its_drop_is_still_sent() {
-    let place = Place::shared();
+    let fixture = Fixture::shared();
     let guard = {
-        let client = place.client().await;
-        let mutex = Mutex::new(&client, "a").expect("a mutex");
+        let client = fixture.client().await;
+        let mutex = mutex(&client, "a");
         mutex.lock().await.expect("the lock")
     };
     tokio::time::sleep(2 * LEASE).await;
     assert!(!guard.is_lost(), "renewed: the guard keeps the client");
     guard.extend(4 * LEASE).await.expect("and everything works");
     drop(guard);
-    place.settled("a", Duration::from_millis(900)).await;
+    fixture.settled_within(Duration::from_millis(900)).await;
 
     let lost = {
-        let client = place.client().await;
-        let mutex = Mutex::new(&client, "b").expect("a mutex");
+        let client = fixture.client().await;
+        let mutex = mutex(&client, "b");
         let guard = mutex.lock().await.expect("the lock");
         guard.lost()
     };
-    place.settled("b", Duration::from_secs(1)).await;
+    fixture.named("b").settled_within(Duration::from_secs(1)).await;
     let released = tokio::time::timeout(2 * LEASE, lost).await;
     assert!(released.is_err(), "a release is not a loss");
 }
@@ -185,9 +159,9 @@ async fn h15_the_last_guard_keeps_the_client_and_its_drop_is_still_sent() {
 /// Attempts that begin while the client closes are refused or ended like the others, never left over.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn close_races_new_attempts() {
-    let place = Place::shared();
+    let fixture = Fixture::shared();
     for round in 0..100 {
-        let client = place.builder().lease(LONG).connect().await.expect("a client");
+        let client = fixture.steady().await;
         let name = format!("a{round}");
         let mutex = Mutex::new(&client, &name).expect("a mutex");
         let tasks = (0..3).map(|_| {
@@ -204,6 +178,9 @@ async fn close_races_new_attempts() {
             ended.expect("it answers").expect("no panic");
         }
         assert_eq!(client.live(), 0, "round {round}: no slot is left");
-        place.settled(&name, Duration::from_millis(100)).await;
+        fixture
+            .named(name)
+            .settled_within(Duration::from_millis(100))
+            .await;
     }
 }

@@ -1,14 +1,14 @@
-//! After everything was dropped no task, connection or thread is left.
+//! After everything is dropped, no task, connection or thread is left.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::time::Duration;
 
-use latchwork_mutex::{Client, Mutex};
+use latchwork_mutex::Client;
 use latchwork_testkit::{TestServer, drop_after_polls};
-use latchwork_tests::{Place, eventually, go};
+use latchwork_tests::{Fixture, eventually, granted, locking, mutex};
 
-use crate::support::{current, multi, soon, waiters};
+use crate::support::{block_until, current, multi};
 
 /// The server's connections, without the testkit's own.
 fn connections(server: &TestServer) -> usize {
@@ -31,16 +31,16 @@ fn threads() -> usize {
         .count()
 }
 
-async fn a_busy_life(place: &Place<'_>, client: Client, other: Client) {
-    let mutex = Mutex::new(&client, "a").expect("a mutex");
+async fn a_busy_life(fixture: &Fixture<'_>, client: Client, other: Client) {
+    let mutex = mutex(&client, "a");
     let guard = mutex.lock().await.expect("the lock");
-    let waiting = go(Mutex::new(&other, "a").expect("a mutex").lock());
-    eventually("it queues", || waiters(place, "a") == 1).await;
+    let waiting = locking(&other, "a");
+    fixture.queued(1).await;
     let cancelled = drop_after_polls(mutex.lock(), 1).await;
     assert!(cancelled.is_dropped(), "busy");
     let token = guard.hold().cancellation_token();
     drop(guard);
-    drop(waiting.await.expect("no panic").expect("the lock"));
+    drop(granted(waiting).await);
     token.cancelled().await;
     drop(mutex.lock().await.expect("the lock"));
 }
@@ -49,7 +49,7 @@ async fn a_busy_life(place: &Place<'_>, client: Client, other: Client) {
 fn no_task_and_no_connection_is_left() {
     for runtime in [current(), multi(2)] {
         let server = TestServer::start().expect("a server");
-        let place = Place::on(&server);
+        let fixture = Fixture::on(&server);
         runtime.block_on(async {
             let tasks = tokio::runtime::Handle::current().metrics();
             assert_eq!(
@@ -58,26 +58,26 @@ fn no_task_and_no_connection_is_left() {
                 "at first"
             );
             for _ in 0..3 {
-                let (client, other) = (place.client().await, place.client().await);
+                let (client, other) = (fixture.client().await, fixture.client().await);
                 assert_eq!(connections(&server), 4, "two for each");
-                a_busy_life(&place, client, other).await;
+                a_busy_life(&fixture, client, other).await;
                 eventually("the tasks end", || tasks.num_alive_tasks() == 0).await;
                 eventually("the connections are closed", || connections(&server) == 0).await;
             }
-            place.settled("a", Duration::ZERO).await;
+            fixture.settled_within(Duration::ZERO).await;
         });
-        place.check_leftovers();
+        fixture.check_leftovers();
     }
 }
 
 #[test]
 fn close_leaves_no_task_even_while_handles_live() {
     let server = TestServer::start().expect("a server");
-    let place = Place::on(&server);
+    let fixture = Fixture::on(&server);
     current().block_on(async {
         let tasks = tokio::runtime::Handle::current().metrics();
-        let client = place.client().await;
-        let mutex = Mutex::new(&client, "a").expect("a mutex");
+        let client = fixture.client().await;
+        let mutex = mutex(&client, "a");
         let guard = mutex.lock().await.expect("the lock");
         assert_eq!(client.close().await.unsent, 0, "all was sent");
         drop((mutex, guard, client));
@@ -89,11 +89,11 @@ fn close_leaves_no_task_even_while_handles_live() {
 #[test]
 fn a_connect_that_failed_or_was_dropped_leaves_nothing() {
     let server = TestServer::start().expect("a server");
-    let place = Place::on(&server);
+    let fixture = Fixture::on(&server);
     current().block_on(async {
         let tasks = tokio::runtime::Handle::current().metrics();
         for polls in 0.. {
-            let done = drop_after_polls(place.builder().connect(), polls).await;
+            let done = drop_after_polls(fixture.builder().connect(), polls).await;
             let done = done.completed().map(|client| client.expect("a client")).is_some();
             eventually("the tasks end", || tasks.num_alive_tasks() == 0).await;
             eventually("the connections are closed", || connections(&server) == 0).await;
@@ -101,7 +101,7 @@ fn a_connect_that_failed_or_was_dropped_leaves_nothing() {
                 break;
             }
         }
-        let nobody = place.builder_at("redis://127.0.0.1:1").connect().await;
+        let nobody = fixture.builder_at("redis://127.0.0.1:1").connect().await;
         drop(nobody.expect_err("nobody listens there"));
         eventually("the tasks end", || tasks.num_alive_tasks() == 0).await;
     });
@@ -111,19 +111,17 @@ fn a_connect_that_failed_or_was_dropped_leaves_nothing() {
 #[test]
 fn a_keeper_thread_ends_with_its_client() {
     let server = TestServer::start().expect("a server");
-    let place = Place::on(&server);
+    let fixture = Fixture::on(&server);
     let runtime = current();
     let client = runtime
-        .block_on(place.builder().keeper_thread(true).connect())
+        .block_on(fixture.builder().keeper_thread(true).connect())
         .expect("a client");
-    let guard = runtime
-        .block_on(Mutex::new(&client, "a").expect("a mutex").lock())
-        .expect("the lock");
+    let guard = runtime.block_on(mutex(&client, "a").lock()).expect("the lock");
     drop(client);
     assert!(threads() > 0, "it lives with the guard");
     drop(guard);
-    soon("its connections are closed", || connections(&server) == 0);
-    runtime.block_on(place.settled("a", Duration::ZERO));
+    block_until("its connections are closed", || connections(&server) == 0);
+    runtime.block_on(fixture.settled_within(Duration::ZERO));
 }
 
 /// The ids of the threads that wake keepers.
@@ -144,24 +142,24 @@ fn alarms() -> BTreeSet<OsString> {
 /// Those of other tests end, too.
 #[test]
 fn an_alarm_ends_with_its_client_or_its_runtime() {
-    let place = Place::shared();
+    let fixture = Fixture::shared();
     for runtime_first in [false, true] {
         let before = alarms();
         let runtime = multi(2);
-        let client = runtime.block_on(place.client());
+        let client = runtime.block_on(fixture.client());
         let mut new = BTreeSet::new();
         // It gives itself its name when it first runs, which may be after the client was handed out.
-        soon("it has one", || {
+        block_until("it has one", || {
             new = alarms().difference(&before).cloned().collect();
             !new.is_empty() || cfg!(not(target_os = "linux"))
         });
         if runtime_first {
             runtime.shutdown_background();
-            soon("it has ended", || alarms().is_disjoint(&new));
+            block_until("it has ended", || alarms().is_disjoint(&new));
             drop(client);
         } else {
             drop(client);
-            soon("it has ended", || alarms().is_disjoint(&new));
+            block_until("it has ended", || alarms().is_disjoint(&new));
         }
     }
 }

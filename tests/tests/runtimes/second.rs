@@ -1,4 +1,4 @@
-//! Clients used from another runtime than the one that drives them, from none, and after that one has ended.
+//! A client can be used from a second runtime, from none, and after its own has ended.
 
 use std::sync::OnceLock;
 use std::thread;
@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join;
 use latchwork_mutex::{Client, ErrorKind, Fence, Loss, Mutex};
-use latchwork_tests::{LEASE, Place};
+use latchwork_tests::{Fixture, LEASE, mutex};
 use tokio::sync::OnceCell;
 
-use crate::support::{Driven, block_on, current, is_held, soon, waiters};
+use crate::support::{Driven, block_on, block_until, current};
 
 /// Everything that a client can do, in whatever executes it.
-async fn everything(place: &Place<'_>, client: &Client, other: &Client) {
-    let mutex = Mutex::new(client, "a").expect("a mutex");
+async fn everything(fixture: &Fixture<'_>, client: &Client, other: &Client) {
+    let mutex = mutex(client, "a");
     client.ping().await.expect("a pong");
     let guard = mutex.lock().await.expect("the lock");
     assert!(mutex.is_locked().await.expect("an answer"), "held");
@@ -24,7 +24,7 @@ async fn everything(place: &Place<'_>, client: &Client, other: &Client) {
         .await
         .expect("an answer");
     assert!(busy.is_none(), "busy until its timer ended it");
-    let fence = Fence::new(client, format!("{}-stock", place.prefix)).expect("a fence");
+    let fence = Fence::new(client, format!("{}-stock", fixture.prefix)).expect("a fence");
     assert!(
         fence.admit(guard.fencing_token()).await.expect("an answer"),
         "the newest"
@@ -35,14 +35,10 @@ async fn everything(place: &Place<'_>, client: &Client, other: &Client) {
     assert!(mutex.force_unlock().await.expect("an answer"), "it was held");
     assert_eq!(hold.lost().await, Loss::Forced, "told");
     drop(guard);
-    let theirs = Mutex::new(other, "b")
-        .expect("a mutex")
-        .lock()
-        .await
-        .expect("the lock");
-    let contended = Mutex::new(client, "b").expect("a mutex");
+    let contended = latchwork_tests::mutex(client, "b");
+    let theirs = latchwork_tests::mutex(other, "b").lock().await.expect("the lock");
     let (waited, ()) = join(contended.lock(), async {
-        while waiters(place, "b") == 0 {
+        while fixture.named("b").waiters() == 0 {
             other.ping().await.expect("a pong");
         }
         theirs.unlock().await.expect("released");
@@ -55,50 +51,50 @@ async fn everything(place: &Place<'_>, client: &Client, other: &Client) {
 #[test]
 fn a_second_runtime_can_do_everything() {
     for driver in [Driven::current(), Driven::multi(), Driven::with_one_worker()] {
-        let place = Place::shared();
-        let (client, other) = (driver.client(&place), driver.client(&place));
-        current().block_on(everything(&place, &client, &other));
+        let fixture = Fixture::shared();
+        let (client, other) = (driver.client(&fixture), driver.client(&fixture));
+        current().block_on(everything(&fixture, &client, &other));
         Driven::multi()
             .handle
-            .block_on(everything(&place, &client, &other));
-        soon("no slot is left", || client.live() == 0);
-        place.check_leftovers();
+            .block_on(everything(&fixture, &client, &other));
+        block_until("no slot is left", || client.live() == 0);
+        fixture.check_leftovers();
     }
 }
 
 #[test]
-fn no_tokio_can_do_everything() {
+fn an_executor_other_than_tokio_can_do_everything() {
     for driver in [Driven::current(), Driven::multi()] {
-        let place = Place::shared();
-        let (client, other) = (driver.client(&place), driver.client(&place));
-        block_on(everything(&place, &client, &other));
-        soon("no slot is left", || client.live() == 0);
+        let fixture = Fixture::shared();
+        let (client, other) = (driver.client(&fixture), driver.client(&fixture));
+        block_on(everything(&fixture, &client, &other));
+        block_until("no slot is left", || client.live() == 0);
     }
     // No runtime but the client's own.
-    let place = Place::shared();
-    let connect = || block_on(place.builder().keeper_thread(true).connect()).expect("a client");
-    block_on(everything(&place, &connect(), &connect()));
+    let fixture = Fixture::shared();
+    let connect = || block_on(fixture.builder().keeper_thread(true).connect()).expect("a client");
+    block_on(everything(&fixture, &connect(), &connect()));
 }
 
 #[test]
 fn connecting_without_a_runtime_says_what_to_do() {
-    let place = Place::shared();
-    let error = block_on(place.builder().connect()).expect_err("no runtime");
+    let fixture = Fixture::shared();
+    let error = block_on(fixture.builder().connect()).expect_err("no runtime");
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     assert!(error.to_string().contains("keeper_thread"), "{error}");
     let bare = tokio::runtime::Builder::new_current_thread()
         .build()
         .expect("a runtime without a timer");
-    let error = bare.block_on(place.builder().connect()).expect_err("no timer");
+    let error = bare.block_on(fixture.builder().connect()).expect_err("no timer");
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
 }
 
 #[test]
 fn a_guard_can_be_used_renewed_and_dropped_in_a_second_runtime() {
     for driver in [Driven::current(), Driven::multi()] {
-        let place = Place::shared();
-        let client = driver.client(&place);
-        let mutex = Mutex::new(&client, "a").expect("a mutex");
+        let fixture = Fixture::shared();
+        let client = driver.client(&fixture);
+        let mutex = mutex(&client, "a");
         let guard = driver.run(async move { mutex.lock().await }).expect("the lock");
         current().block_on(async {
             tokio::time::sleep(2 * LEASE).await;
@@ -106,20 +102,20 @@ fn a_guard_can_be_used_renewed_and_dropped_in_a_second_runtime() {
             guard.extend(2 * LEASE).await.expect("extended");
             drop(guard);
         });
-        soon("released", || !is_held(&place, "a"));
+        block_until("released", || !fixture.is_held());
     }
 }
 
 #[test]
 fn when_the_driving_runtime_ends_everything_is_closed() {
     for driver in [Driven::current(), Driven::multi()] {
-        let place = Place::shared();
-        let client = driver.client(&place);
-        let mutex = Mutex::new(&client, "a").expect("a mutex");
+        let fixture = Fixture::shared();
+        let client = driver.client(&fixture);
+        let mutex = mutex(&client, "a");
         let guard = block_on(mutex.lock()).expect("the lock");
         let (second, waiting) = (Driven::multi(), mutex.lock());
         let waiting = second.handle.spawn(waiting);
-        soon("it queues", || waiters(&place, "a") == 1);
+        block_until("it queues", || fixture.waiters() == 1);
         let lost = second.handle.spawn(guard.lost());
 
         driver.end();
@@ -130,7 +126,7 @@ fn when_the_driving_runtime_ends_everything_is_closed() {
             .expect_err("nobody drives it");
         assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
         assert!(error.to_string().contains("keeper_thread"), "{error}");
-        let fence = Fence::new(&client, format!("{}-x", place.prefix)).expect("a fence");
+        let fence = Fence::new(&client, format!("{}-x", fixture.prefix)).expect("a fence");
         second.handle.block_on(async {
             let kinds = [
                 mutex.lock().await.map(drop),
@@ -170,8 +166,8 @@ fn when_the_driving_runtime_ends_everything_is_closed() {
 #[test]
 fn a_release_that_cannot_be_sent_any_more_says_closed() {
     let driver = Driven::current();
-    let place = Place::shared();
-    let client = driver.client(&place);
+    let fixture = Fixture::shared();
+    let client = driver.client(&fixture);
     let lock = |name: &str| block_on(Mutex::new(&client, name).expect("a mutex").lock()).expect("the lock");
     let (one, two, three) = (lock("a"), lock("b"), lock("c"));
     driver.end();
@@ -195,10 +191,10 @@ fn a_release_that_cannot_be_sent_any_more_says_closed() {
 #[test]
 fn calls_under_way_when_the_driving_runtime_ends_answer() {
     let server = latchwork_testkit::TestServer::start().expect("a server");
-    let place = Place::on(&server);
+    let fixture = Fixture::on(&server);
     let driver = Driven::current();
-    let client = driver.client(&place);
-    let (mutex, second) = (Mutex::new(&client, "a").expect("a mutex"), Driven::multi());
+    let client = driver.client(&fixture);
+    let (mutex, second) = (mutex(&client, "a"), Driven::multi());
     server.freeze().expect("it stands still");
     let locking = second.handle.spawn(mutex.lock());
     let trying = second.handle.spawn(mutex.try_lock());
@@ -245,9 +241,9 @@ async fn of_the_process() -> &'static Client {
     CLIENT.get_or_init(connect).await
 }
 
-fn place_of_the_process() -> &'static Place<'static> {
-    static PLACE: OnceLock<Place<'static>> = OnceLock::new();
-    PLACE.get_or_init(Place::shared)
+fn place_of_the_process() -> &'static Fixture<'static> {
+    static PLACE: OnceLock<Fixture<'static>> = OnceLock::new();
+    PLACE.get_or_init(Fixture::shared)
 }
 
 async fn use_the_static_client() {
@@ -281,9 +277,9 @@ async fn a_static_client_in_a_third_test() {
 #[test]
 fn a_static_client_without_a_keeper_thread_says_what_to_do() {
     static CLIENT: OnceLock<Client> = OnceLock::new();
-    let place = Place::shared();
+    let fixture = Fixture::shared();
     current().block_on(async {
-        let client = place.client().await;
+        let client = fixture.client().await;
         let mutex = Mutex::new(CLIENT.get_or_init(|| client), "a").expect("a mutex");
         mutex
             .lock()
@@ -295,7 +291,7 @@ fn a_static_client_without_a_keeper_thread_says_what_to_do() {
     });
     current().block_on(async {
         let client = CLIENT.get().expect("a client");
-        let mutex = Mutex::new(client, "a").expect("a mutex");
+        let mutex = mutex(client, "a");
         let start = Instant::now();
         let error = mutex.lock().await.expect_err("its runtime is gone");
         assert_eq!(error.kind(), ErrorKind::Closed, "{error}");

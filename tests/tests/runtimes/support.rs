@@ -1,4 +1,4 @@
-//! Runtimes of both flavours, and an executor that is none of tokio's.
+//! Provides runtimes of both flavours, and an executor that is not tokio's.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use latchwork_mutex::Client;
-use latchwork_tests::Place;
+use latchwork_tests::Fixture;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 pub(crate) fn multi(workers: usize) -> Runtime {
@@ -64,8 +64,8 @@ impl Driven {
     }
 
     /// A client that this runtime drives.
-    pub(crate) fn client(&self, place: &Place<'_>) -> Client {
-        self.run(place.builder().connect()).expect("a client")
+    pub(crate) fn client(&self, fixture: &Fixture<'_>) -> Client {
+        self.run(fixture.builder().connect()).expect("a client")
     }
 
     /// Runs it as a task there.
@@ -116,26 +116,10 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// Polls a condition until it holds, without a runtime.
-pub(crate) fn soon(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) fn block_until(what: &str, mut condition: impl FnMut() -> bool) {
     let over = Instant::now() + Duration::from_secs(10);
     while !condition() {
         assert!(Instant::now() < over, "in vain: {what}");
         thread::sleep(Duration::from_millis(1));
     }
-}
-
-/// How many wait for this lock.
-pub(crate) fn waiters(place: &Place<'_>, name: &str) -> usize {
-    let dump = place.server.dump_zset(&place.key(name)).expect("a dump");
-    dump.iter().filter(|(_, score)| score.starts_with('-')).count()
-}
-
-/// Whether somebody holds this lock, by the server's record.
-pub(crate) fn is_held(place: &Place<'_>, name: &str) -> bool {
-    let dump = place.server.dump_zset(&place.key(name)).expect("a dump");
-    dump.iter().any(|(_, score)| {
-        score
-            .parse::<f64>()
-            .is_ok_and(|score| (1e12..1e14).contains(&score))
-    })
 }

@@ -1,16 +1,17 @@
-//! Messages and requests, counted.
+//! Reads, writes, upgrades and downgrades take the requests and messages that they should.
 
 use latchwork_rwlock::RwLockReadGuard;
 use latchwork_testkit::{ConnKind, TestServer};
-use latchwork_tests::{MINUTE, Place, eventually, messages, soon};
+use latchwork_tests::subject::READ;
+use latchwork_tests::{Fixture, MINUTE, eventually, messages, soon};
 use tokio::task::JoinHandle;
 
-use super::common::{lock, patient, record};
+use super::common::lock;
 
 #[tokio::test]
 async fn alone_a_read_or_write_is_two_requests_and_an_upgrade_or_downgrade_one() {
-    let place = Place::shared();
-    let (proxy, client) = place.counted().await;
+    let fixture = Fixture::of(READ);
+    let (proxy, client) = fixture.counted().await;
     let lock = lock(&client);
     for _ in 0..10 {
         lock.read().await.unwrap().unlock().await.unwrap();
@@ -29,19 +30,19 @@ async fn alone_a_read_or_write_is_two_requests_and_an_upgrade_or_downgrade_one()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn readers_behind_a_writer_go_together_by_one_message_for_each_client() {
+async fn readers_behind_a_writer_are_granted_together_with_one_message_per_client() {
     let server = TestServer::start().expect("a server");
-    let place = Place::on(&server);
-    let holder = patient(&place).await;
-    let (one, two) = (place.counted().await, place.counted().await);
+    let fixture = Fixture::on(&server).with(READ);
+    let holder = fixture.patient().await;
+    let (one, two) = (fixture.counted().await, fixture.counted().await);
     let writer = lock(&holder).write().await.unwrap();
     let mut readers: Vec<JoinHandle<RwLockReadGuard>> = Vec::new();
     for (_, client) in [&one, &two].into_iter().cycle().take(20) {
-        readers.push(record(&place).queue(lock(client).read()).await);
+        readers.push(fixture.enqueue(lock(client).read()).await);
     }
     server.reset_stats().unwrap();
     writer.unlock().await.unwrap();
-    assert_eq!(record(&place).holders(), 20, "all in the step of the release");
+    assert_eq!(fixture.holders().len(), 20, "all in the step of the release");
     let mut guards = Vec::new();
     for reader in readers {
         guards.push(soon("a reader", reader).await.unwrap());
@@ -51,26 +52,25 @@ async fn readers_behind_a_writer_go_together_by_one_message_for_each_client() {
         assert_eq!(proxy.requests_of(ConnKind::Commands), 10, "each asked once");
     }
     drop(guards);
-    record(&place).settled().await;
+    fixture.settled().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn adjacent_readers_are_admitted_together_and_those_behind_a_writer_wait_for_it() {
     let server = TestServer::start().expect("a server");
-    let place = Place::on(&server);
-    let holder = patient(&place).await;
-    let (one, two) = (patient(&place).await, patient(&place).await);
+    let fixture = Fixture::on(&server).with(READ);
+    let holder = fixture.patient().await;
+    let (one, two) = (fixture.patient().await, fixture.patient().await);
     let held = lock(&holder).write().await.unwrap();
-    let record = record(&place);
     // r r w r r, of two clients.
     let mut first = Vec::new();
     for client in [&one, &two] {
-        first.push(record.queue(lock(client).read()).await);
+        first.push(fixture.enqueue(lock(client).read()).await);
     }
-    let writer = record.queue(lock(&one).write()).await;
+    let writer = fixture.enqueue(lock(&one).write()).await;
     let mut last = Vec::new();
     for client in [&one, &two] {
-        last.push(record.queue(lock(client).read()).await);
+        last.push(fixture.enqueue(lock(client).read()).await);
     }
     server.reset_stats().unwrap();
     held.unlock().await.unwrap();
@@ -79,7 +79,7 @@ async fn adjacent_readers_are_admitted_together_and_those_behind_a_writer_wait_f
         guards.push(soon("the first two", reader).await.unwrap());
     }
     assert_eq!(
-        (record.holders(), record.waiters()),
+        (fixture.holders().len(), fixture.waiters()),
         (2, 3),
         "these two, no others"
     );
@@ -89,7 +89,7 @@ async fn adjacent_readers_are_admitted_together_and_those_behind_a_writer_wait_f
         guard.unlock().await.unwrap();
     }
     let writer = soon("the writer", writer).await.unwrap();
-    assert_eq!((record.holders(), record.waiters()), (1, 2), "alone");
+    assert_eq!((fixture.holders().len(), fixture.waiters()), (1, 2), "alone");
     server.reset_stats().unwrap();
     writer.unlock().await.unwrap();
     for reader in last {
@@ -101,35 +101,29 @@ async fn adjacent_readers_are_admitted_together_and_those_behind_a_writer_wait_f
             .unwrap();
     }
     assert_eq!(messages(&server), 2, "one for each client");
-    record.settled().await;
+    fixture.settled().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_readers_hold_and_the_writer_waits_for_the_last_one() {
     const READERS: usize = 1000;
     let server = TestServer::start().expect("a server");
-    let place = Place::on(&server);
-    let holder = patient(&place).await;
-    let client = place
-        .builder()
-        .lease(MINUTE)
-        .heartbeat(MINUTE)
-        .connect()
-        .await
-        .unwrap();
+    let fixture = Fixture::on(&server).with(READ);
+    let holder = fixture.patient().await;
+    let client = fixture.client_with(|b| b.lease(MINUTE).heartbeat(MINUTE)).await;
     let lock = lock(&client);
     let held = super::common::lock(&holder).write().await.unwrap();
     let readers: Vec<_> = (0..READERS).map(|_| latchwork_tests::go(lock.read())).collect();
-    record(&place).queued(READERS).await;
+    fixture.queued(READERS).await;
     server.reset_stats().unwrap();
     held.unlock().await.unwrap();
     let mut guards = Vec::new();
     for reader in readers {
         guards.push(soon("a reader", reader).await.unwrap().unwrap());
     }
-    assert_eq!(record(&place).holders(), READERS, "all at once");
+    assert_eq!(fixture.holders().len(), READERS, "all at once");
     assert_eq!(messages(&server), 1, "one message for all of them");
-    let writer = record(&place).queue(super::common::lock(&holder).write()).await;
+    let writer = fixture.enqueue(super::common::lock(&holder).write()).await;
     let last = guards.pop().unwrap();
     for guard in guards {
         guard.unlock().await.unwrap();
@@ -137,5 +131,5 @@ async fn a_thousand_readers_hold_and_the_writer_waits_for_the_last_one() {
     assert!(!writer.is_finished(), "one reads");
     last.unlock().await.unwrap();
     soon("the writer", writer).await.unwrap().unlock().await.unwrap();
-    record(&place).settled().await;
+    fixture.settled().await;
 }

@@ -1,28 +1,32 @@
-//! A writer that becomes a reader, and an upgradable reader that becomes an ordinary one.
+//! A writer becomes a reader, or an upgradable reader a plain one, without a gap.
 
 use latchwork_rwlock::{ErrorKind, Loss, Renew, RwLock};
 use latchwork_testkit::TestServer;
-use latchwork_tests::{LEASE, Place, eventually, messages, soon};
+use latchwork_tests::subject::READ;
+use latchwork_tests::{Fixture, LEASE, eventually, messages, soon};
 
-use super::common::{lock, patient, record};
+use super::common::lock;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_downgrade_lets_the_readers_at_the_front_in_and_keeps_writers_out() {
     let server = TestServer::start().expect("a server");
-    let place = Place::on(&server);
-    let holder = patient(&place).await;
-    let (one, two) = (patient(&place).await, patient(&place).await);
+    let fixture = Fixture::on(&server).with(READ);
+    let holder = fixture.patient().await;
+    let (one, two) = (fixture.patient().await, fixture.patient().await);
     let writing = lock(&holder).write().await.unwrap();
-    let record = record(&place);
     let mut front = Vec::new();
     for client in [&one, &two, &one] {
-        front.push(record.queue(lock(client).read()).await);
+        front.push(fixture.enqueue(lock(client).read()).await);
     }
-    let writer = record.queue(lock(&one).write()).await;
-    let behind = record.queue(lock(&two).read()).await;
+    let writer = fixture.enqueue(lock(&one).write()).await;
+    let behind = fixture.enqueue(lock(&two).read()).await;
     server.reset_stats().unwrap();
     let reading = writing.downgrade().await.unwrap();
-    assert_eq!((record.holders(), record.waiters()), (4, 2), "in the same step");
+    assert_eq!(
+        (fixture.holders().len(), fixture.waiters()),
+        (4, 2),
+        "in the same step"
+    );
     let mut guards = vec![reading];
     for reader in front {
         guards.push(soon("a reader", reader).await.unwrap());
@@ -34,14 +38,13 @@ async fn a_downgrade_lets_the_readers_at_the_front_in_and_keeps_writers_out() {
     }
     soon("the writer", writer).await.unwrap().unlock().await.unwrap();
     soon("the last", behind).await.unwrap().unlock().await.unwrap();
-    record.settled().await;
-    place.check_leftovers();
+    fixture.over().await;
 }
 
 #[tokio::test]
 async fn a_downgraded_hold_is_a_reader_like_others() {
-    let place = Place::shared();
-    let client = place.client().await;
+    let fixture = Fixture::of(READ);
+    let client = fixture.client().await;
     let lock = lock(&client);
     let writing = lock.write().await.unwrap();
     let view = writing.hold();
@@ -63,15 +66,14 @@ async fn a_downgraded_hold_is_a_reader_like_others() {
     assert!(!reading.is_lost(), "it is renewed");
     reading.unlock().await.unwrap();
     assert_eq!(client.live(), 0, "no slot is left");
-    record(&place).settled().await;
+    fixture.settled().await;
 }
 
 #[tokio::test]
 async fn a_downgraded_upgradable_reader_makes_room_for_the_next() {
-    let place = Place::shared();
-    let (one, two) = (patient(&place).await, patient(&place).await);
+    let fixture = Fixture::of(READ);
+    let (one, two) = (fixture.patient().await, fixture.patient().await);
     let (lock, other) = (lock(&one), lock(&two));
-    let record = record(&place);
     // As the writer it was, too.
     let writing = lock.write().await.unwrap();
     let upgradable = writing.downgrade_to_upgradable().await.unwrap();
@@ -87,7 +89,7 @@ async fn a_downgraded_upgradable_reader_makes_room_for_the_next() {
         other.try_upgradable_read().await.unwrap().is_none(),
         "one at a time"
     );
-    let next = record.queue(other.upgradable_read()).await;
+    let next = fixture.enqueue(other.upgradable_read()).await;
     let reading = upgradable.downgrade().await.unwrap();
     let next = soon("the next", next).await.unwrap();
     let busy = next.try_upgrade().await.unwrap_err();
@@ -95,13 +97,13 @@ async fn a_downgraded_upgradable_reader_makes_room_for_the_next() {
     reading.unlock().await.unwrap();
     let writing = busy.into_guard().unwrap().try_upgrade().await.unwrap();
     writing.unlock().await.unwrap();
-    record.settled().await;
+    fixture.settled().await;
 }
 
 #[tokio::test]
 async fn a_hold_that_has_ended_cannot_be_downgraded() {
-    let place = Place::shared();
-    let client = place.client().await;
+    let fixture = Fixture::of(READ);
+    let client = fixture.client().await;
     let lock = RwLock::builder(&client, "a")
         .renew(Renew::Manual)
         .build()
@@ -120,13 +122,13 @@ async fn a_hold_that_has_ended_cannot_be_downgraded() {
     let error = writing.downgrade_to_upgradable().await.unwrap_err();
     assert_eq!(error.loss(), Some(Loss::Forced), "{error}");
     eventually("all is given up", || client.live() == 0).await;
-    record(&place).settled().await;
+    fixture.settled().await;
 }
 
 #[tokio::test]
 async fn a_dropped_downgrade_gives_the_hold_up() {
-    let place = Place::shared();
-    let client = patient(&place).await;
+    let fixture = Fixture::of(READ);
+    let client = fixture.patient().await;
     let lock = lock(&client);
     for polls in 0..8 {
         let writing = lock.write().await.unwrap();
@@ -136,5 +138,5 @@ async fn a_dropped_downgrade_gives_the_hold_up() {
         writer.unlock().await.unwrap();
         eventually("nothing is left", || client.live() == 0).await;
     }
-    record(&place).settled().await;
+    fixture.settled().await;
 }

@@ -1,23 +1,24 @@
-//! Each reader has a lease of its own: none shortens or prolongs another's (T8).
+//! Each reader has a lease of its own: none shortens or prolongs another's.
 
 use std::time::Duration;
 
 use latchwork_rwlock::{Loss, Renew, RwLock};
 use latchwork_testkit::TestServer;
-use latchwork_tests::{LEASE, MINUTE, Other, Place, soon};
+use latchwork_tests::subject::READ;
+use latchwork_tests::{Fixture, LEASE, MINUTE, Other, soon};
 
-use super::common::{lock, patient, record};
+use super::common::lock;
 
 #[tokio::test]
-async fn t8_a_forgotten_reader_ends_with_its_own_lease() {
-    let place = Place::shared();
-    let (client, others) = (place.client().await, patient(&place).await);
+async fn h4_a_forgotten_reader_ends_with_its_own_lease() {
+    let fixture = Fixture::of(READ);
+    let (client, others) = (fixture.client().await, fixture.patient().await);
     let (short, long) = (lock(&client), lock(&others));
     let living = long.read().await.unwrap();
     short.read().await.unwrap().forget();
     let also_living = short.read().await.unwrap();
-    let writer = record(&place).queue(long.write()).await;
-    assert_eq!(record(&place).holders(), 3, "nobody has left yet");
+    let writer = fixture.enqueue(long.write()).await;
+    assert_eq!(fixture.holders().len(), 3, "nobody has left yet");
     living.unlock().await.unwrap();
     // It is renewed, so the dead one goes first; then this one is released.
     tokio::time::sleep(LEASE * 2).await;
@@ -27,13 +28,13 @@ async fn t8_a_forgotten_reader_ends_with_its_own_lease() {
     // Nobody renews the dead one: the writer knows when its time is over, and looks by itself.
     let writer = soon("the writer", writer).await.unwrap();
     writer.unlock().await.unwrap();
-    record(&place).settled().await;
+    fixture.settled().await;
 }
 
 #[tokio::test]
-async fn t8_the_last_lease_to_end_decides_when_the_writer_may() {
-    let place = Place::shared();
-    let (client, long) = (place.client().await, patient(&place).await);
+async fn h4_a_writer_waits_for_the_last_lease_to_end() {
+    let fixture = Fixture::of(READ);
+    let (client, long) = (fixture.client().await, fixture.patient().await);
     let manual = |lease: Duration| {
         let builder = RwLock::builder(&client, "a").renew(Renew::Manual).lease(lease);
         builder.build().unwrap()
@@ -42,7 +43,7 @@ async fn t8_the_last_lease_to_end_decides_when_the_writer_may() {
     // The long one first, then short ones, which must not shorten it.
     let last = longer.read().await.unwrap();
     let first = [short.read().await.unwrap(), short.read().await.unwrap()];
-    let writer = record(&place).queue(lock(&long).write()).await;
+    let writer = fixture.enqueue(lock(&long).write()).await;
     for reader in &first {
         assert_eq!(soon("loss", reader.lost()).await, Loss::Expired, "nobody renews");
     }
@@ -55,13 +56,13 @@ async fn t8_the_last_lease_to_end_decides_when_the_writer_may() {
     let writer = soon("the writer", writer).await.unwrap();
     writer.unlock().await.unwrap();
     drop((first, last));
-    record(&place).settled().await;
+    fixture.settled().await;
 }
 
 #[tokio::test]
 async fn an_extended_reader_keeps_writers_out_for_as_long() {
-    let place = Place::shared();
-    let client = place.client().await;
+    let fixture = Fixture::of(READ);
+    let client = fixture.client().await;
     let lock = RwLock::builder(&client, "a")
         .renew(Renew::Manual)
         .build()
@@ -90,36 +91,38 @@ async fn an_extended_reader_keeps_writers_out_for_as_long() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn h4_readers_of_a_killed_process_end_with_their_leases_and_others_stay() {
     let server = TestServer::start().expect("a server");
-    let place = Place::on(&server);
-    let client = patient(&place).await;
+    let fixture = Fixture::on(&server).with(READ);
+    let client = fixture.patient().await;
     let lock = lock(&client);
     let ours = lock.read().await.unwrap();
     let program = env!("CARGO_BIN_EXE_latchwork-test-holder");
-    let mut other = Other::spawn(program, &place, "read", 3, LEASE, LEASE);
+    let mut other = Other::spawn(program, &fixture, "read", 3, LEASE, LEASE);
     for _ in 0..3 {
         assert_eq!(other.says("held").await, 0, "readers have no token");
     }
-    let writer = record(&place).queue(lock.write()).await;
+    let writer = fixture.enqueue(lock.write()).await;
     ours.unlock().await.unwrap();
     // Alive they are renewed.
     tokio::time::sleep(LEASE * 2).await;
     assert!(!writer.is_finished(), "three read");
     other.kill();
     soon("the writer", writer).await.unwrap().unlock().await.unwrap();
-    record(&place).settled().await;
+    fixture.settled().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn h4_a_killed_writer_lets_the_readers_in_after_its_lease() {
     let server = TestServer::start().expect("a server");
-    let place = Place::on(&server);
-    let client = patient(&place).await;
+    let fixture = Fixture::on(&server).with(READ);
+    let client = fixture.patient().await;
     let lock = lock(&client);
     let program = env!("CARGO_BIN_EXE_latchwork-test-holder");
-    let mut other = Other::spawn(program, &place, "write", 1, LEASE, LEASE);
+    let mut other = Other::spawn(program, &fixture, "write", 1, LEASE, LEASE);
     let token = other.says("held").await;
-    let record = record(&place);
-    let readers = [record.queue(lock.read()).await, record.queue(lock.read()).await];
+    let readers = [
+        fixture.enqueue(lock.read()).await,
+        fixture.enqueue(lock.read()).await,
+    ];
     other.kill();
     for reader in readers {
         soon("a reader", reader).await.unwrap().unlock().await.unwrap();

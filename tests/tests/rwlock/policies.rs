@@ -1,19 +1,20 @@
-//! Who goes first: fair, writers, readers.
+//! Each policy decides who goes first: the oldest, writers or readers.
 
 use std::sync::{Arc, Mutex};
 
 use latchwork_rwlock::{RwLock, RwPolicy};
-use latchwork_tests::{Place, go, soon};
+use latchwork_tests::subject::READ;
+use latchwork_tests::{Fixture, go, soon};
 use tokio::task::JoinHandle;
 
-use super::common::{patient, record, with_policy};
+use super::common::with_policy;
 
 type Order = Arc<Mutex<Vec<&'static str>>>;
 
 /// Waits for its turn, says its name, and leaves at once.
-async fn turn(place: &Place<'_>, lock: &RwLock, name: &'static str, order: &Order) -> JoinHandle<()> {
+async fn turn(fixture: &Fixture<'_>, lock: &RwLock, name: &'static str, order: &Order) -> JoinHandle<()> {
     let (lock, order) = (lock.clone(), Arc::clone(order));
-    let before = record(place).waiters();
+    let before = fixture.waiters();
     let task = go(async move {
         if name.starts_with('w') {
             let guard = lock.write().await.unwrap();
@@ -25,26 +26,26 @@ async fn turn(place: &Place<'_>, lock: &RwLock, name: &'static str, order: &Orde
             guard.unlock().await.unwrap();
         }
     });
-    record(place).queued(before + 1).await;
+    fixture.queued(before + 1).await;
     task
 }
 
 /// The order in which these get it who came in their order while somebody wrote. Readers that go together have no order.
 async fn order_of(policy: RwPolicy, names: &[&'static str]) -> Vec<&'static str> {
-    let place = Place::shared();
-    let client = patient(&place).await;
+    let fixture = Fixture::of(READ);
+    let client = fixture.patient().await;
     let lock = with_policy(&client, policy);
     let writer = lock.write().await.unwrap();
     let order = Order::default();
     let mut tasks = Vec::new();
     for name in names {
-        tasks.push(turn(&place, &lock, name, &order).await);
+        tasks.push(turn(&fixture, &lock, name, &order).await);
     }
     writer.unlock().await.unwrap();
     for task in tasks {
         soon("a turn", task).await.unwrap();
     }
-    record(&place).settled().await;
+    fixture.settled().await;
     let order = order.lock().unwrap();
     order.clone()
 }
@@ -67,11 +68,11 @@ async fn trying_under_each_policy_while_a_writer_waits_for_readers() {
         (RwPolicy::PreferWriters, false),
         (RwPolicy::PreferReaders, true),
     ] {
-        let place = Place::shared();
-        let client = patient(&place).await;
+        let fixture = Fixture::of(READ);
+        let client = fixture.patient().await;
         let lock = with_policy(&client, policy);
         let reader = lock.read().await.unwrap();
-        let writer = record(&place).queue(lock.write()).await;
+        let writer = fixture.enqueue(lock.write()).await;
         let joined = lock.try_read().await.unwrap();
         assert_eq!(joined.is_some(), may_read, "{policy:?}");
         let upgradable = lock.try_upgradable_read().await.unwrap();
@@ -85,18 +86,18 @@ async fn trying_under_each_policy_while_a_writer_waits_for_readers() {
         }
         drop((reader, joined, upgradable));
         soon("the writer", writer).await.unwrap().unlock().await.unwrap();
-        record(&place).settled().await;
+        fixture.settled().await;
     }
 }
 
 #[tokio::test]
 async fn trying_under_each_policy_while_readers_wait_for_a_writer() {
     for policy in [RwPolicy::Fair, RwPolicy::PreferWriters, RwPolicy::PreferReaders] {
-        let place = Place::shared();
-        let client = patient(&place).await;
+        let fixture = Fixture::of(READ);
+        let client = fixture.patient().await;
         let lock = with_policy(&client, policy);
         let writer = lock.write().await.unwrap();
-        let reader = record(&place).queue(lock.read()).await;
+        let reader = fixture.enqueue(lock.read()).await;
         assert!(lock.try_read().await.unwrap().is_none(), "{policy:?}");
         assert!(lock.try_write().await.unwrap().is_none(), "{policy:?}");
         writer.unlock().await.unwrap();
@@ -109,14 +110,14 @@ async fn trying_under_each_policy_while_readers_wait_for_a_writer() {
             .await
             .unwrap();
         reader.unlock().await.unwrap();
-        record(&place).settled().await;
+        fixture.settled().await;
     }
 }
 
 #[tokio::test]
 async fn a_reader_that_is_preferred_goes_before_writers_that_wait_already() {
-    let place = Place::shared();
-    let client = patient(&place).await;
+    let fixture = Fixture::of(READ);
+    let client = fixture.patient().await;
     let (fair, preferred) = (
         with_policy(&client, RwPolicy::Fair),
         with_policy(&client, RwPolicy::PreferReaders),
@@ -124,13 +125,13 @@ async fn a_reader_that_is_preferred_goes_before_writers_that_wait_already() {
     // The policy is that of the attempt.
     let writer = fair.write().await.unwrap();
     let order = Order::default();
-    let mut tasks = vec![turn(&place, &fair, "w1", &order).await];
-    tasks.push(turn(&place, &preferred, "r", &order).await);
-    tasks.push(turn(&place, &fair, "w2", &order).await);
+    let mut tasks = vec![turn(&fixture, &fair, "w1", &order).await];
+    tasks.push(turn(&fixture, &preferred, "r", &order).await);
+    tasks.push(turn(&fixture, &fair, "w2", &order).await);
     writer.unlock().await.unwrap();
     for task in tasks {
         soon("a turn", task).await.unwrap();
     }
     assert_eq!(*order.lock().unwrap(), ["r", "w1", "w2"], "before the writers");
-    record(&place).settled().await;
+    fixture.settled().await;
 }

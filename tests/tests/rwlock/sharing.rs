@@ -1,17 +1,18 @@
-//! Who shares with whom, in which order, and what an inspection says of it.
+//! Readers share, writers are alone, and neither starves.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use latchwork_rwlock::{FencingToken, Loss, RwLock};
-use latchwork_tests::{Place, go, soon};
+use latchwork_tests::subject::READ;
+use latchwork_tests::{Fixture, go, soon};
 
-use super::common::{lock, patient, record};
+use super::common::lock;
 
 #[tokio::test]
 async fn readers_share_and_writers_are_alone() {
-    let place = Place::shared();
-    let (one, two) = (patient(&place).await, patient(&place).await);
+    let fixture = Fixture::of(READ);
+    let (one, two) = (fixture.patient().await, fixture.patient().await);
     let (lock, other) = (lock(&one), lock(&two));
     let readers = [
         lock.read().await.unwrap(),
@@ -33,19 +34,18 @@ async fn readers_share_and_writers_are_alone() {
         );
     }
     writer.unlock().await.unwrap();
-    record(&place).settled().await;
-    place.check_leftovers();
+    fixture.over().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn h9_nobody_reads_while_somebody_writes() {
-    let place = Place::shared();
+    let fixture = Fixture::of(READ);
     // Readers inside; the writer makes it negative.
     let inside = Arc::new(AtomicI64::new(0));
     let together = Arc::new(AtomicI64::new(0));
     let mut tasks = Vec::new();
     for _ in 0..3 {
-        let client = patient(&place).await;
+        let client = fixture.patient().await;
         for task in 0..6 {
             let lock = lock(&client);
             let (inside, together) = (Arc::clone(&inside), Arc::clone(&together));
@@ -82,14 +82,13 @@ async fn h9_nobody_reads_while_somebody_writes() {
     tokens.dedup();
     assert_eq!(tokens.len(), count, "no token twice");
     assert!(together.load(Ordering::SeqCst) > 1, "readers were in together");
-    record(&place).settled().await;
-    place.check_leftovers();
+    fixture.over().await;
 }
 
 #[tokio::test]
 async fn tokens_of_writers_rise_whatever_readers_did_in_between() {
-    let place = Place::shared();
-    let client = patient(&place).await;
+    let fixture = Fixture::of(READ);
+    let client = fixture.patient().await;
     let lock = lock(&client);
     let mut last = FencingToken::new(0);
     for round in 0..12 {
@@ -116,19 +115,18 @@ async fn tokens_of_writers_rise_whatever_readers_did_in_between() {
 }
 
 #[tokio::test]
-async fn h9_writers_do_not_starve_and_h10_nor_do_readers() {
-    let place = Place::shared();
-    let client = patient(&place).await;
+async fn h9_writers_do_not_starve_and_h10_readers_do_not_either() {
+    let fixture = Fixture::of(READ);
+    let client = fixture.patient().await;
     let lock = lock(&client);
-    let record = record(&place);
     let reader = lock.read().await.unwrap();
-    let writer = record.queue(lock.write()).await;
+    let writer = fixture.enqueue(lock.write()).await;
     assert!(
         lock.try_read().await.unwrap().is_none(),
         "a writer waits: new readers wait behind it"
     );
-    let late = record.queue(lock.read()).await;
-    let last = record.queue(lock.write()).await;
+    let late = fixture.enqueue(lock.read()).await;
+    let last = fixture.enqueue(lock.write()).await;
     reader.unlock().await.unwrap();
     let writer = soon("the writer", writer).await.unwrap();
     assert!(!late.is_finished(), "it came later");
@@ -137,28 +135,23 @@ async fn h9_writers_do_not_starve_and_h10_nor_do_readers() {
     assert!(!last.is_finished(), "the second writer came after it");
     late.unlock().await.unwrap();
     soon("the last", last).await.unwrap().unlock().await.unwrap();
-    record.settled().await;
+    fixture.settled().await;
 }
 
 #[tokio::test]
-async fn inspect_tells_readers_the_upgradable_one_and_writers_apart() {
-    let place = Place::shared();
-    let client = place
-        .builder()
-        .lease(latchwork_tests::MINUTE)
-        .label("ours")
-        .connect()
-        .await
-        .unwrap();
+async fn inspect_distinguishes_readers_upgradable_readers_and_writers() {
+    let fixture = Fixture::of(READ);
+    let client = fixture
+        .client_with(|b| b.lease(latchwork_tests::MINUTE).label("ours"))
+        .await;
     let lock = lock(&client);
     let reader = lock.read().await.unwrap();
     let upgradable = lock.upgradable_read().await.unwrap();
-    let record = record(&place);
-    let waiting = record.queue(lock.write()).await;
+    let waiting = fixture.enqueue(lock.write()).await;
     latchwork_tests::eventually("the label is there", || {
-        !place
+        !fixture
             .server
-            .keys(&format!("{}:client", place.prefix))
+            .keys(&format!("{}:client", fixture.prefix))
             .unwrap()
             .is_empty()
     })
@@ -188,13 +181,13 @@ async fn inspect_tells_readers_the_upgradable_one_and_writers_apart() {
 
 #[tokio::test]
 async fn force_unlock_ends_all_holds_and_hands_on() {
-    let place = Place::shared();
-    let (one, two) = (patient(&place).await, patient(&place).await);
+    let fixture = Fixture::of(READ);
+    let (one, two) = (fixture.patient().await, fixture.patient().await);
     let (lock, other) = (lock(&one), lock(&two));
     assert!(!lock.force_unlock().await.unwrap(), "nobody holds it");
     let readers = [lock.read().await.unwrap(), other.read().await.unwrap()];
     let upgradable = lock.upgradable_read().await.unwrap();
-    let writer = record(&place).queue(other.write()).await;
+    let writer = fixture.enqueue(other.write()).await;
     assert!(lock.force_unlock().await.unwrap(), "three held it");
     for reader in &readers {
         assert_eq!(soon("loss", reader.lost()).await, Loss::Forced, "told");
@@ -207,13 +200,13 @@ async fn force_unlock_ends_all_holds_and_hands_on() {
     for reader in readers {
         assert_eq!(reader.unlock().await.unwrap_err().loss(), Some(Loss::Forced));
     }
-    record(&place).settled().await;
+    fixture.settled().await;
 }
 
 #[tokio::test]
 async fn force_unlock_of_a_hundred_readers_spares_the_writer_behind_them() {
-    let place = Place::shared();
-    let client = patient(&place).await;
+    let fixture = Fixture::of(READ);
+    let client = fixture.patient().await;
     let lock = lock(&client);
     // As many as one step of the script ends, and one more.
     for count in [100, 101] {
@@ -221,7 +214,7 @@ async fn force_unlock_of_a_hundred_readers_spares_the_writer_behind_them() {
         for _ in 0..count {
             readers.push(lock.read().await.unwrap());
         }
-        let writer = record(&place).queue(lock.write()).await;
+        let writer = fixture.enqueue(lock.write()).await;
         assert!(lock.force_unlock().await.unwrap(), "{count} held it");
         let writer = soon("the writer", writer).await.unwrap();
         for reader in &readers {
@@ -229,13 +222,13 @@ async fn force_unlock_of_a_hundred_readers_spares_the_writer_behind_them() {
         }
         writer.unlock().await.expect("nobody took it away");
     }
-    record(&place).settled().await;
+    fixture.settled().await;
 }
 
 #[tokio::test]
 async fn the_sides_are_locks() {
-    let place = Place::shared();
-    let client = patient(&place).await;
+    let fixture = Fixture::of(READ);
+    let client = fixture.patient().await;
     let lock = lock(&client);
     let (reading, writing) = (lock.read_lock(), lock.write_lock());
     assert_eq!(reading.name(), writing.name());
@@ -253,13 +246,13 @@ async fn the_sides_are_locks() {
         "somebody writes"
     );
     writer.unlock().await.unwrap();
-    record(&place).settled().await;
+    fixture.settled().await;
 }
 
 #[tokio::test]
 async fn run_holds_while_the_body_runs() {
-    let place = Place::shared();
-    let client = patient(&place).await;
+    let fixture = Fixture::of(READ);
+    let client = fixture.patient().await;
     let lock = lock(&client);
     let both = lock
         .run_read(async |outer| {
@@ -296,16 +289,16 @@ async fn run_holds_while_the_body_runs() {
         .await
         .unwrap_err();
     assert_eq!(error.loss(), Some(Loss::Forced), "the body was dropped: {error}");
-    record(&place).settled().await;
+    fixture.settled().await;
 }
 
 #[tokio::test]
 async fn at_most_999_999_read_and_499_999_beside_an_upgradable_reader() {
-    let place = Place::shared();
-    let client = patient(&place).await;
+    let fixture = Fixture::of(READ);
+    let client = fixture.patient().await;
     let lock = lock(&client);
-    let key = format!("{}:rwlock:{{a}}", place.prefix);
-    let others = |readers: &str| place.server.admin(&["ZINCRBY", &key, readers, "u"]).unwrap();
+    let key = format!("{}:rwlock:{{a}}", fixture.prefix);
+    let others = |readers: &str| fixture.server.admin(&["ZINCRBY", &key, readers, "u"]).unwrap();
     // As if so many more read: the record counts them.
     let reader = lock.read().await.unwrap();
     others("999997");
@@ -330,5 +323,5 @@ async fn at_most_999_999_read_and_499_999_beside_an_upgradable_reader() {
     assert!(lock.try_read().await.unwrap().is_none(), "499 999 read beside it");
     others("-499997");
     drop((last, upgradable, reader));
-    record(&place).settled().await;
+    fixture.settled().await;
 }

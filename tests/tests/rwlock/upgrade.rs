@@ -1,18 +1,19 @@
-//! An upgradable reader that becomes the writer.
+//! An upgradable reader becomes the writer before everybody else.
 
 use std::time::{Duration, Instant};
 
 use latchwork_rwlock::{Loss, Renew, RwLock, RwPolicy};
-use latchwork_tests::{LEASE, MINUTE, Place, eventually, go, soon};
+use latchwork_tests::subject::READ;
+use latchwork_tests::{Fixture, LEASE, MINUTE, eventually, go, soon};
 
-use super::common::{lock, patient, record, with_policy};
+use super::common::{lock, with_policy};
 
 const SOON: Duration = Duration::from_millis(30);
 
 #[tokio::test]
 async fn a_busy_or_late_upgrade_hands_the_guard_back() {
-    let place = Place::shared();
-    let client = place.client().await;
+    let fixture = Fixture::of(READ);
+    let client = fixture.client().await;
     let lock = lock(&client);
     let reader = lock.read().await.unwrap();
     let mut upgradable = lock.upgradable_read().await.unwrap();
@@ -29,7 +30,7 @@ async fn a_busy_or_late_upgrade_hands_the_guard_back() {
         upgradable = error.into_guard().expect("as it was");
         assert!(!upgradable.is_lost(), "{how}");
     }
-    eventually("no place is left", || record(&place).waiters() == 0).await;
+    fixture.queued(0).await;
     drop(lock.try_read().await.unwrap().expect("it may join again"));
     tokio::time::sleep(LEASE * 2).await;
     assert!(!upgradable.is_lost(), "it is renewed as before");
@@ -40,27 +41,25 @@ async fn a_busy_or_late_upgrade_hands_the_guard_back() {
     assert!(!writer.is_lost(), "it is renewed as the writer");
     writer.unlock().await.unwrap();
     assert_eq!(client.live(), 0, "no slot is left");
-    record(&place).settled().await;
-    place.check_leftovers();
+    fixture.over().await;
 }
 
 /// It goes before the queue, whatever the policy; and while it waits new readers do.
 async fn before_the_queue(policy: RwPolicy) {
-    let place = Place::shared();
-    let (one, two) = (patient(&place).await, patient(&place).await);
+    let fixture = Fixture::of(READ);
+    let (one, two) = (fixture.patient().await, fixture.patient().await);
     let (ours, theirs) = (with_policy(&one, policy), with_policy(&two, policy));
-    let record = record(&place);
     let upgradable = ours.upgradable_read().await.unwrap();
     let reader = theirs.read().await.unwrap();
-    let queued = record.queue(theirs.write()).await;
+    let queued = fixture.enqueue(theirs.write()).await;
     let upgrading = go(upgradable.upgrade());
-    record.queued(2).await;
+    fixture.queued(2).await;
     assert!(
         theirs.try_read().await.unwrap().is_none(),
         "{policy:?}: new ones wait"
     );
-    let late = record.queue(theirs.read()).await;
-    assert_eq!(record.holders(), 2, "{policy:?}: nobody was let in");
+    let late = fixture.enqueue(theirs.read()).await;
+    assert_eq!(fixture.holders().len(), 2, "{policy:?}: nobody was let in");
     reader.unlock().await.unwrap();
     let writer = soon("the upgrade", upgrading).await.unwrap().unwrap();
     assert!(
@@ -87,17 +86,17 @@ async fn before_the_queue(policy: RwPolicy) {
     );
     next.unwrap();
     last.unwrap();
-    record.settled().await;
-    assert_eq!(record.marks(), Vec::<String>::new(), "no mark is left");
+    fixture.settled().await;
+    assert_eq!(fixture.marks(), Vec::<String>::new(), "no mark is left");
 }
 
 #[tokio::test]
-async fn it_goes_before_the_queue() {
+async fn an_upgrade_goes_before_the_queue() {
     before_the_queue(RwPolicy::Fair).await;
 }
 
 #[tokio::test]
-async fn it_goes_before_the_queue_on_many_threads() {
+async fn an_upgrade_goes_before_the_queue_on_many_threads() {
     tokio::task::spawn_blocking(|| {
         let runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = { runtime }.worker_threads(2).enable_all().build().unwrap();
@@ -108,21 +107,20 @@ async fn it_goes_before_the_queue_on_many_threads() {
 }
 
 #[tokio::test]
-async fn it_goes_before_writers_that_are_preferred() {
+async fn an_upgrade_goes_before_preferred_writers() {
     before_the_queue(RwPolicy::PreferWriters).await;
 }
 
 #[tokio::test]
-async fn it_goes_before_readers_that_are_preferred() {
+async fn an_upgrade_goes_before_preferred_readers() {
     before_the_queue(RwPolicy::PreferReaders).await;
 }
 
 #[tokio::test]
 async fn there_is_one_upgradable_reader_at_a_time() {
-    let place = Place::shared();
-    let (one, two) = (patient(&place).await, patient(&place).await);
+    let fixture = Fixture::of(READ);
+    let (one, two) = (fixture.patient().await, fixture.patient().await);
     let (lock, other) = (lock(&one), lock(&two));
-    let record = record(&place);
     let upgradable = lock.upgradable_read().await.unwrap();
     for found in [
         other.try_upgradable_read().await.unwrap(),
@@ -134,21 +132,21 @@ async fn there_is_one_upgradable_reader_at_a_time() {
     ] {
         assert!(found.is_none(), "one at a time");
     }
-    eventually("no place is left", || record.waiters() == 0).await;
-    let next = record.queue(other.upgradable_read()).await;
+    fixture.queued(0).await;
+    let next = fixture.enqueue(other.upgradable_read()).await;
     let writer = upgradable.upgrade().await.unwrap();
     assert!(!next.is_finished(), "nor beside the writer");
     let upgradable = writer.downgrade_to_upgradable().await.unwrap();
     assert!(!next.is_finished(), "nor after a downgrade");
     upgradable.unlock().await.unwrap();
     soon("the next", next).await.unwrap().unlock().await.unwrap();
-    record.settled().await;
+    fixture.settled().await;
 }
 
 #[tokio::test]
-async fn up_and_down_again_and_each_writer_has_a_token_of_its_own() {
-    let place = Place::shared();
-    let client = patient(&place).await;
+async fn each_upgrade_of_a_guard_has_a_token_of_its_own() {
+    let fixture = Fixture::of(READ);
+    let client = fixture.patient().await;
     let lock = lock(&client);
     let mut upgradable = lock.upgradable_read().await.unwrap();
     let mut tokens = Vec::new();
@@ -180,13 +178,13 @@ async fn up_and_down_again_and_each_writer_has_a_token_of_its_own() {
     );
     reading.unlock().await.unwrap();
     eventually("nothing is left", || client.live() == 0).await;
-    record(&place).settled().await;
+    fixture.settled().await;
 }
 
 #[tokio::test]
-async fn what_a_guard_can_it_can_after_an_upgrade() {
-    let place = Place::shared();
-    let client = place.client().await;
+async fn an_upgraded_guard_has_all_methods() {
+    let fixture = Fixture::of(READ);
+    let client = fixture.client().await;
     let lock = RwLock::builder(&client, "a")
         .renew(Renew::Manual)
         .build()
@@ -213,33 +211,32 @@ async fn what_a_guard_can_it_can_after_an_upgrade() {
         .await
         .unwrap();
     writer.forget();
-    record(&place).settled().await;
+    fixture.settled().await;
 }
 
 #[tokio::test]
 async fn a_dropped_upgrade_gives_both_up_and_the_next_one_gets_it() {
-    let place = Place::shared();
-    let (one, two) = (patient(&place).await, patient(&place).await);
+    let fixture = Fixture::of(READ);
+    let (one, two) = (fixture.patient().await, fixture.patient().await);
     let (lock, other) = (lock(&one), lock(&two));
-    let record = record(&place);
     let reader = lock.read().await.unwrap();
     let upgradable = lock.upgradable_read().await.unwrap();
-    let next = record.queue(other.upgradable_read()).await;
+    let next = fixture.enqueue(other.upgradable_read()).await;
     let upgrading = go(upgradable.upgrade());
-    record.queued(2).await;
+    fixture.queued(2).await;
     upgrading.abort();
     assert!(upgrading.await.unwrap_err().is_cancelled(), "dropped");
     let next = soon("the next", next).await.unwrap();
     assert!(next.try_upgrade().await.unwrap_err().is_busy(), "one reads");
     reader.unlock().await.unwrap();
     eventually("nothing is left", || one.live() == 0 && two.live() == 0).await;
-    record.settled().await;
+    fixture.settled().await;
 }
 
 #[tokio::test]
 async fn an_upgrade_dropped_at_any_poll_leaves_nothing() {
-    let place = Place::shared();
-    let client = patient(&place).await;
+    let fixture = Fixture::of(READ);
+    let client = fixture.patient().await;
     let lock = lock(&client);
     for with_reader in [false, true] {
         for polls in 0..8 {
@@ -261,6 +258,6 @@ async fn an_upgrade_dropped_at_any_poll_leaves_nothing() {
             eventually("nothing is left", || client.live() == 0).await;
         }
     }
-    record(&place).settled().await;
-    assert_eq!(record(&place).marks(), Vec::<String>::new(), "no mark is left");
+    fixture.settled().await;
+    assert_eq!(fixture.marks(), Vec::<String>::new(), "no mark is left");
 }

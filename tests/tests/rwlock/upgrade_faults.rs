@@ -1,4 +1,4 @@
-//! Upgrades on bad days: the hold is lost before or during it, the server goes, a message is lost.
+//! An upgrade that fails hands back a guard that is still valid, or reports the loss.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use latchwork_rwlock::{Client, ErrorKind, Loss, Renew, RwLock};
 use latchwork_testkit::{Action, Direction, Proxy, TestServer, contains};
-use latchwork_tests::{LEASE, Place, eventually, go, soon};
+use latchwork_tests::subject::READ;
+use latchwork_tests::{Fixture, LEASE, MINUTE, eventually, go, soon};
 
-use super::common::{lock, patient, record};
+use super::common::lock;
 
 #[tokio::test]
-async fn an_upgrade_of_a_lost_guard_says_so_and_hands_nothing_back() {
-    let place = Place::shared();
-    let client = place.client().await;
+async fn an_upgrade_of_a_lost_guard_fails_and_hands_nothing_back() {
+    let fixture = Fixture::of(READ);
+    let client = fixture.client().await;
     let lock = RwLock::builder(&client, "a")
         .renew(Renew::Manual)
         .build()
@@ -37,13 +38,13 @@ async fn an_upgrade_of_a_lost_guard_says_so_and_hands_nothing_back() {
         .await
         .unwrap();
     eventually("nothing is left", || client.live() == 0).await;
-    record(&place).settled().await;
+    fixture.settled().await;
 }
 
 #[tokio::test]
 async fn a_hold_that_is_not_renewed_ends_while_its_upgrade_waits() {
-    let place = Place::shared();
-    let (client, other) = (place.client().await, patient(&place).await);
+    let fixture = Fixture::of(READ);
+    let (client, other) = (fixture.client().await, fixture.patient().await);
     let manual = RwLock::builder(&client, "a")
         .renew(Renew::Manual)
         .build()
@@ -53,30 +54,29 @@ async fn a_hold_that_is_not_renewed_ends_while_its_upgrade_waits() {
     let error = soon("the upgrade", upgradable.upgrade()).await.unwrap_err();
     assert_eq!(error.error().unwrap().loss(), Some(Loss::Expired), "{error}");
     assert!(error.into_guard().is_none(), "lost");
-    eventually("its place is given up", || record(&place).waiters() == 0).await;
+    fixture.queued(0).await;
     // With renewal it waits for as long as it takes.
     let upgradable = lock(&client).upgradable_read().await.unwrap();
     let upgrading = go(upgradable.upgrade());
-    record(&place).queued(1).await;
+    fixture.queued(1).await;
     tokio::time::sleep(LEASE * 2).await;
     assert!(!upgrading.is_finished(), "it waits");
     reader.unlock().await.unwrap();
     let writer = soon("the upgrade", upgrading).await.unwrap().unwrap();
     writer.unlock().await.unwrap();
-    record(&place).settled().await;
+    fixture.settled().await;
 }
 
 #[tokio::test]
 async fn forced_during_an_upgrade() {
-    let place = Place::shared();
-    let (one, two) = (patient(&place).await, patient(&place).await);
+    let fixture = Fixture::of(READ);
+    let (one, two) = (fixture.patient().await, fixture.patient().await);
     let (lock, other) = (lock(&one), lock(&two));
-    let record = record(&place);
     let reader = other.read().await.unwrap();
     let upgradable = lock.upgradable_read().await.unwrap();
-    let next = record.queue(other.write()).await;
+    let next = fixture.enqueue(other.write()).await;
     let upgrading = go(upgradable.upgrade());
-    record.queued(2).await;
+    fixture.queued(2).await;
     assert!(other.force_unlock().await.unwrap(), "two held it");
     let error = soon("the upgrade", upgrading).await.unwrap().unwrap_err();
     assert_eq!(error.error().unwrap().loss(), Some(Loss::Forced), "{error}");
@@ -85,12 +85,12 @@ async fn forced_during_an_upgrade() {
     assert!(!next.is_lost(), "nobody took it away");
     assert!(reader.unlock().await.unwrap_err().is_lost(), "that one too");
     next.unlock().await.expect("it held it to the end");
-    record.settled().await;
+    fixture.settled().await;
 }
 
 /// A client whose holds and places are looked at every second.
-async fn client_at(place: &Place<'_>, url: String) -> Client {
-    let builder = place.builder_at(url).lease(Duration::from_secs(9));
+async fn client_at(fixture: &Fixture<'_>, url: String) -> Client {
+    let builder = fixture.builder_at(url).lease(Duration::from_secs(9));
     let builder = builder.heartbeat(Duration::from_millis(100));
     builder.connect().await.expect("a client")
 }
@@ -98,17 +98,16 @@ async fn client_at(place: &Place<'_>, url: String) -> Client {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn h53_an_upgrade_survives_a_restart_that_remembers() {
     let server = TestServer::builder().persist(true).start().expect("a server");
-    let place = Place::on(&server);
-    let client = client_at(&place, server.url()).await;
+    let fixture = Fixture::on(&server).with(READ);
+    let client = client_at(&fixture, server.url()).await;
     let lock = lock(&client);
-    let record = record(&place);
     let reader = lock.read().await.unwrap();
     let upgradable = lock.upgradable_read().await.unwrap();
     let upgrading = go(upgradable.upgrade());
-    record.queued(1).await;
-    let next = record.queue(lock.write()).await;
+    fixture.queued(1).await;
+    let next = fixture.enqueue(lock.write()).await;
     server.restart().expect("it comes back");
-    record.queued(2).await;
+    fixture.queued(2).await;
     soon("an unlock", reader.unlock()).await.unwrap();
     let writer = soon("the upgrade", upgrading).await.unwrap().unwrap();
     assert!(!next.is_finished(), "it went before the queue");
@@ -117,19 +116,19 @@ async fn h53_an_upgrade_survives_a_restart_that_remembers() {
     let next = soon("the next", next).await.unwrap();
     assert!(next.fencing_token() > token, "tokens rise");
     soon("an unlock", next.unlock()).await.unwrap();
-    record.settled().await;
+    fixture.settled().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn h52_an_upgrade_is_lost_by_a_restart_that_forgets() {
     let server = TestServer::start().expect("a server");
-    let place = Place::on(&server);
-    let client = client_at(&place, server.url()).await;
+    let fixture = Fixture::on(&server).with(READ);
+    let client = client_at(&fixture, server.url()).await;
     let lock = lock(&client);
     let reader = lock.read().await.unwrap();
     let upgradable = lock.upgradable_read().await.unwrap();
     let upgrading = go(upgradable.upgrade());
-    record(&place).queued(1).await;
+    fixture.queued(1).await;
     server.restart().expect("it comes back");
     let error = soon("the upgrade", upgrading).await.unwrap().unwrap_err();
     let kind = error.error().map(latchwork_rwlock::Error::kind);
@@ -144,14 +143,13 @@ async fn h52_an_upgrade_is_lost_by_a_restart_that_forgets() {
 async fn h2_an_upgrade_whose_message_is_lost_is_found_by_asking() {
     let server = TestServer::start().expect("a server");
     let proxy = Proxy::start(server.port()).expect("a proxy");
-    let place = Place::on(&server);
-    let client = client_at(&place, proxy.url()).await;
-    let other = patient(&place).await;
-    let record = record(&place);
+    let fixture = Fixture::on(&server).with(READ);
+    let client = client_at(&fixture, proxy.url()).await;
+    let other = fixture.patient().await;
     let reader = lock(&other).read().await.unwrap();
     let upgradable = lock(&client).upgradable_read().await.unwrap();
     let upgrading = go(upgradable.upgrade());
-    record.queued(1).await;
+    fixture.queued(1).await;
     let lost = Arc::new(AtomicBool::new(false));
     proxy.on_chunk({
         let lost = Arc::clone(&lost);
@@ -173,15 +171,15 @@ async fn h2_an_upgrade_whose_message_is_lost_is_found_by_asking() {
         "the same grant"
     );
     writer.unlock().await.unwrap();
-    record.settled().await;
+    fixture.settled().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn h26_an_upgrade_whose_reply_is_lost_is_granted_once() {
     let server = TestServer::start().expect("a server");
     let proxy = Proxy::start(server.port()).expect("a proxy");
-    let place = Place::on(&server);
-    let client = client_at(&place, proxy.url()).await;
+    let fixture = Fixture::on(&server).with(READ);
+    let client = client_at(&fixture, proxy.url()).await;
     let upgradable = lock(&client).upgradable_read().await.unwrap();
     let lost = Arc::new(AtomicBool::new(false));
     proxy.on_chunk({
@@ -197,7 +195,7 @@ async fn h26_an_upgrade_whose_reply_is_lost_is_granted_once() {
     });
     let writer = soon("the upgrade", upgradable.upgrade()).await.unwrap();
     assert!(lost.load(Ordering::SeqCst), "a reply was lost");
-    let token = server.admin(&["ZSCORE", &format!("{}:rwlock:{{a}}", place.prefix), "t1"]);
+    let token = server.admin(&["ZSCORE", &format!("{}:rwlock:{{a}}", fixture.prefix), "t1"]);
     let token = token.unwrap().text().unwrap();
     assert_eq!(
         token.parse(),
@@ -205,17 +203,16 @@ async fn h26_an_upgrade_whose_reply_is_lost_is_granted_once() {
         "one token was issued"
     );
     soon("an unlock", writer.unlock()).await.unwrap();
-    record(&place).settled().await;
+    fixture.settled().await;
 }
 
 #[tokio::test]
-async fn an_upgrade_that_hears_nothing_hands_the_guard_back_as_long_as_it_is_valid() {
+async fn an_upgrade_without_a_reply_hands_back_a_guard_that_is_still_valid() {
     let server = TestServer::start().expect("a server");
-    let proxy = Proxy::start(server.port()).expect("a proxy");
-    let place = Place::on(&server);
-    let builder = place.builder_at(proxy.url()).lease(Duration::from_secs(60));
-    let builder = builder.operation_timeout(Duration::from_millis(100));
-    let client = builder.connect().await.expect("a client");
+    let fixture = Fixture::on(&server).with(READ);
+    let (proxy, client) = fixture
+        .proxied_with(|b| b.lease(MINUTE).operation_timeout(LEASE * 2))
+        .await;
     let upgradable = lock(&client).upgradable_read().await.unwrap();
     proxy.block(Direction::ToServer);
     let error = soon("the upgrade", upgradable.try_upgrade()).await.unwrap_err();
@@ -225,5 +222,5 @@ async fn an_upgrade_that_hears_nothing_hands_the_guard_back_as_long_as_it_is_val
     assert!(!upgradable.is_lost());
     proxy.unblock(Direction::ToServer);
     soon("an unlock", upgradable.unlock()).await.unwrap();
-    record(&place).settled().await;
+    fixture.settled().await;
 }

@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn t20_absurd_options_are_refused() {
+    fn h62_absurd_options_are_refused() {
         assert!(Options::default().check().is_ok(), "the defaults");
         let bad: [fn(&mut Options); 12] = [
             |o| o.lease = Duration::ZERO,

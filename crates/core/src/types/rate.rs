@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn t22_seconds_to_wait_are_rounded_up() {
+    fn seconds_to_wait_are_rounded_up() {
         for (millis, seconds) in [(0, 0), (1, 1), (1000, 1), (1001, 2), (59_999, 60)] {
             let decision = Decision {
                 allowed: millis == 0,

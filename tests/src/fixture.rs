@@ -1,0 +1,181 @@
+//! One test's corner of a server: a key prefix of its own, and the primitive that the test is
+//! about.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use latchwork_core::{Client, ClientBuilder};
+use latchwork_testkit::{Proxy, TestServer, shared_server};
+
+use crate::subject::{MUTEX, Subject};
+
+/// The lease that most tests use: short, so that a test which waits for its end is quick.
+pub const LEASE: Duration = Duration::from_millis(300);
+
+/// A lease that ends soon, but that a busy machine still renews in time: every third of it.
+pub const MEDIUM: Duration = Duration::from_millis(1200);
+
+/// A lease that no pause of a busy machine outlasts: for holds that have to survive.
+pub const LONG: Duration = Duration::from_secs(9);
+
+/// A lease without a renewal during any test: for requests that are counted.
+pub const MINUTE: Duration = Duration::from_secs(60);
+
+/// A server, a prefix that nobody else uses, and a primitive there: a mutex called `a` unless set
+/// otherwise.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Fixture<'a> {
+    /// The server.
+    pub server: &'a TestServer,
+    /// The prefix of all keys and channels.
+    pub prefix: String,
+    /// The primitive under test.
+    pub subject: &'static dyn Subject,
+    /// Its name.
+    pub name: String,
+    /// The kind in its key.
+    pub(crate) kind: &'static str,
+}
+
+impl Fixture<'static> {
+    /// On the server that the test process shares: for tests that do nothing to the server itself.
+    pub fn shared() -> Self {
+        Self::on(shared_server())
+    }
+
+    /// The same, for this primitive.
+    pub fn of(subject: &'static dyn Subject) -> Self {
+        Self::shared().with(subject)
+    }
+}
+
+impl<'a> Fixture<'a> {
+    /// On this server.
+    pub fn on(server: &'a TestServer) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self {
+            server,
+            prefix: format!("t{}-{number}", std::process::id()),
+            subject: MUTEX,
+            name: "a".to_owned(),
+            kind: MUTEX.kind(),
+        }
+    }
+
+    /// For this primitive.
+    #[must_use]
+    pub fn with(mut self, subject: &'static dyn Subject) -> Self {
+        (self.subject, self.kind) = (subject, subject.kind());
+        self
+    }
+
+    /// For a primitive without holders, which is no subject: the kind in its key.
+    #[must_use]
+    pub fn with_kind(mut self, kind: &'static str) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// The same place and primitive under another name, which must be one that is not escaped.
+    #[must_use]
+    pub fn named(&self, name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            ..self.clone()
+        }
+    }
+
+    /// The key of the primitive.
+    pub fn key(&self) -> String {
+        format!("{}:{}:{{{}}}", self.prefix, self.kind, self.name)
+    }
+
+    /// Options for a client with short leases.
+    pub fn builder(&self) -> ClientBuilder {
+        self.builder_at(self.server.url())
+    }
+
+    /// Options for a client that connects through another URL, such as a proxy's.
+    pub fn builder_at(&self, url: impl AsRef<str>) -> ClientBuilder {
+        Client::builder()
+            .url(url)
+            .prefix(&self.prefix)
+            .lease(LEASE)
+            .reconnect_backoff(Duration::from_millis(5), Duration::from_millis(50))
+    }
+
+    /// The URL of a user who may do everything but for these ACL rules.
+    ///
+    /// # Panics
+    /// If the server does not understand the rules.
+    pub fn restricted(&self, rules: &[&str]) -> String {
+        let mut command = vec!["ACL", "SETUSER", "worker", "on", ">secret", "~*", "&*", "+@all"];
+        command.extend(rules);
+        self.server.admin(&command).expect("a user");
+        format!("redis://worker:secret@127.0.0.1:{}", self.server.port())
+    }
+
+    /// A client with these options, besides short leases.
+    ///
+    /// # Panics
+    /// If it cannot connect.
+    pub async fn client_with(&self, options: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Client {
+        options(self.builder()).connect().await.expect("a client")
+    }
+
+    /// A client with short leases behind a proxy.
+    ///
+    /// # Panics
+    /// If it cannot connect.
+    pub async fn proxied(&self) -> (Proxy, Client) {
+        self.proxied_with(|builder| builder).await
+    }
+
+    /// A client with these options behind a proxy.
+    ///
+    /// # Panics
+    /// If it cannot connect.
+    pub async fn proxied_with(
+        &self,
+        options: impl FnOnce(ClientBuilder) -> ClientBuilder,
+    ) -> (Proxy, Client) {
+        let proxy = Proxy::start(self.server.port()).expect("a proxy");
+        let client = options(self.builder_at(proxy.url())).connect().await;
+        (proxy, client.expect("a client"))
+    }
+
+    /// A client with short leases ([`LEASE`]).
+    ///
+    /// # Panics
+    /// If it cannot connect.
+    pub async fn client(&self) -> Client {
+        self.client_with(|builder| builder).await
+    }
+
+    /// A client whose holds are renewed every 400 ms, and end soon after renewal stops
+    /// ([`MEDIUM`]).
+    ///
+    /// # Panics
+    /// If it cannot connect.
+    pub async fn renewing(&self) -> Client {
+        self.client_with(|builder| builder.lease(MEDIUM)).await
+    }
+
+    /// A client whose holds survive whatever the test does, if they can ([`LONG`]).
+    ///
+    /// # Panics
+    /// If it cannot connect.
+    pub async fn steady(&self) -> Client {
+        self.client_with(|builder| builder.lease(LONG)).await
+    }
+
+    /// A client that renews nothing while the test runs ([`MINUTE`]).
+    ///
+    /// # Panics
+    /// If it cannot connect.
+    pub async fn patient(&self) -> Client {
+        self.client_with(|builder| builder.lease(MINUTE)).await
+    }
+}

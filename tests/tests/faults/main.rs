@@ -1,0 +1,10 @@
+//! Locks survive failures of the network and the server as `docs/safety.md` promises.
+//!
+//! Every test has a server of its own.
+#![allow(clippy::significant_drop_tightening, reason = "guards are the subject")]
+
+mod common;
+mod network;
+mod refusals;
+mod server;
+mod silence;

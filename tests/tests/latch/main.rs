@@ -1,0 +1,11 @@
+//! The countdown latch keeps its contract under failures, cancellation and repeated requests.
+
+mod calls;
+mod cancelled;
+mod common;
+mod counted;
+mod faults;
+mod processes;
+mod refused;
+mod replays;
+mod resets;

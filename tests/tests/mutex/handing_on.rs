@@ -1,0 +1,153 @@
+//! A waiter is notified whatever happens to messages and to other waiters.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use latchwork_core::kit::{Primitive, PrimitiveOptions, Wait};
+use latchwork_mutex::ErrorKind;
+use latchwork_testkit::{Action, Direction, TestServer, contains};
+use latchwork_tests::{Fixture, LEASE, eventually, go, locked, locking, lose_grants, mutex};
+
+#[tokio::test]
+async fn forged_messages_do_no_lasting_harm() {
+    let fixture = Fixture::shared();
+    let client = fixture.client().await;
+    let mutex = mutex(&client, "a");
+    let guard = mutex.lock().await.expect("the lock");
+    let waiter = go(mutex.lock());
+    fixture.queued(1).await;
+    let scores = fixture.scores();
+    let waits = scores.iter().find(|(_, score)| *score < 0.0);
+    let (id, _) = waits.expect("the waiter");
+    let channel = format!("{}:inbox:{}", fixture.prefix, &id[..22]);
+    let rest = &id[22..];
+    let most = u64::MAX;
+    for text in [
+        format!("g {rest} 1 {most} {most}"),
+        format!("w {rest} {most} {most}"),
+        format!("f {rest} {most}"),
+        "nonsense".to_owned(),
+    ] {
+        fixture
+            .server
+            .admin(&["PUBLISH", &channel, &text])
+            .expect("an answer");
+    }
+    guard.unlock().await.expect("released");
+    let next = waiter.await.expect("no panic").expect("handed over all the same");
+    assert!(client.is_listening(), "the inbox lives");
+    next.unlock().await.expect("released");
+}
+
+#[tokio::test]
+async fn h2_a_hand_off_that_is_lost_twice_is_found_by_ticks() {
+    let fixture = Fixture::shared();
+    let (proxy, client) = fixture.proxied().await;
+    let holder = fixture.client().await;
+    let guard = locked(&holder, "a").await;
+    let waiter = locking(&client, "a");
+    fixture.queued(1).await;
+    lose_grants(&proxy);
+    guard.unlock().await.expect("released");
+    let guard = tokio::time::timeout(LEASE * 10, waiter)
+        .await
+        .expect("served")
+        .expect("no panic")
+        .expect("the lock");
+    assert!(!guard.is_lost(), "a good one");
+    guard.unlock().await.expect("released");
+}
+
+#[tokio::test]
+async fn a_lock_future_that_nobody_polls_does_not_hold_up_the_others() {
+    let fixture = Fixture::shared();
+    let (proxy, parked) = fixture.proxied().await;
+    let (one, two) = (fixture.client().await, fixture.client().await);
+    let claims = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&claims);
+    proxy.on_chunk(move |direction, _, chunk| {
+        if direction == Direction::ToClient && contains(chunk, b"g .") {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        Action::Pass
+    });
+    let first = locked(&one, "a").await;
+    let mut future = Box::pin(mutex(&parked, "a").lock());
+    // Polled until it waits, and then left alone, as in a `select!` whose other branch is busy.
+    let polled = tokio::time::timeout(Duration::from_millis(50), &mut future).await;
+    assert!(polled.is_err(), "it waits");
+    first.unlock().await.expect("released");
+    let turns = |client: &latchwork_mutex::Client| {
+        let mutex = mutex(client, "a");
+        go(async move {
+            for _ in 0..6 {
+                let guard = mutex.lock().await.expect("the lock");
+                // Long enough for the parked client's ticks to come by.
+                tokio::time::sleep(LEASE / 2).await;
+                guard.unlock().await.expect("released");
+            }
+        })
+    };
+    let (left, right) = (turns(&one), turns(&two));
+    left.await.expect("no panic");
+    right.await.expect("no panic");
+    let claims = claims.load(Ordering::Relaxed);
+    assert!(
+        claims <= 3,
+        "{claims} claims were lost on it: one for every turn of the others?"
+    );
+    drop(future);
+    fixture.settled_within(Duration::from_secs(1)).await;
+}
+
+/// Scripts find the clients' channels by the key: once only if the kind was made of small letters.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn waiters_are_notified_whatever_the_prefix_and_kind() {
+    let server = TestServer::start().expect("a server");
+    for prefix in ["a:lock", "p:", "::"] {
+        let builder = || {
+            latchwork_core::Client::builder()
+                .url(server.url())
+                .prefix(prefix)
+                .lease(LEASE)
+        };
+        let clients = [
+            builder().connect().await.expect("a client"),
+            builder().connect().await.expect("a client"),
+        ];
+        for kind in ["read_lock", "lock-2", "Lock", &"x".repeat(32)] {
+            let options = PrimitiveOptions::default();
+            let [one, two] = [&clients[0], &clients[1]]
+                .map(|client| Primitive::new(client, kind, b"a:b", &options).expect("a kind"));
+            let held = one
+                .acquire(Wait::Forever)
+                .await
+                .expect("no error")
+                .expect("the lock");
+            let waiter = go(two.acquire(Wait::Forever));
+            eventually("it waits", || {
+                server
+                    .admin(&["ZCARD", &format!("{prefix}:{kind}:{{a:b}}")])
+                    .is_ok_and(|reply| reply.int() == Some(4))
+            })
+            .await;
+            held.unlock().await.expect("released");
+            let guard = waiter
+                .await
+                .expect("no panic")
+                .expect("no error")
+                .expect("the lock");
+            guard.unlock().await.expect("released");
+        }
+    }
+    let client = latchwork_core::Client::builder()
+        .url(server.url())
+        .connect()
+        .await
+        .expect("a client");
+    for kind in ["", "a:b", "a{b", "a b", "ä", &"x".repeat(33)] {
+        let error = Primitive::new(&client, kind, b"a", &PrimitiveOptions::default()).expect_err("no kind");
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    }
+}

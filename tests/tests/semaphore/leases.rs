@@ -1,0 +1,60 @@
+//! Permits whose lease ends or that are taken away are released once.
+
+use latchwork_semaphore::{Loss, Renew, Semaphore};
+use latchwork_tests::subject::SEMAPHORE;
+use latchwork_tests::{Fixture, LEASE, eventually};
+
+use super::{free, semaphore};
+
+#[tokio::test]
+async fn h33_permits_of_a_dead_holder_are_released_one_by_one() {
+    let fixture = Fixture::of(SEMAPHORE);
+    let client = fixture.client().await;
+    let semaphore = semaphore(&client, 3);
+    semaphore.acquire_many(2).await.expect("permits").forget();
+    assert_eq!(client.live(), 0, "nobody renews them");
+    let kept = semaphore.acquire().await.expect("the third");
+    assert_eq!(free(&semaphore).await, 0, "they are still out");
+    let all_but_one = semaphore.acquire_many(2).await.expect("when their lease is over");
+    assert!(!kept.is_lost(), "the other one is renewed");
+    tokio::time::sleep(LEASE * 2).await;
+    assert!(!kept.is_lost() && !all_but_one.is_lost(), "all are");
+    assert_eq!(free(&semaphore).await, 0, "none too many");
+    let manual = Semaphore::builder(&client, "b", 3)
+        .renew(Renew::Manual)
+        .build()
+        .expect("a semaphore");
+    let ends = manual.acquire_many(3).await.expect("permits");
+    assert_eq!(ends.lost().await, Loss::Expired, "nobody renews");
+    tokio::time::sleep(LEASE).await;
+    assert_eq!(free(&manual).await, 3, "seen before anybody settles");
+    let error = ends.release().await.expect_err("lost");
+    assert!(error.is_lost(), "{error}");
+    drop((kept, all_but_one));
+    fixture.over().await;
+}
+
+#[tokio::test]
+async fn h32_releasing_a_lost_permit_releases_nothing() {
+    let fixture = Fixture::of(SEMAPHORE);
+    let client = fixture.client().await;
+    let semaphore = semaphore(&client, 2);
+    let lost = semaphore.acquire_many(2).await.expect("permits");
+    assert!(
+        semaphore.force_release().await.expect("an answer"),
+        "somebody had some"
+    );
+    assert_eq!(lost.lost().await, Loss::Forced, "told");
+    let next = semaphore.acquire_many(2).await.expect("free");
+    let error = lost.release().await.expect_err("lost");
+    assert_eq!(error.loss(), Some(Loss::Forced), "{error}");
+    eventually("its end is answered", || client.live() == 1).await;
+    assert_eq!(free(&semaphore).await, 0, "the present holder has them all");
+    assert!(!next.is_lost(), "and keeps them");
+    drop(next);
+    fixture.over().await;
+    assert!(
+        !semaphore.force_release().await.expect("an answer"),
+        "nobody has any"
+    );
+}

@@ -1,0 +1,135 @@
+//! Drain, split and merge move permits, and neither make nor lose any.
+
+use latchwork_semaphore::{ErrorKind, Loss, Semaphore};
+use latchwork_tests::subject::SEMAPHORE;
+use latchwork_tests::{Fixture, LEASE, eventually};
+
+use super::{free, semaphore};
+
+#[tokio::test]
+async fn drain_takes_what_is_free_in_one_step() {
+    let fixture = Fixture::of(SEMAPHORE);
+    let (one, two) = (fixture.client().await, fixture.client().await);
+    let semaphore = semaphore(&one, 5);
+    let held = semaphore.acquire_many(2).await.expect("permits");
+    let other = super::semaphore(&two, 5);
+    let rest = other.drain().await.expect("an answer").expect("three");
+    assert_eq!(rest.permits(), 3, "what was left");
+    assert!(
+        other.drain().await.expect("an answer").is_none(),
+        "nothing is left"
+    );
+    assert_eq!(two.live(), 1, "no slot of the one in vain");
+    let weights: u32 = semaphore
+        .inspect()
+        .await
+        .expect("an answer")
+        .holders
+        .iter()
+        .map(|holder| holder.weight)
+        .sum();
+    assert_eq!(weights, 5, "inspect knows how many");
+    tokio::time::sleep(LEASE * 2).await;
+    assert!(!rest.is_lost(), "renewed like others");
+    rest.release().await.expect("released");
+    assert_eq!(free(&semaphore).await, 3, "all three are back");
+    let waiter = fixture.enqueue(semaphore.acquire_many(4)).await;
+    assert!(
+        other.drain().await.expect("an answer").is_none(),
+        "somebody waits for them"
+    );
+    held.release().await.expect("released");
+    drop(waiter.await.expect("no panic"));
+    fixture.over().await;
+}
+
+#[tokio::test]
+async fn h34_permits_split_and_merge() {
+    let fixture = Fixture::of(SEMAPHORE);
+    let client = fixture.client().await;
+    let semaphore = semaphore(&client, 6);
+    let mut five = semaphore.acquire_many(5).await.expect("permits");
+    let watched = five.hold();
+    let mut two = five.split(2).await.expect("an answer").expect("enough");
+    assert_eq!((five.permits(), two.permits()), (3, 2), "five in all");
+    assert_eq!(free(&semaphore).await, 1, "nothing came back");
+    assert!(
+        five.split(3).await.expect("an answer").is_none(),
+        "none would be left"
+    );
+    let error = five.split(0).await.expect_err("nothing");
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    tokio::time::sleep(LEASE * 2).await;
+    assert!(
+        !five.is_lost() && !two.is_lost() && !watched.is_lost(),
+        "both are renewed"
+    );
+    let info = semaphore.inspect().await.expect("an answer");
+    let mut weights: Vec<u32> = info.holders.iter().map(|holder| holder.weight).collect();
+    weights.sort_unstable();
+    assert_eq!(weights, [2, 3], "{info:?}");
+    let one = two.split(1).await.expect("an answer").expect("enough");
+    two.release().await.expect("released");
+    assert_eq!(free(&semaphore).await, 2, "its one");
+    five.merge(one).await.expect("merged");
+    assert_eq!(five.permits(), 4, "three and one");
+    assert_eq!(client.live(), 1, "one hold");
+    let more = semaphore.drain().await.expect("an answer").expect("two");
+    five.merge(more).await.expect("merged");
+    assert_eq!((five.permits(), free(&semaphore).await), (6, 0), "all");
+    tokio::time::sleep(LEASE * 2).await;
+    assert!(!five.is_lost(), "renewed");
+    five.release().await.expect("released");
+    assert_eq!(free(&semaphore).await, 6, "all are back");
+    fixture.over().await;
+}
+
+#[tokio::test]
+async fn a_part_outlives_the_whole_and_a_dead_part_returns_alone() {
+    let fixture = Fixture::of(SEMAPHORE);
+    let client = fixture.client().await;
+    let semaphore = semaphore(&client, 4);
+    let mut whole = semaphore.acquire_many(4).await.expect("permits");
+    let part = whole.split(3).await.expect("an answer").expect("enough");
+    let dead = {
+        let mut part = part;
+        let dead = part.split(1).await.expect("an answer").expect("enough");
+        whole.release().await.expect("released");
+        assert_eq!(free(&semaphore).await, 1, "the rest of the whole");
+        dead.forget();
+        part
+    };
+    tokio::time::sleep(LEASE * 2).await;
+    assert!(!dead.is_lost(), "the other part is renewed");
+    assert_eq!(free(&semaphore).await, 2, "and the forgotten one is back");
+    drop(dead);
+    fixture.over().await;
+}
+
+#[tokio::test]
+async fn a_permit_that_cannot_be_merged_is_returned() {
+    let fixture = Fixture::of(SEMAPHORE);
+    let (one, two) = (fixture.client().await, fixture.client().await);
+    let here = semaphore(&one, 4);
+    let mut permit = here.acquire().await.expect("a permit");
+    let foreign = semaphore(&two, 4).acquire().await.expect("a permit");
+    let error = permit.merge(foreign).await.expect_err("another client's");
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    let elsewhere = Semaphore::new(&one, "b", 4).expect("a semaphore");
+    let other = elsewhere.acquire().await.expect("a permit");
+    let error = permit.merge(other).await.expect_err("another name's");
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    eventually("both went back", || one.live() == 1 && two.live() == 0).await;
+    let lost = here.acquire().await.expect("a permit");
+    here.force_release().await.expect("forced");
+    assert_eq!(lost.lost().await, Loss::Forced, "told");
+    let mut fresh = here.acquire().await.expect("a permit");
+    let error = fresh.merge(lost).await.expect_err("lost");
+    assert!(error.is_lost(), "{error}");
+    assert_eq!(fresh.permits(), 1, "what it was");
+    assert!(!fresh.is_lost(), "and its own");
+    let error = permit.split(1).await.expect_err("lost");
+    assert!(error.is_lost(), "{error}");
+    drop((permit, fresh));
+    fixture.over().await;
+}
