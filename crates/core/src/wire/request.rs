@@ -23,14 +23,15 @@ pub(crate) enum Rest<'a> {
 }
 
 impl Request {
+    /// Takes byte slices, not a generic type: older compilers cannot infer one from keys of several types.
     #[allow(clippy::disallowed_methods, reason = "the one place that sends scripts")]
-    pub(crate) fn new<K: AsRef<[u8]>>(script: &'static Script, keys: &[K]) -> Self {
-        let room = keys.iter().map(|key| key.as_ref().len()).sum::<usize>();
+    pub(crate) fn new(script: &'static Script, keys: &[&[u8]]) -> Self {
+        let room = keys.iter().map(|key| key.len()).sum::<usize>();
         let mut command = Cmd::with_capacity(14 + keys.len(), 256 + room);
         command.arg("EVALSHA");
         command.arg(script.hash()).arg(keys.len());
-        for key in keys {
-            command.arg(key.as_ref());
+        for &key in keys {
+            command.arg(key);
         }
         Self {
             script,
@@ -185,4 +186,19 @@ pub(crate) fn all_ok(replies: Vec<Value>) -> RedisResult<Vec<Value>> {
             value => Ok(value),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Were the keys of a generic type, the first line would not compile: nothing names the type. Rust 1.88 does not
+    /// compile the second then, either, though newer compilers do.
+    #[test]
+    fn the_type_of_a_key_is_never_inferred() {
+        let none = Request::new(&crate::wire::script::FENCE, &[]);
+        let (owned, borrowed) = (b"a".to_vec(), b"b".as_slice());
+        let two = Request::new(&crate::wire::script::FENCE, &[&owned, borrowed]);
+        assert_eq!((none.keys, two.keys), (0, 2), "as many keys as were given");
+    }
 }
