@@ -595,7 +595,8 @@ impl State {
     pub(crate) fn schedule(&mut self, now: Moment, spec: &Spec) {
         let left = self.deadline.since(now);
         self.due = if self.claim {
-            now + left / 2
+            // At half the window, and not of what is left: at least half of it, two round trips, is left for the answer.
+            now.max(self.deadline - self.length / 2)
         } else if (spec.renew == Renew::Watchdog || now < self.start) && self.deadline < self.cap {
             // Before its start nobody has it who could renew it.
             // A third of the lease after it was last renewed.

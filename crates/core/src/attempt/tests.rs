@@ -227,3 +227,19 @@ fn a_watchdog_hold_is_due_at_a_third_and_a_claim_at_half() {
     let due = state.due.since(start);
     assert!(due > ms(450) && due <= ms(501), "half the window: {due:?}");
 }
+
+#[test]
+fn rule_6_half_a_window_is_left_for_the_answer_to_a_confirmation() {
+    // The message takes no time, and a quarter of the window, which is what a round trip may take.
+    for late in [0, 250] {
+        let (attempt, start) = queued();
+        let mut state = attempt.state();
+        let receipt = start + ms(2000 + late);
+        state.apply_message(7, us(ms(3000)), WINDOW, receipt, &attempt.spec, DRIFT);
+        state.take(receipt, &attempt.spec);
+        assert_eq!(state.deadline.since(state.due), WINDOW / 2, "{late} ms late");
+        // What failed may be due again at once, while there is time.
+        state.schedule(receipt + ms(600), &attempt.spec);
+        assert_eq!(state.due, receipt + ms(600), "{late} ms late");
+    }
+}

@@ -58,6 +58,15 @@ impl Endpoint {
             .map_err(|error| Error::invalid("the connection info is not usable").caused_by(error))
     }
 
+    /// How many round trips it takes until a connection can be used: one for TCP, one for what redis-rs says first (user,
+    /// database, its name), and two for TLS before version 1.3.
+    pub(crate) fn round_trips(&self) -> u32 {
+        match self.0.get_connection_info().addr() {
+            redis::ConnectionAddr::TcpTls { .. } => 4,
+            _ => 2,
+        }
+    }
+
     /// Host and port, or the socket's path; no credentials.
     pub(crate) fn address(&self) -> String {
         self.0.get_connection_info().addr().to_string()

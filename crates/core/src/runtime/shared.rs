@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::deliver::deliver_over;
 use crate::attempt::{Attempt, Spec, Stage};
 use crate::base::clock::{Moment, millis};
+use crate::base::limit;
 use crate::base::trace::{debug, warn};
 use crate::connection::commands::Commands;
 use crate::connection::handshake::Greeting;
@@ -132,7 +133,10 @@ impl Shared {
 
     /// Rule 6: long enough to hear of the hand-off and confirm it, never above the lease.
     fn claim_window(&self, lease: Duration) -> Duration {
-        let mut window = self.options.claim_window.max(self.commands.round_trip() * 4);
+        let mut window = self
+            .options
+            .claim_window
+            .max(self.commands.round_trip() * limit::TRIPS);
         if !self.keeper.is_listening() {
             window = window.max(crate::runtime::schedule::POLL_MOST * 2);
         }
@@ -154,9 +158,10 @@ impl Shared {
         }
     }
 
-    /// The deadline of one request (not the caller's): operation timeout, or a third of the lease.
+    /// The deadline of one request (not the caller's): see [`limit::request`].
     pub(crate) fn request_deadline(&self, lease: Duration) -> Moment {
-        Moment::now() + self.options.operation_timeout.min(lease / 3)
+        let trip = self.commands.round_trip();
+        Moment::now() + limit::request(self.options.operation_timeout, lease, trip)
     }
 
     /// Ends an attempt in the background. Never blocks, allocates or fails (H15).
@@ -225,6 +230,7 @@ impl Shared {
     /// A handshake is done: what it found.
     pub(crate) fn greeted(&self, greeting: &Greeting, sent: Moment) {
         self.commands.note_stamp(sent, greeting.stamp);
+        self.commands.set_round_trip(greeting.round_trip);
         *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(greeting.info.clone());
         for warning in &greeting.warnings {
             self.warn_once(warning.clone());

@@ -66,7 +66,8 @@ impl ClientBuilder {
         self
     }
 
-    /// The deadline of one request, and of `close`. Defaults to 1 s; a third of the lease if that is shorter.
+    /// The deadline of one request, and of `close`. Defaults to 1 s; a third of the lease if that is shorter, but not less
+    /// than a few round trips take. Connecting takes several round trips, and has as much time for each.
     pub fn operation_timeout(mut self, timeout: Duration) -> Self {
         self.options.operation_timeout = timeout;
         self
@@ -176,11 +177,13 @@ impl ClientBuilder {
         if !shared.same_thread && !shared.options.keeper_thread {
             alarm::start(&shared).map_err(no_thread)?;
         }
+        // Connecting the inbox and subscribing, on a line of that length.
+        let far = shared.commands.round_trip() * (endpoint.round_trips() + 2);
         start_tasks(&shared, endpoint, thread);
         // Grants are to arrive by message from the first attempt on; a refusal is a warning, not a failure.
         let mut tried = shared.inbox_tried.subscribe();
         let subscribed = async { tried.wait_for(|tried| *tried).await.is_ok() };
-        let over = Moment::now() + shared.options.operation_timeout;
+        let over = Moment::now() + shared.options.operation_timeout.max(far);
         until(over, Some(&driver), subscribed).await;
         Ok(client)
     }
