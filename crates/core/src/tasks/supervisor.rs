@@ -11,6 +11,7 @@ use crate::connection::failure::Failure;
 use crate::connection::handshake::{GREETING, Greeting, greet};
 use crate::connection::refusal::Target;
 use crate::connection::refusal::classify;
+use crate::connection::tls;
 use crate::runtime::shared::Shared;
 use crate::types::error::{Error, ErrorKind, Result};
 
@@ -77,6 +78,10 @@ fn refused(error: redis::RedisError, endpoint: &Endpoint, target: Target<'_>) ->
     }
     if error.is_timeout() {
         return Failure::unknown(silent(endpoint).caused_by(error));
+    }
+    if endpoint.is_tls() && tls::is_about_tls(&error) {
+        let text = format!("no TLS connection to {}: {error}", endpoint.address());
+        return Failure::unknown(Error::new(ErrorKind::Unavailable, text));
     }
     if error.is_io_error() {
         let text = format!(
