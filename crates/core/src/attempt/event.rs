@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::lease::Lease;
 use crate::base::clock::Moment;
 use crate::types::loss::Loss;
 use crate::wire::message::{Message, Over};
@@ -116,8 +115,8 @@ pub(crate) enum Step {
     Ask,
     /// Renew the claim with this token before it is handed out.
     Confirm(u64),
-    /// Its guard is out.
-    HandOut(Lease),
+    /// It is held from now on: make its guard.
+    HandOut,
     /// The latch lets it pass.
     Pass { left: u32 },
     /// The latch was reset.

@@ -99,13 +99,13 @@ impl Lease {
 
     /// Sets when the keeper has to look at it again.
     pub(super) fn schedule(&mut self, now: Moment, rules: &Rules) {
-        let left = self.left(now);
         self.due = if self.claim {
-            now + left / 2
+            // At half the window, and not of what is left: at least half of it, two round trips, is left for the answer.
+            now.max(self.deadline - self.length / 2)
         } else if (rules.renews || now < self.start) && self.deadline < self.cap {
             // Before its start nobody has it who could renew it.
             // A third of the lease after it was last renewed.
-            self.deadline - (rules.lease * 2 / 3).min(left)
+            self.deadline - (rules.lease * 2 / 3).min(self.left(now))
         } else {
             self.deadline
         };

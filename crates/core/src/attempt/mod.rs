@@ -25,8 +25,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 
 use self::event::{Effects, Event, HoldEvent, Step};
-use self::rules::Rules;
-use self::spec::Spec;
+use self::lease::Lease;
+use self::rules::{Plan, Rules};
 use self::state::State;
 use crate::base::clock::Moment;
 use crate::types::loss::Loss;
@@ -34,14 +34,22 @@ use crate::types::name::Name;
 
 /// One call of an acquire function.
 pub(crate) struct Attempt {
-    /// See [`Spec::id`]; the owner in Redis.
+    /// See [`Spec::id`](spec::Spec::id); the owner in Redis.
     pub(crate) id: String,
     pub(crate) counter: u64,
     pub(crate) key: Arc<[u8]>,
     pub(crate) name: Name,
-    pub(crate) spec: Spec,
-    rules: Rules,
+    pub(crate) spec: Arc<Plan>,
     cell: Mutex<Cell>,
+}
+
+/// What its future finds.
+pub(crate) struct Polled {
+    pub(crate) step: Step,
+    /// When the server was last heard of.
+    pub(crate) heard: Moment,
+    /// What is handed out.
+    pub(crate) lease: Option<Lease>,
 }
 
 /// The state, and those who are woken when it changes.
@@ -69,8 +77,8 @@ impl Attempt {
         (id, counter): (String, u64),
         key: Arc<[u8]>,
         name: Name,
-        spec: Spec,
-        rules: Rules,
+        spec: Arc<Plan>,
+        now: Moment,
     ) -> Self {
         Self {
             id,
@@ -78,9 +86,8 @@ impl Attempt {
             key,
             name,
             spec,
-            rules,
             cell: Mutex::new(Cell {
-                state: State::new(Moment::now()),
+                state: State::new(now),
                 waker: None,
                 watchers: Vec::new(),
                 next_watcher: 0,
@@ -97,24 +104,82 @@ impl Attempt {
         self.cell().state
     }
 
-    pub(crate) const fn rules(&self) -> &Rules {
-        &self.rules
+    /// What `look` finds in the state.
+    pub(crate) fn with<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.cell().state)
+    }
+
+    /// What it has, if a guard is out.
+    pub(crate) fn held(&self) -> Option<Lease> {
+        self.with(|state| state.held().copied())
+    }
+
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.spec.rules
     }
 
     /// Something happened at `now`. Wakes whom it concerns, after the lock is released: a waker is foreign code.
+    #[allow(
+        clippy::inline_always,
+        reason = "where an event happens it is known, and only its arm is left"
+    )]
+    #[inline(always)]
     pub(crate) fn on(&self, event: Event, now: Moment) -> Effects {
-        self.apply(self.cell(), event, now)
+        self.apply(self.cell(), event, now, |_| ()).0
     }
 
-    /// The same while its own future is polled: it looks again, and need not be woken, or another worker would be, too.
+    /// Something happened, and when does not matter.
+    #[allow(
+        clippy::inline_always,
+        reason = "where an event happens it is known, and only its arm is left"
+    )]
+    #[inline(always)]
+    pub(crate) fn note(&self, event: Event) -> Effects {
+        self.on(event, Moment::from_nanos(0))
+    }
+
+    /// The same as [`on`](Self::on), and what `look` finds in the state after that.
+    #[allow(
+        clippy::inline_always,
+        reason = "where an event happens it is known, and only its arm is left"
+    )]
+    #[inline(always)]
+    pub(crate) fn on_then<T>(
+        &self,
+        event: Event,
+        now: Moment,
+        look: impl FnOnce(&State) -> T,
+    ) -> (Effects, T) {
+        self.apply(self.cell(), event, now, look)
+    }
+
+    /// The same as [`on`](Self::on) while its own future is polled: it looks again, and need not be woken, or another worker
+    /// would be, too.
+    #[allow(
+        clippy::inline_always,
+        reason = "where an event happens it is known, and only its arm is left"
+    )]
+    #[inline(always)]
     pub(crate) fn on_while_polled(&self, event: Event, now: Moment) -> Effects {
         let mut cell = self.cell();
         cell.waker = None;
-        self.apply(cell, event, now)
+        self.apply(cell, event, now, |_| ()).0
     }
 
-    fn apply(&self, mut cell: MutexGuard<'_, Cell>, event: Event, now: Moment) -> Effects {
-        let effects = cell.state.on(event, now, &self.rules);
+    #[allow(
+        clippy::inline_always,
+        reason = "where an event happens it is known, and only its arm is left"
+    )]
+    #[inline(always)]
+    fn apply<T>(
+        &self,
+        mut cell: MutexGuard<'_, Cell>,
+        event: Event,
+        now: Moment,
+        look: impl FnOnce(&State) -> T,
+    ) -> (Effects, T) {
+        let effects = cell.state.on(event, now, &self.spec.rules);
+        let found = look(&cell.state);
         let waker = if effects.wake { cell.waker.take() } else { None };
         let watchers = if effects.wake_watchers {
             std::mem::take(&mut cell.watchers)
@@ -128,28 +193,34 @@ impl Attempt {
         for (_, watcher) in watchers {
             watcher.wake();
         }
-        effects
+        (effects, found)
     }
 
-    /// Its future is polled; unless that is done, it is woken by what happens next. Returns when the server was last heard
-    /// of, too.
-    pub(crate) fn poll(&self, cx: &Context<'_>, now: Moment) -> (Step, Moment) {
+    /// Its future is polled; unless that is done, it is woken by what happens next.
+    pub(crate) fn poll(&self, cx: &Context<'_>, now: Moment) -> Polled {
         let mut cell = self.cell();
-        let step = cell.state.on(Event::Polled, now, &self.rules).step;
-        let heard = cell.state.heard();
+        let step = cell.state.on(Event::Polled, now, &self.spec.rules).step;
+        let mut lease = None;
         match step {
             Step::Wait | Step::Ask | Step::Confirm(_) => cell.register_waker(cx),
-            Step::HandOut(_) | Step::Pass { .. } | Step::Reset | Step::Closed => cell.waker = None,
+            Step::HandOut => {
+                cell.waker = None;
+                lease = cell.state.held().copied();
+            }
+            Step::Pass { .. } | Step::Reset | Step::Closed => cell.waker = None,
         }
-        drop(cell);
-        (step, heard)
+        Polled {
+            step,
+            heard: cell.state.heard(),
+            lease,
+        }
     }
 
-    /// Registers the future that is woken by what happens next, and returns the state.
-    pub(crate) fn register_waker(&self, cx: &Context<'_>) -> State {
+    /// Registers the future that is woken by what happens next, and returns what `look` finds in the state.
+    pub(crate) fn register_waker<T>(&self, cx: &Context<'_>, look: impl FnOnce(&State) -> T) -> T {
         let mut cell = self.cell();
         cell.register_waker(cx);
-        cell.state
+        look(&cell.state)
     }
 
     /// Whether the hold can still be relied on at `now`; notes it for ever if not.
@@ -159,8 +230,8 @@ impl Attempt {
 
     /// The state at `now`, after the deadline was looked at.
     pub(crate) fn look(&self, now: Moment) -> State {
-        self.on(Event::Hold(HoldEvent::Looked), now);
-        self.state()
+        let looked = Event::Hold(HoldEvent::Looked);
+        self.on_then(looked, now, |state| *state).1
     }
 
     /// Registers a watcher of the hold's end if the hold lives; `key` is the watcher's own, made at its first call. Returns

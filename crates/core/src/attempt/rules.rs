@@ -1,5 +1,6 @@
 //! What the transitions of an attempt depend on beside its state.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::spec::{Mode, Spec};
@@ -87,5 +88,41 @@ impl Rules {
     pub(crate) const fn without(mut self, rule: Rule) -> Self {
         self.off |= 1 << rule as u16;
         self
+    }
+}
+
+/// What the attempts of a handle have in common: what they ask for, and the rules that follow from it.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    spec: Spec,
+    pub(crate) rules: Rules,
+}
+
+impl Plan {
+    /// `same_thread`: see [`Rules`].
+    pub(crate) fn new(spec: Spec, drift: Drift, same_thread: bool) -> Arc<Self> {
+        let rules = Rules::of(&spec, drift, same_thread);
+        Arc::new(Self { spec, rules })
+    }
+
+    /// The same for another spec.
+    pub(crate) fn with(&self, spec: Spec) -> Arc<Self> {
+        Self::new(spec, self.rules.drift, self.rules.same_thread)
+    }
+
+    /// The same for so much of the capacity.
+    pub(crate) fn with_weight(self: &Arc<Self>, weight: u32) -> Arc<Self> {
+        if weight == self.weight() {
+            return Arc::clone(self);
+        }
+        self.with(self.spec.with_weight(weight))
+    }
+}
+
+impl std::ops::Deref for Plan {
+    type Target = Spec;
+
+    fn deref(&self) -> &Spec {
+        &self.spec
     }
 }

@@ -102,6 +102,11 @@ impl State {
     }
 
     /// Changes the state. The only way to do so.
+    #[allow(
+        clippy::inline_always,
+        reason = "where an event happens it is known, and only its arm is left"
+    )]
+    #[inline(always)]
     pub(crate) fn on(&mut self, event: Event, now: Moment, rules: &Rules) -> Effects {
         let mut out = Effects::default();
         match event {
@@ -340,7 +345,7 @@ impl State {
     fn hand_out(&mut self, mut lease: Lease, now: Moment, rules: &Rules) -> Step {
         lease.hand_out(now, rules);
         self.enter(Stage::Held(lease));
-        Step::HandOut(lease)
+        Step::HandOut
     }
 
     fn give_up(&mut self, rules: &Rules, out: &mut Effects) {

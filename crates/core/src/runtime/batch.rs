@@ -298,7 +298,7 @@ impl Batcher {
                         Args::Acquire(_) => Event::Asked { not_after },
                         Args::End(_) => Event::End(EndEvent::Sent),
                     };
-                    call.attempt.on(event, Moment::now());
+                    call.attempt.note(event);
                 }
                 None => return Err(Failure::unknown(late())),
             }
@@ -368,7 +368,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::attempt::rules::Rules;
+    use crate::attempt::rules::Plan;
     use crate::attempt::spec::Spec;
     use crate::types::name::Name;
     use crate::types::options::Options;
@@ -388,10 +388,16 @@ mod tests {
             retention: 1000,
         });
         let name = Name::new(b"a").expect("a name");
-        let rules = Rules::of(&spec, Options::default().drift, false);
+        let spec = Plan::new(spec, Options::default().drift, false);
         let id = ("c.1:1:10000:1000".to_owned(), 1);
         let call = Call {
-            attempt: Arc::new(Attempt::new(id, b"k".as_slice().into(), name, spec, rules)),
+            attempt: Arc::new(Attempt::new(
+                id,
+                b"k".as_slice().into(),
+                name,
+                spec,
+                Moment::now(),
+            )),
             args,
             not_after: 0,
             deadline: Moment::now() + Duration::from_millis(20),
