@@ -17,6 +17,8 @@ mod clock;
 mod compare;
 #[path = "scripts/counted.rs"]
 mod counted;
+#[path = "scripts/crowds.rs"]
+mod crowds;
 #[path = "scripts/dump.rs"]
 mod dump;
 #[path = "scripts/faults.rs"]

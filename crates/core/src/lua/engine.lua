@@ -7,7 +7,7 @@ local FRONT = 1073741824 -- 2^30: upgrades and claims that lapsed have tickets b
 local HOLDER, TOMB = 1000000000000, 100000000000000
 local PATIENCE = 40 -- x 256 ms: a waiter not seen for longer is dropped when it reaches the front (H8)
 local DEAF = 16 -- the same for one whose inbox has no subscriber: a tick at least every 3 s shows that it lives all the same
-local BOUND = 100 -- entries that one step may remove; more than that is left to the next call
+local BOUND = 100 -- entries that one step may remove, or grant to; more than that is left to the next call
 local SCAN = 1000 -- waiters that one pump may look at
 local inbox = string.match(lock, '^(.-:)[^:{]+:{') .. 'inbox:' -- the clients' channels begin with it; all keys have one prefix
 local seen_now = math.floor(now / 256) % CHANCE
@@ -15,7 +15,10 @@ local used = 0 -- weight in use
 local shared = 0 -- the part of it that is recorded in `u`
 local lapsed = {} -- claims that ended unconfirmed and go back to the front
 local subscribed = {} -- channel -> does anybody listen?
-local mail = {} -- channel -> text
+local mail = {} -- channel -> lines
+local grants = 0 -- in this step, whatever the number of records
+local gone = {} -- who left the queue in this step, or was told to look at once
+local doubts = {} -- who and window: the entry behind a claim that may be a dead one's
 local more, refused = 0, 0
 local counted = false -- every hold is shared and without a token, the record says in `c` how much there is
 local stored = nil -- the score of `c`: twice the capacity, and one more if it was resized
@@ -90,17 +93,18 @@ end
 
 local function post(to, line)
   local channel = inbox .. string.sub(to, 1, 22)
-  if mail[channel] then
-    mail[channel] = mail[channel] .. ';' .. line
+  local lines = mail[channel]
+  if lines then
+    lines[#lines + 1] = line
   else
-    mail[channel] = line
+    mail[channel] = { line }
   end
 end
 
 -- Last of all, and through pcall: a refused PUBLISH must not undo what is written (H46).
 local function send_mail()
   for channel, lines in pairs(mail) do
-    if type(redis.pcall('PUBLISH', channel, lines)) == 'table' then
+    if type(redis.pcall('PUBLISH', channel, table.concat(lines, ';'))) == 'table' then
       refused = 1
     end
   end
@@ -341,6 +345,7 @@ end
 
 local function leave_queue(who, score)
   redis.call('ZREM', lock, who)
+  gone[who] = true
   unmark_owner(who, score)
 end
 
@@ -361,7 +366,8 @@ local function may_start(who)
   return not rate or starts_within(fields(who), rate.window)
 end
 
--- The hand-off: a claim on the head's behalf, a message to it, and one to the entry behind if the head may be dead.
+-- The hand-off: a claim on the head's behalf, and a message to it. If the head may be dead, the entry behind is told, too,
+-- unless this step grants to that one as well.
 local function hand_over(who, score, behind)
   local weight_of, most, window = fields(who)
   local missed = math.floor(score % TICKET / CHANCE)
@@ -371,12 +377,35 @@ local function hand_over(who, score, behind)
   window = math.min(window * 2 ^ missed, most)
   keep(window + ttl) -- the head may have set the key's life long ago: a record must not end before its claim
   local token = admit(who, weight_of, now + window + (1 + missed) / 16, 0)
+  gone[who] = true
   unmark_owner(who, score)
   local delay = rate and ' ' .. text(delay_of(who)) or ''
   post(who, 'g ' .. string.sub(who, 23) .. ' ' .. text(token) .. ' ' .. text(now_us) .. ' ' .. text(window) .. delay)
   if behind and (missed > 0 or age(score) * 256 > window) then
-    tell(behind, window)
+    doubts[#doubts + 1] = { behind, window }
   end
+end
+
+local function tell_doubts()
+  for i = 1, #doubts do
+    if not gone[doubts[i][1]] then
+      tell(doubts[i][1], doubts[i][2])
+    end
+  end
+  doubts = {}
+end
+
+-- Whether this step may grant to one more. If not, that one is told to look at once: not every answer has room to say
+-- that there is more to do, and the caller may die before it goes on.
+local function may_grant(who)
+  if grants == BOUND then
+    more = 1
+    gone[who] = true
+    tell(who, 0)
+    return false
+  end
+  grants = grants + 1
+  return true
 end
 
 -- What an upgrade at the head comes to; `true`: it is out of the queue. Its base is a hold that is renewed, so it needs
@@ -388,6 +417,7 @@ local function try_upgrade(who, score)
     return true
   elseif used == held(base) and shared < capacity then
     redis.call('ZREM', lock, who)
+    gone[who] = true
     local _, most = fields(who)
     post(who, 'g ' .. string.sub(who, 23) .. ' ' .. text(upgrade(base, counter, 0)) .. ' ' .. text(now_us) .. ' ' .. text(most))
     return true
@@ -420,6 +450,9 @@ local function pump()
     elseif not fits(who) then
       break -- nobody behind it is granted, but those passed over may fit
     elseif listens(who, score) then
+      if not may_grant(who) then
+        return
+      end
       hand_over(who, score, behind)
     else
       passed[#passed + 1] = { who, score }
@@ -432,10 +465,12 @@ local function pump()
   for i = 1, #passed do -- nobody else can be granted
     if not fits(passed[i][1]) then
       return
-    elseif may_start(passed[i][1]) then
+    elseif not may_start(passed[i][1]) then
+      drop_place(passed[i][1], passed[i][2])
+    elseif may_grant(passed[i][1]) then
       hand_over(passed[i][1], passed[i][2], passed[i + 1] and passed[i + 1][1])
     else
-      drop_place(passed[i][1], passed[i][2])
+      return
     end
   end
 end
@@ -537,6 +572,7 @@ local function hand_on()
     put_back()
     pump()
   end
+  tell_doubts()
   tidy()
 end
 
