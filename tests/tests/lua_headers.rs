@@ -1,10 +1,13 @@
-//! Every script's header is its contract: it has to name exactly the KEYS and ARGV that the script uses.
+//! Every script's header is its contract: it has to name exactly the KEYS and ARGV that the script uses. The tables of
+//! `docs/design.md` say what a record is made of, as the code does.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+
+use latchwork_core::kit::record::{Kind, ROWS, Row};
 
 const LUA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/core/src/lua");
 
@@ -112,4 +115,31 @@ fn used(body: &str, table: &str) -> Indices {
         }
     }
     indices
+}
+
+/// A row as the page has it.
+fn line(row: &Row) -> String {
+    let member = match (row.wire, row.of) {
+        ("", of) => of.to_owned(),
+        (wire, "") => format!("`{wire}`"),
+        (wire, of) => format!("`{wire}` + {of}"),
+    };
+    let name = Some(row.name).filter(|name| !name.is_empty());
+    let name = name.map_or(String::new(), |name| format!("`{name}`"));
+    format!("| {} | {member} | {name} | {} |\n", row.band.text(), row.meaning)
+}
+
+#[test]
+fn the_design_page_has_the_tables_of_the_code() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/design.md");
+    let page = fs::read_to_string(path).unwrap();
+    for kind in [Kind::Lock, Kind::Latch] {
+        let rows = ROWS.iter().filter(|row| row.kind == kind).map(line);
+        let head = "| score | member | in the scripts | meaning |\n|---|---|---|---|\n";
+        let table = head.to_owned() + &rows.collect::<String>();
+        assert!(
+            page.contains(&table),
+            "docs/design.md has to have this table:\n{table}"
+        );
+    }
 }

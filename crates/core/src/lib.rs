@@ -8,7 +8,8 @@
 mod attempt;
 mod base;
 mod connection;
-mod kit;
+#[doc(hidden)]
+pub mod kit;
 mod ops;
 mod rate;
 mod runtime;

@@ -3,7 +3,7 @@ read_capacity(capacity)
 local made_with = capacity
 local timed = ahead ~= '0'
 weight, floor, polls, ahead = tonumber(weight), tonumber(floor), tonumber(polls), tonumber(ahead)
-redis.call('ZADD', lock, 'XX', 'GT', 0, 't1') -- changes nothing; refused when memory is full (H40)
+redis.call('ZADD', lock, 'XX', 'GT', 0, '%TOKEN%') -- changes nothing; refused when memory is full (H40)
 if not ours and redis.call('ZCARD', lock) > 0 then
   return { 8, now_us }
 end
@@ -23,7 +23,7 @@ hand_on()
 
 local score = tonumber(redis.call('ZSCORE', lock, id) or 0)
 local base, counter = base_of(id)
-local by = base and tonumber(redis.call('ZSCORE', lock, 'p' .. base) or nil)
+local by = base and tonumber(redis.call('ZSCORE', lock, '%UPGRADED%' .. base) or nil)
 local ticket, next
 local reply
 
@@ -55,12 +55,12 @@ local function granted(token)
   return with_weight({ 1, now_us, token, lease, 0 })
 end
 
-if score >= TOMB then
+if score >= %TOMB% then
   reply = { 5, now_us }
 elseif score > 0 then -- a replay, or a grant whose message was lost: the same token, nothing extended (H26)
   local token = 0
   if exclusive(weight) then
-    token = tonumber(redis.call('ZSCORE', lock, 't1'))
+    token = tonumber(redis.call('ZSCORE', lock, '%TOKEN%'))
     if token <= floor then
       token = new_token(floor)
     end
@@ -75,11 +75,11 @@ elseif base and (by or used == held(base)) then
     redis.call('ZREM', lock, id)
     upgrade(base, counter, floor)
     tidy()
-  elseif by == counter and tonumber(redis.call('ZSCORE', lock, 't1')) <= floor then -- granted by a message, which knows no floor
+  elseif by == counter and tonumber(redis.call('ZSCORE', lock, '%TOKEN%')) <= floor then -- granted by a message, which knows no floor
     new_token(floor)
   end
   local left_ms = math.floor(redis.call('ZSCORE', lock, base)) - now
-  reply = by and by > counter and { 5, now_us } or { 1, now_us, tonumber(redis.call('ZSCORE', lock, 't1')), left_ms, 0 }
+  reply = by and by > counter and { 5, now_us } or { 1, now_us, tonumber(redis.call('ZSCORE', lock, '%TOKEN%')), left_ms, 0 }
 elseif score < 0 then
   renew_place(id, score, polls)
   keep(ttl)
@@ -92,7 +92,7 @@ elseif room >= 0 and weight > capacity then
   reply = { 10, now_us, capacity }
 elseif not base and owner and owner == owner_of(id) then -- a re-entry overtakes the queue
   reply = granted(admit(id, weight, now + lease, 0))
-elseif used >= capacity or base or (redis.call('ZSCORE', lock, 'q') and not overtakes()) then
+elseif used >= capacity or base or (redis.call('ZSCORE', lock, '%NEXT%') and not overtakes()) then
   reply = room <= 0 and { 3, now_us, wake_in() } or nil
 elseif room < 0 then
   weight = capacity - used
@@ -104,7 +104,7 @@ elseif room < 0 then
     reply = { 3, now_us, wake_in() }
   else
     admit(id, weight, now + lease, 0)
-    redis.call('ZADD', lock, weight, 'w' .. id)
+    redis.call('ZADD', lock, weight, '%WEIGHT%' .. id)
     reply = granted(0)
   end
 elseif rate and used + weight <= capacity and not starts_within(weight, tonumber(patience) or rate.window) then
@@ -119,10 +119,10 @@ if not reply then
     ticket, next = new_ticket(id, ahead, timed)
   end
   local waiting = redis.call('ZCOUNT', lock, '-inf', '(0')
-  if ticket >= LAST_TICKET or (not base and waiting >= room and sweep(waiting) >= room) then
+  if ticket >= %LAST_TICKET% or (not base and waiting >= room and sweep(waiting) >= room) then
     reply = { 6, now_us }
   else
-    enter_queue(id, ticket, next, polls * CHANCE + seen_now)
+    enter_queue(id, ticket, next, polls * %CHANCE% + seen_now)
     keep(ttl)
     reply = { 2, now_us, wake_in(), more }
   end

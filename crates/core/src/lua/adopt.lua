@@ -21,12 +21,12 @@ local T = redis.call('TIME') -- once (H50)
 local now_us = T[1] * 1000000 + T[2]
 local now = (now_us - now_us % 1000) / 1000
 
-local last = tonumber(redis.call('ZSCORE', lock, 't1') or 0)
+local last = tonumber(redis.call('ZSCORE', lock, '%TOKEN%') or 0)
 if last == 0 and redis.call('ZCARD', lock) > 0 then
   return { 8, now_us }
 end
 local mine = tonumber(redis.call('ZSCORE', lock, id) or 0)
-if mine >= 100000000000000 then
+if mine >= %TOMB% then
   return { 5, now_us }
 elseif mine > now then
   return { 1, now_us, token, math.floor(mine) - now, 0 }
@@ -34,14 +34,14 @@ elseif now > not_after then
   return { 4, now_us }
 end
 local ends = tonumber(redis.call('ZSCORE', lock, old) or 0)
-if mine ~= 0 or ends <= now or ends >= 100000000000000 or (token > 0 and last ~= token) then
+if mine ~= 0 or ends <= now or ends >= %TOMB% or (token > 0 and last ~= token) then
   return { 3, now_us, -1 }
 end
-local upgraded = redis.call('ZSCORE', lock, 'p' .. old)
-redis.call('ZREM', lock, old, 'x' .. old, 'p' .. old) -- first: allowed when memory is full
+local upgraded = redis.call('ZSCORE', lock, '%UPGRADED%' .. old)
+redis.call('ZREM', lock, old, '%EXTENDED%' .. old, '%UPGRADED%' .. old) -- first: allowed when memory is full
 redis.call('ZADD', lock, now + lease, id)
 if upgraded then
-  redis.call('ZADD', lock, upgraded, 'p' .. id)
+  redis.call('ZADD', lock, upgraded, '%UPGRADED%' .. id)
 end
 if redis.call('PTTL', lock) < ttl then
   redis.call('PEXPIRE', lock, ttl)

@@ -1,6 +1,6 @@
 -- downgrade: contract in downgrade_fast.lua, functions in engine.lua.
 read_capacity(capacity)
-local last = tonumber(redis.call('ZSCORE', lock, 't1') or 0)
+local last = tonumber(redis.call('ZSCORE', lock, '%TOKEN%') or 0)
 if last == 0 and redis.call('ZCARD', lock) > 0 then
   return { 8, now_us }
 elseif now > not_after then -- a copy that was stuck on the way; the client asks again
@@ -15,7 +15,7 @@ for i = #lapsed, 1, -1 do -- the claim of a guard that is out: its client knows 
 end
 local mine = tonumber(redis.call('ZSCORE', lock, id) or 0)
 local reply
-if mine >= TOMB then
+if mine >= %TOMB% then
   reply = { 5, now_us }
 elseif mine > 0 then
   reply = { 1, now_us, 0, math.floor(mine) - now, 0 }

@@ -1,18 +1,12 @@
 -- engine: settle, hand over, tell. Joined into the slow path of acquire, end, tick, force and resize; it stands
 -- below their fast paths and uses these locals of theirs: lock, capacity, ttl, now_us, now.
--- What the numbers mean is in docs/design.md, "One key per primitive".
-local BASE, TICKET, CHANCE = -9007199254740992, 1048576, 262144
-local FIRST_TICKET, LAST_TICKET = 4294967296, 8589934591
-local FRONT = 1073741824 -- 2^30: upgrades and claims that lapsed have tickets below it, all others from it on
-local HOLDER, TOMB = 1000000000000, 100000000000000
-local PATIENCE = 40 -- x 256 ms: a waiter not seen for longer is dropped when it reaches the front (H8)
-local DEAF = 16 -- the same for one whose inbox has no subscriber: a tick at least every 3 s shows that it lives all the same
+-- Names in percent signs are numbers and members of a record: docs/design.md, "One key per primitive".
 local BOUND = 100 -- entries that one step may remove, or grant to; more than that is left to the next call
 local SCAN = 1000 -- waiters that one pump may look at
 local inbox = string.match(lock, '^(.-:)[^:{]+:{') .. 'inbox:' -- the clients' channels begin with it; all keys have one prefix
-local seen_now = math.floor(now / 256) % CHANCE
+local seen_now = math.floor(now / %UNIT%) % %CHANCE%
 local used = 0 -- weight in use
-local shared = 0 -- the part of it that is recorded in `u`
+local shared = 0 -- the part of it that shared holders have, as recorded
 local lapsed = {} -- claims that ended unconfirmed and go back to the front
 local subscribed = {} -- channel -> does anybody listen?
 local mail = {} -- channel -> lines
@@ -20,12 +14,10 @@ local grants = 0 -- in this step, whatever the number of records
 local gone = {} -- who left the queue in this step, or was told to look at once
 local doubts = {} -- who and window: the entry behind a claim that may be a dead one's
 local more, refused = 0, 0
-local counted = false -- every hold is shared and without a token, the record says in `c` how much there is
-local stored = nil -- the score of `c`: twice the capacity, and one more if it was resized
+local counted = false -- every hold is shared and without a token, the record says how much there is
+local stored = nil -- the capacity in the record: twice of it, and one more if it was resized
 local rate = nil -- of a counted primitive: what a permit takes and the window, µs; how many at once
 local owner = nil -- whose the exclusive holds are, if they say so in their ids: those do not exclude each other
-local LONGEST = 1073741824 -- 2^30 ms (12.4 days): from then on tickets count arrivals again, or they would run out
-local CYCLE = 68719476736 -- 2^36 ms: what `s` counts modulo, so that it stays in its band
 
 -- `3c`: counted, made with a capacity of 3. `3u`: an upgrade is not for the fast path.
 local function read_capacity(of)
@@ -59,8 +51,8 @@ end
 -- What a holder has: what its id says, unless it was split, merged or upgraded.
 local function held(who)
   if counted then
-    return tonumber(redis.call('ZSCORE', lock, 'w' .. who) or nil) or (fields(who))
-  elseif shared > 0 and redis.call('ZSCORE', lock, 'p' .. who) then
+    return tonumber(redis.call('ZSCORE', lock, '%WEIGHT%' .. who) or nil) or (fields(who))
+  elseif shared > 0 and redis.call('ZSCORE', lock, '%UPGRADED%' .. who) then
     return capacity
   end
   return (fields(who))
@@ -68,13 +60,13 @@ end
 
 local function holds(who)
   local score = tonumber(redis.call('ZSCORE', lock, who) or 0)
-  return score > now and score < TOMB
+  return score > now and score < %TOMB%
 end
 
 -- Units of 256 ms since a waiter was seen; a clock that was set back counts as "just now".
 local function age(score)
-  local units = (seen_now - score % CHANCE) % CHANCE
-  if units > CHANCE / 2 then
+  local units = (seen_now - score % %CHANCE%) % %CHANCE%
+  if units > %CHANCE% / 2 then
     return 0
   end
   return units
@@ -113,17 +105,17 @@ end
 
 local function set_shared(weight)
   if weight > 0 then
-    redis.call('ZADD', lock, weight, 'u')
+    redis.call('ZADD', lock, weight, '%USED%')
   elseif shared > 0 then
-    redis.call('ZREM', lock, 'u')
+    redis.call('ZREM', lock, '%USED%')
   end
   shared = weight
 end
 
 local function new_token(above)
   local us = math.max(now_us, above + 1)
-  if redis.call('ZADD', lock, 'GT', 'CH', us, 't1') == 0 then
-    us = tonumber(redis.call('ZINCRBY', lock, 1, 't1'))
+  if redis.call('ZADD', lock, 'GT', 'CH', us, '%TOKEN%') == 0 then
+    us = tonumber(redis.call('ZINCRBY', lock, 1, '%TOKEN%'))
   end
   if us > now_us then -- the memory of a token that is ahead of the clock has to last longer
     keep(ttl + math.ceil((us - now_us) / 1000))
@@ -139,7 +131,7 @@ end
 
 -- The theoretical arrival time. It has to be remembered until it has come, or the burst would be there again.
 local function set_arrival(after)
-  redis.call('ZADD', lock, after, 'r')
+  redis.call('ZADD', lock, after, '%ARRIVAL%')
   keep(math.max(ttl, math.ceil((after - now_us) / 1000)))
 end
 
@@ -149,20 +141,20 @@ local function set_pace(to)
     local function is(member, number)
       return tonumber(redis.call('ZSCORE', lock, member) or nil) == number
     end
-    local after = tonumber(redis.call('ZSCORE', lock, 'r') or now_us)
-    if not (is('i', to.interval) and is('b', to.burst) and is('d', to.window)) then
+    local after = tonumber(redis.call('ZSCORE', lock, '%ARRIVAL%') or now_us)
+    if not (is('%INTERVAL%', to.interval) and is('%BURST%', to.burst) and is('%PERIOD%', to.window)) then
       after = math.min(after, now_us + to.burst * to.interval)
     end
-    redis.call('ZADD', lock, to.interval, 'i', to.burst, 'b', to.window, 'd')
+    redis.call('ZADD', lock, to.interval, '%INTERVAL%', to.burst, '%BURST%', to.window, '%PERIOD%')
     set_arrival(after)
   else
-    redis.call('ZREM', lock, 'i', 'b', 'd', 'r')
+    redis.call('ZREM', lock, '%INTERVAL%', '%BURST%', '%PERIOD%', '%ARRIVAL%')
   end
 end
 
 -- GCRA: when so many permits may start, and the theoretical arrival time after them, µs.
 local function slot(weight_of)
-  local after = math.max(tonumber(redis.call('ZSCORE', lock, 'r') or 0), now_us) + weight_of * rate.interval
+  local after = math.max(tonumber(redis.call('ZSCORE', lock, '%ARRIVAL%') or 0), now_us) + weight_of * rate.interval
   return math.max(after - rate.burst * rate.interval, now_us), after
 end
 
@@ -176,7 +168,7 @@ local function delay_of(who)
   if not rate then
     return nil
   end
-  local start = tonumber(redis.call('ZSCORE', lock, 'y' .. who) or 0)
+  local start = tonumber(redis.call('ZSCORE', lock, '%START%' .. who) or 0)
   return math.max(math.ceil(math.min(start - now_us, rate.window)), 0)
 end
 
@@ -187,26 +179,26 @@ local function admit(who, weight_of, ends, above)
   if exclusive(weight_of) then
     local tag = owner_of(who)
     if tag and tag == owner then
-      return tonumber(redis.call('ZSCORE', lock, 't1'))
+      return tonumber(redis.call('ZSCORE', lock, '%TOKEN%'))
     end
     owner = tag
     return new_token(above)
   end
   if counted and not stored then
     stored = 2 * capacity
-    redis.call('ZADD', lock, 'NX', now_us, 't1', stored, 'c')
+    redis.call('ZADD', lock, 'NX', now_us, '%TOKEN%', stored, '%CAPACITY%')
     if rate then
       set_pace(rate)
     end
-  elseif shared == 0 then -- maybe on a fresh key: `t1` makes the record ours
-    redis.call('ZADD', lock, 'NX', now_us, 't1')
+  elseif shared == 0 then -- maybe on a fresh key: the token makes the record ours
+    redis.call('ZADD', lock, 'NX', now_us, '%TOKEN%')
   end
   set_shared(shared + weight_of)
   if rate then
     local start, after = slot(weight_of)
     set_arrival(after)
     if start > now_us then
-      redis.call('ZADD', lock, start, 'y' .. who)
+      redis.call('ZADD', lock, start, '%START%' .. who)
     end
   end
   return 0
@@ -214,10 +206,10 @@ end
 
 -- The start of a holder that leaves before it, if nobody has a later one, goes to the next.
 local function give_start_back(who, weight_of)
-  local start = tonumber(redis.call('ZSCORE', lock, 'y' .. who) or 0)
-  local after = tonumber(redis.call('ZSCORE', lock, 'r') or 0)
+  local start = tonumber(redis.call('ZSCORE', lock, '%START%' .. who) or 0)
+  local after = tonumber(redis.call('ZSCORE', lock, '%ARRIVAL%') or 0)
   if start > now_us and math.abs(after - start - rate.burst * rate.interval) < 1 then
-    redis.call('ZADD', lock, after - weight_of * rate.interval, 'r')
+    redis.call('ZADD', lock, after - weight_of * rate.interval, '%ARRIVAL%')
   end
 end
 
@@ -227,9 +219,9 @@ local function give_back(who)
   if rate then
     give_start_back(who, weight_of)
   end
-  redis.call('ZREM', lock, who, 'x' .. who, (counted and 'w' or 'p') .. who)
+  redis.call('ZREM', lock, who, '%EXTENDED%' .. who, (counted and '%WEIGHT%' or '%UPGRADED%') .. who)
   if counted then
-    redis.call('ZREM', lock, 'y' .. who) -- also if the rate was taken away since
+    redis.call('ZREM', lock, '%START%' .. who) -- also if the rate was taken away since
   end
   if shared > 0 then
     set_shared(math.max(shared - weight_of, 0))
@@ -239,7 +231,7 @@ end
 
 -- Makes a shared hold that is alone exclusive, for the upgrade with this counter. Returns the token.
 local function upgrade(base, counter, above)
-  redis.call('ZADD', lock, counter, 'p' .. base)
+  redis.call('ZADD', lock, counter, '%UPGRADED%' .. base)
   used = capacity
   set_shared(capacity)
   return new_token(above)
@@ -250,7 +242,7 @@ local function clamp(holders)
   for i = 1, #holders, 2 do
     local _, most = fields(holders[i])
     if holders[i + 1] - now > most then
-      most = math.max(most, tonumber(redis.call('ZSCORE', lock, 'x' .. holders[i]) or 0))
+      most = math.max(most, tonumber(redis.call('ZSCORE', lock, '%EXTENDED%' .. holders[i]) or 0))
       if holders[i + 1] - now > most + 1 then
         redis.call('ZADD', lock, 'XX', now + most + holders[i + 1] % 1, holders[i])
       end
@@ -262,7 +254,7 @@ end
 -- lease, none outlasts the longest lease in play.
 local function measure()
   used, owner = shared, nil
-  local last = redis.call('ZREVRANGEBYSCORE', lock, TOMB, HOLDER, 'WITHSCORES', 'LIMIT', 0, 1)
+  local last = redis.call('ZREVRANGEBYSCORE', lock, %TOMB%, %HOLDER%, 'WITHSCORES', 'LIMIT', 0, 1)
   if not last[1] then
     return last
   end
@@ -276,30 +268,30 @@ end
 
 -- Removes what is over, and counts what is in use.
 local function settle()
-  redis.call('ZREMRANGEBYSCORE', lock, TOMB, TOMB + now)
+  redis.call('ZREMRANGEBYSCORE', lock, %TOMB%, %TOMB% + now)
   rate = nil -- a tick settles many records
   if counted then
-    stored = tonumber(redis.call('ZSCORE', lock, 'c') or nil)
+    stored = tonumber(redis.call('ZSCORE', lock, '%CAPACITY%') or nil)
     capacity = stored and math.floor(stored / 2) or capacity
-    local interval = stored and redis.call('ZSCORE', lock, 'i')
+    local interval = stored and redis.call('ZSCORE', lock, '%INTERVAL%')
     if interval then
       rate = {
         interval = tonumber(interval),
-        burst = tonumber(redis.call('ZSCORE', lock, 'b')),
-        window = tonumber(redis.call('ZSCORE', lock, 'd')),
+        burst = tonumber(redis.call('ZSCORE', lock, '%BURST%')),
+        window = tonumber(redis.call('ZSCORE', lock, '%PERIOD%')),
       }
       -- Further ahead than any start may be: the clock was set back. Written, or it would be cut anew by each call, and freeze
       -- until the clock has caught up (H49).
       local furthest = now_us + rate.window + rate.burst * rate.interval
-      if tonumber(redis.call('ZSCORE', lock, 'r') or 0) > furthest then
-        redis.call('ZADD', lock, furthest, 'r')
+      if tonumber(redis.call('ZSCORE', lock, '%ARRIVAL%') or 0) > furthest then
+        redis.call('ZADD', lock, furthest, '%ARRIVAL%')
       end
     end
   end
-  shared = tonumber(redis.call('ZSCORE', lock, 'u') or 0)
-  local over = redis.call('ZRANGEBYSCORE', lock, HOLDER, now, 'WITHSCORES', 'LIMIT', 0, BOUND)
+  shared = tonumber(redis.call('ZSCORE', lock, '%USED%') or 0)
+  local over = redis.call('ZRANGEBYSCORE', lock, %HOLDER%, now, 'WITHSCORES', 'LIMIT', 0, BOUND)
   for i = 1, #over, 2 do
-    local missed = over[i + 1] % 1 * 16
+    local missed = over[i + 1] % 1 * %CLAIM_PARTS%
     give_back(over[i])
     if missed == 1 or missed == 2 then
       lapsed[#lapsed + 1] = { over[i], missed }
@@ -310,14 +302,14 @@ local function settle()
   end
   local last, most = measure()
   if last[1] and last[2] - now > most then
-    clamp(redis.call('ZREVRANGEBYSCORE', lock, TOMB, HOLDER, 'WITHSCORES', 'LIMIT', 0, BOUND))
+    clamp(redis.call('ZREVRANGEBYSCORE', lock, %TOMB%, %HOLDER%, 'WITHSCORES', 'LIMIT', 0, BOUND))
   end
 end
 
 -- A hint, not a proof: NUMSUB counts this node's subscribers, half-open ones too. So it only passes an entry
 -- over, and asks before anything is sent: a grant message must never have to be taken back.
 local function listens(who, score)
-  if math.floor(score % TICKET / CHANCE) == 3 then
+  if math.floor(score % %TICKET% / %CHANCE%) == %POLLS% then
     return true -- it polls
   end
   local channel = inbox .. string.sub(who, 1, 22)
@@ -336,9 +328,9 @@ end
 local function unmark_owner(who, score)
   local tag = owner_of(who)
   if tag then
-    local from = score - score % TICKET
-    if redis.call('ZCOUNT', lock, from, '(' .. text(from + TICKET)) == 0 then
-      redis.call('ZREM', lock, 'o' .. tag)
+    local from = score - score % %TICKET%
+    if redis.call('ZCOUNT', lock, from, '(' .. text(from + %TICKET%)) == 0 then
+      redis.call('ZREM', lock, '%OWNER%' .. tag)
     end
   end
 end
@@ -370,18 +362,18 @@ end
 -- unless this step grants to that one as well.
 local function hand_over(who, score, behind)
   local weight_of, most, window = fields(who)
-  local missed = math.floor(score % TICKET / CHANCE)
-  if missed == 3 then
+  local missed = math.floor(score % %TICKET% / %CHANCE%)
+  if missed == %POLLS% then
     missed = 0
   end
   window = math.min(window * 2 ^ missed, most)
   keep(window + ttl) -- the head may have set the key's life long ago: a record must not end before its claim
-  local token = admit(who, weight_of, now + window + (1 + missed) / 16, 0)
+  local token = admit(who, weight_of, now + window + (1 + missed) / %CLAIM_PARTS%, 0)
   gone[who] = true
   unmark_owner(who, score)
   local delay = rate and ' ' .. text(delay_of(who)) or ''
   post(who, 'g ' .. string.sub(who, 23) .. ' ' .. text(token) .. ' ' .. text(now_us) .. ' ' .. text(window) .. delay)
-  if behind and (missed > 0 or age(score) * 256 > window) then
+  if behind and (missed > 0 or age(score) * %UNIT% > window) then
     doubts[#doubts + 1] = { behind, window }
   end
 end
@@ -437,7 +429,7 @@ local function pump()
     local behind = tonumber(head[4] or 0) < 0 and head[3] or nil
     if not who or score >= 0 then
       break
-    elseif age(score) > PATIENCE or (age(score) > DEAF and not listens(who, score)) then
+    elseif age(score) > %PATIENCE% or (age(score) > %DEAF% and not listens(who, score)) then
       leave_queue(who, score)
     elseif counted and fields(who) > capacity then -- resized since
       drop_place(who, score)
@@ -478,29 +470,29 @@ end
 -- The ticket of the head of the queue; above all tickets if there is none.
 local function head_ticket()
   local first = tonumber(redis.call('ZRANGE', lock, 0, 0, 'WITHSCORES')[2] or 0)
-  return first < 0 and math.floor((first - BASE) / TICKET) or LAST_TICKET
+  return first < 0 and math.floor((first - %BASE%) / %TICKET%) or %LAST_TICKET%
 end
 
 -- The ticket before all others, with whatever head start they may come.
 local function front()
-  return math.min(head_ticket(), FRONT) - 1
+  return math.min(head_ticket(), %FRONT%) - 1
 end
 
 -- Puts a waiter into the queue; `next` is the ticket of the next newcomer.
 local function enter_queue(who, ticket, next, low)
   local tag = owner_of(who)
-  redis.call('ZADD', lock, next, 'q', BASE + ticket * TICKET + low, who)
+  redis.call('ZADD', lock, next, '%NEXT%', %BASE% + ticket * %TICKET% + low, who)
   if tag then
-    redis.call('ZADD', lock, ticket, 'o' .. tag)
+    redis.call('ZADD', lock, ticket, '%OWNER%' .. tag)
   end
 end
 
 -- A ticket that nobody has, from this one on: the next one, unless owners share some. Where `count` tickets have fewer
 -- than `count` waiters one is free; that is looked for by doubling and halving, so that a crowd costs little.
 local function free_ticket(ticket)
-  local from = BASE + ticket * TICKET
+  local from = %BASE% + ticket * %TICKET%
   local function taken(count)
-    return redis.call('ZCOUNT', lock, from, '(' .. text(from + count * TICKET)) >= count
+    return redis.call('ZCOUNT', lock, from, '(' .. text(from + count * %TICKET%)) >= count
   end
   local low, high = 0, 1
   while taken(high) do
@@ -522,46 +514,46 @@ end
 local function put_back()
   for i = #lapsed, 1, -1 do
     local tag = owner_of(lapsed[i][1])
-    local ticket = tonumber(tag and redis.call('ZSCORE', lock, 'o' .. tag) or front()) -- those of one owner stay together
-    local next = tonumber(redis.call('ZSCORE', lock, 'q') or FIRST_TICKET)
-    enter_queue(lapsed[i][1], ticket, next, lapsed[i][2] * CHANCE + (seen_now - DEAF + 4) % CHANCE)
+    local ticket = tonumber(tag and redis.call('ZSCORE', lock, '%OWNER%' .. tag) or front()) -- those of one owner stay together
+    local next = tonumber(redis.call('ZSCORE', lock, '%NEXT%') or %FIRST_TICKET%)
+    enter_queue(lapsed[i][1], ticket, next, lapsed[i][2] * %CHANCE% + (seen_now - %DEAF% + 4) % %CHANCE%)
   end
   lapsed = {}
 end
 
 -- The ticket of a newcomer, and that of the next: behind all others, unless it is an upgrade, its owner waits already, or
 -- it has a head start. That is in milliseconds, so tickets are, too, from the first one on that may be compared with one
--- that has a head start: `s` is when that was.
+-- that has a head start: %SINCE% is when that was.
 -- Every newcomer counts as coming later than the one before, so that equal head starts never change the order.
 local function new_ticket(who, ahead, timed)
   local tag = owner_of(who)
-  local mark = tag and redis.call('ZSCORE', lock, 'o' .. tag)
-  local next = tonumber(redis.call('ZSCORE', lock, 'q') or FIRST_TICKET)
+  local mark = tag and redis.call('ZSCORE', lock, '%OWNER%' .. tag)
+  local next = tonumber(redis.call('ZSCORE', lock, '%NEXT%') or %FIRST_TICKET%)
   if mark then
     return tonumber(mark), next
   elseif base_of(who) then
     return front(), next
   end
-  local start = redis.call('ZSCORE', lock, 's')
+  local start = redis.call('ZSCORE', lock, '%SINCE%')
   if not start and not timed then
     return next, next + 1
   elseif not start then
-    start = (now - (next - FIRST_TICKET)) % CYCLE
-    redis.call('ZADD', lock, start, 's')
+    start = (now - (next - %FIRST_TICKET%)) % %CYCLE%
+    redis.call('ZADD', lock, start, '%SINCE%')
   end
-  local since = (now - start) % CYCLE
-  if since > CYCLE / 2 then -- the clock was set back
-    since = since - CYCLE
+  local since = (now - start) % %CYCLE%
+  if since > %CYCLE% / 2 then -- the clock was set back
+    since = since - %CYCLE%
   end
-  local came = math.max(next, FIRST_TICKET + math.min(since, LONGEST))
-  local ticket = free_ticket(math.max(came - ahead, FRONT))
+  local came = math.max(next, %FIRST_TICKET% + math.min(since, %LONGEST%))
+  local ticket = free_ticket(math.max(came - ahead, %FRONT%))
   return ticket, (ahead == 0 and ticket or came) + 1
 end
 
 -- When nobody waits any more, tickets begin anew, or newcomers would queue behind nobody.
 local function tidy()
   if tonumber(redis.call('ZRANGE', lock, 0, 0, 'WITHSCORES')[2] or 0) >= 0 then
-    redis.call('ZREM', lock, 'q', 's')
+    redis.call('ZREM', lock, '%NEXT%', '%SINCE%')
   end
 end
 
@@ -578,7 +570,7 @@ end
 
 -- Milliseconds until the first hold ends; -1: there is none.
 local function wake_in()
-  local first = redis.call('ZRANGEBYSCORE', lock, HOLDER, TOMB, 'WITHSCORES', 'LIMIT', 0, 1)
+  local first = redis.call('ZRANGEBYSCORE', lock, %HOLDER%, %TOMB%, 'WITHSCORES', 'LIMIT', 0, 1)
   if not first[1] then
     return -1
   end
@@ -588,7 +580,7 @@ end
 -- Tells the head of the queue when the claim before it ends.
 local function tell_head()
   local head = redis.call('ZRANGE', lock, 0, 0, 'WITHSCORES')
-  local claim = redis.call('ZRANGEBYSCORE', lock, HOLDER, TOMB, 'WITHSCORES', 'LIMIT', 0, 1)
+  local claim = redis.call('ZRANGEBYSCORE', lock, %HOLDER%, %TOMB%, 'WITHSCORES', 'LIMIT', 0, 1)
   if tonumber(head[2] or 0) < 0 and claim[1] and claim[2] % 1 > 0 then
     tell(head[1], math.max(math.ceil(claim[2] - now), 0))
   end
@@ -597,16 +589,16 @@ end
 -- Seen now. The claims that it missed stay counted: a client that ticks for a future that nobody polls lives, but it
 -- must not make the others wait for ever.
 local function refresh(who, score, polls_now)
-  local chance = math.floor(score % TICKET / CHANCE)
-  if polls_now == 3 or chance == 3 then
+  local chance = math.floor(score % %TICKET% / %CHANCE%)
+  if polls_now == %POLLS% or chance == %POLLS% then
     chance = polls_now
   end
-  redis.call('ZADD', lock, 'XX', score - score % TICKET + chance * CHANCE + seen_now, who)
+  redis.call('ZADD', lock, 'XX', score - score % %TICKET% + chance * %CHANCE% + seen_now, who)
 end
 
 -- The same for a waiter that asks by itself: it is being polled, so the claims that it missed are forgiven.
 local function renew_place(who, score, polls_now)
-  redis.call('ZADD', lock, 'XX', score - score % TICKET + polls_now * CHANCE + seen_now, who)
+  redis.call('ZADD', lock, 'XX', score - score % %TICKET% + polls_now * %CHANCE% + seen_now, who)
 end
 
 -- The queue is full: places of the dead make room. They may stand anywhere, so a long queue is looked at in parts.
@@ -616,7 +608,7 @@ local function sweep(count)
   local swept = 0
   for i = 1, #places, 2 do
     local score = tonumber(places[i + 1])
-    if score < 0 and age(score) > PATIENCE and swept < BOUND then
+    if score < 0 and age(score) > %PATIENCE% and swept < BOUND then
       leave_queue(places[i], score)
       swept = swept + 1
     end

@@ -21,12 +21,12 @@ local function weight_of(who)
   return tonumber(string.match(who, ':(%d+):%d+:%d+$') or 1)
 end
 
-redis.call('ZADD', lock, 'XX', 'GT', 0, 't1') -- changes nothing; refused when memory is full (H40)
-if redis.call('ZCARD', lock) > 0 and not redis.call('ZSCORE', lock, 't1') then
+redis.call('ZADD', lock, 'XX', 'GT', 0, '%TOKEN%') -- changes nothing; refused when memory is full (H40)
+if redis.call('ZCARD', lock) > 0 and not redis.call('ZSCORE', lock, '%TOKEN%') then
   return { 8, now_us }
 end
 local part = tonumber(redis.call('ZSCORE', lock, id) or 0)
-if part >= 100000000000000 then
+if part >= %TOMB% then
   return { 5, now_us }
 elseif part > now then
   return { 1, now_us, 0, math.floor(part) - now, 0 }
@@ -34,15 +34,15 @@ elseif now > not_after then
   return { 4, now_us }
 end
 local ends = tonumber(redis.call('ZSCORE', lock, whole) or 0)
-local has = tonumber(redis.call('ZSCORE', lock, 'w' .. whole) or weight_of(whole))
-if part ~= 0 or ends <= now or ends >= 100000000000000 or has <= weight_of(id) then
+local has = tonumber(redis.call('ZSCORE', lock, '%WEIGHT%' .. whole) or weight_of(whole))
+if part ~= 0 or ends <= now or ends >= %TOMB% or has <= weight_of(id) then
   return { 3, now_us, -1 }
 end
 -- A claim is confirmed by it: were it to lapse, it would go back to the queue with the weight in its id.
 if ends % 1 > 0 or ends < now + lease then
   ends = now + lease
 end
-redis.call('ZADD', lock, now + lease, id, ends, whole, has - weight_of(id), 'w' .. whole)
+redis.call('ZADD', lock, now + lease, id, ends, whole, has - weight_of(id), '%WEIGHT%' .. whole)
 if redis.call('PTTL', lock) < ttl then
   redis.call('PEXPIRE', lock, ttl)
 end

@@ -33,9 +33,13 @@ for i = 1, #keys do
   if type(score) == 'table' then -- WRONGTYPE: this key's alone
     replies[i + 2] = { 9, score.err }
   else
+    local in_order = false
+    -- shortcut: a hold whose record need not be settled
     score = tonumber(score or 0)
     local token = tonumber(items[at + 2])
-    if op == 'h' and score > now and score < 1e14 and (token == 0 or tonumber(redis.call('ZSCORE', key, 't1')) == token) then
+    in_order = op == 'h' and score > now and score < %TOMB%
+      and (token == 0 or tonumber(redis.call('ZSCORE', key, '%TOKEN%')) == token)
+    if in_order then
       local lease, ttl = tonumber(items[at + 3]), tonumber(items[at + 4])
       if redis.call('PTTL', key) < ttl then
         redis.call('PEXPIRE', key, ttl + math.floor(ttl / 8)) -- more than need be, so that it is seldom due
@@ -45,7 +49,9 @@ for i = 1, #keys do
         score = now + lease
       end
       replies[i + 2] = { 1, math.floor(score) - now }
-    else
+    end
+    -- end of shortcut
+    if not in_order then
       rest[#rest + 1] = i
     end
   end

@@ -4,6 +4,7 @@ pub(crate) mod guarded;
 pub(crate) mod key;
 pub(crate) mod message;
 pub(crate) mod pace;
+pub mod record;
 pub(crate) mod request;
 pub(crate) mod script;
 pub(crate) mod terms;
