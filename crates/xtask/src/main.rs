@@ -16,10 +16,11 @@ mod bench;
 mod demo;
 mod doctor;
 mod fetch;
+mod scripts;
 mod test;
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use latchwork_testkit::{Error, Version};
@@ -41,6 +42,7 @@ Usage: cargo xtask <command>
   fetch                     fetch a server into the target folder, installing nothing
   fetch --version <name>    fetch this one, such as valkey-8.1
   fetch --all               fetch every version there is, and start each once
+  scripts <folder>          write the Lua scripts, as they are sent to servers, into this folder
 ";
 
 const NO_SERVER: u8 = 2;
@@ -56,6 +58,7 @@ enum Command {
     DemoWorker(demo::Part),
     Doctor,
     Fetch(Fetch),
+    Scripts(PathBuf),
     Test {
         arguments: Vec<OsString>,
     },
@@ -110,6 +113,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::DemoWorker(part) => demo::work(&part),
         Command::Doctor => doctor::run(),
         Command::Fetch(which) => fetch::run(&which),
+        Command::Scripts(folder) => scripts::run(&folder),
         Command::Test { arguments } => test::run(&arguments),
     }
 }
@@ -127,6 +131,10 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
         "demo-worker" => parse_demo_worker(parser),
         "doctor" => no_more(parser, Command::Doctor),
         "fetch" => parse_fetch(parser),
+        "scripts" => {
+            let folder = parser.value()?.into();
+            no_more(parser, Command::Scripts(folder))
+        }
         "test" => parse_test(parser),
         _ => Err(format!("there is no command {name:?}").into()),
     }
@@ -221,6 +229,7 @@ mod tests {
         assert_eq!(parsed("--help").unwrap(), Command::Help);
         assert_eq!(parsed("doctor").unwrap(), Command::Doctor);
         assert_eq!(parsed("fetch").unwrap(), Command::Fetch(Fetch::Any));
+        assert_eq!(parsed("scripts a/b").unwrap(), Command::Scripts("a/b".into()));
         assert_eq!(parsed("fetch --all").unwrap(), Command::Fetch(Fetch::All));
         let one = Command::Fetch(Fetch::One(Version::Valkey8_1));
         assert_eq!(parsed("fetch --version valkey-8.1").unwrap(), one);
@@ -291,6 +300,7 @@ mod tests {
             "doctor now",
             "fetch --version valkey-1",
             "fetch it",
+            "scripts",
             "test name",
             "--verbose",
         ] {
