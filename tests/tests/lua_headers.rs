@@ -3,11 +3,11 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
 
 use latchwork_core::kit::record::{Kind, ROWS, Row};
+use latchwork_core::kit::scripts;
 
 const LUA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/core/src/lua");
 
@@ -20,36 +20,124 @@ struct Indices {
 
 #[test]
 fn lua_headers() {
-    let mut scripts = 0;
-    for entry in fs::read_dir(LUA).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        if name == "engine" || name.ends_with("_slow") || name.ends_with("_last") {
-            continue; // parts that are joined below a header
-        }
-        let text = fs::read_to_string(&path).unwrap();
-        let lines: Vec<&str> = text.lines().collect();
+    let scripts = scripts();
+    for script in &scripts {
+        let [(file, first), rest @ ..] = &script.parts[..] else {
+            panic!("{} has no part", script.verb);
+        };
+        let lines: Vec<&str> = first.lines().collect();
         let (header, body) = lines.split_at(lines.iter().take_while(|line| line.starts_with("--")).count());
         let mut body = body.join("\n") + "\n";
-        if let Some(verb) = name.strip_suffix("_fast") {
-            body += &fs::read_to_string(Path::new(LUA).join("engine.lua")).unwrap();
-            body += &fs::read_to_string(Path::new(LUA).join(format!("{verb}_slow.lua"))).unwrap();
-            body = body.replace("ARGV.time", ""); // what many_last.lua gives to the fast paths
-        } else if name == "many_first" {
-            body = fs::read_to_string(Path::new(LUA).join("many_last.lua")).unwrap();
+        for (part, text) in rest {
+            // The fast path between the first and the last part of a script for many has a header of its own.
+            if !(file.starts_with("many") && part.ends_with("_fast.lua")) {
+                body += text;
+            }
         }
+        body = body.replace("ARGV.time", ""); // what many_last.lua gives to the fast paths
+        if file.starts_with("many") {
+            body = body.replace("(KEYS, ARGV)", "");
+        }
+        let name = file.trim_end_matches(".lua");
         let verb = name.trim_end_matches("_fast").trim_end_matches("_first");
         assert!(
             header[0].starts_with(&format!("-- {verb}: ")),
             "{name} says what it does first"
         );
-        check(&name, &header.join("\n"), &body);
-        scripts += 1;
+        check(name, &header.join("\n"), &body);
     }
-    assert_eq!(
-        scripts, 21,
-        "acquire, end, tick, force, inspect, adopt, resize, downgrade, split, merge, latch, peek, fence, many, 3 of gcra, 3 of window, limiter_reset"
-    );
+    assert_eq!(scripts.len(), 23, "all scripts");
+}
+
+/// What is shared by scripts, or by parts of one, says in its header which of the chunk's variables it reads and changes.
+#[test]
+fn parts_say_what_they_read_and_set() {
+    let all = scripts();
+    let mut parts = BTreeMap::new();
+    for (file, text) in all
+        .iter()
+        .filter(|script| script.parts.len() > 2)
+        .flat_map(|script| &script.parts)
+    {
+        if !["_fast.lua", "_slow.lua", "_first.lua", "_last.lua"]
+            .iter()
+            .any(|end| file.ends_with(end))
+        {
+            parts.insert(*file, text);
+        }
+    }
+    assert!(parts.len() >= 9, "the engine's parts: {:?}", parts.keys());
+    let said = |text: &str, what: &str| -> BTreeSet<String> {
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("-- {what}: ")));
+        let names = line.into_iter().flat_map(|line| line.split(", "));
+        names.map(str::to_owned).collect()
+    };
+    let sets: BTreeSet<String> = parts.values().flat_map(|text| said(text, "sets")).collect();
+    for (file, text) in parts {
+        let verb = file.trim_end_matches(".lua");
+        assert!(
+            text.starts_with(&format!("-- {verb}: ")),
+            "{file} says what it is first"
+        );
+        let (reads, changes) = (said(text, "reads"), said(text, "sets"));
+        assert!(!reads.is_empty(), "{file} says what it reads");
+        let code = text.lines().map(|line| line.split("--").next().unwrap());
+        let used: BTreeSet<&str> = code.clone().flat_map(words).collect();
+        for name in reads.union(&changes) {
+            assert!(used.contains(&**name), "{file}: `{name}` is in the header only");
+        }
+        // Locals and parameters of its functions may be called like variables of another part.
+        let declares = |line: &&str| line.trim_start().starts_with("local ");
+        let targets = |line| str::split(line, " = ").next().into_iter().flat_map(words);
+        let own: BTreeSet<&str> = code.clone().filter(declares).flat_map(targets).collect();
+        for name in &sets {
+            let known = reads.contains(name) || changes.contains(name) || own.contains(&**name);
+            assert!(
+                known || !used.contains(&**name),
+                "{file}: `{name}` is not in the header"
+            );
+        }
+        for line in code {
+            let Some((targets, _)) = line.split_once(" = ") else {
+                continue;
+            };
+            let targets = targets.trim().trim_start_matches("local ");
+            for name in targets.split(", ").filter(|name| reads.contains(*name)) {
+                assert!(
+                    line.contains("local "),
+                    "{file} sets `{name}`, which it is said to read"
+                );
+            }
+        }
+        for name in &changes {
+            let assigns = text.lines().any(|line| {
+                let mut before = line.split(" = ").next().into_iter().flat_map(words);
+                line.contains(" = ") && before.any(|word| word == name) || line.contains(&format!("{name}["))
+            });
+            assert!(assigns, "{file}: nothing sets `{name}`");
+        }
+    }
+}
+
+fn words(code: &str) -> impl Iterator<Item = &str> {
+    code.split(|letter: char| !letter.is_alphanumeric() && letter != '_')
+}
+
+#[test]
+fn every_file_is_part_of_a_script() {
+    let scripts = scripts();
+    let used: BTreeSet<_> = scripts
+        .iter()
+        .flat_map(|script| &script.parts)
+        .map(|(file, _)| *file)
+        .collect();
+    let there = fs::read_dir(LUA)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let unused: Vec<_> = there.filter(|file| !used.contains(&**file)).collect();
+    assert!(unused.is_empty(), "{unused:?}");
 }
 
 fn check(name: &str, header: &str, body: &str) {

@@ -103,11 +103,20 @@ impl Script {
         }
     }
 
-    /// Its text, as it is sent to servers.
-    pub(crate) fn source(self) -> &'static str {
+    fn joined(self) -> &'static Joined {
         static ALL: LazyLock<Vec<Joined>> = LazyLock::new(scripts);
         let script = ALL.iter().find(|script| script.verb == self.verb());
-        &script.expect("a script of this verb").text
+        script.expect("a script of this verb")
+    }
+
+    /// Its text, as it is sent to servers.
+    pub(crate) fn source(self) -> &'static str {
+        &self.joined().text
+    }
+
+    /// The same without the shortcuts of its fast path, if it has one.
+    pub(crate) fn general(self) -> &'static str {
+        self.joined().general.as_deref().unwrap_or_else(|| self.source())
     }
 }
 

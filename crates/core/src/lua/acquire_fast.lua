@@ -1,6 +1,6 @@
 -- acquire: take the primitive, or join its queue. This part, for records with nothing out of the ordinary in them: nobody
 -- has it; or somebody has all of it; or it is shared, and nobody waits.
--- The rest of the script is engine.lua and acquire_slow.lua, below the early returns (text there costs nothing).
+-- The rest of the script is the engine's parts and acquire_slow.lua, below the early returns (text there costs nothing).
 --
 -- KEYS[1]   lock       zset  <prefix>:lock:{<name>}  see docs/design.md for the bands of its scores
 -- ARGV[1]   id         id of the caller's attempt

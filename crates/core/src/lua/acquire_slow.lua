@@ -1,4 +1,22 @@
--- acquire, when somebody holds or waits: contract in acquire_fast.lua, functions in engine.lua.
+-- acquire, when somebody holds or waits: contract in acquire_fast.lua, functions in the engine's parts.
+--
+-- The first line that applies decides. Everything is settled and handed on after the second.
+--    8     the record is not ours
+--    7     the token floor is more than a day ahead
+--    5     the attempt has ended
+--    1     it holds already: what it has, and nothing is extended
+--    4     late
+--   11     an upgrade of a hold that has ended
+--    1, 5   an upgrade, and nobody else holds, or it was granted before; 5: to a later upgrade of the same hold
+--    2     it waits already: its place is renewed
+--    9, 13  made with another capacity; with another rate
+--   10     the weight is more than there is
+--    1     its owner holds (nobody is asked, whoever waits)
+--    3, 6, 2  all is in use, or an upgrade, or others wait before it: it does not wait; the queue is full; queued
+--    1, 3   drain: what is free and may start now; there is nothing
+--   12     by the rate it would start too late
+--    1     it fits
+--    3, 6, 2  it does not fit: as above
 read_capacity(capacity)
 local made_with = capacity
 local timed = ahead ~= '0'
@@ -33,13 +51,6 @@ local function overtakes()
     ticket, next = new_ticket(id, ahead, timed)
   end
   return ticket and ticket < head_ticket()
-end
-
-local function same_pace(as)
-  if not rate or not as then
-    return not rate and not as
-  end
-  return rate.interval == as.interval and rate.burst == as.burst and rate.window == as.window
 end
 
 -- What it has, where that is not its weight or does not start now.
@@ -95,11 +106,7 @@ elseif not base and owner and owner == owner_of(id) then -- a re-entry overtakes
 elseif used >= capacity or base or (redis.call('ZSCORE', lock, '%NEXT%') and not overtakes()) then
   reply = room <= 0 and { 3, now_us, wake_in() } or nil
 elseif room < 0 then
-  weight = capacity - used
-  if rate then -- as many as may start now
-    local _, after = slot(0)
-    weight = math.min(weight, math.floor((now_us - after) / rate.interval + rate.burst))
-  end
+  weight = start_now(capacity - used)
   if weight < 1 then
     reply = { 3, now_us, wake_in() }
   else

@@ -1,6 +1,6 @@
 -- end: give up whatever the attempt has, a hold or a place, and hand on. This part, for records with nothing out of the
 -- ordinary in them: nobody waits; or it has everything, and whoever is first in the queue gets everything.
--- The rest of the script is engine.lua and end_slow.lua, below the early returns.
+-- The rest of the script is the engine's parts and end_slow.lua, below the early returns.
 --
 -- KEYS[1]  lock       zset  <prefix>:lock:{<name>}
 -- ARGV[1]  id         id of the attempt that ends

@@ -1,4 +1,14 @@
--- end, when somebody waits or a tombstone is due: contract in end_fast.lua, functions in engine.lua.
+-- end, when somebody waits or a tombstone is due: contract in end_fast.lua, functions in the engine's parts.
+
+-- Tells the head of the queue when the claim before it ends.
+local function tell_head()
+  local head = redis.call('ZRANGE', lock, 0, 0, 'WITHSCORES')
+  local claim = redis.call('ZRANGEBYSCORE', lock, %HOLDER%, %TOMB%, 'WITHSCORES', 'LIMIT', 0, 1)
+  if tonumber(head[2] or 0) < 0 and claim[1] and claim[2] % 1 > 0 then
+    tell(head[1], math.max(math.ceil(claim[2] - now), 0))
+  end
+end
+
 read_capacity(capacity)
 if redis.call('ZCARD', lock) > 0 and not redis.call('ZSCORE', lock, '%TOKEN%') then
   return { 8, 0, 0 }

@@ -1,4 +1,5 @@
--- latch, when something out of the ordinary has to be written: contract in latch_fast.lua, functions in engine.lua.
+-- latch, when something out of the ordinary has to be written: contract in latch_fast.lua, functions in latch_over.lua and the engine's
+-- parts.
 local DONE_MEMORY = 60000 -- how long a finished generation is known after its reset: many ticks
 redis.call('ZADD', lock, 'XX', 'GT', 0, '%TOKEN%') -- changes nothing; refused when memory is full (H40)
 if generation == 0 and redis.call('ZCARD', lock) > 0 then
@@ -6,22 +7,6 @@ if generation == 0 and redis.call('ZCARD', lock) > 0 then
 end
 redis.call('ZREMRANGEBYSCORE', lock, %TOMB%, %TOMB% + now)
 local number = tonumber(redis.call('ZSCORE', lock, '%GENERATION%') or 0)
-
--- All who wait: their places go, and each of their clients gets one message.
-local function release(kind)
-  local waiting = redis.call('ZRANGEBYSCORE', lock, '-inf', '(0')
-  if not waiting[1] then
-    return
-  end
-  redis.call('ZREMRANGEBYSCORE', lock, '-inf', '(0')
-  local one_of = {}
-  for i = 1, #waiting do
-    one_of[string.sub(waiting[i], 1, 22)] = waiting[i]
-  end
-  for _, who in pairs(one_of) do
-    post(who, kind .. ' ' .. string.sub(who, 23) .. ' ' .. text(generation) .. ' ' .. text(now_us))
-  end
-end
 
 -- Is it to be refused, as nothing may be done in part? `after`: what would be left.
 local function full(after)
@@ -38,13 +23,6 @@ local function forget_ids()
   if old[1] then
     redis.call('ZREM', lock, unpack(old))
   end
-end
-
--- The record of a latch that has just come to zero lives for so long, whatever was asked for before: but not less than its marks.
-local function finish()
-  release('d')
-  local last = redis.call('ZREVRANGEBYSCORE', lock, %MICROS%, %TOMB%, 'WITHSCORES', 'LIMIT', 0, 1)
-  redis.call('PEXPIRE', lock, math.max(memory, last[1] and math.ceil(last[2] - %TOMB% - now) or 0))
 end
 
 local place = tonumber(redis.call('ZSCORE', lock, id) or 0)

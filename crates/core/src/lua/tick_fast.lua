@@ -1,5 +1,5 @@
 -- tick: renew holds and refresh places, many in one request. This part: holds that are in order.
--- The rest of the script is engine.lua and tick_slow.lua, below the early return.
+-- The rest of the script is the engine's parts and tick_slow.lua, below the early return.
 --
 -- KEYS[...]  keys      zset  <prefix>:lock:{<name>}  one per item; a key may occur more than once
 -- ARGV[...]  items     six per key: op, id, token, lease, ttl, capacity (as in acquire). op is
@@ -37,9 +37,8 @@ for i = 1, #keys do
     -- shortcut: a hold whose record need not be settled
     score = tonumber(score or 0)
     local token = tonumber(items[at + 2])
-    in_order = op == 'h' and score > now and score < %TOMB%
-      and (token == 0 or tonumber(redis.call('ZSCORE', key, '%TOKEN%')) == token)
-    if in_order then
+    if op == 'h' and score > now and score < %TOMB% and (token == 0 or tonumber(redis.call('ZSCORE', key, '%TOKEN%')) == token) then
+      in_order = true
       local lease, ttl = tonumber(items[at + 3]), tonumber(items[at + 4])
       if redis.call('PTTL', key) < ttl then
         redis.call('PEXPIRE', key, ttl + math.floor(ttl / 8)) -- more than need be, so that it is seldom due

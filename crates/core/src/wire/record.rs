@@ -47,8 +47,6 @@ const CHANCE: i64 = 1 << 18;
 const POLLS: i64 = 3;
 /// A holder's score has (1 + missed claims) / `CLAIM_PARTS` as its fraction if it is a claim.
 const CLAIM_PARTS: f64 = 16.0;
-/// The fraction of a count-down's mark is its generation in these parts.
-const COUNTED_PARTS: f64 = 64.0;
 
 impl Band {
     /// The band of a score.
@@ -450,6 +448,8 @@ pub const fn polls(chance: i64) -> bool {
 mod tests {
     use super::*;
 
+    /// The fraction of a count-down's mark is its generation in these parts.
+    const COUNTED_PARTS: f64 = 64.0;
     const ATTEMPT: &str = "Client0000000000000001.17:1:10000:1000";
 
     #[test]

@@ -17,44 +17,33 @@ pub(crate) struct Script {
     hash: LazyLock<String>,
 }
 
+macro_rules! part {
+    ($file:literal) => {
+        ($file, include_str!(concat!("../lua/", $file)))
+    };
+}
+
 macro_rules! script {
+    // The engine, all of it. Its text stands below a fast path that returns: there it costs nothing, on top 3 to 5 us a call.
+    ($name:ident, $verb:literal, $($first:literal),+; engine; $last:literal) => {
+        script!($name, $verb, $($first,)+ "record.lua", "mail.lua", "rate.lua", "holds.lua", "queue.lua", "tickets.lua",
+            "pump.lua", $last);
+    };
     ($name:ident, $verb:literal, $($file:literal),+) => {
         pub(crate) static $name: Script = Script {
             name: $verb,
-            parts: &[$(($file, include_str!(concat!("../lua/", $file)))),+],
+            parts: &[$(part!($file)),+],
             source: LazyLock::new(|| join($name.parts, substitute)),
             hash: LazyLock::new(|| Script::digest($name.source())),
         };
     };
 }
 
-// The engine's text stands below a fast path that returns: there it costs nothing, on top 3 to 5 us a call.
-script!(
-    ACQUIRE,
-    "acquire",
-    "acquire_fast.lua",
-    "engine.lua",
-    "acquire_slow.lua"
-);
-script!(END, "end", "end_fast.lua", "engine.lua", "end_slow.lua");
-script!(TICK, "tick", "tick_fast.lua", "engine.lua", "tick_slow.lua");
-script!(FORCE, "force", "force_fast.lua", "engine.lua", "force_slow.lua");
-script!(INSPECT, "inspect", "inspect.lua");
-script!(ADOPT, "adopt", "adopt.lua");
-script!(
-    RESIZE,
-    "resize",
-    "resize_fast.lua",
-    "engine.lua",
-    "resize_slow.lua"
-);
-script!(
-    DOWNGRADE,
-    "downgrade",
-    "downgrade_fast.lua",
-    "engine.lua",
-    "downgrade_slow.lua"
-);
+script!(ACQUIRE, "acquire", "acquire_fast.lua"; engine; "acquire_slow.lua");
+script!(END, "end", "end_fast.lua"; engine; "end_slow.lua");
+script!(TICK, "tick", "tick_fast.lua"; engine; "tick_slow.lua");
+script!(FORCE, "force", "force_fast.lua"; engine; "force_slow.lua");
+script!(RESIZE, "resize", "resize_fast.lua"; engine; "resize_slow.lua");
 script!(
     ACQUIRE_MANY,
     "acquire_many",
@@ -69,11 +58,47 @@ script!(
     "end_fast.lua",
     "many_last.lua"
 );
-script!(SPLIT, "split", "split.lua");
+
+script!(DOWNGRADE, "downgrade", "downgrade_fast.lua", "take_over.lua"; engine; "downgrade_slow.lua");
+script!(
+    ADOPT,
+    "adopt",
+    "adopt_fast.lua",
+    "take_over.lua",
+    "adopt_slow.lua"
+);
+script!(
+    SPLIT,
+    "split",
+    "split_fast.lua",
+    "take_over.lua",
+    "split_slow.lua"
+);
 script!(MERGE, "merge", "merge.lua");
-script!(LATCH, "latch", "latch_fast.lua", "engine.lua", "latch_slow.lua");
-script!(PEEK, "peek", "peek_fast.lua", "engine.lua", "peek_slow.lua");
+script!(INSPECT, "inspect", "inspect.lua");
+
+script!(
+    LATCH,
+    "latch",
+    "latch_fast.lua",
+    "record.lua",
+    "mail.lua",
+    "queue.lua",
+    "latch_over.lua",
+    "latch_slow.lua"
+);
+script!(
+    PEEK,
+    "peek",
+    "peek_fast.lua",
+    "record.lua",
+    "queue.lua",
+    "peek_slow.lua"
+);
+
 script!(FENCE, "fence", "fence.lua");
+/// What stands before and after a user's script.
+pub(crate) const GUARDED: [Part; 2] = [part!("guarded_first.lua"), part!("guarded_last.lua")];
 
 script!(GCRA, "gcra", "gcra.lua");
 script!(GCRA_REFUND, "gcra_refund", "gcra_refund.lua");
@@ -176,7 +201,7 @@ pub struct Joined {
     pub parts: Vec<(&'static str, String)>,
 }
 
-/// All scripts, joined.
+/// All scripts, joined; the one that stands around a user's script has nothing between its parts.
 pub(crate) fn all() -> Vec<Joined> {
     let joined = |script: &&Script| {
         let general = join(script.parts, |part| substitute(&without_shortcuts(part)));
@@ -192,7 +217,13 @@ pub(crate) fn all() -> Vec<Joined> {
                 .collect(),
         }
     };
-    ALL.iter().map(joined).collect()
+    let guarded = Joined {
+        verb: "guarded",
+        text: join(&GUARDED, substitute),
+        general: None,
+        parts: GUARDED.map(|(file, part)| (file, part.to_owned())).to_vec(),
+    };
+    ALL.iter().map(joined).chain([guarded]).collect()
 }
 
 impl fmt::Debug for Script {
@@ -265,8 +296,8 @@ mod tests {
             }
             // `c` and `u` are also suffixes of a capacity; `h`, `x`, `w` and `p` items of a tick.
             let others: &[&str] = match *file {
-                "acquire_fast.lua" | "end_fast.lua" | "record.lua" | "engine.lua" => &["c"],
-                "latch_slow.lua" => &["d", "r"], // messages
+                "acquire_fast.lua" | "end_fast.lua" | "record.lua" => &["c"],
+                "latch_slow.lua" | "latch_over.lua" => &["d", "r"], // messages
                 "tick_fast.lua" | "tick_slow.lua" => &["h", "x", "w", "p"],
                 _ => &[],
             };
