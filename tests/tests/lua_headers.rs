@@ -121,8 +121,9 @@ fn parts_say_what_they_read_and_set() {
     }
 }
 
+/// Names in code, those of a table's fields with the table's: `record.used`.
 fn words(code: &str) -> impl Iterator<Item = &str> {
-    code.split(|letter: char| !letter.is_alphanumeric() && letter != '_')
+    code.split(|letter: char| !letter.is_alphanumeric() && !['_', '.'].contains(&letter))
 }
 
 #[test]

@@ -34,8 +34,8 @@ if place < 0 and now <= not_after then -- seen now, so that this very call does 
 end
 local made_at = read_pace(pace)
 settle()
-if not stored then
-  rate = made_at
+if not record.stored then
+  record.rate = made_at
 end
 hand_on()
 
@@ -55,7 +55,7 @@ end
 
 -- What it has, where that is not its weight or does not start now.
 local function with_weight(answer)
-  if rate or room < 0 then
+  if record.rate or room < 0 then
     answer[6], answer[7] = held(id), delay_of(id)
   end
   return answer
@@ -81,7 +81,7 @@ elseif now > not_after then -- a copy that was stuck on the way must not even re
   reply = { 4, now_us }
 elseif base and not holds(base) then
   reply = { 11, now_us }
-elseif base and (by or used == held(base)) then
+elseif base and (by or record.used == held(base)) then
   if not by or by < counter then -- an earlier upgrade of this hold that is being given up has done it: this one goes on
     redis.call('ZREM', lock, id)
     upgrade(base, counter, floor)
@@ -94,19 +94,19 @@ elseif base and (by or used == held(base)) then
 elseif score < 0 then
   renew_place(id, score, polls)
   keep(ttl)
-  reply = { 2, now_us, wake_in(), more }
-elseif stored and stored % 2 == 0 and made_with ~= capacity then
+  reply = { 2, now_us, wake_in(), record.more }
+elseif record.stored and record.stored % 2 == 0 and made_with ~= capacity then
   reply = { 9, now_us, capacity }
-elseif stored and stored % 2 == 0 and not same_pace(made_at) then
+elseif record.stored and record.stored % 2 == 0 and not same_pace(made_at) then
   reply = { 13, now_us }
 elseif room >= 0 and weight > capacity then
   reply = { 10, now_us, capacity }
-elseif not base and owner and owner == owner_of(id) then -- a re-entry overtakes the queue
+elseif not base and record.owner and record.owner == owner_of(id) then -- a re-entry overtakes the queue
   reply = granted(admit(id, weight, now + lease, 0))
-elseif used >= capacity or base or (redis.call('ZSCORE', lock, '%NEXT%') and not overtakes()) then
+elseif record.used >= capacity or base or (redis.call('ZSCORE', lock, '%NEXT%') and not overtakes()) then
   reply = room <= 0 and { 3, now_us, wake_in() } or nil
 elseif room < 0 then
-  weight = start_now(capacity - used)
+  weight = start_now(capacity - record.used)
   if weight < 1 then
     reply = { 3, now_us, wake_in() }
   else
@@ -114,9 +114,9 @@ elseif room < 0 then
     redis.call('ZADD', lock, weight, '%WEIGHT%' .. id)
     reply = granted(0)
   end
-elseif rate and used + weight <= capacity and not starts_within(weight, tonumber(patience) or rate.window) then
+elseif record.rate and record.used + weight <= capacity and not starts_within(weight, tonumber(patience) or record.rate.window) then
   reply = { 12, now_us, math.ceil(slot(weight) - now_us) }
-elseif used + weight <= capacity then
+elseif record.used + weight <= capacity then
   reply = granted(admit(id, weight, now + lease, floor))
 elseif room == 0 then
   reply = { 3, now_us, wake_in() }
@@ -131,7 +131,7 @@ if not reply then
   else
     enter_queue(id, ticket, next, polls * %CHANCE% + seen_now)
     keep(ttl)
-    reply = { 2, now_us, wake_in(), more }
+    reply = { 2, now_us, wake_in(), record.more }
   end
 end
 send_mail()

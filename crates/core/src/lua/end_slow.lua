@@ -15,9 +15,9 @@ if redis.call('ZCARD', lock) > 0 and not redis.call('ZSCORE', lock, '%TOKEN%') t
 end
 redis.call('ZREM', lock, '%EXTENDED%' .. id) -- the first write is one that is allowed when memory is full (H40)
 settle()
-for i = #lapsed, 1, -1 do
-  if lapsed[i][1] == id then
-    table.remove(lapsed, i)
+for i = #record.lapsed, 1, -1 do
+  if record.lapsed[i][1] == id then
+    table.remove(record.lapsed, i)
   end
 end
 
@@ -28,7 +28,7 @@ local first = false
 if base and tonumber(redis.call('ZSCORE', lock, '%UPGRADED%' .. base) or 0) == counter then -- the hold stays, and is shared again
   redis.call('ZREM', lock, '%UPGRADED%' .. base)
   set_shared((fields(base)))
-  used = shared
+  record.used = record.shared
   had = 1
 elseif score < 0 then
   first = redis.call('ZRANK', lock, id) == 0
@@ -36,8 +36,8 @@ elseif score < 0 then
   had = 2
 elseif score > 0 and score < %TOMB% then
   local weight_of = give_back(id)
-  used = math.max(used - weight_of, shared)
-  if owner then -- it may have other holds
+  record.used = math.max(record.used - weight_of, record.shared)
+  if record.owner then -- it may have other holds
     measure()
   end
   had = 1
@@ -53,4 +53,4 @@ if first then -- it may have been told when the claim before it ends; now that i
   tell_head()
 end
 send_mail()
-return { had, more, refused }
+return { had, record.more, refused }

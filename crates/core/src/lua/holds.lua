@@ -1,32 +1,31 @@
 -- holds: who becomes a holder, and who is one no longer.
 --
--- reads: lock, now_us, now, counted
--- sets: capacity, used, shared, stored, owner, rate, more, lapsed
-local lapsed = {} -- claims that ended unconfirmed and go back to the front
+-- reads: lock, now_us, now, record.counted
+-- sets: capacity, record.used, record.shared, record.stored, record.owner, record.rate, record.more, record.lapsed
 
 -- Makes `who` a holder until `ends` and returns its token; shared holders have none, a re-entry has its owner's.
 local function admit(who, weight_of, ends, above)
   redis.call('ZADD', lock, ends, who)
-  used = used + weight_of
+  record.used = record.used + weight_of
   if exclusive(weight_of) then
     local tag = owner_of(who)
-    if tag and tag == owner then
+    if tag and tag == record.owner then
       return tonumber(redis.call('ZSCORE', lock, '%TOKEN%'))
     end
-    owner = tag
+    record.owner = tag
     return new_token(above)
   end
-  if counted and not stored then
-    stored = 2 * capacity
-    redis.call('ZADD', lock, 'NX', now_us, '%TOKEN%', stored, '%CAPACITY%')
-    if rate then
-      set_pace(rate)
+  if record.counted and not record.stored then
+    record.stored = 2 * capacity
+    redis.call('ZADD', lock, 'NX', now_us, '%TOKEN%', record.stored, '%CAPACITY%')
+    if record.rate then
+      set_pace(record.rate)
     end
-  elseif shared == 0 then -- maybe on a fresh key: the token makes the record ours
+  elseif record.shared == 0 then -- maybe on a fresh key: the token makes the record ours
     redis.call('ZADD', lock, 'NX', now_us, '%TOKEN%')
   end
-  set_shared(shared + weight_of)
-  if rate then
+  set_shared(record.shared + weight_of)
+  if record.rate then
     local start, after = slot(weight_of)
     set_arrival(after)
     if start > now_us then
@@ -39,7 +38,7 @@ end
 -- Makes a shared hold that is alone exclusive, for the upgrade with this counter. Returns the token.
 local function upgrade(base, counter, above)
   redis.call('ZADD', lock, counter, '%UPGRADED%' .. base)
-  used = capacity
+  record.used = capacity
   set_shared(capacity)
   return new_token(above)
 end
@@ -47,15 +46,15 @@ end
 -- The weight of a holder that leaves becomes free. Returns it.
 local function give_back(who)
   local weight_of = held(who)
-  if rate then
+  if record.rate then
     give_start_back(who, weight_of)
   end
-  redis.call('ZREM', lock, who, '%EXTENDED%' .. who, (counted and '%WEIGHT%' or '%UPGRADED%') .. who)
-  if counted then
+  redis.call('ZREM', lock, who, '%EXTENDED%' .. who, (record.counted and '%WEIGHT%' or '%UPGRADED%') .. who)
+  if record.counted then
     redis.call('ZREM', lock, '%START%' .. who) -- also if the rate was taken away since
   end
-  if shared > 0 then
-    set_shared(math.max(shared - weight_of, 0))
+  if record.shared > 0 then
+    set_shared(math.max(record.shared - weight_of, 0))
   end
   return weight_of
 end
@@ -76,15 +75,15 @@ end
 -- Counts what is in use, by the last hold to end and `shared`. No other hold ends later: if this one is within its
 -- lease, none outlasts the longest lease in play.
 local function measure()
-  used, owner = shared, nil
+  record.used, record.owner = record.shared, nil
   local last = redis.call('ZREVRANGEBYSCORE', lock, %TOMB%, %HOLDER%, 'WITHSCORES', 'LIMIT', 0, 1)
   if not last[1] then
     return last
   end
   local weight_of, most = fields(last[1])
-  if not counted then
-    used = math.max(used, weight_of)
-    owner = weight_of >= capacity and owner_of(last[1]) or nil
+  if not record.counted then
+    record.used = math.max(record.used, weight_of)
+    record.owner = weight_of >= capacity and owner_of(last[1]) or nil
   end
   return last, most
 end
@@ -92,23 +91,23 @@ end
 -- Removes what is over, and counts what is in use.
 local function settle()
   redis.call('ZREMRANGEBYSCORE', lock, %TOMB%, %TOMB% + now)
-  rate = nil -- a tick settles many records
-  if counted then
-    stored = tonumber(redis.call('ZSCORE', lock, '%CAPACITY%') or nil)
-    capacity = stored and math.floor(stored / 2) or capacity
+  record.rate = nil -- a tick settles many records
+  if record.counted then
+    record.stored = tonumber(redis.call('ZSCORE', lock, '%CAPACITY%') or nil)
+    capacity = record.stored and math.floor(record.stored / 2) or capacity
     read_rate()
   end
-  shared = tonumber(redis.call('ZSCORE', lock, '%USED%') or 0)
+  record.shared = tonumber(redis.call('ZSCORE', lock, '%USED%') or 0)
   local over = redis.call('ZRANGEBYSCORE', lock, %HOLDER%, now, 'WITHSCORES', 'LIMIT', 0, BOUND)
   for i = 1, #over, 2 do
     local missed = over[i + 1] % 1 * %CLAIM_PARTS%
     give_back(over[i])
     if missed == 1 or missed == 2 then
-      lapsed[#lapsed + 1] = { over[i], missed }
+      record.lapsed[#record.lapsed + 1] = { over[i], missed }
     end
   end
   if #over == 2 * BOUND then
-    more = 1
+    record.more = 1
   end
   local last, most = measure()
   if last[1] and last[2] - now > most then

@@ -1,7 +1,7 @@
 -- pump: grants to those who wait, from the head of the queue on.
 --
--- reads: lock, capacity, ttl, now_us, now, used, shared, counted, owner, rate, lapsed
--- sets: more, gone, grants, doubts
+-- reads: lock, capacity, ttl, now_us, now, record.used, record.shared, record.counted, record.owner, record.rate, record.lapsed
+-- sets: record.more, gone, grants, doubts
 local grants = 0 -- in this step, whatever the number of records
 local doubts = {} -- who and window: the entry behind a claim that may be a dead one's
 
@@ -24,7 +24,7 @@ local function hand_over(who, score, behind)
   local token = admit(who, weight_of, now + window + (1 + missed) / %CLAIM_PARTS%, 0)
   gone[who] = true
   unmark_owner(who, score)
-  local delay = rate and ' ' .. text(delay_of(who)) or ''
+  local delay = record.rate and ' ' .. text(delay_of(who)) or ''
   post(who, 'g ' .. string.sub(who, 23) .. ' ' .. text(token) .. ' ' .. text(now_us) .. ' ' .. text(window) .. delay)
   if behind and (missed > 0 or age(score) * %UNIT% > window) then
     doubts[#doubts + 1] = { behind, window }
@@ -44,7 +44,7 @@ end
 -- that there is more to do, and the caller may die before it goes on.
 local function may_grant(who)
   if grants == BOUND then
-    more = 1
+    record.more = 1
     gone[who] = true
     tell(who, 0)
     return false
@@ -60,7 +60,7 @@ local function try_upgrade(who, score)
   if not holds(base) then
     drop_place(who, score)
     return true
-  elseif used == held(base) and shared < capacity then
+  elseif record.used == held(base) and record.shared < capacity then
     redis.call('ZREM', lock, who)
     gone[who] = true
     local _, most = fields(who)
@@ -74,7 +74,7 @@ end
 local function pump()
   local skip, passed = 0, {}
   for step = 1, SCAN do
-    if used >= capacity and not owner then
+    if record.used >= capacity and not record.owner then
       return
     end
     local head = redis.call('ZRANGE', lock, skip, skip + 1, 'WITHSCORES')
@@ -84,7 +84,7 @@ local function pump()
       break
     elseif age(score) > %PATIENCE% or (age(score) > %DEAF% and not listens(who, score)) then
       leave_queue(who, score)
-    elseif counted and fields(who) > capacity then -- resized since
+    elseif record.counted and fields(who) > capacity then -- resized since
       drop_place(who, score)
     elseif fits(who) and not may_start(who) then -- it is refused as too late
       drop_place(who, score)
@@ -103,8 +103,8 @@ local function pump()
       passed[#passed + 1] = { who, score }
       skip = skip + 1
     end
-    if step == SCAN and (used < capacity or owner) then
-      more = 1
+    if step == SCAN and (record.used < capacity or record.owner) then
+      record.more = 1
     end
   end
   for i = 1, #passed do -- nobody else can be granted
@@ -123,7 +123,7 @@ end
 -- What every slow path ends with, before its reply: grant, put back, grant again, tidy, tell.
 local function hand_on()
   pump()
-  if lapsed[1] then
+  if record.lapsed[1] then
     put_back()
     pump()
   end

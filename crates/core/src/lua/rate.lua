@@ -1,8 +1,7 @@
 -- rate: the starts of holds of a counted primitive that has a rate (GCRA).
 --
--- reads: lock, ttl, now_us, stored
--- sets: rate
-local rate = nil -- what a permit takes and the window, µs; how many at once
+-- reads: lock, ttl, now_us, record.stored
+-- sets: record.rate
 
 -- `<interval> <burst> <window>`; nothing: no rate.
 local function read_pace(of)
@@ -12,18 +11,18 @@ end
 
 -- The rate in the record, if it has one.
 local function read_rate()
-  local interval = stored and redis.call('ZSCORE', lock, '%INTERVAL%')
+  local interval = record.stored and redis.call('ZSCORE', lock, '%INTERVAL%')
   if not interval then
     return
   end
-  rate = {
+  record.rate = {
     interval = tonumber(interval),
     burst = tonumber(redis.call('ZSCORE', lock, '%BURST%')),
     window = tonumber(redis.call('ZSCORE', lock, '%PERIOD%')),
   }
   -- Further ahead than any start may be: the clock was set back. Written, or it would be cut anew by each call, and freeze
   -- until the clock has caught up (H49).
-  local furthest = now_us + rate.window + rate.burst * rate.interval
+  local furthest = now_us + record.rate.window + record.rate.burst * record.rate.interval
   if tonumber(redis.call('ZSCORE', lock, '%ARRIVAL%') or 0) > furthest then
     redis.call('ZADD', lock, furthest, '%ARRIVAL%')
   end
@@ -54,50 +53,50 @@ end
 
 -- GCRA: when so many permits may start, and the theoretical arrival time after them, µs.
 local function slot(weight_of)
-  local after = math.max(tonumber(redis.call('ZSCORE', lock, '%ARRIVAL%') or 0), now_us) + weight_of * rate.interval
-  return math.max(after - rate.burst * rate.interval, now_us), after
+  local after = math.max(tonumber(redis.call('ZSCORE', lock, '%ARRIVAL%') or 0), now_us) + weight_of * record.rate.interval
+  return math.max(after - record.rate.burst * record.rate.interval, now_us), after
 end
 
 -- Whether so many permits may start within that time, µs.
 local function starts_within(weight_of, most)
-  return not rate or slot(weight_of) - now_us <= math.min(most, rate.window)
+  return not record.rate or slot(weight_of) - now_us <= math.min(most, record.rate.window)
 end
 
 -- Whether its start would be no more than a window away.
 local function may_start(who)
-  return not rate or starts_within(fields(who), rate.window)
+  return not record.rate or starts_within(fields(who), record.rate.window)
 end
 
 -- How many of these permits may start now.
 local function start_now(count)
-  if not rate then
+  if not record.rate then
     return count
   end
   local _, after = slot(0)
-  return math.min(count, math.floor((now_us - after) / rate.interval + rate.burst))
+  return math.min(count, math.floor((now_us - after) / record.rate.interval + record.rate.burst))
 end
 
 local function same_pace(as)
-  if not rate or not as then
-    return not rate and not as
+  if not record.rate or not as then
+    return not record.rate and not as
   end
-  return rate.interval == as.interval and rate.burst == as.burst and rate.window == as.window
+  return record.rate.interval == as.interval and record.rate.burst == as.burst and record.rate.window == as.window
 end
 
 -- How long until a holder may start, µs.
 local function delay_of(who)
-  if not rate then
+  if not record.rate then
     return nil
   end
   local start = tonumber(redis.call('ZSCORE', lock, '%START%' .. who) or 0)
-  return math.max(math.ceil(math.min(start - now_us, rate.window)), 0)
+  return math.max(math.ceil(math.min(start - now_us, record.rate.window)), 0)
 end
 
 -- The start of a holder that leaves before it, if nobody has a later one, goes to the next.
 local function give_start_back(who, weight_of)
   local start = tonumber(redis.call('ZSCORE', lock, '%START%' .. who) or 0)
   local after = tonumber(redis.call('ZSCORE', lock, '%ARRIVAL%') or 0)
-  if start > now_us and math.abs(after - start - rate.burst * rate.interval) < 1 then
-    redis.call('ZADD', lock, after - weight_of * rate.interval, '%ARRIVAL%')
+  if start > now_us and math.abs(after - start - record.rate.burst * record.rate.interval) < 1 then
+    redis.call('ZADD', lock, after - weight_of * record.rate.interval, '%ARRIVAL%')
   end
 end

@@ -1,22 +1,27 @@
 -- record: what a record says, and what a step knows about it. The first part of every script that does more than its fast path
 -- or its contract; the parts below use its functions. Names in percent signs are in wire/record.rs.
 --
--- reads: lock, ttl, now_us, now
--- sets: capacity, used, shared, counted, stored, owner, more
+-- reads: lock, ttl, now_us, now, record.used, record.owner
+-- sets: capacity, record, record.shared, record.counted
 local BOUND = 100 -- entries that one step may remove, or grant to; more than that is left to the next call
 local SCAN = 1000 -- waiters that one pump may look at
-local used = 0 -- weight in use
-local shared = 0 -- the part of it that shared holders have, as recorded
-local counted = false -- every hold is shared and without a token, the record says how much there is
-local stored = nil -- the capacity in the record: twice of it, and one more if it was resized
-local owner = nil -- whose the exclusive holds are, if they say so in their ids: those do not exclude each other
-local more = 0 -- 1: the step left something to the next
+-- What a step knows about the record; a tick looks at many, one after the other.
+local record = {
+  used = 0, -- weight in use
+  shared = 0, -- the part of it that shared holders have, as recorded
+  counted = false, -- every hold is shared and without a token, the record says how much there is
+  stored = nil, -- the capacity in the record: twice of it, and one more if it was resized
+  rate = nil, -- of a counted primitive: what a permit takes and the window, µs; how many at once
+  owner = nil, -- whose the exclusive holds are, if they say so in their ids: those do not exclude each other
+  lapsed = {}, -- claims that ended unconfirmed and go back to the front
+  more = 0, -- 1: the step left something to the next
+}
 
 -- `3c`: counted, made with a capacity of 3. `3u`: an upgrade is not for the fast path.
 local function read_capacity(of)
   local number, suffix = string.match(of, '^(%d+)(%a?)$')
   capacity = tonumber(number)
-  counted = suffix == 'c'
+  record.counted = suffix == 'c'
 end
 
 local function fields(of)
@@ -25,7 +30,7 @@ local function fields(of)
 end
 
 local function exclusive(weight_of)
-  return not counted and weight_of >= capacity
+  return not record.counted and weight_of >= capacity
 end
 
 -- The owner in the id of a reentrant attempt.
@@ -47,9 +52,9 @@ end
 
 -- What a holder has: what its id says, unless it was split, merged or upgraded.
 local function held(who)
-  if counted then
+  if record.counted then
     return tonumber(redis.call('ZSCORE', lock, '%WEIGHT%' .. who) or nil) or (fields(who))
-  elseif shared > 0 and redis.call('ZSCORE', lock, '%UPGRADED%' .. who) then
+  elseif record.shared > 0 and redis.call('ZSCORE', lock, '%UPGRADED%' .. who) then
     return capacity
   end
   return (fields(who))
@@ -63,7 +68,7 @@ end
 -- Whether it may be granted beside those who hold.
 local function fits(who)
   local weight_of = fields(who)
-  return used + weight_of <= capacity or (owner and owner == owner_of(who)) or false
+  return record.used + weight_of <= capacity or (record.owner and record.owner == owner_of(who)) or false
 end
 
 -- Milliseconds until the first hold ends; -1: there is none.
@@ -85,10 +90,10 @@ end
 local function set_shared(weight)
   if weight > 0 then
     redis.call('ZADD', lock, weight, '%USED%')
-  elseif shared > 0 then
+  elseif record.shared > 0 then
     redis.call('ZREM', lock, '%USED%')
   end
-  shared = weight
+  record.shared = weight
 end
 
 local function new_token(above)

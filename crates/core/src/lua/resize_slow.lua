@@ -20,4 +20,4 @@ keep(ttl)
 settle()
 hand_on()
 send_mail()
-return { 1, now_us, more, refused }
+return { 1, now_us, record.more, refused }

@@ -34,7 +34,7 @@ local function look(id, op)
   end
   refresh(id, score, op == 'p' and %POLLS% or 0)
   keep(ttl)
-  return { 3, wake_in(), more }
+  return { 3, wake_in(), record.more }
 end
 
 local settled = {} -- key -> 1: its record is ours; 2: and it was settled; false: it is not ours
@@ -63,7 +63,7 @@ for n = 1, #rest do
     replies[rest[n] + 2] = { 8 }
   else
     if settled[lock] == 1 then
-      settled[lock], more = 2, 0
+      settled[lock], record.more = 2, 0
       settle()
       hand_on()
     end

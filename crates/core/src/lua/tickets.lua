@@ -1,7 +1,7 @@
 -- tickets: the order of the queue.
 --
 -- reads: lock, now, seen_now
--- sets: lapsed
+-- sets: record.lapsed
 
 -- The ticket of the head of the queue; above all tickets if there is none.
 local function head_ticket()
@@ -77,11 +77,11 @@ end
 -- A claim that lapsed let one other pass and goes back to the front, half-way to being given up: it has a second more
 -- if nobody listens for it, else seven.
 local function put_back()
-  for i = #lapsed, 1, -1 do
-    local tag = owner_of(lapsed[i][1])
+  for i = #record.lapsed, 1, -1 do
+    local tag = owner_of(record.lapsed[i][1])
     local ticket = tonumber(tag and redis.call('ZSCORE', lock, '%OWNER%' .. tag) or front()) -- those of one owner stay together
     local next = tonumber(redis.call('ZSCORE', lock, '%NEXT%') or %FIRST_TICKET%)
-    enter_queue(lapsed[i][1], ticket, next, lapsed[i][2] * %CHANCE% + (seen_now - %DEAF% + 4) % %CHANCE%)
+    enter_queue(record.lapsed[i][1], ticket, next, record.lapsed[i][2] * %CHANCE% + (seen_now - %DEAF% + 4) % %CHANCE%)
   end
-  lapsed = {}
+  record.lapsed = {}
 end
