@@ -112,173 +112,39 @@ const fn row(
 const ID: &str = "attempt id";
 
 /// All kinds of members.
+#[rustfmt::skip] // a table
 pub const ROWS: [Row; 24] = {
     use Band::{Holder, Micros, Once, Place, Small, Tomb};
     use Kind::{Latch, Lock};
     [
-        row(
-            Lock,
-            Place,
-            "",
-            ("", ID),
-            "waiter: `-2^53 + ticket * 2^20 + chance * 2^18 + seen`",
-        ),
-        row(
-            Lock,
-            Small,
-            "USED",
-            ("u", ""),
-            "weight in use by shared holders (absent: nobody, or one exclusive holder)",
-        ),
-        row(
-            Lock,
-            Small,
-            "CAPACITY",
-            ("c", ""),
-            "counted primitives only: twice the capacity, and one more if it was resized",
-        ),
-        row(
-            Lock,
-            Small,
-            "WEIGHT",
-            ("w", ID),
-            "counted primitives only: what a holder has, if it is not the weight in its id",
-        ),
-        row(
-            Lock,
-            Small,
-            "NEXT",
-            ("q", ""),
-            "next ticket; present exactly when somebody waits",
-        ),
-        row(
-            Lock,
-            Small,
-            "UPGRADED",
-            ("p", ID),
-            "the hold was upgraded and has everything: the counter of the upgrade",
-        ),
-        row(
-            Lock,
-            Small,
-            "OWNER",
-            ("o", "owner"),
-            "the ticket that all waiters of this owner have",
-        ),
-        row(
-            Lock,
-            Small,
-            "SINCE",
-            ("s", ""),
-            "tickets count milliseconds since then (modulo 2^36): a head start was or may be compared",
-        ),
-        row(
-            Lock,
-            Small,
-            "INTERVAL",
-            ("i", ""),
-            "counted primitives with a rate only: what a permit takes, µs",
-        ),
-        row(
-            Lock,
-            Small,
-            "BURST",
-            ("b", ""),
-            "with a rate only: how many permits may start at once",
-        ),
-        row(
-            Lock,
-            Small,
-            "PERIOD",
-            ("d", ""),
-            "with a rate only: the period, µs",
-        ),
-        row(
-            Lock,
-            Small,
-            "EXTENDED",
-            ("x", ID),
-            "the hold was extended past the lease in its id: the longer lease, ms",
-        ),
-        row(
-            Lock,
-            Holder,
-            "",
-            ("", ID),
-            "holder: end of its lease, ms; the fraction says whether it is a claim (below)",
-        ),
+        row(Lock, Place, "", ("", ID), "waiter: `-2^53 + ticket * 2^20 + chance * 2^18 + seen`"),
+        row(Lock, Small, "USED", ("u", ""), "weight in use by shared holders (absent: nobody, or one exclusive holder)"),
+        row(Lock, Small, "CAPACITY", ("c", ""), "counted primitives only: twice the capacity, and one more if it was resized"),
+        row(Lock, Small, "WEIGHT", ("w", ID), "counted primitives only: what a holder has, if it is not the weight in its id"),
+        row(Lock, Small, "NEXT", ("q", ""), "next ticket; present exactly when somebody waits"),
+        row(Lock, Small, "UPGRADED", ("p", ID), "the hold was upgraded and has everything: the counter of the upgrade"),
+        row(Lock, Small, "OWNER", ("o", "owner"), "the ticket that all waiters of this owner have"),
+        row(Lock, Small, "SINCE", ("s", ""), "tickets count milliseconds since then (modulo 2^36): a head start was \
+            or may be compared"),
+        row(Lock, Small, "INTERVAL", ("i", ""), "counted primitives with a rate only: what a permit takes, µs"),
+        row(Lock, Small, "BURST", ("b", ""), "with a rate only: how many permits may start at once"),
+        row(Lock, Small, "PERIOD", ("d", ""), "with a rate only: the period, µs"),
+        row(Lock, Small, "EXTENDED", ("x", ID), "the hold was extended past the lease in its id: the longer lease, ms"),
+        row(Lock, Holder, "", ("", ID), "holder: end of its lease, ms; the fraction says whether it is a claim (below)"),
         row(Lock, Tomb, "", ("", ID), "tombstone: 10^14 + its end, ms"),
-        row(
-            Lock,
-            Tomb,
-            "FORCED",
-            ("f", ID),
-            "the hold was forced open, which a renewal is to learn until then",
-        ),
-        row(
-            Lock,
-            Micros,
-            "ARRIVAL",
-            ("r", ""),
-            "with a rate only: the theoretical arrival time, µs",
-        ),
-        row(
-            Lock,
-            Micros,
-            "START",
-            ("y", ID),
-            "with a rate only: the start of a holder that has not come, µs",
-        ),
-        row(
-            Lock,
-            Micros,
-            "TOKEN",
-            ("t1", ""),
-            "last fencing token, µs. The `1` is the schema version of the record",
-        ),
-        row(
-            Latch,
-            Small,
-            "LEFT",
-            ("n1:", "number"),
-            "how many are left, and 1; a half more if a count-down has to take the long way (below)",
-        ),
-        row(
-            Latch,
-            Small,
-            "INITIAL",
-            ("i", ""),
-            "twice the number that the generation began with, and 1; 1 more if a reset changed it",
-        ),
-        row(
-            Latch,
-            Small,
-            "GENERATION",
-            ("g", ""),
-            "number of the generation, from 1",
-        ),
-        row(
-            Latch,
-            Once,
-            "ONCE",
-            ("#", "id"),
-            "10^11 + number of the generation in which `count_down_once(id)` counted",
-        ),
-        row(
-            Latch,
-            Tomb,
-            "COUNTED",
-            ("c", ID),
-            "this attempt counted down, or reset; until a second after its `not_after`. The fraction is \
-             the number of the generation modulo 63, and 1, in 64ths",
-        ),
-        row(
-            Latch,
-            Tomb,
-            "FINISHED",
-            ("d", "generation"),
-            "this generation had come to zero before it was reset; for a minute",
-        ),
+        row(Lock, Tomb, "FORCED", ("f", ID), "the hold was forced open, which a renewal is to learn until then"),
+        row(Lock, Micros, "ARRIVAL", ("r", ""), "with a rate only: the theoretical arrival time, µs"),
+        row(Lock, Micros, "START", ("y", ID), "with a rate only: the start of a holder that has not come, µs"),
+        row(Lock, Micros, "TOKEN", ("t1", ""), "last fencing token, µs. The `1` is the schema version of the record"),
+        row(Latch, Small, "LEFT", ("n1:", "number"), "how many are left, and 1; a half more if a count-down has to \
+            take the long way (below)"),
+        row(Latch, Small, "INITIAL", ("i", ""), "twice the number that the generation began with, and 1; 1 more if a \
+            reset changed it"),
+        row(Latch, Small, "GENERATION", ("g", ""), "number of the generation, from 1"),
+        row(Latch, Once, "ONCE", ("#", "id"), "10^11 + number of the generation in which `count_down_once(id)` counted"),
+        row(Latch, Tomb, "COUNTED", ("c", ID), "this attempt counted down, or reset; until a second after its \
+            `not_after`. The fraction is the number of the generation modulo 63, and 1, in 64ths"),
+        row(Latch, Tomb, "FINISHED", ("d", "generation"), "this generation had come to zero before it was reset; for a minute"),
     ]
 };
 
