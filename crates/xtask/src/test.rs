@@ -25,15 +25,13 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<(), Failure> {
     forget_used_servers().map_err(|error| Failure::Other(error.to_string()))?;
 
     let nextest = has_nextest();
-    let mut runner = if nextest {
-        vec!["nextest", "run", "--workspace"]
-    } else {
-        vec!["test", "--workspace"]
-    };
-    if without_tls.is_some() {
-        runner.extend(["--exclude", TLS_TESTS]);
+    let runner: &[&str] = if nextest { &["nextest", "run"] } else { &["test"] };
+    // With TLS's tests in one build, the library would have its features in all tests.
+    let others = [runner, &["--workspace", "--exclude", TLS_TESTS]].concat();
+    let mut passed = cargo(&others, arguments)?;
+    if arguments.is_empty() && without_tls.is_none() {
+        passed &= cargo(&[runner, &["--package", TLS_TESTS]].concat(), &[])?;
     }
-    let mut passed = cargo(&runner, arguments)?;
     // `cargo test` runs doctests by itself, nextest cannot. Who picks tests does not want them all.
     if nextest && arguments.is_empty() {
         passed &= cargo(&["test", "--workspace", "--doc"], &[])?;

@@ -1,4 +1,4 @@
-//! What the scripts do, in the order in which `engine.lua` and the slow paths do it.
+//! What the scripts do, in the order in which the engine's parts and the slow paths do it.
 
 use crate::protocol::{Answer, Entry, Hold, Id, Packet, Protocol, State, Tick};
 

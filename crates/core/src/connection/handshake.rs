@@ -61,7 +61,7 @@ pub(crate) async fn load_scripts(
 ) -> RedisResult<()> {
     let mut pipe = redis::Pipeline::with_capacity(scripts.len());
     for script in scripts {
-        pipe.add_command(command(&["SCRIPT", "LOAD", script.source]));
+        pipe.add_command(command(&["SCRIPT", "LOAD", script.source()]));
     }
     let replies = connection.send_packed_commands(&pipe, 0, scripts.len()).await?;
     all_ok(replies).map(drop)

@@ -1,4 +1,4 @@
-//! What only the crates of primitives use: not for users, and exempt from semantic versioning.
+//! What only the crates of primitives, our tests and our tools use: not for users, and exempt from semantic versioning.
 //!
 //! - here: handles and requests of the engine;
 //! - `futures`: futures that yield a primitive's own guard;
@@ -20,4 +20,14 @@ pub use crate::ops::request::{AcquireRequest, Wait};
 pub use crate::ops::shell::Shell;
 pub use crate::rate::limiter::Limiter;
 pub use crate::types::latch::{LatchOptions, OnMissing};
+pub use crate::wire::record;
+pub use crate::wire::script::Joined;
 pub use crate::{builder_options, guard_type, lock_by_its_methods};
+
+/// Whether this build of the library can speak TLS.
+pub const TLS: bool = cfg!(any(feature = "tls-rustls", feature = "tls-native-tls"));
+
+/// All scripts as they are sent to servers.
+pub fn scripts() -> Vec<Joined> {
+    crate::wire::script::all()
+}

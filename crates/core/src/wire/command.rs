@@ -61,7 +61,7 @@ impl Request {
     #[allow(clippy::disallowed_methods, reason = "the one place that sends scripts")]
     pub(crate) fn as_eval(&self) -> Cmd {
         let mut command = redis::cmd("EVAL");
-        command.arg(self.script.source);
+        command.arg(self.script.source());
         for arg in self.command.args_iter().skip(2) {
             if let redis::Arg::Simple(bytes) = arg {
                 command.arg(bytes);
