@@ -1,4 +1,4 @@
-//! Every script's header names the KEYS and ARGV that it uses, and the record is laid out as documented.
+//! Every script's header names what it uses, and the layout of a record is as documented.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
