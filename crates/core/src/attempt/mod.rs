@@ -3,12 +3,13 @@
 //! - here: the state behind a lock, and those who are woken when it changes;
 //! - `state`: the state machine, sealed: one function from event to effects;
 //! - `event`: events and effects;
-//! - `keep`, `latch`: parts of that function: renewals and losses, and the countdown latch;
+//! - `keep`, `end`, `latch`: parts of that function: renewals and losses, ends, the countdown latch;
 //! - `lease`: a hold by the client's own account;
 //! - `rules`: what the transitions depend on;
 //! - `spec`, `ask`: what an attempt asks for.
 
 pub(crate) mod ask;
+mod end;
 pub(crate) mod event;
 mod keep;
 mod latch;

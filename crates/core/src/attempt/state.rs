@@ -6,13 +6,13 @@
 use std::time::Duration;
 
 use super::ask::Waited;
-use super::event::{Effects, EndEvent, Ended, Event, LookAt, Step};
+use super::event::{Effects, Ended, Event, LookAt, Step};
 use super::lease::{Lease, claim_deadline};
 use super::rules::{Rule, Rules};
 use crate::base::clock::Moment;
 use crate::types::loss::Loss;
 use crate::wire::message::Message;
-use crate::wire::reply::{AcquireReply, Grant, Had};
+use crate::wire::reply::{AcquireReply, Grant};
 
 /// Where an attempt stands; what exists only there is stored there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -41,7 +41,7 @@ pub(super) struct UnderWay {
     pub(super) acquires: u32,
     /// The latest `not_after` of an acquire, milliseconds of the server.
     pub(super) not_after: u64,
-    ends: u32,
+    pub(super) ends: u32,
     pub(super) renewal: bool,
     pub(super) refresh: bool,
 }
@@ -64,7 +64,7 @@ pub(crate) struct State {
     /// The client is closing: the future answers `Closed`.
     closed: bool,
     /// An end was answered, and it had something.
-    gave_up: bool,
+    pub(super) gave_up: bool,
     pub(super) under_way: UnderWay,
     pub(super) news: News,
     /// Send instant and stamp of the last reply about this attempt.
@@ -346,52 +346,6 @@ impl State {
         lease.hand_out(now, rules);
         self.enter(Stage::Held(lease));
         Step::HandOut
-    }
-
-    fn give_up(&mut self, rules: &Rules, out: &mut Effects) {
-        let silent = match self.stage {
-            Stage::Ending { queued: true } | Stage::Gone(_) => return,
-            Stage::Asking => !rules.has(Rule::EndAsking),
-            Stage::Granted(_) => !rules.has(Rule::EndGranted),
-            _ => false,
-        };
-        if silent {
-            return self.leave(None, out);
-        }
-        self.end_lost(out);
-    }
-
-    fn on_end(&mut self, event: EndEvent, out: &mut Effects) {
-        match event {
-            EndEvent::Sent => self.under_way.ends += 1,
-            EndEvent::NotSent => self.under_way.ends = self.under_way.ends.saturating_sub(1),
-            EndEvent::Answered(had) => out.ended = Some(self.end_answered(had)),
-            EndEvent::Over(ended) => {
-                let ended = if self.gave_up { Ended::GaveUp } else { ended };
-                self.leave(Some(ended), out);
-                out.wake = true;
-            }
-        }
-    }
-
-    fn end_answered(&mut self, had: Had) -> Ended {
-        self.under_way.ends = self.under_way.ends.saturating_sub(1);
-        // "Nothing there" after an earlier copy was lost on the way: that copy did it. A record that is not ours has
-        // nothing of ours either.
-        let earlier = self.under_way.ends > 0 || self.gave_up;
-        if matches!(had, Had::Nothing | Had::Foreign) && !earlier {
-            return Ended::HadNothing;
-        }
-        Ended::GaveUp
-    }
-
-    pub(super) const fn leave(&mut self, ended: Option<Ended>, out: &mut Effects) {
-        if let Some(Ended::GaveUp) = ended {
-            self.gave_up = true;
-        }
-        self.enter(Stage::Gone(ended));
-        out.wake_watchers = true;
-        out.free = true;
     }
 
     /// Why the hold ended under its guard.

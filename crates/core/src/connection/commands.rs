@@ -275,13 +275,15 @@ impl Commands {
         let seen = self.loads();
         let script = Some(request.script);
         match self.send(&mut link, &request.command, deadline, script).await {
-            Err(failure) if is_missing(&failure) => Box::pin(self.teach(link, request, deadline, seen)).await,
+            Err(failure) if is_missing(&failure) => {
+                Box::pin(self.load_and_retry(link, request, deadline, seen)).await
+            }
             result => result,
         }
     }
 
     /// Runs a script that the server did not know.
-    async fn teach(
+    async fn load_and_retry(
         &self,
         mut link: Link,
         request: &Request,

@@ -10,14 +10,14 @@ mod macros;
 pub use futures::run;
 
 pub use crate::ops::acquire::Acquire;
-pub use crate::ops::convert::NotUpgraded;
-pub use crate::ops::counted::Count;
-pub use crate::ops::guard::Guard;
+pub use crate::ops::held::convert::NotUpgraded;
+pub use crate::ops::held::counted::Count;
+pub use crate::ops::held::guard::Guard;
+pub use crate::ops::held::shell::Shell;
 pub use crate::ops::latch::{Latch, LatchCall};
 pub use crate::ops::place::Place;
 pub use crate::ops::primitive::{MAX_HEAD_START, Primitive, PrimitiveOptions};
 pub use crate::ops::request::{AcquireRequest, Wait};
-pub use crate::ops::shell::Shell;
 pub use crate::rate::limiter::Limiter;
 pub use crate::types::latch::{LatchOptions, OnMissing};
 pub use crate::wire::record;

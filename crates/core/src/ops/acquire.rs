@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use pin_project::{pin_project, pinned_drop};
 
 use super::answer::{self, Reading};
-use super::guard::Guard;
+use super::held::guard::Guard;
 use super::place::Place;
 use super::request::{AcquireRequest, Wait, Work, ask, confirm};
 use crate::attempt::Attempt;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::attempt::rules::Plan;
 use crate::attempt::spec::{Mode, Share, Spec};
 use crate::ops::acquire::Acquire;
-use crate::ops::guard::Guard;
+use crate::ops::held::guard::Guard;
 use crate::ops::request::{AcquireRequest, Wait};
 use crate::tasks::client::Client;
 use crate::types::error::{Error, Result};

@@ -300,7 +300,7 @@ fn start_tasks(shared: &Arc<Shared>, endpoint: Endpoint, thread: Option<oneshot:
         let shared = Arc::clone(shared);
         driver.spawn(async move { keep_label(&shared).await })
     };
-    let combiner = {
+    let batches = {
         let sender = Sender::new(shared);
         driver.spawn(sender.run())
     };
@@ -313,7 +313,7 @@ fn start_tasks(shared: &Arc<Shared>, endpoint: Endpoint, thread: Option<oneshot:
         let orphan = orphan;
         keeper::run(&orphan.0).await;
         orphan.0.shut(Life::Closed); // wakes those who still wait for an answer
-        for task in [supervisor, inbox, label, combiner, looking] {
+        for task in [supervisor, inbox, label, batches, looking] {
             task.abort();
         }
         drop(thread);

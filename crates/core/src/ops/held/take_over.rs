@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::guard::Guard;
-use super::request::AcquireRequest;
 use crate::attempt::Attempt;
 use crate::attempt::event::{Event, Step};
 use crate::base::clock::{Moment, millis, sleep_until};
+use crate::ops::request::AcquireRequest;
 use crate::runtime::shared::Shared;
 use crate::tasks::client::Client;
 use crate::types::error::{Error, Result, foreign};

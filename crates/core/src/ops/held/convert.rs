@@ -5,13 +5,13 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use super::acquire::Acquire;
 use super::guard::Guard;
-use super::request::{AcquireRequest, Wait};
 use crate::attempt::event::{Event, HoldEvent};
 use crate::attempt::spec::{Mode, Spec};
 use crate::attempt::state::State;
 use crate::base::clock::Moment;
+use crate::ops::acquire::Acquire;
+use crate::ops::request::{AcquireRequest, Wait};
 use crate::types::error::{Error, Result};
 use crate::wire::id::{self, Base};
 use crate::wire::request::TakeOver;
