@@ -4,6 +4,8 @@
 //! the names of this file in percent signs, as `'%USED%'` or `%TOMB%`, which are replaced when a script is joined: one
 //! letter for the server, a word for the reader. `docs/design.md` has the same tables.
 
+use super::id::CLIENT;
+
 /// Which primitives a member belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -302,8 +304,10 @@ pub fn decode(kind: Kind, member: &str, score: f64) -> Option<Member<'_>> {
     Some(Member::Mark { row, of, number })
 }
 
-/// The characters of an attempt's id that name its client; a dot follows.
-const CLIENT: usize = 22;
+/// How much a counted primitive has, by the score of its mark: twice that, and one more if it was resized.
+pub(crate) const fn capacity(stored: u64) -> u64 {
+    stored / 2
+}
 
 /// Whether a waiter with this `chance` polls.
 pub const fn polls(chance: i64) -> bool {
