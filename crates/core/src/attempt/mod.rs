@@ -1,12 +1,12 @@
-//! One attempt: its id, what it wants, and its state, which everybody who hears of it changes.
+//! One attempt: its id, its options and its state.
 //!
-//! - here: the state behind a lock, and those who are woken when it changes;
+//! - here: the state behind a lock, and the tasks to wake when it changes;
 //! - `state`: the state machine, sealed: one function from event to effects;
 //! - `event`: events and effects;
 //! - `keep`, `end`, `latch`: parts of that function: renewals and losses, ends, the countdown latch;
 //! - `lease`: a hold by the client's own account;
-//! - `rules`: what the transitions depend on;
-//! - `spec`, `ask`: what an attempt asks for.
+//! - `rules`: the options and rules that the transitions depend on;
+//! - `spec`, `ask`: the request that an attempt makes.
 
 pub(crate) mod ask;
 mod end;
@@ -44,22 +44,22 @@ pub(crate) struct Attempt {
     cell: Mutex<Cell>,
 }
 
-/// What its future finds.
+/// The result of polling an attempt.
 pub(crate) struct Polled {
     pub(crate) step: Step,
-    /// When the server was last heard of.
+    /// When the server last gave a usable answer.
     pub(crate) heard: Moment,
-    /// What is handed out.
+    /// The lease, if the guard is handed out now.
     pub(crate) lease: Option<Lease>,
 }
 
-/// The state, and those who are woken when it changes.
+/// The state, and the tasks to wake when it changes.
 #[derive(Debug)]
 struct Cell {
     state: State,
-    /// The future that acquires, or the one that awaits the end.
+    /// The future that acquires, or the one that awaits the release.
     waker: Option<Waker>,
-    /// Those who await `lost()`.
+    /// Tasks that await `lost()`.
     watchers: Vec<(u64, Waker)>,
     next_watcher: u64,
 }
@@ -105,12 +105,12 @@ impl Attempt {
         self.cell().state
     }
 
-    /// What `look` finds in the state.
+    /// Returns what `look` finds in the state.
     pub(crate) fn with<T>(&self, look: impl FnOnce(&State) -> T) -> T {
         look(&self.cell().state)
     }
 
-    /// What it has, if a guard is out.
+    /// Returns the lease while a guard exists.
     pub(crate) fn held(&self) -> Option<Lease> {
         self.with(|state| state.held().copied())
     }
@@ -119,7 +119,7 @@ impl Attempt {
         &self.spec.rules
     }
 
-    /// Something happened at `now`. Wakes whom it concerns, after the lock is released: a waker is foreign code.
+    /// Applies an event that happened at `now`. Wakers are called after the lock is released, because they are foreign code.
     #[allow(
         clippy::inline_always,
         reason = "where an event happens it is known, and only its arm is left"
@@ -129,7 +129,7 @@ impl Attempt {
         self.apply(self.cell(), event, now, |_| ()).0
     }
 
-    /// Something happened, and when does not matter.
+    /// Applies an event whose time does not matter.
     #[allow(
         clippy::inline_always,
         reason = "where an event happens it is known, and only its arm is left"
@@ -139,7 +139,7 @@ impl Attempt {
         self.on(event, Moment::from_nanos(0))
     }
 
-    /// The same as [`on`](Self::on), and what `look` finds in the state after that.
+    /// Applies an event and returns what `look` finds in the new state.
     #[allow(
         clippy::inline_always,
         reason = "where an event happens it is known, and only its arm is left"
@@ -154,8 +154,8 @@ impl Attempt {
         self.apply(self.cell(), event, now, look)
     }
 
-    /// The same as [`on`](Self::on) while its own future is polled: it looks again, and need not be woken, or another worker
-    /// would be, too.
+    /// Applies an event while the attempt's own future is being polled. That future looks at the state again anyway, so
+    /// its waker is dropped: waking it would wake another worker as well.
     #[allow(
         clippy::inline_always,
         reason = "where an event happens it is known, and only its arm is left"
@@ -197,7 +197,7 @@ impl Attempt {
         (effects, found)
     }
 
-    /// Its future is polled; unless that is done, it is woken by what happens next.
+    /// Polls the attempt for its future. Unless the future is done, the next event wakes it.
     pub(crate) fn poll(&self, cx: &Context<'_>, now: Moment) -> Polled {
         let mut cell = self.cell();
         let step = cell.state.on(Event::Polled, now, &self.spec.rules).step;
@@ -217,26 +217,26 @@ impl Attempt {
         }
     }
 
-    /// Registers the future that is woken by what happens next, and returns what `look` finds in the state.
+    /// Registers the task to wake at the next event, and returns what `look` finds in the state.
     pub(crate) fn register_waker<T>(&self, cx: &Context<'_>, look: impl FnOnce(&State) -> T) -> T {
         let mut cell = self.cell();
         cell.register_waker(cx);
         look(&cell.state)
     }
 
-    /// Whether the hold can still be relied on at `now`; notes it for ever if not.
+    /// Checks whether the hold is still valid at `now`. A loss is recorded and never taken back.
     pub(crate) fn check(&self, now: Moment) -> Option<Loss> {
         self.look(now).loss()
     }
 
-    /// The state at `now`, after the deadline was looked at.
+    /// Returns the state at `now`, with an expired deadline applied.
     pub(crate) fn look(&self, now: Moment) -> State {
         let looked = Event::Hold(HoldEvent::Looked);
         self.on_then(looked, now, |state| *state).1
     }
 
-    /// Registers a watcher of the hold's end if the hold lives; `key` is the watcher's own, made at its first call. Returns
-    /// the state.
+    /// Registers a task to wake when the hold ends, if the hold is live, and returns the state. `key` identifies the task
+    /// and is set by its first call.
     pub(crate) fn watch(&self, key: &mut Option<u64>, cx: &Context<'_>, now: Moment) -> State {
         self.on(Event::Hold(HoldEvent::Looked), now);
         let mut cell = self.cell();

@@ -1,7 +1,7 @@
 //! The state of an attempt, and the one function that changes it.
 //!
-//! No I/O, lock, waker, clock or allocation: time and events come in, effects go out. So the model, property tests and
-//! simulations run what ships. The states are drawn in `docs/design.md`.
+//! There is no I/O, lock, waker, clock or allocation here: time and events come in, effects go out. The model, property
+//! tests and simulations therefore run the code that ships. `docs/design.md` has a diagram of the states.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::types::loss::Loss;
 use crate::wire::message::Message;
 use crate::wire::reply::{AcquireReply, Grant};
 
-/// Where an attempt stands; what exists only there is stored there.
+/// The stage of an attempt, with the data that exists only in that stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Stage {
     /// Nothing is known, or the place was lost: acquire has to be sent (again).
@@ -23,19 +23,19 @@ pub(super) enum Stage {
     Queued,
     /// Granted, not yet handed out.
     Granted(Lease),
-    /// The latch lets it pass, and this was left.
+    /// The latch is open for it; `left` is the remaining count.
     Passed { left: u32 },
     /// The latch was reset.
     Reset,
-    /// A guard is out.
+    /// A guard exists.
     Held(Lease),
-    /// To be ended at the server; `queued`: by the keeper.
+    /// To be ended at the server. If `queued`, the keeper does it.
     Ending { queued: bool },
-    /// Nothing of it is left at the server, as far as is known.
+    /// Nothing is left at the server, as far as is known.
     Gone(Option<Ended>),
 }
 
-/// Requests that were sent and not answered.
+/// Requests that were sent and have not been answered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(super) struct UnderWay {
     pub(super) acquires: u32,
@@ -46,12 +46,12 @@ pub(super) struct UnderWay {
     pub(super) refresh: bool,
 }
 
-/// The newest word of the server.
+/// The newest information from the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct News {
     /// Its stamp, microseconds of the server.
     pub(super) stamp: u64,
-    /// When it was applied: what was asked for after that is newer, whatever its stamp.
+    /// When it was applied. An answer to a later request is newer, whatever its stamp.
     applied_at: Moment,
 }
 
@@ -101,7 +101,7 @@ impl State {
         }
     }
 
-    /// Changes the state. The only way to do so.
+    /// Applies an event. This is the only way to change the state.
     #[allow(
         clippy::inline_always,
         reason = "where an event happens it is known, and only its arm is left"

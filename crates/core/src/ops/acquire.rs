@@ -33,7 +33,7 @@ enum Sent {
 /// What an attempt came to.
 pub(super) enum Granted {
     Guard(Guard),
-    /// A latch lets it pass, and so much was left.
+    /// The latch is open; the count that was left.
     Passed(u32),
 }
 
@@ -57,7 +57,7 @@ pub struct Acquire {
     request: Option<AcquireRequest>,
     wait: Wait,
     attempt: Option<Arc<Attempt>>,
-    /// The same, for those who ask for its place.
+    /// The same, for handles that ask for its place in the queue.
     place: OnceLock<Arc<OnceLock<Arc<Attempt>>>>,
     sent: Option<Sent>,
     /// What was granted, and may start only then.
@@ -231,7 +231,7 @@ impl Acquire {
         } else if lease.start > *this.deadline {
             return Turn::Done(Ok(None)); // its drop gives back what it has
         }
-        *this.sent = None; // its answer is not needed any more
+        *this.sent = None; // its answer is no longer needed
         *this.early = Some((guard, lease.start));
         Turn::Again
     }
