@@ -21,7 +21,7 @@ use crate::types::loss::Loss;
 
 type EndWork = Pin<Box<dyn Future<Output = Result<Ended, Failure>> + Send>>;
 
-/// Releases a hold. See [`Guard::unlock`](crate::Guard::unlock).
+/// Releases a hold; made by the `unlock` or `release` of a guard.
 ///
 /// # Errors
 /// `Lost` if the hold had ended before: then nobody else's is touched. `Unavailable` if nothing was heard until the
