@@ -18,6 +18,8 @@ pub(crate) mod spec;
 pub(crate) mod state;
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
 
 use std::fmt;
