@@ -183,6 +183,22 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
+    /// The same without a rule of the state machine.
+    pub(super) const fn without(self, rule: Rule) -> Self {
+        Self {
+            without: Some(rule),
+            ..self
+        }
+    }
+
+    /// The same without a rule of the scripts, or of the client around the state machine.
+    pub(super) const fn unlawful(self, law: Law) -> Self {
+        Self {
+            laws: Laws::without(law),
+            ..self
+        }
+    }
+
     pub(super) fn ids(&self) -> std::ops::Range<Id> {
         0..Id::try_from(self.wants.len()).unwrap_or(Id::MAX)
     }

@@ -79,20 +79,6 @@ const fn lost(lost: u8) -> Faults {
     Faults { lost, ..NONE }
 }
 
-fn without(rule: Rule, bounds: Bounds) -> Bounds {
-    Bounds {
-        without: Some(rule),
-        ..bounds
-    }
-}
-
-fn unlawful(law: Law, bounds: Bounds) -> Bounds {
-    Bounds {
-        laws: Laws::without(law),
-        ..bounds
-    }
-}
-
 // ---- with all rules, nothing breaks ----
 
 #[test]
@@ -189,29 +175,25 @@ fn two_where_user_code_may_block_the_keeper() {
 /// The reply `queued` comes after the grant message: a lost wake-up (H1 in another dress).
 #[test]
 fn by_stamp() {
-    breaks("by stamp", without(Rule::ByStamp, QUIET), &[TOLD]);
+    breaks("by stamp", QUIET.without(Rule::ByStamp), &[TOLD]);
 }
 
 /// H20: the client was paused when the reply came.
 #[test]
 fn grant_by_reply_starts_at_its_request() {
     let rule = Rule::ReplyStart;
-    breaks("the start of a grant by reply", without(rule, QUIET), &[BACKED]);
-    breaks(
-        "the start of a grant by reply",
-        without(rule, QUIET),
-        &[ONE_GUARD],
-    );
+    breaks("the start of a grant by reply", QUIET.without(rule), &[BACKED]);
+    breaks("the start of a grant by reply", QUIET.without(rule), &[ONE_GUARD]);
 }
 
 /// H20: the client was paused when its grant message came; the claim lapsed, the next one holds.
 #[test]
 fn grant_by_message_starts_at_its_stamp() {
     let rule = Rule::MessageStart;
-    breaks("the start of a grant by message", without(rule, QUIET), &[BACKED]);
+    breaks("the start of a grant by message", QUIET.without(rule), &[BACKED]);
     breaks(
         "the start of a grant by message",
-        without(rule, THREE),
+        THREE.without(rule),
         &[ONE_GUARD],
     );
 }
@@ -225,7 +207,7 @@ fn a_late_grant_is_confirmed_first() {
     };
     breaks(
         "confirming a late grant",
-        without(Rule::ConfirmLate, bounds),
+        bounds.without(Rule::ConfirmLate),
         &[TIME],
     );
 }
@@ -235,23 +217,19 @@ fn a_late_grant_is_confirmed_first() {
 fn a_grant_that_is_over_is_not_handed_out() {
     let rule = Rule::NotHandedOutLate;
     let bounds = Bounds { lease: 2, ..QUIET };
-    breaks("looking before handing out", without(rule, bounds), &[VALID]);
+    breaks("looking before handing out", bounds.without(rule), &[VALID]);
     let bounds = Bounds {
         lease: 2,
         last_tick: 3,
         ..THREE
     };
-    breaks("looking before handing out", without(rule, bounds), &[TOKENS]);
+    breaks("looking before handing out", bounds.without(rule), &[TOKENS]);
 }
 
 /// H19, H20: the reply to a renewal comes when the guard has already said that it is lost.
 #[test]
 fn the_deadline_comes_before_a_renewal() {
-    breaks(
-        "the deadline first",
-        without(Rule::DeadlineFirst, ALONE),
-        &[FINAL],
-    );
+    breaks("the deadline first", ALONE.without(Rule::DeadlineFirst), &[FINAL]);
 }
 
 /// H36: the first claim lapsed, and the answer to its confirmation comes after the second grant.
@@ -259,7 +237,7 @@ fn the_deadline_comes_before_a_renewal() {
 fn an_answer_counts_for_the_grant_that_it_names() {
     breaks(
         "the token of an answer",
-        without(Rule::TokenNamed, THREE),
+        THREE.without(Rule::TokenNamed),
         &[BELIEF],
     );
 }
@@ -269,7 +247,7 @@ fn an_answer_counts_for_the_grant_that_it_names() {
 fn granted_future_hands_on() {
     breaks(
         "end of a granted future",
-        without(Rule::EndGranted, QUIET),
+        QUIET.without(Rule::EndGranted),
         &[ENDED],
     );
 }
@@ -279,7 +257,7 @@ fn granted_future_hands_on() {
 fn asking_future_ends() {
     breaks(
         "end of an asking future",
-        without(Rule::EndAsking, QUIET),
+        QUIET.without(Rule::EndAsking),
         &[ENDED],
     );
 }
@@ -287,7 +265,7 @@ fn asking_future_ends() {
 /// H14: `end` overtakes the acquire.
 #[test]
 fn tombstone() {
-    breaks("tombstone", without(Rule::Tombstone, ALONE), &[ENDED]);
+    breaks("tombstone", ALONE.without(Rule::Tombstone), &[ENDED]);
 }
 
 /// H2: the grant message is lost; without the replay its owner learns nothing until the claim has lapsed.
@@ -297,7 +275,7 @@ fn tick_replays_the_grant() {
         faults: lost(1),
         ..CONTENDED
     };
-    breaks("replay by tick", without(Rule::TickReplays, bounds), &[OWNER]);
+    breaks("replay by tick", bounds.without(Rule::TickReplays), &[OWNER]);
 }
 
 // ---- without a rule of the scripts ----
@@ -307,7 +285,7 @@ fn tick_replays_the_grant() {
 fn not_after() {
     let faults = Faults { timeouts: 1, ..NONE };
     let bounds = Bounds { faults, ..ALONE };
-    breaks("not_after", unlawful(Law::NotAfter, bounds), &[ENDED]);
+    breaks("not_after", bounds.unlawful(Law::NotAfter), &[ENDED]);
 }
 
 /// H27: the client cannot know of a copy that the driver makes of an acquire, so no driver may do so.
@@ -317,7 +295,7 @@ fn an_acquire_that_the_driver_sends_again_is_granted_to_nobody() {
     let bounds = Bounds { faults, ..ALONE };
     breaks(
         "a driver that sends once",
-        unlawful(Law::SentOnce, bounds),
+        bounds.unlawful(Law::SentOnce),
         &[ENDED],
     );
 }
@@ -326,7 +304,7 @@ fn an_acquire_that_the_driver_sends_again_is_granted_to_nobody() {
 /// lower than that of a guard that came and went in between.
 #[test]
 fn renew_names_the_token() {
-    breaks("the token in renew", unlawful(Law::RenewToken, THREE), &[TOKENS]);
+    breaks("the token in renew", THREE.unlawful(Law::RenewToken), &[TOKENS]);
 }
 
 /// H26: a second copy of a dead waiter's acquire makes a full lease of its claim.
@@ -340,7 +318,7 @@ fn acquire_extends_nothing() {
     let bounds = Bounds { faults, ..TWO };
     breaks(
         "acquire extends nothing",
-        unlawful(Law::NoExtend, bounds),
+        bounds.unlawful(Law::NoExtend),
         &[LEASE],
     );
 }
@@ -353,7 +331,7 @@ fn settle_first() {
         contended: 0,
         ..THREE
     };
-    breaks("settle first", unlawful(Law::SettleFirst, bounds), &[ORDER]);
+    breaks("settle first", bounds.unlawful(Law::SettleFirst), &[ORDER]);
 }
 
 /// The holder renewed, then released: the second waiter's timer is set to an end that no longer is one.
@@ -364,7 +342,7 @@ fn entry_behind_is_told() {
         window: 1,
         ..THREE
     };
-    breaks("the message behind", unlawful(Law::TellBehind, bounds), &[TIMER]);
+    breaks("the message behind", bounds.unlawful(Law::TellBehind), &[TIMER]);
 }
 
 /// The waiter that was told when the claim ends leaves: the next one has to know.
@@ -378,7 +356,7 @@ fn the_next_head_is_told() {
         contended: 4,
         ..THREE
     };
-    breaks("telling the next head", unlawful(Law::TellHead, bounds), &[TIMER]);
+    breaks("telling the next head", bounds.unlawful(Law::TellHead), &[TIMER]);
 }
 
 /// An end is repeated for as long as its place can be granted: if it is not, the lock stands still for nobody.
@@ -393,7 +371,7 @@ fn an_end_that_is_forgotten_too_soon_leaves_an_orphan() {
 fn a_claim_that_is_found_long_after_it_was_over_may_be_an_orphan() {
     breaks(
         "a record that is looked at",
-        unlawful(Law::Busy, FORGET),
+        FORGET.unlawful(Law::Busy),
         &[ORPHAN],
     );
 }

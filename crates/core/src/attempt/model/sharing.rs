@@ -64,13 +64,6 @@ const UPGRADE_TWICE: Bounds = Bounds {
 
 const UPGRADE_AGAIN: [Want; 3] = [Want::share(1), Want::upgrade(0, 2), Want::upgrade(0, 2).after(1)];
 
-fn unlawful(law: Law, bounds: Bounds) -> Bounds {
-    Bounds {
-        laws: Laws::without(law),
-        ..bounds
-    }
-}
-
 // ---- with all rules, nothing breaks ----
 
 #[test]
@@ -124,7 +117,7 @@ fn an_upgrade_that_is_given_up_and_wanted_again() {
 /// The owner waits for somebody who waits for the owner.
 #[test]
 fn reentry_overtakes_the_queue() {
-    breaks("re-entry", unlawful(Law::ReentryOvertakes, REENTRY), &[SERVED]);
+    breaks("re-entry", REENTRY.unlawful(Law::ReentryOvertakes), &[SERVED]);
 }
 
 /// Of two holds of one owner that wait, the first is granted, and the second waits for somebody who waits for the first.
@@ -132,7 +125,7 @@ fn reentry_overtakes_the_queue() {
 fn waiters_of_one_owner_share_a_ticket() {
     breaks(
         "the owner's ticket",
-        unlawful(Law::OwnerTicket, OWNER_WAITS),
+        OWNER_WAITS.unlawful(Law::OwnerTicket),
         &[SERVED],
     );
 }
@@ -142,7 +135,7 @@ fn waiters_of_one_owner_share_a_ticket() {
 fn an_upgrade_goes_before_the_queue() {
     breaks(
         "an upgrade's place",
-        unlawful(Law::UpgradeFirst, UPGRADE),
+        UPGRADE.unlawful(Law::UpgradeFirst),
         &[SERVED],
     );
 }
@@ -154,7 +147,7 @@ fn an_upgrade_looks_for_its_own_base() {
         last_tick: 4,
         ..UPGRADE
     };
-    breaks("an upgrade's base", unlawful(Law::UpgradeBase, bounds), &[BASE]);
+    breaks("an upgrade's base", bounds.unlawful(Law::UpgradeBase), &[BASE]);
 }
 
 /// The second upgrade overtakes the end of the first, which then takes back what the second was granted.
@@ -162,7 +155,7 @@ fn an_upgrade_looks_for_its_own_base() {
 fn a_later_upgrade_takes_over_from_an_earlier_one() {
     breaks(
         "an upgrade's counter",
-        unlawful(Law::UpgradeCounter, UPGRADE_TWICE),
+        UPGRADE_TWICE.unlawful(Law::UpgradeCounter),
         &[BACKED],
     );
 }
@@ -172,7 +165,7 @@ fn a_later_upgrade_takes_over_from_an_earlier_one() {
 fn the_end_of_an_upgrade_makes_the_hold_shared_again() {
     breaks(
         "undoing an upgrade",
-        unlawful(Law::UpgradeUndone, UPGRADE_TWICE),
+        UPGRADE_TWICE.unlawful(Law::UpgradeUndone),
         &[ENDED],
     );
 }
