@@ -19,6 +19,8 @@ pub(crate) mod spec;
 pub(crate) mod state;
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
 
 use std::fmt;

@@ -1,0 +1,109 @@
+//! The protocol, explored: every interleaving within bounds, on the state machine that ships.
+//!
+//! What is explored is [`State`](super::state::State) itself; only the world around it is a model. `docs/proof.md` says what
+//! this proves, and how to run it with larger bounds.
+//!
+//! - `bounds`: what one exploration covers, and the rules that can be switched off;
+//! - `world`: everything there is at one moment;
+//! - `tidy`: makes worlds one that differ only in their past;
+//! - `server`: what the scripts do;
+//! - `client`: the future, the keeper and the inbox, which hand events to the state machine;
+//! - `actions`: what may happen next;
+//! - `properties`: what has to be true of every world;
+//! - `mutex`, `sharing`, `batches`: the explorations.
+
+mod actions;
+mod batches;
+mod bounds;
+mod client;
+mod mutex;
+mod properties;
+mod server;
+mod sharing;
+mod tidy;
+mod world;
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use stateright::{Checker, HasDiscoveries, Model};
+
+use self::bounds::Bounds;
+use self::properties::REACHED;
+
+/// One exploration at a time: each uses two threads and much memory.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// Whether the larger bounds are to be explored: by hand, for as long as it takes.
+fn is_large() -> bool {
+    std::env::var("LATCHWORK_MODEL").is_ok_and(|bounds| bounds == "large")
+}
+
+/// Explores everything within the bounds (or the first `most` worlds that are generated), and finds nothing wrong.
+fn holds(name: &str, mut bounds: Bounds, mut most: usize) {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    if is_large() {
+        bounds.last_tick += 1;
+        most *= 40;
+    }
+    let start = Instant::now();
+    let mut builder = bounds
+        .checker()
+        .threads(2)
+        .finish_when(HasDiscoveries::AnyFailures);
+    if most > 0 {
+        builder = builder.target_state_count(most);
+    }
+    let checker = builder.spawn_bfs().join();
+    println!(
+        "{name}: {} worlds, {} generated, depth {}, {:?}{}",
+        checker.unique_state_count(),
+        checker.state_count(),
+        checker.max_depth(),
+        start.elapsed(),
+        if most == 0 || checker.state_count() < most {
+            ", all of them"
+        } else {
+            ""
+        }
+    );
+    for (property, path) in checker.discoveries() {
+        let last = path.last_state().clone();
+        let actions = path.into_actions();
+        assert_eq!(property, REACHED, "{name}: violated\n{last:#?}\n{actions:#?}");
+    }
+    assert!(
+        checker.discovery(REACHED).is_some(),
+        "{name}: the model does nothing"
+    );
+}
+
+/// Without a rule, one of `expected` is violated.
+fn breaks(rule: &str, bounds: Bounds, expected: &[&'static str]) {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let start = Instant::now();
+    let checker = bounds
+        .checker()
+        .threads(2)
+        .finish_when(HasDiscoveries::AnyOf(expected.iter().copied().collect()))
+        .spawn_bfs()
+        .join();
+    for (property, path) in checker.discoveries() {
+        if expected.contains(&property) {
+            let (worlds, took) = (checker.unique_state_count(), start.elapsed());
+            let actions = path.into_actions();
+            println!(
+                "without {rule}: {} steps, {worlds} worlds, {took:?}: not: {property}",
+                actions.len()
+            );
+            for action in actions {
+                println!("    {action:?}");
+            }
+            return;
+        }
+    }
+    panic!(
+        "without {rule}: no counter-example in {} worlds",
+        checker.unique_state_count()
+    );
+}
