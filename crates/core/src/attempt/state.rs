@@ -420,8 +420,9 @@ impl State {
 /// For the model, which has to see that two states differ in their past only.
 #[cfg(test)]
 impl State {
-    /// Forgets what no event can tell any more: when the server was last heard of, how often an end was sent; with `news`
-    /// the newest word, because nothing older is under way; with `started` the first send, because a later one counts.
+    /// Forgets what no event can tell any more: when the server was last heard of, how often an end
+    /// was sent; with `news` the newest word, because nothing older is under way; with `started`
+    /// the first send, because a later one counts.
     pub(super) const fn forget_past(&mut self, past: Moment, news: bool, started: bool) {
         self.heard = past;
         self.gave_up = false;

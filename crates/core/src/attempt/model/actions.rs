@@ -196,8 +196,9 @@ impl World {
         }
     }
 
-    /// What the time for which an end is repeated counts on: the record is looked at, and nothing but an end is under way
-    /// for long. A tick carries no `not_after`: one that came much later would refresh a place of nobody.
+    /// What the time for which an end is repeated counts on: the record is looked at, and nothing
+    /// but an end is under way for long. A tick carries no `not_after`: one that came much later
+    /// would refresh a place of nobody.
     fn keep_in_time(&mut self, b: &Bounds) {
         if b.laws.has(Law::Busy) {
             self.look_at_record(b);
@@ -260,7 +261,8 @@ impl World {
         self.send(Packet::Answer { id, sent, at, answer });
     }
 
-    /// From here on no fault: what happens within one tick when everybody acts and the network is quicker than that.
+    /// From here on no fault: what happens within one tick when everybody acts and the network is
+    /// quicker than that.
     pub(super) fn fair_tick(&mut self, b: &Bounds) {
         // What goes together may come back, and go directly then.
         let rounds = if b.batched { 8 } else { 5 };
@@ -302,7 +304,8 @@ impl World {
         }
     }
 
-    /// A guard that its task does not release before it has got more: another hold of the owner, or the upgrade.
+    /// A guard that its task does not release before it has got more: another hold of the owner, or
+    /// the upgrade.
     fn is_needed(&self, b: &Bounds, id: Id) -> bool {
         let owner = b.want(id).owner;
         b.ids().any(|other| {

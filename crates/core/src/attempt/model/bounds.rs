@@ -211,7 +211,8 @@ impl Bounds {
         self.want(id).weight >= self.capacity
     }
 
-    /// What the transitions of this attempt depend on, as the client derives it. An owner's hold is a mutex's to it.
+    /// What the transitions of this attempt depend on, as the client derives it. An owner's hold is
+    /// a mutex's to it.
     pub(super) fn rules(&self, id: Id) -> Rules {
         let want = self.want(id);
         let mut spec = Spec::exclusive(ticks(self.lease));

@@ -1,5 +1,6 @@
-//! The client around the state machine: the acquire future, the keeper, the inbox and the batcher. It decides nothing
-//! about an attempt: every event goes to [`State::on`](crate::attempt::state::State::on), and what that returns is done.
+//! The client around the state machine: the acquire future, the keeper, the inbox and the batcher.
+//! It decides nothing about an attempt: every event goes to
+//! [`State::on`](crate::attempt::state::State::on), and what that returns is done.
 
 use std::time::Duration;
 
@@ -193,7 +194,8 @@ impl World {
             Some(Sent::Confirm(_)) => {
                 self.on(b, id, Event::ConfirmFailed);
             }
-            // Nobody knows whether it was run: it is asked again directly, and one more copy may be under way.
+            // Nobody knows whether it was run: it is asked again directly, and one more copy may be
+            // under way.
             Some(Sent::Batch(asked, _)) => {
                 let not_after = asked + b.grace;
                 if b.laws.has(Law::CopyCounted) {
@@ -218,7 +220,8 @@ impl World {
         })
     }
 
-    /// The keeper looks at an attempt: renews its hold, refreshes its place, or finds that it is lost.
+    /// The keeper looks at an attempt: renews its hold, refreshes its place, or finds that it is
+    /// lost.
     pub(super) fn keep(&mut self, b: &Bounds, id: Id) {
         let under_way = self.slot(id).state.under_way;
         if (under_way.renewal || under_way.refresh) && !self.keeper_is_under_way(id) {
@@ -407,8 +410,9 @@ fn grant(token: u64, left: Tick, claim: bool) -> Grant {
     }
 }
 
-/// Whether a guard that is handed out now is confirmed before it ends, if the keeper is prompt, and a round trip takes a
-/// quarter of the claim window, which is the longest for which the window is chosen.
+/// Whether a guard that is handed out now is confirmed before it ends, if the keeper is prompt, and
+/// a round trip takes a quarter of the claim window, which is the longest for which the window is
+/// chosen.
 fn is_confirmed_in_time(b: &Bounds, id: Id, mut state: State) -> bool {
     let rules = b.rules(id);
     let Some(due) = state.held().map(|lease| lease.due) else {

@@ -1,7 +1,7 @@
 //! The protocol, explored: every interleaving within bounds, on the state machine that ships.
 //!
-//! What is explored is [`State`](super::state::State) itself; only the world around it is a model. `docs/proof.md` says what
-//! this proves, and how to run it with larger bounds.
+//! What is explored is [`State`](super::state::State) itself; only the world around it is a model.
+//! `docs/proof.md` says what this proves, and how to run it with larger bounds.
 //!
 //! - `bounds`: what one exploration covers, and the rules that can be switched off;
 //! - `world`: everything there is at one moment;
@@ -24,7 +24,7 @@ mod tidy;
 mod world;
 
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use stateright::{Checker, HasDiscoveries, Model};
 
@@ -34,34 +34,47 @@ use self::properties::REACHED;
 /// One exploration at a time: each uses two threads and much memory.
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// Whether the larger bounds are to be explored: by hand, for as long as it takes.
-fn is_large() -> bool {
-    std::env::var("LATCHWORK_MODEL").is_ok_and(|bounds| bounds == "large")
+/// How long one exploration may take with the larger bounds, which are explored by hand: the number
+/// in `LATCHWORK_MODEL`, in minutes, or ten if it says `large`.
+fn large() -> Option<Duration> {
+    let minutes = match std::env::var("LATCHWORK_MODEL").ok()?.as_str() {
+        "large" => 10,
+        number => number
+            .parse()
+            .expect("LATCHWORK_MODEL is `large` or a number of minutes"),
+    };
+    Some(Duration::from_secs(minutes * 60))
 }
 
-/// Explores everything within the bounds (or the first `most` worlds that are generated), and finds nothing wrong.
+/// Explores everything within the bounds (or the first `most` worlds that are generated), and finds
+/// nothing wrong.
 fn holds(name: &str, mut bounds: Bounds, mut most: usize) {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    if is_large() {
+    let limit = large();
+    if limit.is_some() {
         bounds.last_tick += 1;
-        most *= 40;
+        most = 0;
     }
     let start = Instant::now();
     let mut builder = bounds
         .checker()
         .threads(2)
         .finish_when(HasDiscoveries::AnyFailures);
+    if let Some(limit) = limit {
+        builder = builder.timeout(limit);
+    }
     if most > 0 {
         builder = builder.target_state_count(most);
     }
     let checker = builder.spawn_bfs().join();
+    let in_time = limit.is_none_or(|limit| start.elapsed() < limit);
     println!(
         "{name}: {} worlds, {} generated, depth {}, {:?}{}",
         checker.unique_state_count(),
         checker.state_count(),
         checker.max_depth(),
         start.elapsed(),
-        if most == 0 || checker.state_count() < most {
+        if in_time && (most == 0 || checker.state_count() < most) {
             ", all of them"
         } else {
             ""

@@ -59,8 +59,8 @@ const THREE: Bounds = Bounds {
     ..QUIET
 };
 
-/// The client gives up on an `end` that is not answered: after two leases, the patience, three claims and the time in which
-/// an acquire or a tick may still enter or refresh the place.
+/// The client gives up on an `end` that is not answered: after two leases, the patience, three
+/// claims and the time in which an acquire or a tick may still enter or refresh the place.
 const FORGET: Bounds = Bounds {
     faults: lost(1),
     last_tick: 7,
@@ -268,7 +268,8 @@ fn tombstone() {
     breaks("tombstone", ALONE.without(Rule::Tombstone), &[ENDED]);
 }
 
-/// H2: the grant message is lost; without the replay its owner learns nothing until the claim has lapsed.
+/// H2: the grant message is lost; without the replay its owner learns nothing until the claim has
+/// lapsed.
 #[test]
 fn tick_replays_the_grant() {
     let bounds = Bounds {
@@ -288,7 +289,8 @@ fn not_after() {
     breaks("not_after", bounds.unlawful(Law::NotAfter), &[ENDED]);
 }
 
-/// H27: the client cannot know of a copy that the driver makes of an acquire, so no driver may do so.
+/// H27: the client cannot know of a copy that the driver makes of an acquire, so no driver may do
+/// so.
 #[test]
 fn an_acquire_that_the_driver_sends_again_is_granted_to_nobody() {
     let faults = Faults { doubled: 1, ..NONE };
@@ -300,8 +302,8 @@ fn an_acquire_that_the_driver_sends_again_is_granted_to_nobody() {
     );
 }
 
-/// H36: a late confirm of a claim that lapsed succeeds on the strength of the attempt's second grant: the guard's token is
-/// lower than that of a guard that came and went in between.
+/// H36: a late confirm of a claim that lapsed succeeds on the strength of the attempt's second
+/// grant: the guard's token is lower than that of a guard that came and went in between.
 #[test]
 fn renew_names_the_token() {
     breaks("the token in renew", THREE.unlawful(Law::RenewToken), &[TOKENS]);
@@ -334,7 +336,8 @@ fn settle_first() {
     breaks("settle first", bounds.unlawful(Law::SettleFirst), &[ORDER]);
 }
 
-/// The holder renewed, then released: the second waiter's timer is set to an end that no longer is one.
+/// The holder renewed, then released: the second waiter's timer is set to an end that no longer is
+/// one.
 #[test]
 fn entry_behind_is_told() {
     let bounds = Bounds {
@@ -359,7 +362,8 @@ fn the_next_head_is_told() {
     breaks("telling the next head", bounds.unlawful(Law::TellHead), &[TIMER]);
 }
 
-/// An end is repeated for as long as its place can be granted: if it is not, the lock stands still for nobody.
+/// An end is repeated for as long as its place can be granted: if it is not, the lock stands still
+/// for nobody.
 #[test]
 fn an_end_that_is_forgotten_too_soon_leaves_an_orphan() {
     let bounds = Bounds { forget: 1, ..FORGET };

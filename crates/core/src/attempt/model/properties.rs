@@ -89,8 +89,8 @@ impl Model for Bounds {
 }
 
 impl World {
-    /// What the valid guards have together, each by its own account, is no more than there is; those of one owner do not
-    /// exclude each other.
+    /// What the valid guards have together, each by its own account, is no more than there is;
+    /// those of one owner do not exclude each other.
     fn guards_fit(&self, b: &Bounds) -> bool {
         let guards = || b.ids().filter_map(|id| Some((id, self.valid(id)?.weight)));
         let all: u32 = guards().map(|(_, weight)| weight).sum();

@@ -132,7 +132,8 @@ impl World {
         }
     }
 
-    /// Whether the hold that is to be upgraded is there; without the law, whether anything of its weight is.
+    /// Whether the hold that is to be upgraded is there; without the law, whether anything of its
+    /// weight is.
     fn base_holds(&self, b: &Bounds, base: Id) -> bool {
         let other = |hold: &Hold| b.want(hold.id).weight == b.want(base).weight;
         self.hold(base).is_some() || (!b.laws.has(Law::UpgradeBase) && self.server.holds.iter().any(other))

@@ -1,4 +1,5 @@
-//! Holds that do not exclude each other: readers, those of one owner, and a shared hold that becomes exclusive.
+//! Holds that do not exclude each other: readers, those of one owner, and a shared hold that
+//! becomes exclusive.
 
 use super::bounds::{Bounds, Faults, Law, Laws, Want};
 use super::properties::{BACKED, BASE, ENDED, SERVED};
@@ -120,7 +121,8 @@ fn reentry_overtakes_the_queue() {
     breaks("re-entry", REENTRY.unlawful(Law::ReentryOvertakes), &[SERVED]);
 }
 
-/// Of two holds of one owner that wait, the first is granted, and the second waits for somebody who waits for the first.
+/// Of two holds of one owner that wait, the first is granted, and the second waits for somebody who
+/// waits for the first.
 #[test]
 fn waiters_of_one_owner_share_a_ticket() {
     breaks(
@@ -150,7 +152,8 @@ fn an_upgrade_looks_for_its_own_base() {
     breaks("an upgrade's base", bounds.unlawful(Law::UpgradeBase), &[BASE]);
 }
 
-/// The second upgrade overtakes the end of the first, which then takes back what the second was granted.
+/// The second upgrade overtakes the end of the first, which then takes back what the second was
+/// granted.
 #[test]
 fn a_later_upgrade_takes_over_from_an_earlier_one() {
     breaks(
@@ -160,7 +163,8 @@ fn a_later_upgrade_takes_over_from_an_earlier_one() {
     );
 }
 
-/// The upgrade was granted, and given up before the grant arrived: the hold goes on as a shared one.
+/// The upgrade was granted, and given up before the grant arrived: the hold goes on as a shared
+/// one.
 #[test]
 fn the_end_of_an_upgrade_makes_the_hold_shared_again() {
     breaks(

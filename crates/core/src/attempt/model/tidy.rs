@@ -124,7 +124,8 @@ fn tidy_state(state: &mut State, now: Moment, stamps: &[u64], rules: &Rules) {
     }
 }
 
-/// Nothing happens between two ticks but what the keeper does, so deadlines are those of whole ticks, less the margin.
+/// Nothing happens between two ticks but what the keeper does, so deadlines are those of whole
+/// ticks, less the margin.
 fn tidy_lease(lease: &mut Lease, now: Moment) {
     let since = (lease.deadline + MARGIN).since(START).as_nanos() / TICK.as_nanos();
     lease.deadline = START + TICK * u32::try_from(since).unwrap_or(u32::MAX) - MARGIN;

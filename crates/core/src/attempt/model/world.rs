@@ -1,5 +1,5 @@
-//! Everything there is at one moment: the server's record, the network, the clients, and the history that the
-//! properties need.
+//! Everything there is at one moment: the server's record, the network, the clients, and the
+//! history that the properties need.
 
 use std::time::Duration;
 
@@ -62,7 +62,8 @@ pub(super) struct Server {
 pub(super) enum Sent {
     /// The answer to the acquire that was sent then.
     Ask(Tick),
-    /// Its turn to go with others: it asked at the first tick, and was sent at the second, if it was.
+    /// Its turn to go with others: it asked at the first tick, and was sent at the second, if it
+    /// was.
     Batch(Tick, Option<Tick>),
     /// The confirmation of its claim.
     Confirm(Tick),
@@ -76,8 +77,8 @@ pub(super) enum Life {
     Crashed,
 }
 
-/// An attempt, and what its client knows beside its state. An attempt stands for its client: nothing that matters here
-/// is shared between the attempts of one.
+/// An attempt, and what its client knows beside its state. An attempt stands for its client:
+/// nothing that matters here is shared between the attempts of one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Slot {
     pub(super) life: Life,
@@ -364,7 +365,8 @@ impl World {
         valid.then_some(lease)
     }
 
-    /// The clients' clock: requests are sent as the tick begins, and what comes in is applied a little later.
+    /// The clients' clock: requests are sent as the tick begins, and what comes in is applied a
+    /// little later.
     pub(super) fn moment(&self) -> Moment {
         super::bounds::moment(self.now) + Duration::from_millis(1)
     }
