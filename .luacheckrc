@@ -1,4 +1,4 @@
--- For the scripts of crates/core/src/lua as they run: .ci/run joins their parts before it checks them.
+-- For the scripts of crates/core/src/lua as they run: `cargo xtask scripts` joins their parts.
 std = {
   read_globals = {
     -- What Redis 6.2 gives to a script, and the server's Lua 5.1 has.

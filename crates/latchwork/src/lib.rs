@@ -159,7 +159,7 @@
 //! | `tracing` | yes | logs reconnects, losses, late renewals and degraded waiting through `tracing` |
 //! | `serde` | | `Serialize` and `Deserialize` for `Owner`, [`Ticket`] and [`FencingToken`] |
 //! | `cancellation-token` | | `cancellation_token` of guards and permits, and `Hold::cancellation_token` |
-//! | `tls-rustls` | | `rediss://` URLs, with rustls |
+//! | `tls-rustls` | | `rediss://` URLs, with rustls; its provider is `ring` unless the program has installed one |
 //! | `tls-native-tls` | | `rediss://` URLs, with the platform's TLS |
 //!
 //! Redis 6.2 or later, or Valkey; one server, not a cluster. Rust 1.88.

@@ -82,7 +82,8 @@ fn check_version(wanted: Version, binary: ServerBinary) -> Result<ServerBinary, 
     )))
 }
 
-fn debian() -> Result<ServerBinary, Error> {
+/// The server from Debian's packages: fetched before, or now.
+pub(crate) fn debian() -> Result<ServerBinary, Error> {
     ensure(
         &servers_dir(),
         DEBIAN,

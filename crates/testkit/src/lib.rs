@@ -4,7 +4,8 @@
 //! Unix only. Nothing here needs an async runtime: servers and proxies are plain threads, so they work
 //! the same inside any runtime, with a paused clock too. Blocking calls take milliseconds.
 //!
-//! - [`find_server`] finds a server binary or fetches one; [`fetch_version`] gets a particular version.
+//! - [`find_server`] finds a server binary or fetches one; [`fetch_version`] gets a particular version, [`find_tls_server`]
+//!   one with TLS.
 //! - [`TestServer`] runs one, [`shared_server`] one per test process.
 //! - [`Proxy`] sits between client and server: it loses, delays and counts.
 //! - [`drop_after_polls`] and [`drop_when_woken`] cancel a future at a chosen point.
@@ -26,6 +27,7 @@ mod proxy;
 mod recipes;
 mod resp;
 mod server;
+mod tls;
 
 pub use error::Error;
 pub use fetch::{fetch_any, fetch_version};
@@ -36,3 +38,4 @@ pub use proxy::{Action, ConnId, ConnKind, Direction, Proxy, contains};
 pub use recipes::Version;
 pub use resp::{Reply, RespClient};
 pub use server::{Builder, TestServer, shared_server};
+pub use tls::{TlsFiles, find_tls_server, has_tls};

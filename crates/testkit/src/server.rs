@@ -19,6 +19,7 @@ use crate::find::{ServerBinary, ServerVersion, find_server};
 use crate::keeper::{Keeper, NotReady};
 use crate::places::note_used;
 use crate::resp::RespClient;
+use crate::tls::TlsFiles;
 
 /// Ports are taken from below the range that the system gives to outgoing connections: a port of ours
 /// stays ours while its server is down. 6379 is somebody's real server and not in it.
@@ -37,6 +38,7 @@ const CLUSTER_LIMIT: Duration = Duration::from_secs(20);
 pub struct TestServer {
     binary: ServerBinary,
     port: u16,
+    tls_port: Option<u16>,
     args: Vec<String>,
     keeper: Mutex<Keeper>,
     pub(crate) client: Mutex<Option<RespClient>>,
@@ -50,6 +52,7 @@ pub struct TestServer {
 pub struct Builder {
     binary: Option<ServerBinary>,
     args: Vec<String>,
+    tls: Option<TlsFiles>,
     persist: bool,
     cluster: bool,
 }
@@ -76,6 +79,11 @@ impl TestServer {
     /// The port; the same for the server's whole life, restarts included.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The port on which it speaks TLS, with [`Builder::tls`].
+    pub fn tls_port(&self) -> Option<u16> {
+        self.tls_port
     }
 
     /// The folder it works in.
@@ -220,6 +228,13 @@ impl Builder {
         self
     }
 
+    /// Lets it speak TLS as well, on a port of its own; clients need no certificate. Not every build can:
+    /// [`find_tls_server`](crate::find_tls_server).
+    pub fn tls(mut self, files: TlsFiles) -> Self {
+        self.tls = Some(files);
+        self
+    }
+
     /// Whether data survives a kill and [`TestServer::restart`] (AOF, everysec). Defaults to `false`.
     pub fn persist(mut self, persist: bool) -> Self {
         self.persist = persist;
@@ -241,7 +256,11 @@ impl Builder {
         for _ in 0..PORT_ATTEMPTS {
             let port = free_port()?;
             let dir = tempfile::Builder::new().prefix("latchwork-").tempdir()?;
-            let args = self.command_line(port, dir.path());
+            let mut args = self.command_line(port, dir.path());
+            let tls_port = self.tls.as_ref().map(|_| free_port()).transpose()?;
+            if let (Some(tls_port), Some(files)) = (tls_port, &self.tls) {
+                args.extend(tls_options(tls_port, files));
+            }
             match Keeper::launch(&binary, dir.path(), &args) {
                 Ok(keeper) => {
                     note_used(&binary)?;
@@ -249,6 +268,7 @@ impl Builder {
                     let server = TestServer {
                         binary,
                         port,
+                        tls_port,
                         args,
                         keeper,
                         client,
@@ -300,6 +320,22 @@ impl Builder {
             .chain(self.args.iter().cloned())
             .collect()
     }
+}
+
+fn tls_options(port: u16, files: &TlsFiles) -> [String; 10] {
+    let path = |path: &Path| path.display().to_string();
+    [
+        "--tls-port".to_owned(),
+        port.to_string(),
+        "--tls-cert-file".to_owned(),
+        path(&files.certificate),
+        "--tls-key-file".to_owned(),
+        path(&files.key),
+        "--tls-ca-cert-file".to_owned(),
+        path(&files.authority),
+        "--tls-auth-clients".to_owned(),
+        "no".to_owned(),
+    ]
 }
 
 /// One server for the whole test process, started at the first call and ended with the process.

@@ -210,6 +210,26 @@ fn delay_takes_at_least_that_long_each_way() {
 }
 
 #[test]
+fn what_follows_at_once_is_not_delayed_twice() {
+    let (_server, proxy) = started();
+    let mut client = client(&proxy);
+    let delay = Duration::from_millis(400);
+    proxy.delay(delay);
+    let mut sent = Vec::new();
+    for _ in 0..5 {
+        client.send(&["PING"]).unwrap();
+        sent.push(Instant::now());
+        std::thread::sleep(delay / 5); // while the first is still on its way
+    }
+    for sent in sent {
+        assert_eq!(client.receive(), Ok(pong()));
+        let took = sent.elapsed();
+        assert!(took >= delay * 2, "both ways: {took:?}");
+        assert!(took < delay * 3, "it waited for those before it: {took:?}");
+    }
+}
+
+#[test]
 fn cut_after_lets_exactly_so_many_bytes_through() {
     let (_server, proxy) = started();
     for bytes in 0..=6 {

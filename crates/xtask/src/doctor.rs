@@ -1,6 +1,6 @@
 //! `cargo xtask doctor`: which server there is and what can be tested with it.
 
-use latchwork_testkit::{TestServer, external_url, find_server, servers_dir};
+use latchwork_testkit::{TestServer, external_url, find_server, has_tls, servers_dir};
 
 use crate::Failure;
 
@@ -26,13 +26,9 @@ pub(crate) fn run() -> Result<(), Failure> {
     };
     let server = start(None).map_err(|error| Failure::Other(error.to_string()))?;
     println!("starts      yes, on port {}", server.port());
-    // A build without TLS does not know the option.
     println!(
         "TLS         {}",
-        yes_or(
-            start(Some(("--tls-port", "0"))).is_ok(),
-            "no: this build has none"
-        )
+        yes_or(has_tls(&found), "no: this build has none")
     );
     println!(
         "cluster     {}",

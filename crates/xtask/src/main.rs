@@ -16,10 +16,11 @@ mod bench;
 mod demo;
 mod doctor;
 mod fetch;
+mod scripts;
 mod test;
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use latchwork_testkit::{Error, Version};
@@ -41,6 +42,7 @@ Usage: cargo xtask <command>
   fetch                     fetch a server into the target folder, installing nothing
   fetch --version <name>    fetch this one, such as valkey-8.1
   fetch --all               fetch every version there is, and start each once
+  scripts <folder>          write the Lua scripts, as they are sent to servers, into this folder
 ";
 
 const NO_SERVER: u8 = 2;
@@ -54,6 +56,7 @@ enum Command {
     Demo(demo::Options),
     Doctor,
     Fetch(Fetch),
+    Scripts(PathBuf),
     Test { arguments: Vec<OsString> },
 }
 
@@ -105,6 +108,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Demo(options) => demo::run(&options),
         Command::Doctor => doctor::run(),
         Command::Fetch(which) => fetch::run(&which),
+        Command::Scripts(folder) => scripts::run(&folder),
         Command::Test { arguments } => test::run(&arguments),
     }
 }
@@ -121,6 +125,10 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
         "demo" => parse_demo(parser),
         "doctor" => no_more(parser, Command::Doctor),
         "fetch" => parse_fetch(parser),
+        "scripts" => {
+            let folder = parser.value()?.into();
+            no_more(parser, Command::Scripts(folder))
+        }
         "test" => parse_test(parser),
         _ => Err(format!("there is no command {name:?}").into()),
     }
@@ -207,6 +215,7 @@ mod tests {
         assert_eq!(parsed("--help").unwrap(), Command::Help);
         assert_eq!(parsed("doctor").unwrap(), Command::Doctor);
         assert_eq!(parsed("fetch").unwrap(), Command::Fetch(Fetch::Any));
+        assert_eq!(parsed("scripts a/b").unwrap(), Command::Scripts("a/b".into()));
         assert_eq!(parsed("fetch --all").unwrap(), Command::Fetch(Fetch::All));
         let one = Command::Fetch(Fetch::One(Version::Valkey8_1));
         assert_eq!(parsed("fetch --version valkey-8.1").unwrap(), one);
@@ -272,6 +281,7 @@ mod tests {
             "doctor now",
             "fetch --version valkey-1",
             "fetch it",
+            "scripts",
             "test name",
             "--verbose",
         ] {

@@ -4,7 +4,7 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::process::{Command, Stdio};
 
-use latchwork_testkit::{find_server, forget_used_servers, used_servers};
+use latchwork_testkit::{find_server, find_tls_server, forget_used_servers, used_servers};
 
 use crate::{Failure, workspace_root};
 
@@ -16,26 +16,39 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<(), Failure> {
         found.source,
         found.path.display()
     );
+    // Not every server speaks TLS. Who picks tests knows which.
+    let without_tls = if arguments.is_empty() {
+        find_tls_server().err()
+    } else {
+        None
+    };
     forget_used_servers().map_err(|error| Failure::Other(error.to_string()))?;
 
     let nextest = has_nextest();
-    let runner: &[&str] = if nextest {
-        &["nextest", "run", "--workspace"]
-    } else {
-        &["test", "--workspace"]
-    };
-    let mut passed = cargo(runner, arguments)?;
+    let runner: &[&str] = if nextest { &["nextest", "run"] } else { &["test"] };
+    // With TLS's tests in one build, the library would have its features in all tests.
+    let others = [runner, &["--workspace", "--exclude", TLS_TESTS]].concat();
+    let mut passed = cargo(&others, arguments)?;
+    if arguments.is_empty() && without_tls.is_none() {
+        passed &= cargo(&[runner, &["--package", TLS_TESTS]].concat(), &[])?;
+    }
     // `cargo test` runs doctests by itself, nextest cannot. Who picks tests does not want them all.
     if nextest && arguments.is_empty() {
         passed &= cargo(&["test", "--workspace", "--doc"], &[])?;
     }
     report_used();
+    if let Some(why) = without_tls {
+        println!("\nLEFT OUT: the tests of {TLS_TESTS} (tls, provider): {why}");
+    }
     if passed {
         Ok(())
     } else {
         Err(Failure::Other("tests failed".to_owned()))
     }
 }
+
+/// The package whose tests need a server with TLS.
+const TLS_TESTS: &str = "latchwork-tests-tls";
 
 /// Runs cargo where the workspace is, its output going where ours goes.
 fn cargo(subcommand: &[&str], arguments: &[OsString]) -> Result<bool, Failure> {

@@ -44,6 +44,9 @@ async fn wrong_urls() {
 
 #[tokio::test]
 async fn tls_without_the_feature_names_the_feature() {
+    if latchwork_core::kit::TLS {
+        return; // another package of this build has switched it on: `cargo xtask test` builds them apart
+    }
     for url in ["rediss://127.0.0.1:1", "rediss://user:secret@127.0.0.1:1/0"] {
         let error = expect(
             soon("a refusal", Client::connect(url)).await,

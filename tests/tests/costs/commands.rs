@@ -13,7 +13,7 @@ use latchwork_mutex::{Client, FairMutex, Mutex, Owner, ReentrantMutex, Result};
 use latchwork_rwlock::{RwLock, RwPolicy};
 use latchwork_semaphore::Semaphore;
 use latchwork_testkit::{Direction, Proxy, TestServer};
-use latchwork_tests::{Fixture, MINUTE, commands, eventually, go};
+use latchwork_tests::{Fixture, MINUTE, commands, eventually, go, soon};
 use tokio::task::JoinHandle;
 
 type Commands = BTreeMap<String, u64>;
@@ -68,7 +68,12 @@ impl Crowd {
         let key = fixture.key();
         let waiters = || fixture.server.admin(&["ZCOUNT", &key, "-inf", "(0"]);
         let count = i64::try_from(count).unwrap();
-        eventually("they wait", || waiters().unwrap().int() == Some(count)).await;
+        let all_wait = async {
+            while waiters().unwrap().int() != Some(count) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        soon("they wait", all_wait).await;
     }
 
     /// From now on nothing of it reaches the server: no renewal, no refresh. The first waiter was seen just before, or the
@@ -113,10 +118,10 @@ async fn cost<T>(server: &TestServer, what: impl Future<Output = T>) -> (T, Comm
     (done, ran)
 }
 
-/// Who measures: a client without renewals.
+/// A client that measures: it sends nothing by itself.
 async fn measuring(fixture: &Fixture<'_>) -> Client {
     let client = fixture
-        .client_with(|b| b.lease(MINUTE * 10).heartbeat(MINUTE))
+        .client_with(|b| b.lease(MINUTE * 10).heartbeat(MINUTE).operation_timeout(MINUTE))
         .await;
     eventually("its label is written", || {
         !fixture

@@ -1,8 +1,10 @@
 //! The documents say what is true, and everything that they or the code cite exists.
 #![allow(clippy::significant_drop_tightening, reason = "guards are the subject")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod access;
 mod layers;
+mod lua_headers;
 mod readme;
 mod references;
 mod safety;

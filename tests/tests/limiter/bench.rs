@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use latchwork_core::kit::scripts;
 use latchwork_testkit::{Reply, RespClient, TestServer};
 
 use crate::model::{Kind, Terms};
@@ -16,42 +17,14 @@ pub(crate) const KEY: &str = "latchwork:limiter:{a}";
 pub(crate) const LIFE: &str = "86400000";
 
 /// The scripts by name, and whether they read the time.
-const SCRIPTS: [(&str, &str, bool); 7] = [
-    (
-        "gcra",
-        include_str!("../../../crates/core/src/lua/gcra.lua"),
-        true,
-    ),
-    (
-        "gcra_refund",
-        include_str!("../../../crates/core/src/lua/gcra_refund.lua"),
-        false,
-    ),
-    (
-        "gcra_change",
-        include_str!("../../../crates/core/src/lua/gcra_change.lua"),
-        true,
-    ),
-    (
-        "window",
-        include_str!("../../../crates/core/src/lua/window.lua"),
-        true,
-    ),
-    (
-        "window_refund",
-        include_str!("../../../crates/core/src/lua/window_refund.lua"),
-        false,
-    ),
-    (
-        "window_change",
-        include_str!("../../../crates/core/src/lua/window_change.lua"),
-        true,
-    ),
-    (
-        "limiter_reset",
-        include_str!("../../../crates/core/src/lua/limiter_reset.lua"),
-        true,
-    ),
+const SCRIPTS: [(&str, bool); 7] = [
+    ("gcra", true),
+    ("gcra_refund", false),
+    ("gcra_change", true),
+    ("window", true),
+    ("window_refund", false),
+    ("window_change", true),
+    ("limiter_reset", true),
 ];
 
 #[derive(Debug)]
@@ -68,7 +41,10 @@ impl Bench {
         let server = TestServer::start().unwrap();
         let mut requests = RespClient::connect(server.port()).unwrap();
         let mut loaded = BTreeMap::new();
-        for (name, source, timed) in SCRIPTS {
+        let all = scripts();
+        for (name, timed) in SCRIPTS {
+            let script = all.iter().find(|script| script.verb == name);
+            let source = &script.expect("a script of this verb").text;
             assert_eq!(
                 source.matches(TIME).count(),
                 usize::from(timed),

@@ -4,7 +4,9 @@
 //! of keys follow the real clock all the same: tests use minutes for them and look at them loosely.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
+use latchwork_core::kit::{Joined, scripts};
 use latchwork_testkit::{Reply, RespClient, TestServer};
 
 use crate::dump::Dump;
@@ -12,8 +14,6 @@ use crate::dump::Dump;
 /// The keys that hold the time, as TIME would split it.
 const CLOCK: [&str; 2] = ["test:clock:s", "test:clock:us"];
 const TIME: &str = "redis.call('TIME')";
-
-const ENGINE: &str = include_str!("../../../crates/core/src/lua/engine.lua");
 
 /// The scripts, as the core joins them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,11 +35,6 @@ pub(crate) enum Script {
     AcquireMany,
     EndMany,
 }
-
-const MANY: [&str; 2] = [
-    include_str!("../../../crates/core/src/lua/many_first.lua"),
-    include_str!("../../../crates/core/src/lua/many_last.lua"),
-];
 
 impl Script {
     pub(crate) const ALL: [Self; 15] = [
@@ -69,7 +64,6 @@ impl Script {
         }
     }
 
-    /// Its files, joined by newlines, and untouched.
     /// What may be left out from the end on: how many arguments come before it, and what is as good as nothing.
     const fn rest(self) -> (usize, &'static [&'static str]) {
         match self {
@@ -89,65 +83,40 @@ impl Script {
         &args[..said.map_or(first, |last| last + 1).min(args.len())]
     }
 
-    pub(crate) fn source(self) -> String {
-        let parts: &[&str] = match self {
-            Self::Acquire => &[
-                include_str!("../../../crates/core/src/lua/acquire_fast.lua"),
-                ENGINE,
-                include_str!("../../../crates/core/src/lua/acquire_slow.lua"),
-            ],
-            Self::End => &[
-                include_str!("../../../crates/core/src/lua/end_fast.lua"),
-                ENGINE,
-                include_str!("../../../crates/core/src/lua/end_slow.lua"),
-            ],
-            Self::Tick => &[
-                include_str!("../../../crates/core/src/lua/tick_fast.lua"),
-                ENGINE,
-                include_str!("../../../crates/core/src/lua/tick_slow.lua"),
-            ],
-            Self::Force => &[
-                include_str!("../../../crates/core/src/lua/force_fast.lua"),
-                ENGINE,
-                include_str!("../../../crates/core/src/lua/force_slow.lua"),
-            ],
-            Self::Downgrade => &[
-                include_str!("../../../crates/core/src/lua/downgrade_fast.lua"),
-                ENGINE,
-                include_str!("../../../crates/core/src/lua/downgrade_slow.lua"),
-            ],
-            Self::Resize => &[
-                include_str!("../../../crates/core/src/lua/resize_fast.lua"),
-                ENGINE,
-                include_str!("../../../crates/core/src/lua/resize_slow.lua"),
-            ],
-            Self::Latch => &[
-                include_str!("../../../crates/core/src/lua/latch_fast.lua"),
-                ENGINE,
-                include_str!("../../../crates/core/src/lua/latch_slow.lua"),
-            ],
-            Self::Peek => &[
-                include_str!("../../../crates/core/src/lua/peek_fast.lua"),
-                ENGINE,
-                include_str!("../../../crates/core/src/lua/peek_slow.lua"),
-            ],
-            Self::Split => &[include_str!("../../../crates/core/src/lua/split.lua")],
-            Self::Merge => &[include_str!("../../../crates/core/src/lua/merge.lua")],
-            Self::Inspect => &[include_str!("../../../crates/core/src/lua/inspect.lua")],
-            Self::Adopt => &[include_str!("../../../crates/core/src/lua/adopt.lua")],
-            Self::Fence => &[include_str!("../../../crates/core/src/lua/fence.lua")],
-            Self::AcquireMany => &[
-                MANY[0],
-                include_str!("../../../crates/core/src/lua/acquire_fast.lua"),
-                MANY[1],
-            ],
-            Self::EndMany => &[
-                MANY[0],
-                include_str!("../../../crates/core/src/lua/end_fast.lua"),
-                MANY[1],
-            ],
-        };
-        parts.join("\n")
+    const fn verb(self) -> &'static str {
+        match self {
+            Self::Acquire => "acquire",
+            Self::End => "end",
+            Self::Tick => "tick",
+            Self::Force => "force",
+            Self::Inspect => "inspect",
+            Self::Adopt => "adopt",
+            Self::Downgrade => "downgrade",
+            Self::Resize => "resize",
+            Self::Split => "split",
+            Self::Merge => "merge",
+            Self::Latch => "latch",
+            Self::Peek => "peek",
+            Self::Fence => "fence",
+            Self::AcquireMany => "acquire_many",
+            Self::EndMany => "end_many",
+        }
+    }
+
+    fn joined(self) -> &'static Joined {
+        static ALL: LazyLock<Vec<Joined>> = LazyLock::new(scripts);
+        let script = ALL.iter().find(|script| script.verb == self.verb());
+        script.expect("a script of this verb")
+    }
+
+    /// Its text, as it is sent to servers.
+    pub(crate) fn source(self) -> &'static str {
+        &self.joined().text
+    }
+
+    /// The same without the shortcuts of its fast path, if it has one.
+    pub(crate) fn general(self) -> &'static str {
+        self.joined().general.as_deref().unwrap_or_else(|| self.source())
     }
 }
 

@@ -161,6 +161,7 @@ impl World<'_> {
             ttl: 0,
             listening: &self.listening,
             mail: BTreeMap::new(),
+            doubts: Vec::new(),
         };
         let expected = ticking::tick(&mut self.records, &mut call, &items);
         let mail = call.mail;

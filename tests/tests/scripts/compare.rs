@@ -33,6 +33,7 @@ impl World<'_> {
             ttl,
             listening: &self.listening,
             mail: BTreeMap::new(),
+            doubts: Vec::new(),
         };
         let expected = model(&mut self.records[at], &mut call);
         let mail = call.mail;

@@ -1,14 +1,9 @@
-//! What is in a key, decoded by the table in docs/design.md, "One key per primitive".
+//! What is in a key, decoded by the table in `wire/record.rs`, which is that of docs/design.md, "One key per primitive".
 
 use std::collections::BTreeMap;
 
+use latchwork_core::kit::record::{Kind, Member, decode};
 use latchwork_testkit::Reply;
-
-const SMALL: f64 = 1e11;
-const HOLDER: f64 = 1e12;
-const TOMB: f64 = 1e14;
-const TOKEN: f64 = 1e15;
-const BASE: i64 = -(1 << 53);
 
 /// A record, decoded. The model makes one, too, and the two have to be equal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,56 +44,51 @@ impl Dump {
                 return Err("a member or score is no text".to_owned());
             };
             let number: f64 = score.parse().map_err(|_| format!("{score} is no number"))?;
-            let small = number > 0.0 && number < SMALL;
-            match member.as_str() {
-                "t1" if number >= TOKEN => dump.token = Some(whole(number)?),
-                "u" if small => dump.shared = Some(whole(number)?),
-                "c" if small => {
-                    let score = whole(number)?;
-                    dump.stored = Some((score / 2, score % 2 == 1));
-                }
-                "q" if small => dump.next = Some(whole(number)?),
-                "s" if small || number == 0.0 => dump.since = Some(whole(number)?),
-                _ => dump.attempt(member, number)?,
-            }
+            dump.note(&member, number)?;
         }
         Ok(dump)
     }
 
-    /// Notes the member of an attempt or owner.
-    fn attempt(&mut self, member: String, score: f64) -> Result<(), String> {
-        if score < 0.0 {
-            let bits = whole(score)? - BASE;
-            self.tickets.insert(member.clone(), bits >> 20);
-            self.queue
-                .push((member, (bits >> 18) & 3, bits & ((1 << 18) - 1)));
-        } else if score < SMALL {
-            let marks = match member.get(..1) {
-                Some("x") => &mut self.extended,
-                Some("w") => &mut self.weights,
-                Some("o") => &mut self.marks,
-                Some("p") => &mut self.upgraded,
-                _ => return Err(format!("what is {member}?")),
-            };
-            marks.insert(member[1..].to_owned(), whole(score)?);
-        } else if score < HOLDER {
-            return Err(format!("what is {member}?"));
-        } else if score < TOMB {
-            let missed = whole(score.fract() * 16.0)?
-                .checked_sub(1)
-                .filter(|missed| *missed >= 0);
-            self.holds.insert(member, (whole(score.floor())?, missed));
-        } else if score < TOKEN {
-            let ends = whole(score - TOMB)?;
-            match member.strip_prefix('f') {
-                Some(id) => self.forced.insert(id.to_owned(), ends),
-                None => self.tombs.insert(member, ends),
-            };
-        } else {
-            return Err(format!("what is {member}?"));
+    fn note(&mut self, member: &str, score: f64) -> Result<(), String> {
+        let what = decode(Kind::Lock, member, score).ok_or_else(|| format!("what is {member} {score}?"))?;
+        match what {
+            Member::Waiter {
+                id,
+                ticket,
+                chance,
+                seen,
+            } => {
+                self.tickets.insert(id.to_owned(), ticket);
+                self.queue.push((id.to_owned(), chance, seen));
+            }
+            Member::Holder { id, ends, claim } => drop(self.holds.insert(id.to_owned(), (ends, claim))),
+            Member::Tombstone { id, ends } => drop(self.tombs.insert(id.to_owned(), ends)),
+            Member::Mark { row, of, number } => {
+                let number = whole(number)?;
+                let marks = match row.name {
+                    "TOKEN" => return note(&mut self.token, number),
+                    "USED" => return note(&mut self.shared, number),
+                    "CAPACITY" => return note(&mut self.stored, (number / 2, number % 2 == 1)),
+                    "NEXT" => return note(&mut self.next, number),
+                    "SINCE" => return note(&mut self.since, number),
+                    "EXTENDED" => &mut self.extended,
+                    "WEIGHT" => &mut self.weights,
+                    "OWNER" => &mut self.marks,
+                    "UPGRADED" => &mut self.upgraded,
+                    "FORCED" => &mut self.forced,
+                    other => return Err(format!("the model knows no {other}")),
+                };
+                marks.insert(of.to_owned(), number);
+            }
+            other => return Err(format!("the model knows no {other:?}")),
         }
         Ok(())
     }
+}
+
+fn note<T>(field: &mut Option<T>, value: T) -> Result<(), String> {
+    let before = field.replace(value);
+    before.map_or(Ok(()), |_| Err("a member that is there twice".to_owned()))
 }
 
 /// A score that has to be a whole number, of at most 2^53.

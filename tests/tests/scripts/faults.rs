@@ -218,20 +218,27 @@ fn more_is_said_while_there_is_more() {
 fn the_scripts_as_they_are_shipped() {
     let bench = Bench::on(TestServer::builder().cluster(true).start().unwrap());
     let mut redis = RespClient::connect(bench.server.port()).unwrap();
-    run_each(&mut redis, "");
+    run_each(&mut redis, "", Script::source);
     if bench.server.version().is_at_least(7, 0) {
         redis.call(&["DEL", KEY]).unwrap();
-        run_each(&mut redis, "#!lua\n");
+        run_each(&mut redis, "#!lua\n", Script::source);
     }
 }
 
+#[test]
+fn without_their_shortcuts_the_scripts_answer_the_same() {
+    let server = TestServer::start().unwrap();
+    let mut redis = RespClient::connect(server.port()).unwrap();
+    run_each(&mut redis, "", Script::general);
+}
+
 /// Each script once, with `first_line` on top.
-fn run_each(redis: &mut RespClient, first_line: &str) {
+fn run_each(redis: &mut RespClient, first_line: &str, text: fn(Script) -> &'static str) {
     let [a, b] = [1, 2].map(|count| attempt(count, 1).id);
     let far = "99999999999999";
     let rest = ["10000", "60000", "1", "1", far, "10"];
     let mut eval = |script: Script, keys: &[&str], args: &[&str]| {
-        let (source, count) = (format!("{first_line}{}", script.source()), keys.len().to_string());
+        let (source, count) = (format!("{first_line}{}", text(script)), keys.len().to_string());
         let reply = redis.call(&[&["EVAL", &source, &count], keys, args].concat());
         whole(script, args, reply.unwrap())
     };

@@ -73,6 +73,8 @@ pub(crate) struct Call<'a> {
     /// The clients whose inbox is subscribed.
     pub(crate) listening: &'a [String],
     pub(crate) mail: BTreeMap<String, String>,
+    /// Those behind a claim that may be a dead one's, and its window: they are told if the step does not grant to them.
+    pub(crate) doubts: Vec<(Attempt, i64)>,
 }
 
 impl Call<'_> {

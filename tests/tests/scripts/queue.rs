@@ -127,6 +127,11 @@ impl Record {
         if any {
             self.pump(call);
         }
+        for (behind, window) in std::mem::take(&mut call.doubts) {
+            if self.place_of(&behind.id).is_some() {
+                call.post(&behind, 'w', &format!("{window} {}", call.now_us));
+            }
+        }
         self.tidy();
     }
 
@@ -212,7 +217,7 @@ impl Record {
         let token = self.admit(call, claim, 0);
         call.post(&who, 'g', &format!("{token} {} {window}", call.now_us));
         if let Some(behind) = behind.filter(|_| missed > 0 || call.age(seen) * UNIT > window) {
-            call.post(&behind, 'w', &format!("{window} {}", call.now_us));
+            call.doubts.push((behind, window));
         }
     }
 }

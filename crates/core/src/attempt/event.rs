@@ -1,113 +1,112 @@
-//! What may happen to an attempt, and what follows.
+//! The events of an attempt, and their effects.
 
 use std::time::Duration;
 
-use super::lease::Lease;
 use crate::base::clock::Moment;
 use crate::types::loss::Loss;
 use crate::wire::message::{Message, Over};
 use crate::wire::reply::{AcquireReply, Had, LatchReply, TickItem};
 
-/// What may happen to an attempt. A reply comes with the moment before its request was `sent`, and the server's `stamp`
-/// in microseconds.
+/// An event of an attempt. A reply carries the moment just before its request was `sent`, and the server's `stamp` in
+/// microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Event {
-    /// A copy of its acquire is being sent, which the server refuses after `not_after`, milliseconds of its clock.
+    /// A copy of the acquire is being sent. The server refuses it after `not_after` (milliseconds, server clock).
     Asked { not_after: u64 },
-    /// That copy was not run, and will not be.
+    /// That copy was not run and never will be.
     NotAsked,
-    /// A copy of its acquire was answered; `None`: by something unreadable.
+    /// A copy of the acquire was answered. `None` means that the answer could not be read.
     Answered {
         reply: Option<AcquireReply>,
         stamp: u64,
         sent: Moment,
     },
-    /// The same of an attempt that asks a latch.
+    /// The same for an attempt on a latch.
     LatchAnswered { reply: Option<LatchReply>, sent: Moment },
-    /// A message came.
+    /// A message arrived.
     Told(Message),
-    /// A generation of its latch is over; `named`: the message names an attempt of the same latch.
+    /// A generation of a latch is over. `named` means that the message is known to be about the same latch.
     GenerationOver { generation: u64, how: Over, named: bool },
-    /// The keeper looks what has to be done about it.
+    /// The keeper checks what is due.
     Scanned,
-    /// Its place is to be refreshed.
+    /// The place in the queue is due for a refresh.
     Refreshing,
-    /// A tick's answer about it.
+    /// A tick answered for this attempt.
     Ticked {
         asked: Asked,
         item: TickItem,
         stamp: u64,
         sent: Moment,
     },
-    /// A tick of the keeper's with it is over, answered or not; `renewal`: of its hold, not of its place.
+    /// A tick that included this attempt is over, answered or not. `renewal` means that it was about the hold.
     TickOver { renewal: bool },
-    /// The request that was to confirm its claim came to nothing.
+    /// The request that should have confirmed the claim failed.
     ConfirmFailed,
-    /// Its future is polled.
+    /// The acquire future is polled.
     Polled,
-    /// It has taken over a hold, whose guard is handed out at once.
+    /// The attempt took over an existing hold; its guard is handed out at once.
     TakenOver,
-    /// Something about its hold.
+    /// An event of the hold.
     Hold(HoldEvent),
-    /// Its future or guard was dropped: the keeper sends the end.
+    /// The future or guard was dropped: the keeper sends the end.
     GivenUp,
-    /// Something about its end.
+    /// An event of the end.
     End(EndEvent),
-    /// The client's life ends; `closing`: live holds are released.
+    /// The client is closed. If `closing`, live holds are released.
     ClientClosed { closing: bool },
 }
 
-/// What may happen to a hold.
+/// An event of a hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum HoldEvent {
-    /// Somebody looks whether it is still held.
+    /// The hold is inspected.
     Looked,
-    /// It was renewed along with something else.
+    /// It was renewed as part of another request.
     Renewed { left: Duration, sent: Moment },
-    /// No renewal reaches past this moment.
+    /// Renewals must not extend it past this moment.
     Capped(Moment),
     /// It was made exclusive.
     Upgraded { token: u64, weight: u32 },
-    /// Its guard is being released, by somebody who sends the end.
+    /// The guard is being released, and the caller sends the end.
     Releasing,
-    /// Its guard is given up without an end.
+    /// The guard is given up without sending an end.
     Left,
 }
 
-/// What may happen to the end of an attempt.
+/// An event of the end of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum EndEvent {
     /// A copy is being sent.
     Sent,
-    /// That copy was not run, and will not be.
+    /// That copy was not run and never will be.
     NotSent,
     /// A copy was answered.
     Answered(Had),
-    /// No more are sent.
+    /// No further copy is sent.
     Over(Ended),
 }
 
-/// What a tick asked about an attempt.
+/// What a tick requested for an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Asked {
-    /// To renew (or confirm) the hold with this token for so long.
+    /// Renew (or confirm) the hold with this token for `lease`.
     Hold { token: u64, lease: Duration },
-    /// To refresh its place.
+    /// Refresh the place in the queue.
     Place,
 }
 
-/// What the ends of an attempt came to.
+/// The result of ending an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Ended {
-    /// It had something, and gave it up.
+    /// It held something, which is released.
     GaveUp,
-    /// It had nothing any more.
+    /// It no longer held anything.
     HadNothing,
-    /// No answer until its time was over.
+    /// No answer arrived in time.
     Unknown,
 }
 
-/// What the acquire future has to do next.
+/// What the acquire future does next.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(crate) enum Step {
     #[default]
@@ -116,9 +115,9 @@ pub(crate) enum Step {
     Ask,
     /// Renew the claim with this token before it is handed out.
     Confirm(u64),
-    /// Its guard is out.
-    HandOut(Lease),
-    /// The latch lets it pass.
+    /// The hold is ours: make its guard.
+    HandOut,
+    /// The latch is open.
     Pass { left: u32 },
     /// The latch was reset.
     Reset,
@@ -126,7 +125,7 @@ pub(crate) enum Step {
     Closed,
 }
 
-/// When to look at the key again, by what the server said at `stamp` in answer to a request of `sent`; `None`: by a message.
+/// When to look at the key again, according to the server at `stamp`: in answer to a request of `sent`, or in a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct LookAt {
     pub(crate) when: Moment,
@@ -134,7 +133,7 @@ pub(crate) struct LookAt {
     pub(crate) sent: Option<Moment>,
 }
 
-/// What follows from an event.
+/// The effects of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(
     clippy::struct_excessive_bools,
@@ -143,29 +142,29 @@ pub(crate) struct LookAt {
 pub(crate) struct Effects {
     /// Wake the future that acquires or releases.
     pub(crate) wake: bool,
-    /// Wake those who wait for the end of the hold.
+    /// Wake the tasks that wait for the end of the hold.
     pub(crate) wake_watchers: bool,
-    /// Put it into the queue of those to be ended.
+    /// Queue the attempt to be ended.
     pub(crate) enqueue: bool,
-    /// Its slot is free.
+    /// Free its slot in the table.
     pub(crate) free: bool,
-    /// It waits: its place has to be refreshed in time.
+    /// The attempt waits: its place needs refreshing.
     pub(crate) waits: bool,
-    /// A guard is out.
+    /// A guard exists.
     pub(crate) held: bool,
-    /// Its place may be refreshed: nothing about it is under way.
+    /// Refresh the place: no request about it is under way.
     pub(crate) refresh: bool,
-    /// A tick's item about it came to nothing.
+    /// The tick failed for this attempt.
     pub(crate) failed: bool,
-    /// A request that must not be done twice came too late, while a copy is under way.
+    /// A request that must not run twice was late while another copy is under way.
     pub(crate) unsure: bool,
     /// The hold was lost just now.
     pub(crate) lost: Option<Loss>,
     /// Renew the hold with this token.
     pub(crate) renew: Option<u64>,
-    /// By how much that is late.
+    /// How late that is.
     pub(crate) late: Duration,
-    /// The keeper has to look again then.
+    /// When the keeper has to look again.
     pub(crate) due: Moment,
     pub(crate) look_at: Option<LookAt>,
     pub(crate) step: Step,

@@ -1,4 +1,4 @@
-//! A hold by the client's own account: how long it can be relied on, and when it has to be renewed.
+//! A hold as the client sees it: how long it is valid, and when it has to be renewed.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::base::clock::Moment;
 /// A message whose grant lies this much after its receipt proves a clock step; less may be drift.
 const STEP: Duration = Duration::from_millis(2);
 
-/// A hold by the client's own account.
+/// A hold as the client sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Lease {
     /// 0: it is shared.
@@ -17,7 +17,7 @@ pub(crate) struct Lease {
     pub(crate) weight: u32,
     /// When what was granted may start.
     pub(crate) start: Moment,
-    /// From here on the hold is not to be relied on.
+    /// From this moment on the hold is not valid.
     pub(crate) deadline: Moment,
     /// When the keeper has to look at it again.
     pub(crate) due: Moment,
@@ -58,7 +58,7 @@ impl Lease {
         self
     }
 
-    /// How long it can be relied on at `now`.
+    /// Returns how long it is still valid at `now`.
     pub(crate) fn left(&self, now: Moment) -> Duration {
         self.deadline.since(now)
     }
@@ -88,7 +88,7 @@ impl Lease {
         self.deadline = self.deadline.min(self.cap);
     }
 
-    /// It was renewed for so long by a request that was sent at `sent`.
+    /// Applies a renewal for `left` by a request that was sent at `sent`.
     pub(super) fn renew(&mut self, left: Duration, sent: Moment, rules: &Rules) {
         let deadline = sent + left.saturating_sub(rules.drift.margin(left));
         self.deadline = self.deadline.max(deadline.min(self.cap));
@@ -99,13 +99,13 @@ impl Lease {
 
     /// Sets when the keeper has to look at it again.
     pub(super) fn schedule(&mut self, now: Moment, rules: &Rules) {
-        let left = self.left(now);
         self.due = if self.claim {
-            now + left / 2
+            // At half the window, and not of what is left: at least half of it, two round trips, is left for the answer.
+            now.max(self.deadline - self.length / 2)
         } else if (rules.renews || now < self.start) && self.deadline < self.cap {
-            // Before its start nobody has it who could renew it.
+            // Before its start there is no guard that could renew it.
             // A third of the lease after it was last renewed.
-            self.deadline - (rules.lease * 2 / 3).min(left)
+            self.deadline - (rules.lease * 2 / 3).min(self.left(now))
         } else {
             self.deadline
         };

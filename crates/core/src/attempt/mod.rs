@@ -1,14 +1,15 @@
-//! One attempt: its id, what it wants, and its state, which everybody who hears of it changes.
+//! One attempt: its id, its options and its state.
 //!
-//! - here: the state behind a lock, and those who are woken when it changes;
+//! - here: the state behind a lock, and the tasks to wake when it changes;
 //! - `state`: the state machine, sealed: one function from event to effects;
 //! - `event`: events and effects;
-//! - `keep`, `latch`: parts of that function: renewals and losses, and the countdown latch;
+//! - `keep`, `end`, `latch`: parts of that function: renewals and losses, ends, the countdown latch;
 //! - `lease`: a hold by the client's own account;
-//! - `rules`: what the transitions depend on;
-//! - `spec`, `ask`: what an attempt asks for.
+//! - `rules`: the options and rules that the transitions depend on;
+//! - `spec`, `ask`: the request that an attempt makes.
 
 pub(crate) mod ask;
+mod end;
 pub(crate) mod event;
 mod keep;
 mod latch;
@@ -27,8 +28,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 
 use self::event::{Effects, Event, HoldEvent, Step};
-use self::rules::Rules;
-use self::spec::Spec;
+use self::lease::Lease;
+use self::rules::{Plan, Rules};
 use self::state::State;
 use crate::base::clock::Moment;
 use crate::types::loss::Loss;
@@ -36,23 +37,31 @@ use crate::types::name::Name;
 
 /// One call of an acquire function.
 pub(crate) struct Attempt {
-    /// See [`Spec::id`]; the owner in Redis.
+    /// See [`Spec::id`](spec::Spec::id); the owner in Redis.
     pub(crate) id: String,
     pub(crate) counter: u64,
     pub(crate) key: Arc<[u8]>,
     pub(crate) name: Name,
-    pub(crate) spec: Spec,
-    rules: Rules,
+    pub(crate) spec: Arc<Plan>,
     cell: Mutex<Cell>,
 }
 
-/// The state, and those who are woken when it changes.
+/// The result of polling an attempt.
+pub(crate) struct Polled {
+    pub(crate) step: Step,
+    /// When the server last gave a usable answer.
+    pub(crate) heard: Moment,
+    /// The lease, if the guard is handed out now.
+    pub(crate) lease: Option<Lease>,
+}
+
+/// The state, and the tasks to wake when it changes.
 #[derive(Debug)]
 struct Cell {
     state: State,
-    /// The future that acquires, or the one that awaits the end.
+    /// The future that acquires, or the one that awaits the release.
     waker: Option<Waker>,
-    /// Those who await `lost()`.
+    /// Tasks that await `lost()`.
     watchers: Vec<(u64, Waker)>,
     next_watcher: u64,
 }
@@ -71,8 +80,8 @@ impl Attempt {
         (id, counter): (String, u64),
         key: Arc<[u8]>,
         name: Name,
-        spec: Spec,
-        rules: Rules,
+        spec: Arc<Plan>,
+        now: Moment,
     ) -> Self {
         Self {
             id,
@@ -80,9 +89,8 @@ impl Attempt {
             key,
             name,
             spec,
-            rules,
             cell: Mutex::new(Cell {
-                state: State::new(Moment::now()),
+                state: State::new(now),
                 waker: None,
                 watchers: Vec::new(),
                 next_watcher: 0,
@@ -99,24 +107,82 @@ impl Attempt {
         self.cell().state
     }
 
-    pub(crate) const fn rules(&self) -> &Rules {
-        &self.rules
+    /// Returns what `look` finds in the state.
+    pub(crate) fn with<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.cell().state)
     }
 
-    /// Something happened at `now`. Wakes whom it concerns, after the lock is released: a waker is foreign code.
+    /// Returns the lease while a guard exists.
+    pub(crate) fn held(&self) -> Option<Lease> {
+        self.with(|state| state.held().copied())
+    }
+
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.spec.rules
+    }
+
+    /// Applies an event that happened at `now`. Wakers are called after the lock is released, because they are foreign code.
+    #[allow(
+        clippy::inline_always,
+        reason = "where an event happens it is known, and only its arm is left"
+    )]
+    #[inline(always)]
     pub(crate) fn on(&self, event: Event, now: Moment) -> Effects {
-        self.apply(self.cell(), event, now)
+        self.apply(self.cell(), event, now, |_| ()).0
     }
 
-    /// The same while its own future is polled: it looks again, and need not be woken, or another worker would be, too.
+    /// Applies an event whose time does not matter.
+    #[allow(
+        clippy::inline_always,
+        reason = "where an event happens it is known, and only its arm is left"
+    )]
+    #[inline(always)]
+    pub(crate) fn note(&self, event: Event) -> Effects {
+        self.on(event, Moment::from_nanos(0))
+    }
+
+    /// Applies an event and returns what `look` finds in the new state.
+    #[allow(
+        clippy::inline_always,
+        reason = "where an event happens it is known, and only its arm is left"
+    )]
+    #[inline(always)]
+    pub(crate) fn on_then<T>(
+        &self,
+        event: Event,
+        now: Moment,
+        look: impl FnOnce(&State) -> T,
+    ) -> (Effects, T) {
+        self.apply(self.cell(), event, now, look)
+    }
+
+    /// Applies an event while the attempt's own future is being polled. That future looks at the state again anyway, so
+    /// its waker is dropped: waking it would wake another worker as well.
+    #[allow(
+        clippy::inline_always,
+        reason = "where an event happens it is known, and only its arm is left"
+    )]
+    #[inline(always)]
     pub(crate) fn on_while_polled(&self, event: Event, now: Moment) -> Effects {
         let mut cell = self.cell();
         cell.waker = None;
-        self.apply(cell, event, now)
+        self.apply(cell, event, now, |_| ()).0
     }
 
-    fn apply(&self, mut cell: MutexGuard<'_, Cell>, event: Event, now: Moment) -> Effects {
-        let effects = cell.state.on(event, now, &self.rules);
+    #[allow(
+        clippy::inline_always,
+        reason = "where an event happens it is known, and only its arm is left"
+    )]
+    #[inline(always)]
+    fn apply<T>(
+        &self,
+        mut cell: MutexGuard<'_, Cell>,
+        event: Event,
+        now: Moment,
+        look: impl FnOnce(&State) -> T,
+    ) -> (Effects, T) {
+        let effects = cell.state.on(event, now, &self.spec.rules);
+        let found = look(&cell.state);
         let waker = if effects.wake { cell.waker.take() } else { None };
         let watchers = if effects.wake_watchers {
             std::mem::take(&mut cell.watchers)
@@ -130,43 +196,49 @@ impl Attempt {
         for (_, watcher) in watchers {
             watcher.wake();
         }
-        effects
+        (effects, found)
     }
 
-    /// Its future is polled; unless that is done, it is woken by what happens next. Returns when the server was last heard
-    /// of, too.
-    pub(crate) fn poll(&self, cx: &Context<'_>, now: Moment) -> (Step, Moment) {
+    /// Polls the attempt for its future. Unless the future is done, the next event wakes it.
+    pub(crate) fn poll(&self, cx: &Context<'_>, now: Moment) -> Polled {
         let mut cell = self.cell();
-        let step = cell.state.on(Event::Polled, now, &self.rules).step;
-        let heard = cell.state.heard();
+        let step = cell.state.on(Event::Polled, now, &self.spec.rules).step;
+        let mut lease = None;
         match step {
             Step::Wait | Step::Ask | Step::Confirm(_) => cell.register_waker(cx),
-            Step::HandOut(_) | Step::Pass { .. } | Step::Reset | Step::Closed => cell.waker = None,
+            Step::HandOut => {
+                cell.waker = None;
+                lease = cell.state.held().copied();
+            }
+            Step::Pass { .. } | Step::Reset | Step::Closed => cell.waker = None,
         }
-        drop(cell);
-        (step, heard)
+        Polled {
+            step,
+            heard: cell.state.heard(),
+            lease,
+        }
     }
 
-    /// Registers the future that is woken by what happens next, and returns the state.
-    pub(crate) fn register_waker(&self, cx: &Context<'_>) -> State {
+    /// Registers the task to wake at the next event, and returns what `look` finds in the state.
+    pub(crate) fn register_waker<T>(&self, cx: &Context<'_>, look: impl FnOnce(&State) -> T) -> T {
         let mut cell = self.cell();
         cell.register_waker(cx);
-        cell.state
+        look(&cell.state)
     }
 
-    /// Whether the hold can still be relied on at `now`; notes it for ever if not.
+    /// Checks whether the hold is still valid at `now`. A loss is recorded and never taken back.
     pub(crate) fn check(&self, now: Moment) -> Option<Loss> {
         self.look(now).loss()
     }
 
-    /// The state at `now`, after the deadline was looked at.
+    /// Returns the state at `now`, with an expired deadline applied.
     pub(crate) fn look(&self, now: Moment) -> State {
-        self.on(Event::Hold(HoldEvent::Looked), now);
-        self.state()
+        let looked = Event::Hold(HoldEvent::Looked);
+        self.on_then(looked, now, |state| *state).1
     }
 
-    /// Registers a watcher of the hold's end if the hold lives; `key` is the watcher's own, made at its first call. Returns
-    /// the state.
+    /// Registers a task to wake when the hold ends, if the hold is live, and returns the state. `key` identifies the task
+    /// and is set by its first call.
     pub(crate) fn watch(&self, key: &mut Option<u64>, cx: &Context<'_>, now: Moment) -> State {
         self.on(Event::Hold(HoldEvent::Looked), now);
         let mut cell = self.cell();

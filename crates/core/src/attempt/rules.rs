@@ -1,15 +1,16 @@
-//! What the transitions of an attempt depend on beside its state.
+//! The options and rules that the transitions of an attempt depend on.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::spec::{Mode, Spec};
 use crate::types::options::{Drift, Renew};
 
-/// A rule that can be switched off, so that the model shows that it is needed.
+/// A rule that can be switched off, so that the model can show that it is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(not(test), allow(dead_code, reason = "only the model names all of them"))]
 pub(crate) enum Rule {
-    /// What the server says is applied by its stamp, not by arrival.
+    /// Replies and messages are applied by the server's stamp, not by arrival.
     ByStamp,
     /// A grant by reply counts from before its request was sent.
     ReplyStart,
@@ -23,17 +24,17 @@ pub(crate) enum Rule {
     DeadlineFirst,
     /// The answer to a renewal counts only for the grant that it named.
     TokenNamed,
-    /// An attempt that is given up is ended also if nothing was heard of it.
+    /// An attempt that is given up before any answer is ended all the same.
     EndAsking,
     /// An attempt that is given up after it was granted is ended.
     EndGranted,
     /// An end names the last `not_after` while a copy of the acquire may be under way.
     Tombstone,
-    /// What a tick says of a place counts: a hold whose message was lost, or a place that is gone.
+    /// A tick reports a grant whose message was lost, or a place that is gone.
     TickReplays,
 }
 
-/// What the transitions of an attempt depend on beside its state: its options, and those of the client.
+/// What the transitions depend on beside the state: options of the attempt and of the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(
     clippy::struct_excessive_bools,
@@ -49,14 +50,14 @@ pub(crate) struct Rules {
     pub(crate) weight: u32,
     /// It has no token.
     pub(crate) shared: bool,
-    /// What it is granted is a hold that is renewed by itself.
+    /// It upgrades a hold, which is renewed separately.
     pub(crate) upgrade: bool,
-    /// It asks to change a latch: `Some(true)`; or only waits for one.
+    /// `Some(true)` if it changes a latch, `Some(false)` if it only waits for one.
     pub(crate) latch: Option<bool>,
     pub(crate) drift: Drift,
-    /// User code may block the thread of the keeper: a claim is confirmed before it is handed out.
+    /// User code may block the keeper's thread, so a claim is confirmed before it is handed out.
     pub(crate) same_thread: bool,
-    /// The rules that are switched off, a bit each.
+    /// The rules that are switched off, one bit each.
     pub(crate) off: u16,
 }
 
@@ -77,7 +78,7 @@ impl Rules {
         }
     }
 
-    /// Whether this rule counts.
+    /// Returns whether this rule is on.
     pub(crate) const fn has(&self, rule: Rule) -> bool {
         self.off & (1 << rule as u16) == 0
     }
@@ -87,5 +88,41 @@ impl Rules {
     pub(crate) const fn without(mut self, rule: Rule) -> Self {
         self.off |= 1 << rule as u16;
         self
+    }
+}
+
+/// What all attempts of a handle share: the spec, and the rules that follow from it.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    spec: Spec,
+    pub(crate) rules: Rules,
+}
+
+impl Plan {
+    /// `same_thread`: see [`Rules`].
+    pub(crate) fn new(spec: Spec, drift: Drift, same_thread: bool) -> Arc<Self> {
+        let rules = Rules::of(&spec, drift, same_thread);
+        Arc::new(Self { spec, rules })
+    }
+
+    /// Returns the plan for another spec of the same client.
+    pub(crate) fn with(&self, spec: Spec) -> Arc<Self> {
+        Self::new(spec, self.rules.drift, self.rules.same_thread)
+    }
+
+    /// Returns the plan for this weight.
+    pub(crate) fn with_weight(self: &Arc<Self>, weight: u32) -> Arc<Self> {
+        if weight == self.weight() {
+            return Arc::clone(self);
+        }
+        self.with(self.spec.with_weight(weight))
+    }
+}
+
+impl std::ops::Deref for Plan {
+    type Target = Spec;
+
+    fn deref(&self) -> &Spec {
+        &self.spec
     }
 }

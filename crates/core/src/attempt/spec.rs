@@ -1,4 +1,4 @@
-//! What an attempt asks for, and how its hold is to be kept.
+//! What an attempt asks for, and how its hold is kept.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,7 +86,7 @@ impl Spec {
         }
     }
 
-    /// The same spec for so much of the capacity.
+    /// Returns the spec for this weight.
     pub(crate) fn with_weight(&self, weight: u32) -> Self {
         let mut spec = self.clone();
         match &mut spec.mode {

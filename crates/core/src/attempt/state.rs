@@ -1,20 +1,20 @@
 //! The state of an attempt, and the one function that changes it.
 //!
-//! No I/O, lock, waker, clock or allocation: time and events come in, effects go out. So the model, property tests and
-//! simulations run what ships. The states are drawn in `docs/design.md`.
+//! There is no I/O, lock, waker, clock or allocation here: time and events come in, effects go out. The model, property
+//! tests and simulations therefore run the code that ships. `docs/design.md` has a diagram of the states.
 
 use std::time::Duration;
 
 use super::ask::Waited;
-use super::event::{Effects, EndEvent, Ended, Event, LookAt, Step};
+use super::event::{Effects, Ended, Event, LookAt, Step};
 use super::lease::{Lease, claim_deadline};
 use super::rules::{Rule, Rules};
 use crate::base::clock::Moment;
 use crate::types::loss::Loss;
 use crate::wire::message::Message;
-use crate::wire::reply::{AcquireReply, Grant, Had};
+use crate::wire::reply::{AcquireReply, Grant};
 
-/// Where an attempt stands; what exists only there is stored there.
+/// The stage of an attempt, with the data that exists only in that stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Stage {
     /// Nothing is known, or the place was lost: acquire has to be sent (again).
@@ -23,35 +23,35 @@ pub(super) enum Stage {
     Queued,
     /// Granted, not yet handed out.
     Granted(Lease),
-    /// The latch lets it pass, and this was left.
+    /// The latch is open for it; `left` is the remaining count.
     Passed { left: u32 },
     /// The latch was reset.
     Reset,
-    /// A guard is out.
+    /// A guard exists.
     Held(Lease),
-    /// To be ended at the server; `queued`: by the keeper.
+    /// To be ended at the server. If `queued`, the keeper does it.
     Ending { queued: bool },
-    /// Nothing of it is left at the server, as far as is known.
+    /// Nothing is left at the server, as far as is known.
     Gone(Option<Ended>),
 }
 
-/// Requests that were sent and not answered.
+/// Requests that were sent and have not been answered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(super) struct UnderWay {
     pub(super) acquires: u32,
     /// The latest `not_after` of an acquire, milliseconds of the server.
     pub(super) not_after: u64,
-    ends: u32,
+    pub(super) ends: u32,
     pub(super) renewal: bool,
     pub(super) refresh: bool,
 }
 
-/// The newest word of the server.
+/// The newest information from the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct News {
     /// Its stamp, microseconds of the server.
     pub(super) stamp: u64,
-    /// When it was applied: what was asked for after that is newer, whatever its stamp.
+    /// When it was applied. An answer to a later request is newer, whatever its stamp.
     applied_at: Moment,
 }
 
@@ -64,7 +64,7 @@ pub(crate) struct State {
     /// The client is closing: the future answers `Closed`.
     closed: bool,
     /// An end was answered, and it had something.
-    gave_up: bool,
+    pub(super) gave_up: bool,
     pub(super) under_way: UnderWay,
     pub(super) news: News,
     /// Send instant and stamp of the last reply about this attempt.
@@ -101,7 +101,12 @@ impl State {
         }
     }
 
-    /// Changes the state. The only way to do so.
+    /// Applies an event. This is the only way to change the state.
+    #[allow(
+        clippy::inline_always,
+        reason = "where an event happens it is known, and only its arm is left"
+    )]
+    #[inline(always)]
     pub(crate) fn on(&mut self, event: Event, now: Moment, rules: &Rules) -> Effects {
         let mut out = Effects::default();
         match event {
@@ -340,53 +345,7 @@ impl State {
     fn hand_out(&mut self, mut lease: Lease, now: Moment, rules: &Rules) -> Step {
         lease.hand_out(now, rules);
         self.enter(Stage::Held(lease));
-        Step::HandOut(lease)
-    }
-
-    fn give_up(&mut self, rules: &Rules, out: &mut Effects) {
-        let silent = match self.stage {
-            Stage::Ending { queued: true } | Stage::Gone(_) => return,
-            Stage::Asking => !rules.has(Rule::EndAsking),
-            Stage::Granted(_) => !rules.has(Rule::EndGranted),
-            _ => false,
-        };
-        if silent {
-            return self.leave(None, out);
-        }
-        self.end_lost(out);
-    }
-
-    fn on_end(&mut self, event: EndEvent, out: &mut Effects) {
-        match event {
-            EndEvent::Sent => self.under_way.ends += 1,
-            EndEvent::NotSent => self.under_way.ends = self.under_way.ends.saturating_sub(1),
-            EndEvent::Answered(had) => out.ended = Some(self.end_answered(had)),
-            EndEvent::Over(ended) => {
-                let ended = if self.gave_up { Ended::GaveUp } else { ended };
-                self.leave(Some(ended), out);
-                out.wake = true;
-            }
-        }
-    }
-
-    fn end_answered(&mut self, had: Had) -> Ended {
-        self.under_way.ends = self.under_way.ends.saturating_sub(1);
-        // "Nothing there" after an earlier copy was lost on the way: that copy did it. A record that is not ours has
-        // nothing of ours either.
-        let earlier = self.under_way.ends > 0 || self.gave_up;
-        if matches!(had, Had::Nothing | Had::Foreign) && !earlier {
-            return Ended::HadNothing;
-        }
-        Ended::GaveUp
-    }
-
-    pub(super) const fn leave(&mut self, ended: Option<Ended>, out: &mut Effects) {
-        if let Some(Ended::GaveUp) = ended {
-            self.gave_up = true;
-        }
-        self.enter(Stage::Gone(ended));
-        out.wake_watchers = true;
-        out.free = true;
+        Step::HandOut
     }
 
     /// Why the hold ended under its guard.

@@ -93,7 +93,7 @@ impl Attempt {
     /// The lease that a poll hands out.
     fn hand_out(&mut self, now: u64) -> Lease {
         match self.poll(now) {
-            Step::HandOut(lease) => lease,
+            Step::HandOut => *self.state.held().expect("it is held"),
             other => panic!("not handed out: {other:?}"),
         }
     }
@@ -307,6 +307,22 @@ fn a_watchdog_hold_is_due_at_a_third_and_a_claim_at_half() {
     attempt.granted_by_message(1_000_001, 1);
     let due = attempt.hand_out(1).due.since(START);
     assert!(due > ms(450) && due <= ms(501), "half the window: {due:?}");
+}
+
+#[test]
+fn rule_6_half_a_window_is_left_for_the_answer_to_a_confirmation() {
+    // The message takes no time, and a quarter of the window, which is what a round trip may take.
+    for late in [0, 250] {
+        let mut attempt = Attempt::queued();
+        attempt.granted_by_message(3_000_000, 2000 + late);
+        let lease = attempt.hand_out(2000 + late);
+        assert_eq!(lease.deadline.since(lease.due), WINDOW / 2, "{late} ms late");
+        // What failed may be due again at once, while there is time.
+        let now = 2600 + late;
+        let effects = attempt.on(Event::TickOver { renewal: true }, at(now));
+        let pause = effects.due.since(at(now));
+        assert!(pause <= LEASE / 24, "{late} ms late: {pause:?}");
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
-//! What everything stands on: time, pauses, chance, logging.
+//! What everything stands on: time, its limits, pauses, chance, logging.
 
 pub(crate) mod backoff;
 pub(crate) mod clock;
+pub(crate) mod limit;
 pub(crate) mod random;
 pub(crate) mod trace;

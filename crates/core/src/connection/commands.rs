@@ -166,13 +166,18 @@ impl Commands {
     }
 
     fn note_round_trip(&self, time: Duration) {
-        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX) / 8;
-        let before = self.round_trip.load(Ordering::Relaxed);
-        self.round_trip
-            .store(before - before / 8 + nanos, Ordering::Relaxed);
+        let before = self.round_trip();
+        self.set_round_trip((before * 7 + time) / 8);
     }
 
-    /// How long requests take, smoothed.
+    /// Starts the average anew: on a new connection, with what its handshake took.
+    pub(crate) fn set_round_trip(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.round_trip.store(nanos, Ordering::Relaxed);
+    }
+
+    /// The average time that requests take. Time limits leave room for several of it, because it is also short of
+    /// what requests take that time out.
     pub(crate) fn round_trip(&self) -> Duration {
         Duration::from_nanos(self.round_trip.load(Ordering::Relaxed))
     }
@@ -270,13 +275,15 @@ impl Commands {
         let seen = self.loads();
         let script = Some(request.script);
         match self.send(&mut link, &request.command, deadline, script).await {
-            Err(failure) if is_missing(&failure) => Box::pin(self.teach(link, request, deadline, seen)).await,
+            Err(failure) if is_missing(&failure) => {
+                Box::pin(self.load_and_retry(link, request, deadline, seen)).await
+            }
             result => result,
         }
     }
 
     /// Runs a script that the server did not know.
-    async fn teach(
+    async fn load_and_retry(
         &self,
         mut link: Link,
         request: &Request,

@@ -58,6 +58,17 @@ impl Endpoint {
             .map_err(|error| Error::invalid("the connection info is not usable").caused_by(error))
     }
 
+    /// How many round trips it takes until a connection can be used: one for TCP, one for what redis-rs says first (user,
+    /// database, its name), and two for TLS before version 1.3.
+    pub(crate) fn round_trips(&self) -> u32 {
+        if self.is_tls() { 4 } else { 2 }
+    }
+
+    pub(crate) fn is_tls(&self) -> bool {
+        let address = self.0.get_connection_info().addr();
+        matches!(address, redis::ConnectionAddr::TcpTls { .. })
+    }
+
     /// Host and port, or the socket's path; no credentials.
     pub(crate) fn address(&self) -> String {
         self.0.get_connection_info().addr().to_string()

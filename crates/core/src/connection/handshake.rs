@@ -1,8 +1,11 @@
 //! What is asked once per connection: version, role, what could lose a lock; and the scripts are loaded.
 
+use std::time::Duration;
+
 use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Value};
 
+use crate::base::clock::Moment;
 use crate::connection::refusal::breaks_connection;
 use crate::types::error::{Error, ErrorKind, Result};
 use crate::types::server::{ServerInfo, Warning};
@@ -17,6 +20,8 @@ pub(crate) struct Greeting {
     pub(crate) warnings: Vec<Warning>,
     /// The server's clock, microseconds.
     pub(crate) stamp: u64,
+    /// How long the server took to answer.
+    pub(crate) round_trip: Duration,
     pub(crate) publish_refused: bool,
 }
 
@@ -56,13 +61,16 @@ pub(crate) async fn load_scripts(
 ) -> RedisResult<()> {
     let mut pipe = redis::Pipeline::with_capacity(scripts.len());
     for script in scripts {
-        pipe.add_command(command(&["SCRIPT", "LOAD", script.source]));
+        pipe.add_command(command(&["SCRIPT", "LOAD", script.source()]));
     }
     let replies = connection.send_packed_commands(&pipe, 0, scripts.len()).await?;
     all_ok(replies).map(drop)
 }
 
-/// Asks everything at once: one round trip, whatever the distance.
+/// How many round trips [`greet`] needs at most: one for what it asks, one for scripts that are missing.
+pub(crate) const GREETING: u32 = 2;
+
+/// Asks everything at once: one round trip, whatever the distance; two if scripts are missing.
 pub(crate) async fn greet(
     connection: &mut MultiplexedConnection,
     address: String,
@@ -72,10 +80,15 @@ pub(crate) async fn greet(
     let [first, second, third, fourth, fifth] = &mut copies;
     // An empty message is none; whether it may be sent is what counts.
     let publish = ["PUBLISH", channel, ""];
-    let (server, save, time, publish, loaded) = tokio::join!(
+    let time = async {
+        let sent = Moment::now();
+        let time = ask(third, &["TIME"]).await;
+        (time, Moment::now().since(sent))
+    };
+    let (server, save, (time, round_trip), publish, loaded) = tokio::join!(
         ask(first, &["INFO"]),
         ask(second, &["CONFIG", "GET", "save"]),
-        ask(third, &["TIME"]),
+        time,
         ask(fourth, &publish),
         load_missing(fifth, &crate::wire::script::ALL),
     );
@@ -114,6 +127,7 @@ pub(crate) async fn greet(
         info,
         warnings,
         stamp,
+        round_trip,
         publish_refused: publish.is_err_and(|error| error.code() == Some("NOPERM")),
     }))
 }

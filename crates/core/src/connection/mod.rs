@@ -5,3 +5,4 @@ pub(crate) mod endpoint;
 pub(crate) mod failure;
 pub(crate) mod handshake;
 pub(crate) mod refusal;
+pub(crate) mod tls;

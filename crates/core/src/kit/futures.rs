@@ -9,8 +9,8 @@ use std::task::{Context, Poll, ready};
 use pin_project::pin_project;
 
 use crate::ops::acquire::Acquire;
+use crate::ops::held::shell::Shell;
 use crate::ops::place::Place;
-use crate::ops::shell::Shell;
 use crate::types::error::{Error, Result};
 
 /// Waits for a hold, and yields it as the primitive's guard.

@@ -1,6 +1,6 @@
 -- acquire: take the primitive, or join its queue. This part, for records with nothing out of the ordinary in them: nobody
 -- has it; or somebody has all of it; or it is shared, and nobody waits.
--- The rest of the script is engine.lua and acquire_slow.lua, below the early returns (text there costs nothing).
+-- The rest of the script is the engine's parts and acquire_slow.lua, below the early returns (text there costs nothing).
 --
 -- KEYS[1]   lock       zset  <prefix>:lock:{<name>}  see docs/design.md for the bands of its scores
 -- ARGV[1]   id         id of the caller's attempt
@@ -44,31 +44,32 @@ local T = ARGV.time or redis.call('TIME') -- once, at the top: before Redis 7.2 
 local now_us = T[1] * 1000000 + T[2]
 local now = (now_us - now_us % 1000) / 1000
 
-local plain = now <= tonumber(ARGV[6]) and floor == '0'
-local fresh -- the token of what is granted here; 0: shared, it has none
--- Ours has a `t1`. Its rank is how many others there are, but for `r` and `y`, which never come without some below (`i`, `b`, `d`).
+-- Ours has a token. Its rank is how many others there are, but for arrival and starts, which never come without the rate below.
 -- Asking for it raises WRONGTYPE before any write (H41).
-local ours = redis.call('ZRANK', lock, 't1')
+local ours = redis.call('ZRANK', lock, '%TOKEN%')
+-- shortcut: nobody has it, or one has everything, or it is shared and nobody waits
+local fresh -- the token of what is granted here; 0: shared, it has none
+local plain = now <= tonumber(ARGV[6]) and floor == '0'
 if weight == capacity then
   if plain and (ours == 0 or not ours and redis.call('ZCARD', lock) == 0) then
     -- Each number as an argument costs 0.4 us, text does not; TIME does not pad.
     local us = #T[2] == 6 and T[1] .. T[2] or string.format('%.0f', now_us)
-    local changed = redis.call('ZADD', lock, 'GT', 'CH', us, 't1', string.format('%.0f', now + ARGV[2]), id)
-    fresh = changed == 2 and now_us or tonumber(redis.call('ZINCRBY', lock, 1, 't1')) -- the clock is behind the last one
+    local changed = redis.call('ZADD', lock, 'GT', 'CH', us, '%TOKEN%', string.format('%.0f', now + ARGV[2]), id)
+    fresh = changed == 2 and now_us or tonumber(redis.call('ZINCRBY', lock, 1, '%TOKEN%')) -- the clock is behind the last one
   elseif plain and ours and ahead == '0' then
     -- Whoever ends first is within its lease (H49), has everything and names no owner, as this one: nothing can be granted.
-    local holder = redis.call('ZRANGEBYSCORE', lock, '1000000000000', '100000000000000', 'WITHSCORES', 'LIMIT', '0', '1')
+    local holder = redis.call('ZRANGEBYSCORE', lock, '%HOLDER%', '%TOMB%', 'WITHSCORES', 'LIMIT', '0', '1')
     local has, most = string.match(holder[1] or '', '^%d+:(%d+):(%d+)', 24)
     local left = has == weight and string.find(id, '^%d+:', 24) and holder[2] - now or 0
     if left > 0 and left <= most + 1 then
-      local known, room = redis.call('ZMSCORE', lock, id, 's', 'q'), tonumber(ARGV[7])
-      local ticket = tonumber(known[3] or 4294967296)
+      local known, room = redis.call('ZMSCORE', lock, id, '%SINCE%', '%NEXT%'), tonumber(ARGV[7])
+      local ticket = tonumber(known[3] or %FIRST_TICKET%)
       if not known[1] and room == 0 then
-        redis.call('ZADD', lock, 'XX', 'GT', '0', 't1') -- changes nothing; refused when memory is full (H40)
+        redis.call('ZADD', lock, 'XX', 'GT', '0', '%TOKEN%') -- changes nothing; refused when memory is full (H40)
         return { 3, now_us, math.ceil(left) }
-      elseif not (known[1] or known[2]) and ticket < 8589934591 and redis.call('ZCOUNT', lock, '-inf', '(0') < room then
-        local low = polls * 262144 + math.floor(now / 256) % 262144
-        redis.call('ZADD', lock, ticket + 1, 'q', ticket * 1048576 - 9007199254740992 + low, id)
+      elseif not (known[1] or known[2]) and ticket < %LAST_TICKET% and redis.call('ZCOUNT', lock, '-inf', '(0') < room then
+        local low = polls * %CHANCE% + math.floor(now / %UNIT%) % %CHANCE%
+        redis.call('ZADD', lock, ticket + 1, '%NEXT%', %BASE% + ticket * %TICKET% + low, id)
         if redis.call('PTTL', lock) < tonumber(ARGV[3]) then
           redis.call('PEXPIRE', lock, ARGV[3] + math.floor(ARGV[3] / 8))
         end
@@ -80,19 +81,19 @@ elseif plain and ours and ARGV[7] ~= '-1' and pace == '' then
   local there, used, known = tonumber(capacity), 0, 0 -- no number if counted
   local alone, stored, mine = ours == 0, nil, nil
   if ours == 1 and not there then
-    stored = redis.call('ZSCORE', lock, 'c')
+    stored = redis.call('ZSCORE', lock, '%CAPACITY%')
     alone = stored
   elseif not alone then
-    local scores = redis.call('ZMSCORE', lock, id, 'u', 'c')
+    local scores = redis.call('ZMSCORE', lock, id, '%USED%', '%CAPACITY%')
     mine, used, stored, known = scores[1], tonumber(scores[2] or 0), scores[3], (scores[2] and 1 or 0) + (scores[3] and 1 or 0)
   end
   if stored then
     there = (stored % 2 == 1 or stored - string.sub(capacity, 1, -2) * 2 == 0) and math.floor(stored / 2)
   end
   -- What is in use and how much there is are all that is below the end of the first hold: no waiter, no mark of any kind.
-  local below = used > 0 and string.format('%.0f', now) or '(100000000000000'
+  local below = used > 0 and string.format('%.0f', now) or '(%TOMB%'
   if there and used + weight <= there and not mine and (alone or redis.call('ZCOUNT', lock, '-inf', below) == known) then
-    redis.call('ZADD', lock, used > 0 and used + weight or weight, 'u', string.format('%.0f', now + ARGV[2]), id)
+    redis.call('ZADD', lock, used > 0 and used + weight or weight, '%USED%', string.format('%.0f', now + ARGV[2]), id)
     fresh = 0
   end
 end
@@ -103,5 +104,6 @@ if fresh then
   end
   return fresh <= now_us and now_us or { 1, now_us, fresh, tonumber(ARGV[2]), 0 }
 end
+-- end of shortcut
 local lease, ttl, not_after = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[6])
 local room = tonumber(ARGV[7])

@@ -1,5 +1,5 @@
--- downgrade: a hold becomes one of less weight, which is shared, and others may come in. This part only reads the request;
--- then engine.lua, downgrade_slow.lua.
+-- downgrade: a hold becomes one of less weight, which is shared, and others may come in. This part only reads the
+-- request; then come take_over.lua, the engine's parts and downgrade_slow.lua.
 --
 -- KEYS[1]  lock       zset  <prefix>:rwlock:{<name>}
 -- ARGV[1]  id         attempt id of what it becomes; its weight says how much it is
@@ -15,9 +15,4 @@
 --          {4, stamp_us}                 late
 --          {5, stamp_us}                 the new attempt has ended
 --          {8, stamp_us}                 not our record, or another schema version
-local lock = KEYS[1]
-local id, lease, ttl, old, token = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
-local capacity, not_after = ARGV[6], tonumber(ARGV[7])
-local T = redis.call('TIME') -- once (H50)
-local now_us = T[1] * 1000000 + T[2]
-local now = (now_us - now_us % 1000) / 1000
+local token, capacity, not_after = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7])

@@ -1,21 +1,18 @@
--- downgrade: contract in downgrade_fast.lua, functions in engine.lua.
+-- downgrade: contract in downgrade_fast.lua, functions in the engine's parts.
 read_capacity(capacity)
-local last = tonumber(redis.call('ZSCORE', lock, 't1') or 0)
-if last == 0 and redis.call('ZCARD', lock) > 0 then
-  return { 8, now_us }
-elseif now > not_after then -- a copy that was stuck on the way; the client asks again
+if now > not_after then -- a copy that was stuck on the way; the client asks again
   return { 4, now_us }
 end
 redis.call('ZREMRANGEBYSCORE', lock, 1, 0) -- a first write that removes nothing and is allowed when memory is full (H40)
 settle()
-for i = #lapsed, 1, -1 do -- the claim of a guard that is out: its client knows that it is lost
-  if lapsed[i][1] == old then
-    table.remove(lapsed, i)
+for i = #record.lapsed, 1, -1 do -- the claim of a guard that is out: its client knows that it is lost
+  if record.lapsed[i][1] == old then
+    table.remove(record.lapsed, i)
   end
 end
-local mine = tonumber(redis.call('ZSCORE', lock, id) or 0)
 local reply
-if mine >= TOMB then
+mine = tonumber(redis.call('ZSCORE', lock, id) or 0)
+if mine >= %TOMB% then
   reply = { 5, now_us }
 elseif mine > 0 then
   reply = { 1, now_us, 0, math.floor(mine) - now, 0 }

@@ -1,6 +1,6 @@
 -- end: give up whatever the attempt has, a hold or a place, and hand on. This part, for records with nothing out of the
 -- ordinary in them: nobody waits; or it has everything, and whoever is first in the queue gets everything.
--- The rest of the script is engine.lua and end_slow.lua, below the early returns.
+-- The rest of the script is the engine's parts and end_slow.lua, below the early returns.
 --
 -- KEYS[1]  lock       zset  <prefix>:lock:{<name>}
 -- ARGV[1]  id         id of the attempt that ends
@@ -15,6 +15,7 @@
 --          {8, 0, 0}           not our record, or another schema version
 --          0 or 1              from this part: the same as {0, 0, 0} or {1, 0, 0}
 local lock, id, capacity, ttl = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3])
+-- shortcut: nobody waits
 local plain = (ARGV[4] or '0') == '0'
 local is_counted = string.sub(capacity, -1) == 'c'
 local members = plain and redis.call('ZCARD', lock)
@@ -29,71 +30,74 @@ if weight and weight ~= capacity then
   if members == known + 2 then -- nobody else holds; each score that is read costs a microsecond
     local all = redis.call('ZRANGE', lock, '0', '3')
     local first = is_counted and all[1] .. all[2] or all[1]
-    if (first == 'u' or first == 'cu' or first == 'uc') and all[known + 1] == id and all[known + 2] == 't1' then
-      redis.call('ZREM', lock, id, 'u')
+    local plainly = first == '%USED%' or first == '%CAPACITY%%USED%' or first == '%USED%%CAPACITY%'
+    if plainly and all[known + 1] == id and all[known + 2] == '%TOKEN%' then
+      redis.call('ZREM', lock, id, '%USED%')
       return 1
     end
   end
   -- It holds. Those are all that is below the holds: no waiter, no mark of any kind, no rate.
-  local scores = redis.call('ZMSCORE', lock, id, 'u')
+  local scores = redis.call('ZMSCORE', lock, id, '%USED%')
   local score, left = tonumber(scores[1] or 0), (scores[2] or 0) - weight
   if
     score > 0
-    and score < 100000000000000
+    and score < %TOMB%
     and left >= 0
-    and redis.call('ZCOUNT', lock, '-inf', '(1000000000000') == known
+    and redis.call('ZCOUNT', lock, '-inf', '(%HOLDER%') == known
   then
     if left > 0 then
-      redis.call('ZREM', lock, id, 'y' .. id)
-      redis.call('ZADD', lock, left, 'u')
+      redis.call('ZREM', lock, id, '%START%' .. id)
+      redis.call('ZADD', lock, left, '%USED%')
     else
-      redis.call('ZREM', lock, id, 'y' .. id, 'u')
+      redis.call('ZREM', lock, id, '%START%' .. id, '%USED%')
     end
     return 1
   end
 end
+-- end of shortcut
 
 local T = ARGV.time or redis.call('TIME') -- once (H50)
 local now_us = T[1] * 1000000 + T[2]
 local now = (now_us - now_us % 1000) / 1000
 
+-- shortcut: it has everything, and so will the head of the queue
 if weight == capacity then
   -- With one that waits there may be no more than that one, the next ticket, the holder and the token.
   local low = redis.call('ZRANGE', lock, '0', members == 4 and '2' or '1', 'WITHSCORES')
-  local two = members == 4 and low[3] == 'q' and low[5] == id
+  local two = members == 4 and low[3] == '%NEXT%' and low[5] == id
   local alone = tonumber(low[4]) >= 0
   local ends = tonumber(two and low[6] or redis.call('ZSCORE', lock, id) or 0) -- nobody holds beside it
   local inbox = string.match(lock, '^(.-:)[^:{]+:{') .. 'inbox:'
   local head, place, channel = low[1], tonumber(low[2]), inbox .. string.sub(low[1], 1, 22)
   local gets, lease, window = string.match(head, '^%d+:(%d+):(%d+):(%d+)$', 24)
-  local unseen = (math.floor(now / 256) - place % 262144) % 262144 -- x 256 ms
+  local unseen = (math.floor(now / %UNIT%) - place % %CHANCE%) % %CHANCE% -- in units
   if
     place < 0
     and gets == capacity
     and ends > now
-    and ends < 100000000000000
-    and place % 1048576 < 262144 -- it has missed no claim
-    and unseen <= 40 -- the patience
+    and ends < %TOMB%
+    and place % %TICKET% < %CHANCE% -- it has missed no claim
+    and unseen <= %PATIENCE%
     and redis.pcall('PUBSUB', 'NUMSUB', channel)[2] ~= 0 -- also if that is refused
   then
     if window - lease > 0 then
       window = lease
     end
     if two then
-      redis.call('ZREM', lock, id, 'q')
+      redis.call('ZREM', lock, id, '%NEXT%')
     elseif alone then -- nobody waits any more
-      redis.call('ZREM', lock, id, 'x' .. id, 'q', 's')
+      redis.call('ZREM', lock, id, '%EXTENDED%' .. id, '%NEXT%', '%SINCE%')
     else
-      redis.call('ZREM', lock, id, 'x' .. id)
+      redis.call('ZREM', lock, id, '%EXTENDED%' .. id)
     end
     local stamp = #T[2] == 6 and T[1] .. T[2] or string.format('%.0f', now_us)
     local token = stamp
-    local changed = redis.call('ZADD', lock, 'GT', 'CH', stamp, 't1', string.format('%.0f.0625', now + window), head)
+    local changed = redis.call('ZADD', lock, 'GT', 'CH', stamp, '%TOKEN%', string.format('%.0f%FIRST_CLAIM%', now + window), head)
     if changed == 1 then -- the clock is behind the last token
-      token = string.format('%.0f', redis.call('ZINCRBY', lock, '1', 't1'))
+      token = string.format('%.0f', redis.call('ZINCRBY', lock, '1', '%TOKEN%'))
     end
     -- When the head was last seen the key was to live for its lease and its retention; when this hold began, for the like.
-    if changed == 1 or lease - window < (unseen + 1) * 256 then
+    if changed == 1 or lease - window < (unseen + 1) * %UNIT% then
       local life = ttl + math.max(window, math.ceil((token - now_us) / 1000))
       if redis.call('PTTL', lock) < life then
         redis.call('PEXPIRE', lock, life + math.floor(life / 8))
@@ -101,7 +105,7 @@ if weight == capacity then
     end
     local grant = 'g ' .. string.sub(head, 23) .. ' ' .. token .. ' ' .. stamp .. ' ' .. window
     local told = 0
-    if unseen * 256 - window > 0 and not alone then -- it may be dead: the one behind learns when the claim ends
+    if unseen * %UNIT% - window > 0 and not alone then -- it may be dead: the one behind learns when the claim ends
       local behind, news = inbox .. string.sub(low[3], 1, 22), 'w ' .. string.sub(low[3], 23) .. ' ' .. window .. ' ' .. stamp
       if behind == channel then
         grant = grant .. ';' .. news
@@ -114,4 +118,5 @@ if weight == capacity then
     return refused and { 1, 0, 1 } or 1
   end
 end
+-- end of shortcut
 local not_after = tonumber(ARGV[4] or 0)

@@ -1,13 +1,23 @@
--- end, when somebody waits or a tombstone is due: contract in end_fast.lua, functions in engine.lua.
+-- end, when somebody waits or a tombstone is due: contract in end_fast.lua, functions in the engine's parts.
+
+-- Tells the head of the queue when the claim before it ends.
+local function tell_head()
+  local head = redis.call('ZRANGE', lock, 0, 0, 'WITHSCORES')
+  local claim = redis.call('ZRANGEBYSCORE', lock, %HOLDER%, %TOMB%, 'WITHSCORES', 'LIMIT', 0, 1)
+  if tonumber(head[2] or 0) < 0 and claim[1] and claim[2] % 1 > 0 then
+    tell(head[1], math.max(math.ceil(claim[2] - now), 0))
+  end
+end
+
 read_capacity(capacity)
-if redis.call('ZCARD', lock) > 0 and not redis.call('ZSCORE', lock, 't1') then
+if redis.call('ZCARD', lock) > 0 and not redis.call('ZSCORE', lock, '%TOKEN%') then
   return { 8, 0, 0 }
 end
-redis.call('ZREM', lock, 'x' .. id) -- the first write is one that is allowed when memory is full (H40)
+redis.call('ZREM', lock, '%EXTENDED%' .. id) -- the first write is one that is allowed when memory is full (H40)
 settle()
-for i = #lapsed, 1, -1 do
-  if lapsed[i][1] == id then
-    table.remove(lapsed, i)
+for i = #record.lapsed, 1, -1 do
+  if record.lapsed[i][1] == id then
+    table.remove(record.lapsed, i)
   end
 end
 
@@ -15,27 +25,27 @@ local score = tonumber(redis.call('ZSCORE', lock, id) or 0)
 local base, counter = base_of(id)
 local had = 0
 local first = false
-if base and tonumber(redis.call('ZSCORE', lock, 'p' .. base) or 0) == counter then -- the hold stays, and is shared again
-  redis.call('ZREM', lock, 'p' .. base)
+if base and tonumber(redis.call('ZSCORE', lock, '%UPGRADED%' .. base) or 0) == counter then -- the hold stays, and is shared again
+  redis.call('ZREM', lock, '%UPGRADED%' .. base)
   set_shared((fields(base)))
-  used = shared
+  record.used = record.shared
   had = 1
 elseif score < 0 then
   first = redis.call('ZRANK', lock, id) == 0
   leave_queue(id, score)
   had = 2
-elseif score > 0 and score < TOMB then
+elseif score > 0 and score < %TOMB% then
   local weight_of = give_back(id)
-  used = math.max(used - weight_of, shared)
-  if owner then -- it may have other holds
+  record.used = math.max(record.used - weight_of, record.shared)
+  if record.owner then -- it may have other holds
     measure()
   end
   had = 1
 end
 if not_after > 0 then -- a copy of the acquire may still be under way (H14, H35)
   local ends = math.max(now, not_after) + 1000
-  redis.call('ZADD', lock, 'NX', now_us, 't1')
-  redis.call('ZADD', lock, 'GT', TOMB + ends, id) -- an older copy of this request must not shorten it
+  redis.call('ZADD', lock, 'NX', now_us, '%TOKEN%')
+  redis.call('ZADD', lock, 'GT', %TOMB% + ends, id) -- an older copy of this request must not shorten it
   keep(math.max(ttl, ends - now))
 end
 hand_on()
@@ -43,4 +53,4 @@ if first then -- it may have been told when the claim before it ends; now that i
   tell_head()
 end
 send_mail()
-return { had, more, refused }
+return { had, record.more, refused }

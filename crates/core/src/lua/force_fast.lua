@@ -1,4 +1,4 @@
--- force: end every hold, tell the holders, hand on. This part only reads the request; then engine.lua, force_slow.lua.
+-- force: end every hold, tell the holders, hand on. This part only reads the request; then come the engine's parts and force_slow.lua.
 --
 -- KEYS[1]  lock      zset  <prefix>:lock:{<name>}
 -- ARGV[1]  capacity  of the primitive, as in acquire

@@ -1,16 +1,16 @@
--- force: contract in force_fast.lua, functions in engine.lua.
+-- force: contract in force_fast.lua, functions in the engine's parts.
 read_capacity(capacity)
 if redis.call('ZCARD', lock) == 0 then
   return { 0, 0, 0 }
-elseif not redis.call('ZSCORE', lock, 't1') then
+elseif not redis.call('ZSCORE', lock, '%TOKEN%') then
   return { 8, 0, 0 }
 end
 settle()
-local holders = redis.call('ZRANGEBYSCORE', lock, HOLDER, TOMB, 'LIMIT', 0, BOUND + 1)
+local holders = redis.call('ZRANGEBYSCORE', lock, %HOLDER%, %TOMB%, 'LIMIT', 0, BOUND + 1)
 for i = 1, math.min(#holders, BOUND) do
   local _, lease = fields(holders[i])
   give_back(holders[i])
-  redis.call('ZADD', lock, TOMB + now + lease + 1000, 'f' .. holders[i]) -- so that a renewal learns why
+  redis.call('ZADD', lock, %TOMB% + now + lease + 1000, '%FORCED%' .. holders[i]) -- so that a renewal learns why
   keep(lease + 1000)
   post(holders[i], 'f ' .. string.sub(holders[i], 23) .. ' ' .. text(now_us))
 end

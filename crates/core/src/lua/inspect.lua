@@ -5,8 +5,8 @@
 --
 -- Returns  {0}                                            there is no record
 --          {1, stamp_us, token, queued, holders, waiters, used, stored, weights}
---              holders: id, end in ms, id, end, ...; waiters: id, id, ...; used: weight of shared holders; stored: `c`, 0:
---              there is none; weights: of the holders
+--              holders: id, end in ms, id, end, ...; waiters: id, id, ...; used: weight of shared holders; stored: the
+--              capacity in the record, doubled, and one more if it was resized; 0: there is none; weights: of the holders
 --          {8}                                            not our record, or another schema version
 local lock = KEYS[1]
 local most = tonumber(ARGV[1])
@@ -17,25 +17,25 @@ local now = (now_us - now_us % 1000) / 1000
 if redis.call('ZCARD', lock) == 0 then
   return { 0 }
 end
-local token = redis.call('ZSCORE', lock, 't1')
+local token = redis.call('ZSCORE', lock, '%TOKEN%')
 if not token then
   return { 8 }
 end
 local holders = {}
-local found = redis.call('ZRANGEBYSCORE', lock, '(' .. string.format('%.0f', now), '(100000000000000', 'WITHSCORES', 'LIMIT', 0, most)
+local found = redis.call('ZRANGEBYSCORE', lock, '(' .. string.format('%.0f', now), '(%TOMB%', 'WITHSCORES', 'LIMIT', 0, most)
 for i = 1, #found, 2 do
-  if tonumber(found[i + 1]) >= 1000000000000 then
+  if tonumber(found[i + 1]) >= %HOLDER% then
     holders[#holders + 1] = found[i]
     holders[#holders + 1] = math.floor(tonumber(found[i + 1]))
   end
 end
-local used = tonumber(redis.call('ZSCORE', lock, 'u') or 0)
-local stored = tonumber(redis.call('ZSCORE', lock, 'c') or 0)
+local used = tonumber(redis.call('ZSCORE', lock, '%USED%') or 0)
+local stored = tonumber(redis.call('ZSCORE', lock, '%CAPACITY%') or 0)
 local function held(who)
-  if redis.call('ZSCORE', lock, 'p' .. who) then -- upgraded: it has all
+  if redis.call('ZSCORE', lock, '%UPGRADED%' .. who) then -- upgraded: it has all
     return used
   end
-  return tonumber(redis.call('ZSCORE', lock, 'w' .. who) or string.match(who, ':(%d+):%d+:%d+$') or 1)
+  return tonumber(redis.call('ZSCORE', lock, '%WEIGHT%' .. who) or string.match(who, ':(%d+):%d+:%d+$') or 1)
 end
 local weights = {}
 for i = 1, #holders, 2 do
@@ -43,7 +43,7 @@ for i = 1, #holders, 2 do
 end
 if stored > 0 then
   -- Nobody settled since those ended; 1000 at most, so that it stays short.
-  local over = redis.call('ZRANGEBYSCORE', lock, 1000000000000, now, 'LIMIT', 0, 1000)
+  local over = redis.call('ZRANGEBYSCORE', lock, %HOLDER%, now, 'LIMIT', 0, 1000)
   for i = 1, #over do
     used = used - held(over[i])
   end

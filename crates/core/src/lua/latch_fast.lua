@@ -1,6 +1,6 @@
 -- latch: count down, wait for zero, or both; or begin a new generation. This part: nothing has to be written, or it is
 -- counted down where nobody waits.
--- The rest of the script is engine.lua and latch_slow.lua, below the early returns.
+-- The rest of the script is some of the engine's parts and latch_slow.lua, below the early returns.
 --
 -- KEYS[1]   lock       zset  <prefix>:latch:{<name>}  see docs/design.md, "The latch"
 -- ARGV[1]   id         id of the caller's attempt
@@ -34,33 +34,36 @@ local lock, id, room, by = KEYS[1], ARGV[1], ARGV[3], ARGV[7] or '0'
 local once, to, asked = ARGV[8] or '', ARGV[9] or '-1', ARGV[10] or '0'
 local plain = once == '' and to == '-1' and asked == '0'
 
-local function counter_of(made) -- the member that says what is left, and 1; of a number that a reset changed: n1:*
-  return made % 2 == 1 and 'n1:*' or 'n1:' .. string.format('%.0f', made / 2)
+local function counter_of(made) -- the member that says what is left, and 1; of a number that a reset changed: a star
+  return made % 2 == 1 and '%LEFT%*' or '%LEFT%' .. string.format('%.0f', made / 2)
 end
 
 -- Only that one is looked at, as each score that is read costs the server 0.5 us. WRONGTYPE is raised before any write (H41).
 local count = tonumber(ARGV[2])
-local counter = count < 0 and counter_of((redis.call('ZSCORE', lock, 'i') or 0) - 1) or 'n1:' .. ARGV[2]
+local counter = count < 0 and counter_of((redis.call('ZSCORE', lock, '%INITIAL%') or 0) - 1) or '%LEFT%' .. ARGV[2]
+-- shortcut: nothing has to be written
 if plain and by == '0' then
   local left = redis.call('ZSCORE', lock, counter)
   if left and (left == '1' or room == '-1') then
     return math.floor(left) - 1
   end
 end
+-- end of shortcut
 
 local T = redis.call('TIME') -- once (H50)
 local now_us = T[1] * 1000000 + T[2]
 local now = (now_us - now_us % 1000) / 1000
 
+-- shortcut: it is counted down where nobody waits
 if plain and by ~= '0' and room == '-1' and now <= ARGV[6] - 1000 and #ARGV[6] == 13 then
-  local scores = redis.call('ZMSCORE', lock, counter, id, 'c' .. id)
+  local scores = redis.call('ZMSCORE', lock, counter, id, '%COUNTED%' .. id)
   local before = (scores[1] or 1) - 1
   if before > 0 and before % 1 == 0 and not (scores[2] or scores[3]) then
     -- It was never reset, nobody waits, and this is the first copy of an attempt that counts.
     local left = math.max(before - by, 0)
-    redis.call('ZADD', lock, left + 1, counter, '10' .. ARGV[6] .. '.03125', 'c' .. id)
+    redis.call('ZADD', lock, left + 1, counter, '%TOMB_DIGITS%' .. ARGV[6] .. '%FIRST_COUNTED%', '%COUNTED%' .. id)
     if math.floor(before / 16) ~= math.floor(left / 16) then -- not each time: it costs as much as the rest
-      redis.call('ZREMRANGEBYSCORE', lock, '100000000000000', 100000000000000 + now)
+      redis.call('ZREMRANGEBYSCORE', lock, '%TOMB%', %TOMB% + now)
     end
     if left > 0 then
       if redis.call('PTTL', lock) < tonumber(ARGV[4]) then
@@ -69,19 +72,21 @@ if plain and by ~= '0' and room == '-1' and now <= ARGV[6] - 1000 and #ARGV[6] =
     elseif ARGV[5] - ARGV[4] >= 0 then
       redis.call('PEXPIRE', lock, ARGV[5]) -- from now on; no mark lasts longer than the ttl
     else
-      local last = redis.call('ZREVRANGEBYSCORE', lock, '1000000000000000', '100000000000000', 'WITHSCORES', 'LIMIT', '0', '1')
-      redis.call('PEXPIRE', lock, math.max(tonumber(ARGV[5]), math.ceil(last[2] - 100000000000000 - now)))
+      local last = redis.call('ZREVRANGEBYSCORE', lock, '%MICROS%', '%TOMB%', 'WITHSCORES', 'LIMIT', '0', '1')
+      redis.call('PEXPIRE', lock, math.max(tonumber(ARGV[5]), math.ceil(last[2] - %TOMB% - now)))
     end
     return left
   end
 end
+-- end of shortcut
 
-local scores = redis.call('ZMSCORE', lock, 't1', 'i')
+local scores = redis.call('ZMSCORE', lock, '%TOKEN%', '%INITIAL%')
 local generation, made = tonumber(scores[1] or 0), (scores[2] or 0) - 1 -- twice the number, and one more if a reset changed it
 local agrees = count < 0 or made % 2 == 1 or made == 2 * count
 counter = counter_of(made)
 local left = math.floor(redis.call('ZSCORE', lock, counter) or 0) - 1 -- -1: nobody made it
 by, to, asked, room = tonumber(by), tonumber(to), tonumber(asked), tonumber(room)
+-- shortcut: nothing has to be written, which only another look showed
 if by == 0 and to < 0 and left >= 0 and generation > 0 and agrees and (asked == 0 or asked == generation) then
   if left == 0 or room < 0 then
     return left
@@ -89,6 +94,7 @@ if by == 0 and to < 0 and left >= 0 and generation > 0 and agrees and (asked == 
     return { 3, now_us }
   end
 end
+-- end of shortcut
 local ttl, memory, not_after = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6] - 1000
 local polls = tonumber(ARGV[11] or 0)
 local capacity = 0 -- nobody ever holds

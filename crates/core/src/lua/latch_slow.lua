@@ -1,28 +1,12 @@
--- latch, when something out of the ordinary has to be written: contract in latch_fast.lua, functions in engine.lua.
-local ONCE = 100000000000
+-- latch, when something out of the ordinary has to be written: contract in latch_fast.lua, functions in latch_over.lua and the engine's
+-- parts.
 local DONE_MEMORY = 60000 -- how long a finished generation is known after its reset: many ticks
-redis.call('ZADD', lock, 'XX', 'GT', 0, 't1') -- changes nothing; refused when memory is full (H40)
+redis.call('ZADD', lock, 'XX', 'GT', 0, '%TOKEN%') -- changes nothing; refused when memory is full (H40)
 if generation == 0 and redis.call('ZCARD', lock) > 0 then
   return { 8, now_us }
 end
-redis.call('ZREMRANGEBYSCORE', lock, TOMB, TOMB + now)
-local number = tonumber(redis.call('ZSCORE', lock, 'g') or 0)
-
--- All who wait: their places go, and each of their clients gets one message.
-local function release(kind)
-  local waiting = redis.call('ZRANGEBYSCORE', lock, '-inf', '(0')
-  if not waiting[1] then
-    return
-  end
-  redis.call('ZREMRANGEBYSCORE', lock, '-inf', '(0')
-  local one_of = {}
-  for i = 1, #waiting do
-    one_of[string.sub(waiting[i], 1, 22)] = waiting[i]
-  end
-  for _, who in pairs(one_of) do
-    post(who, kind .. ' ' .. string.sub(who, 23) .. ' ' .. text(generation) .. ' ' .. text(now_us))
-  end
-end
+redis.call('ZREMRANGEBYSCORE', lock, %TOMB%, %TOMB% + now)
+local number = tonumber(redis.call('ZSCORE', lock, '%GENERATION%') or 0)
 
 -- Is it to be refused, as nothing may be done in part? `after`: what would be left.
 local function full(after)
@@ -35,26 +19,19 @@ end
 
 -- Ids of `count_down_once` of earlier generations, a few at a time: there may be many.
 local function forget_ids()
-  local old = redis.call('ZRANGEBYSCORE', lock, ONCE, ONCE + number - 1, 'LIMIT', 0, BOUND)
+  local old = redis.call('ZRANGEBYSCORE', lock, %ONCE_BAND%, %ONCE_BAND% + number - 1, 'LIMIT', 0, BOUND)
   if old[1] then
     redis.call('ZREM', lock, unpack(old))
   end
 end
 
--- The record of a latch that has just come to zero lives for so long, whatever was asked for before: but not less than its marks.
-local function finish()
-  release('d')
-  local last = redis.call('ZREVRANGEBYSCORE', lock, 10 * TOMB, TOMB, 'WITHSCORES', 'LIMIT', 0, 1)
-  redis.call('PEXPIRE', lock, math.max(memory, last[1] and math.ceil(last[2] - TOMB - now) or 0))
-end
-
 local place = tonumber(redis.call('ZSCORE', lock, id) or 0)
-local mark = tonumber(redis.call('ZSCORE', lock, 'c' .. id) or nil)
+local mark = tonumber(redis.call('ZSCORE', lock, '%COUNTED%' .. id) or nil)
 local changes = not mark and (by > 0 or to >= 0)
 local makes = left < 0 and count >= 0 and asked == 0
-if place >= TOMB then
+if place >= %TOMB% then
   return { 5, now_us }
-elseif mark and to < 0 and mark % 1 * 64 ~= number % 63 + 1 then -- it counted, and there was a reset since
+elseif mark and to < 0 and mark % 1 * %COUNTED_PARTS% ~= number % (%COUNTED_PARTS% - 1) + 1 then -- it counted, and there was a reset since
   return { 11, now_us }
 elseif now > not_after and not mark then
   return { 4, now_us }
@@ -65,7 +42,7 @@ elseif left < 0 and not makes then
     return { 3, now_us }
   end
 elseif left >= 0 and asked > 0 and asked ~= generation then
-  if redis.call('ZSCORE', lock, 'd' .. text(asked)) then
+  if redis.call('ZSCORE', lock, '%FINISHED%' .. text(asked)) then
     return { 1, now_us, asked, 0, 0 }
   end
   return { 11, now_us }
@@ -78,7 +55,7 @@ if changes and to >= 0 then
   before = to
 end
 local new_id = once ~= '' and changes and before > 0
-  and (makes or tonumber(redis.call('ZSCORE', lock, '#' .. once) or 0) ~= ONCE + number)
+  and (makes or tonumber(redis.call('ZSCORE', lock, '%ONCE%' .. once) or 0) ~= %ONCE_BAND% + number)
 local after = before
 if changes and by > 0 and (once == '' or new_id) then
   after = math.max(before - by, 0)
@@ -90,19 +67,19 @@ elseif now > not_after and room > 0 and after ~= 0 then
 end
 
 if makes then
-  redis.call('ZADD', lock, 'NX', now_us, 't1') -- it may be there, with those who wait for this
-  generation = tonumber(redis.call('ZSCORE', lock, 't1'))
+  redis.call('ZADD', lock, 'NX', now_us, '%TOKEN%') -- it may be there, with those who wait for this
+  generation = tonumber(redis.call('ZSCORE', lock, '%TOKEN%'))
   number = 1
   made = 2 * before + (before ~= count and 1 or 0)
 elseif changes and to >= 0 then
   release('r')
   if left == 0 then
-    redis.call('ZADD', lock, TOMB + now + DONE_MEMORY, 'd' .. text(generation))
+    redis.call('ZADD', lock, %TOMB% + now + DONE_MEMORY, '%FINISHED%' .. text(generation))
   end
   generation = math.max(generation + 1, now_us)
   number = number + 1
   made = 2 * to + ((made % 2 == 1 or made ~= 2 * to) and 1 or 0)
-  redis.call('ZADD', lock, generation, 't1')
+  redis.call('ZADD', lock, generation, '%TOKEN%')
 end
 if makes or changes then
   if counter_of(made) ~= counter then
@@ -110,14 +87,14 @@ if makes or changes then
     counter = counter_of(made)
   end
   -- The half first, and away below if it may be: should anything fail in between, those that wait are not forgotten (H46).
-  redis.call('ZADD', lock, after + (after > 0 and 1.5 or 1), counter, made + 1, 'i', number, 'g')
+  redis.call('ZADD', lock, after + (after > 0 and 1.5 or 1), counter, made + 1, '%INITIAL%', number, '%GENERATION%')
   forget_ids()
 end
 if new_id then
-  redis.call('ZADD', lock, ONCE + number, '#' .. once)
+  redis.call('ZADD', lock, %ONCE_BAND% + number, '%ONCE%' .. once)
 end
 if changes then
-  redis.call('ZADD', lock, TOMB + not_after + 1000 + (number % 63 + 1) / 64, 'c' .. id)
+  redis.call('ZADD', lock, %TOMB% + not_after + 1000 + (number % (%COUNTED_PARTS% - 1) + 1) / %COUNTED_PARTS%, '%COUNTED%' .. id)
 end
 
 local reply = { 1, now_us, generation, after, 0 }
@@ -135,10 +112,10 @@ else
     if place < 0 then
       renew_place(id, place, polls)
     else
-      redis.call('ZADD', lock, 'NX', now_us, 't1')
-      redis.call('ZADD', lock, BASE + FIRST_TICKET * TICKET + polls * CHANCE + seen_now, id)
+      redis.call('ZADD', lock, 'NX', now_us, '%TOKEN%')
+      redis.call('ZADD', lock, %BASE% + %FIRST_TICKET% * %TICKET% + polls * %CHANCE% + seen_now, id)
     end
-    reply = { 2, now_us, tonumber(redis.call('ZSCORE', lock, 't1')) }
+    reply = { 2, now_us, tonumber(redis.call('ZSCORE', lock, '%TOKEN%')) }
   end
   keep(ttl)
 end

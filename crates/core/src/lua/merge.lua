@@ -16,20 +16,19 @@ local id, lease, ttl, part, not_after = ARGV[1], tonumber(ARGV[2]), tonumber(ARG
 local T = redis.call('TIME') -- once (H50)
 local now_us = T[1] * 1000000 + T[2]
 local now = (now_us - now_us % 1000) / 1000
-local TOMB = 100000000000000
 local function held(who)
-  return tonumber(redis.call('ZSCORE', lock, 'w' .. who) or string.match(who, ':(%d+):%d+:%d+$') or 1)
+  return tonumber(redis.call('ZSCORE', lock, '%WEIGHT%' .. who) or string.match(who, ':(%d+):%d+:%d+$') or 1)
 end
 
-redis.call('ZADD', lock, 'XX', 'GT', 0, 't1') -- changes nothing; refused when memory is full (H40)
-if redis.call('ZCARD', lock) > 0 and not redis.call('ZSCORE', lock, 't1') then
+redis.call('ZADD', lock, 'XX', 'GT', 0, '%TOKEN%') -- changes nothing; refused when memory is full (H40)
+if redis.call('ZCARD', lock) > 0 and not redis.call('ZSCORE', lock, '%TOKEN%') then
   return { 8, now_us }
 end
 local ends = tonumber(redis.call('ZSCORE', lock, id) or 0)
 local other = tonumber(redis.call('ZSCORE', lock, part) or 0)
-if ends <= now or ends >= TOMB or other <= now then
+if ends <= now or ends >= %TOMB% or other <= now then
   return { 3, now_us }
-elseif other >= TOMB then -- the mark of an earlier copy
+elseif other >= %TOMB% then -- the mark of an earlier copy
   return { 1, now_us }
 elseif now > not_after then
   return { 4, now_us }
@@ -37,8 +36,8 @@ end
 if ends % 1 > 0 or ends < now + lease then -- a claim is confirmed by it, as in split
   ends = now + lease
 end
-redis.call('ZADD', lock, ends, id, held(id) + held(part), 'w' .. id, TOMB + not_after + 1000, part)
-redis.call('ZREM', lock, 'x' .. part, 'w' .. part, 'y' .. part)
+redis.call('ZADD', lock, ends, id, held(id) + held(part), '%WEIGHT%' .. id, %TOMB% + not_after + 1000, part)
+redis.call('ZREM', lock, '%EXTENDED%' .. part, '%WEIGHT%' .. part, '%START%' .. part)
 if redis.call('PTTL', lock) < ttl then
   redis.call('PEXPIRE', lock, ttl)
 end

@@ -1,5 +1,5 @@
 -- peek: what a latch has left, and who waits for it. Reads only, changes nothing. This part: nobody made it.
--- The rest of the script is engine.lua and peek_slow.lua, below the early return.
+-- The rest of the script is two of the engine's parts and peek_slow.lua, below the early return.
 --
 -- KEYS[1]  lock  zset  <prefix>:latch:{<name>}
 -- ARGV[1]  most  most places to look at
@@ -14,7 +14,7 @@ local T = redis.call('TIME') -- once (H50)
 local now_us = T[1] * 1000000 + T[2]
 local now = (now_us - now_us % 1000) / 1000
 
-local scores = redis.call('ZMSCORE', lock, 't1', 'i')
+local scores = redis.call('ZMSCORE', lock, '%TOKEN%', '%INITIAL%')
 if not (scores[1] and scores[2]) then
   return { (scores[1] or redis.call('ZCARD', lock) == 0) and 0 or 8 }
 end

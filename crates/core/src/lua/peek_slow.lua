@@ -1,15 +1,15 @@
--- peek, of a latch that there is: contract in peek_fast.lua, functions in engine.lua.
+-- peek, of a latch that there is: contract in peek_fast.lua, functions in the engine's parts.
 local waiting = redis.call('ZCOUNT', lock, '-inf', '(0')
 local places = redis.call('ZRANGEBYSCORE', lock, '-inf', '(0', 'WITHSCORES', 'LIMIT', 0, most)
 local waiters = {}
 for i = 1, #places, 2 do
-  if age(tonumber(places[i + 1])) > PATIENCE then
+  if age(tonumber(places[i + 1])) > %PATIENCE% then
     waiting = waiting - 1
   else
     waiters[#waiters + 1] = places[i]
   end
 end
-local number = tonumber(redis.call('ZSCORE', lock, 'g'))
-local counter = made % 2 == 1 and 'n1:*' or 'n1:' .. text(made / 2)
+local number = tonumber(redis.call('ZSCORE', lock, '%GENERATION%'))
+local counter = made % 2 == 1 and '%LEFT%*' or '%LEFT%' .. text(made / 2)
 local remaining = math.floor(redis.call('ZSCORE', lock, counter) or 1) - 1
 return { 1, number, remaining, math.floor(made / 2), waiting, waiters }

@@ -1,17 +1,17 @@
--- resize: contract in resize_fast.lua, functions in engine.lua.
+-- resize: contract in resize_fast.lua, functions in the engine's parts.
 read_capacity(capacity)
-redis.call('ZADD', lock, 'XX', 'GT', 0, 't1') -- changes nothing; refused when memory is full (H40)
-if redis.call('ZCARD', lock) > 0 and not redis.call('ZSCORE', lock, 't1') then
+redis.call('ZADD', lock, 'XX', 'GT', 0, '%TOKEN%') -- changes nothing; refused when memory is full (H40)
+if redis.call('ZCARD', lock) > 0 and not redis.call('ZSCORE', lock, '%TOKEN%') then
   return { 8, now_us }
 elseif now > not_after then
   return { 4, now_us }
 end
-redis.call('ZADD', lock, 'NX', now_us, 't1')
-local before = redis.call('ZSCORE', lock, 'c')
+redis.call('ZADD', lock, 'NX', now_us, '%TOKEN%')
+local before = redis.call('ZSCORE', lock, '%CAPACITY%')
 if what ~= 'pace' or not before then
-  redis.call('ZADD', lock, 2 * capacity + 1, 'c')
+  redis.call('ZADD', lock, 2 * capacity + 1, '%CAPACITY%')
 else
-  redis.call('ZADD', lock, before + 1 - before % 2, 'c')
+  redis.call('ZADD', lock, before + 1 - before % 2, '%CAPACITY%')
 end
 if what == 'pace' or not before then
   set_pace(read_pace(pace))
@@ -20,4 +20,4 @@ keep(ttl)
 settle()
 hand_on()
 send_mail()
-return { 1, now_us, more, refused }
+return { 1, now_us, record.more, refused }

@@ -1,5 +1,5 @@
 -- tick: renew holds and refresh places, many in one request. This part: holds that are in order.
--- The rest of the script is engine.lua and tick_slow.lua, below the early return.
+-- The rest of the script is the engine's parts and tick_slow.lua, below the early return.
 --
 -- KEYS[...]  keys      zset  <prefix>:lock:{<name>}  one per item; a key may occur more than once
 -- ARGV[...]  items     six per key: op, id, token, lease, ttl, capacity (as in acquire). op is
@@ -33,9 +33,12 @@ for i = 1, #keys do
   if type(score) == 'table' then -- WRONGTYPE: this key's alone
     replies[i + 2] = { 9, score.err }
   else
+    local in_order = false
+    -- shortcut: a hold whose record need not be settled
     score = tonumber(score or 0)
     local token = tonumber(items[at + 2])
-    if op == 'h' and score > now and score < 1e14 and (token == 0 or tonumber(redis.call('ZSCORE', key, 't1')) == token) then
+    if op == 'h' and score > now and score < %TOMB% and (token == 0 or tonumber(redis.call('ZSCORE', key, '%TOKEN%')) == token) then
+      in_order = true
       local lease, ttl = tonumber(items[at + 3]), tonumber(items[at + 4])
       if redis.call('PTTL', key) < ttl then
         redis.call('PEXPIRE', key, ttl + math.floor(ttl / 8)) -- more than need be, so that it is seldom due
@@ -45,7 +48,9 @@ for i = 1, #keys do
         score = now + lease
       end
       replies[i + 2] = { 1, math.floor(score) - now }
-    else
+    end
+    -- end of shortcut
+    if not in_order then
       rest[#rest + 1] = i
     end
   end

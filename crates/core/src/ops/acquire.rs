@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 use pin_project::{pin_project, pinned_drop};
 
 use super::answer::{self, Reading};
-use super::guard::Guard;
+use super::held::guard::Guard;
 use super::place::Place;
 use super::request::{AcquireRequest, Wait, Work, ask, confirm};
 use crate::attempt::Attempt;
 use crate::attempt::event::{EndEvent, Ended, Event, HoldEvent, Step};
 use crate::attempt::lease::Lease;
+use crate::attempt::state::State;
 use crate::base::backoff::Backoff;
 use crate::base::clock::{Moment, Timer};
 use crate::connection::failure::Failure;
@@ -32,7 +33,7 @@ enum Sent {
 /// What an attempt came to.
 pub(super) enum Granted {
     Guard(Guard),
-    /// A latch lets it pass, and so much was left.
+    /// The latch is open; the count that was left.
     Passed(u32),
 }
 
@@ -56,7 +57,7 @@ pub struct Acquire {
     request: Option<AcquireRequest>,
     wait: Wait,
     attempt: Option<Arc<Attempt>>,
-    /// The same, for those who ask for its place.
+    /// The same, for handles that ask for its place in the queue.
     place: OnceLock<Arc<OnceLock<Arc<Attempt>>>>,
     sent: Option<Sent>,
     /// What was granted, and may start only then.
@@ -130,10 +131,11 @@ impl Future for Acquire {
 
 impl Acquire {
     pub(super) fn poll_granted(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
-        if self.attempt.is_none() {
-            self.as_mut().start()?;
-        }
         let mut clock = None; // read again once something was heard, or a time has come
+        if self.attempt.is_none() && self.request.is_some() {
+            let now = *clock.insert(Moment::now());
+            self.as_mut().start(now)?;
+        }
         loop {
             match self.as_mut().turn(cx, &mut clock) {
                 Turn::Again => {}
@@ -144,7 +146,7 @@ impl Acquire {
     }
 
     /// The first poll: takes a slot before anything is sent.
-    fn start(self: Pin<&mut Self>) -> Result<()> {
+    fn start(self: Pin<&mut Self>, now: Moment) -> Result<()> {
         let this = self.project();
         let Some(request) = this.request.take() else {
             return Ok(());
@@ -156,13 +158,13 @@ impl Acquire {
         *this.deadline = match *this.wait {
             Wait::Forever => Moment::NEVER,
             Wait::Until(instant) if instant > Instant::now() => Moment::at(instant),
-            Wait::Drain => Moment::now() + shared.options.operation_timeout,
+            Wait::Drain => now + shared.options.operation_timeout,
             Wait::Try | Wait::Until(_) => {
                 *this.wait = Wait::Try;
-                Moment::now() + shared.options.operation_timeout
+                now + shared.options.operation_timeout
             }
         };
-        let attempt = shared.attempt(request.key, request.name, request.spec)?;
+        let attempt = shared.attempt(request.key, request.name, request.spec, now)?;
         this.place.get().map(|place| place.set(Arc::clone(&attempt)));
         *this.attempt = Some(attempt);
         Ok(())
@@ -170,12 +172,8 @@ impl Acquire {
 
     /// One look at everything: what was sent, what is granted, what there is to send, and the time.
     fn turn(mut self: Pin<&mut Self>, cx: &mut Context<'_>, clock: &mut Option<Moment>) -> Turn {
-        let waited = self.sent.is_some();
-        if let Some(outcome) = self.as_mut().poll_sent(cx) {
+        if let Some(outcome) = self.as_mut().poll_sent(cx, clock) {
             return Turn::Done(outcome);
-        }
-        if waited && self.sent.is_none() {
-            *clock = None;
         }
         let now = *clock.get_or_insert_with(Moment::now);
         if self.early.is_some() {
@@ -185,11 +183,11 @@ impl Acquire {
         let Some(attempt) = this.attempt.as_ref() else {
             return Turn::Pending; // polled after it was done
         };
-        let (step, heard) = attempt.poll(cx, now);
-        let silent = heard + this.client.shared().options.unavailable_after;
+        let found = attempt.poll(cx, now);
+        let silent = found.heard + this.client.shared().options.unavailable_after;
         let over = silent.min(*this.deadline);
-        match step {
-            Step::HandOut(lease) => self.hand_out(&lease, now),
+        match found.step {
+            Step::HandOut => self.hand_out(found.lease, now),
             Step::Pass { left } => self.pass(left),
             Step::Closed => {
                 let error = this.client.shared().closed_error();
@@ -197,31 +195,43 @@ impl Acquire {
             }
             Step::Reset => Turn::Done(self.nothing_there(Err(answer::was_reset()))),
             Step::Confirm(token) if !matches!(this.sent, Some(Sent::Confirm(_))) => {
-                *this.sent = Some(Sent::Confirm(confirm(this.client, attempt, token, over)));
-                Turn::Again
+                let work = confirm(this.client, attempt, token, over);
+                self.send(cx, clock, Sent::Confirm(work))
             }
             Step::Ask if this.sent.is_none() && now >= *this.pause => {
-                *this.sent = Some(Sent::Ask(ask(this.client, attempt, *this.wait, over)));
-                Turn::Again
+                let work = ask(this.client, attempt, *this.wait, (now, over));
+                self.send(cx, clock, Sent::Ask(work))
             }
             Step::Ask | Step::Confirm(_) => self.sleep(cx, clock, (now, over), false),
             Step::Wait => self.sleep(cx, clock, (now, over), true),
         }
     }
 
+    /// Sends a request. While it is under way there is nothing to do: what happens to the attempt meanwhile wakes us.
+    fn send(mut self: Pin<&mut Self>, cx: &mut Context<'_>, clock: &mut Option<Moment>, sent: Sent) -> Turn {
+        *self.as_mut().project().sent = Some(sent);
+        if let Some(outcome) = self.as_mut().poll_sent(cx, clock) {
+            return Turn::Done(outcome);
+        }
+        if self.sent.is_some() {
+            return Turn::Pending; // it has a deadline of its own, and it is no later than ours
+        }
+        Turn::Again
+    }
+
     /// The hold is ours: now, or when it may start.
-    fn hand_out(self: Pin<&mut Self>, lease: &Lease, now: Moment) -> Turn {
+    fn hand_out(self: Pin<&mut Self>, lease: Option<Lease>, now: Moment) -> Turn {
         let this = self.project();
-        let Some(attempt) = this.attempt.take() else {
+        let (Some(attempt), Some(lease)) = (this.attempt.take(), lease) else {
             return Turn::Pending;
         };
-        let guard = Guard::new(this.client.clone(), attempt, lease);
+        let guard = Guard::new(this.client.clone(), attempt, &lease);
         if now >= lease.start {
             return Turn::Done(Ok(Some(Granted::Guard(guard))));
         } else if lease.start > *this.deadline {
             return Turn::Done(Ok(None)); // its drop gives back what it has
         }
-        *this.sent = None; // its answer is not needed any more
+        *this.sent = None; // its answer is no longer needed
         *this.early = Some((guard, lease.start));
         Turn::Again
     }
@@ -250,12 +260,12 @@ impl Acquire {
     fn pass(self: Pin<&mut Self>, left: u32) -> Turn {
         let this = self.project();
         if let Some(attempt) = this.attempt.take() {
-            let event = if attempt.state().is_asked() {
+            let event = if attempt.with(State::is_asked) {
                 Event::GivenUp
             } else {
                 Event::Hold(HoldEvent::Left)
             };
-            this.client.shared().on(&attempt, event, Moment::now());
+            this.client.shared().note(&attempt, event);
         }
         Turn::Done(Ok(Some(Granted::Passed(left))))
     }
@@ -278,8 +288,8 @@ impl Acquire {
             // Ticks brought nothing, or the process was paused (H20): ask once more before giving up.
             *this.last_try = true;
             let over = (now + shared.options.operation_timeout).min(*this.deadline);
-            *this.sent = Some(Sent::Ask(ask(this.client, attempt, *this.wait, over)));
-            return Turn::Again;
+            let work = ask(this.client, attempt, *this.wait, (now, over));
+            return self.send(cx, clock, Sent::Ask(work));
         }
         if this.sent.is_some() {
             return Turn::Pending; // what was sent has a deadline of its own, and it is no later
@@ -297,7 +307,11 @@ impl Acquire {
     }
 
     /// Polls what was sent; `Some` if the future is done.
-    fn poll_sent(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<Outcome> {
+    fn poll_sent(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        clock: &mut Option<Moment>,
+    ) -> Option<Outcome> {
         let this = self.as_mut().project();
         match this.sent {
             None => None,
@@ -306,8 +320,9 @@ impl Acquire {
                     return None;
                 };
                 *this.sent = None;
+                let now = *clock.insert(Moment::now());
                 match result {
-                    Ok(answer) => self.answered(&answer),
+                    Ok(answer) => self.answered(&answer, now),
                     Err(failure) => self.failed(failure),
                 }
             }
@@ -316,10 +331,11 @@ impl Acquire {
                     return None;
                 };
                 *this.sent = None;
+                *clock = None;
                 let Err(failure) = result else { return None };
                 // Unknown: acquire has the answer, and extends nothing.
                 if let Some(attempt) = this.attempt {
-                    attempt.on_while_polled(Event::ConfirmFailed, Moment::now());
+                    attempt.on_while_polled(Event::ConfirmFailed, Moment::from_nanos(0));
                 }
                 if !failure.passing {
                     return Some(self.give_up(Err(failure.error)));
@@ -329,9 +345,9 @@ impl Acquire {
         }
     }
 
-    fn answered(self: Pin<&mut Self>, answer: &Answer) -> Option<Outcome> {
+    fn answered(self: Pin<&mut Self>, answer: &Answer, now: Moment) -> Option<Outcome> {
         let attempt = self.attempt.as_ref()?;
-        match answer::apply(self.client.shared(), attempt, answer, self.wait) {
+        match answer::apply(self.client.shared(), attempt, answer, self.wait, now) {
             Ok(Reading::Applied { queued }) => {
                 let this = self.project();
                 *this.known = queued;
@@ -398,9 +414,9 @@ impl Acquire {
     /// Ends the future after an answer that says that nothing was done: unless another copy is under way, nothing is left.
     fn nothing_there(self: Pin<&mut Self>, outcome: Outcome) -> Outcome {
         if self.attempt.as_ref().is_some_and(|attempt| {
-            let state = attempt.state();
             // Once anything was applied, a grant may have been confirmed with the answer lost; of a latch there are none.
-            state.is_asked() || (state.has_heard() && attempt.spec.latch().is_none())
+            let lock = attempt.spec.latch().is_none();
+            attempt.with(|state| state.is_asked() || (state.has_heard() && lock))
         }) {
             return self.give_up(outcome);
         }
@@ -409,7 +425,7 @@ impl Acquire {
             return outcome;
         };
         let ended = Event::End(EndEvent::Over(Ended::HadNothing));
-        this.client.shared().on(&attempt, ended, Moment::now());
+        this.client.shared().note(&attempt, ended);
         outcome.map_err(|error| error.named(&attempt.name))
     }
 }

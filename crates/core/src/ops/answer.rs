@@ -28,11 +28,16 @@ pub(super) enum Reading {
 }
 
 /// Applies an answer to the attempt whose future is polled.
-pub(super) fn apply(shared: &Shared, attempt: &Arc<Attempt>, answer: &Answer, wait: Wait) -> Result<Reading> {
+pub(super) fn apply(
+    shared: &Shared,
+    attempt: &Arc<Attempt>,
+    answer: &Answer,
+    wait: Wait,
+    now: Moment,
+) -> Result<Reading> {
     if let Some(asked) = attempt.spec.latch() {
-        return apply_to_latch(shared, attempt, asked, answer);
+        return apply_to_latch(shared, attempt, asked, answer, now);
     }
-    let now = Moment::now();
     let sent = answer.sent;
     let read = AcquireReply::read(&answer.reply);
     let (stamp, reply) = match &read {
@@ -59,12 +64,13 @@ fn apply_to_latch(
     attempt: &Arc<Attempt>,
     asked: &LatchAsk,
     answer: &Answer,
+    now: Moment,
 ) -> Result<Reading> {
     let sent = answer.sent;
     let read = LatchReply::read(&answer.reply);
     let reply = read.as_ref().ok().map(|(_, reply)| *reply);
     let event = Event::LatchAnswered { reply, sent };
-    let effects = shared.on_while_polled(attempt, event, Moment::now());
+    let effects = shared.on_while_polled(attempt, event, now);
     let (stamp, reply) = read?;
     if let Some(stamp) = stamp {
         shared.commands.note_stamp(sent, stamp);

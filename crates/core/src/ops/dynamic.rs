@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 /// The attribute for implementations of your own.
 pub use async_trait::async_trait;
 
-use super::shell::Shell;
+use super::held::shell::Shell;
 use crate::ops::request::Wait;
 use crate::types::error::Result;
 use crate::types::loss::Loss;

@@ -223,7 +223,7 @@ impl Latch {
         let request = AcquireRequest {
             name: self.name.clone(),
             key: Arc::clone(&self.key),
-            spec,
+            spec: self.client.shared().plan(spec),
         };
         LatchCall {
             acquire: Acquire::new(&self.client, request, wait),

@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures_util::Stream;
 
 use crate::attempt::Attempt;
+use crate::attempt::state::State;
 use crate::base::clock::{Moment, Timer};
 use crate::tasks::client::Client;
 use crate::types::error::Result;
@@ -48,7 +49,7 @@ impl Place {
         let Some(attempt) = self.attempt.get() else {
             return Known::NotYet;
         };
-        match attempt.state().is_queued() {
+        match attempt.with(State::is_queued) {
             Some(false) => Known::NotYet,
             Some(true) => Known::Waits(Arc::clone(attempt)),
             None => Known::Over,

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::attempt::rules::Plan;
 use crate::attempt::spec::{Mode, Share, Spec};
 use crate::ops::acquire::Acquire;
-use crate::ops::guard::Guard;
+use crate::ops::held::guard::Guard;
 use crate::ops::request::{AcquireRequest, Wait};
 use crate::tasks::client::Client;
 use crate::types::error::{Error, Result};
@@ -129,6 +130,7 @@ impl Primitive {
             mode,
         };
         let key = key(&shared.options.prefix, kind, &name);
+        let spec = shared.plan(spec);
         Ok(Self {
             client: client.clone(),
             request: AcquireRequest { name, key, spec },
@@ -161,8 +163,7 @@ impl Primitive {
     /// The same, for so much of the capacity. What is more than there is the server refuses: it may have been resized.
     #[must_use]
     pub fn with_weight(&self, weight: u32) -> Self {
-        let spec = self.spec().with_weight(weight);
-        self.with(spec)
+        self.with(self.request.spec.with_weight(weight))
     }
 
     /// The same, for this owner: its holds do not exclude each other.
@@ -170,7 +171,7 @@ impl Primitive {
     pub fn with_owner(&self, owner: Owner) -> Self {
         let mut spec = self.spec().clone();
         spec.mode = Mode::Owned(owner);
-        self.with(spec)
+        self.with(self.request.spec.with(spec))
     }
 
     /// The same with a head start of so many milliseconds in the queue: it counts as having come earlier by so much, or
@@ -182,10 +183,10 @@ impl Primitive {
         if let Mode::Lock(share) = &mut spec.mode {
             share.ahead = Some(ms.clamp(-MAX_HEAD_START, MAX_HEAD_START));
         }
-        self.with(spec)
+        self.with(self.request.spec.with(spec))
     }
 
-    fn with(&self, spec: Spec) -> Self {
+    fn with(&self, spec: Arc<Plan>) -> Self {
         let mut changed = self.clone();
         changed.request.spec = spec;
         changed

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::attempt::Attempt;
 use crate::attempt::ask::LatchAsk;
 use crate::attempt::event::Event;
+use crate::attempt::rules::Plan;
 use crate::attempt::spec::Spec;
 use crate::base::clock::{Moment, millis};
 use crate::connection::failure::Failure;
@@ -31,7 +32,7 @@ const MEMORY: u64 = 1000;
 pub struct AcquireRequest {
     pub(crate) name: Name,
     pub(crate) key: Arc<[u8]>,
-    pub(crate) spec: Spec,
+    pub(crate) spec: Arc<Plan>,
 }
 
 impl fmt::Debug for AcquireRequest {
@@ -80,20 +81,25 @@ impl Wait {
 
 pub(crate) type Work<T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send>>;
 
-/// Sends the attempt's acquire.
-pub(crate) fn ask(client: &Client, attempt: &Arc<Attempt>, wait: Wait, over: Moment) -> Work<Answer> {
+/// Sends the attempt's acquire, at once.
+pub(crate) fn ask(
+    client: &Client,
+    attempt: &Arc<Attempt>,
+    wait: Wait,
+    (now, over): (Moment, Moment),
+) -> Work<Answer> {
     let (client, attempt) = (client.clone(), Arc::clone(attempt));
     Box::pin(async move {
         let shared = client.shared();
         let spec = &attempt.spec;
-        let usual = shared.request_deadline(spec.lease);
+        let usual = shared.request_deadline(spec.lease, now);
         let deadline = usual.min(over);
         let mut not_after = shared.commands.server_time(deadline) / 1000 + 1;
         let room = wait.room(shared.max_waiters(spec));
         let latch = spec
             .latch()
             .map(|asked| latch_request(shared, &attempt, asked, room, &mut not_after));
-        attempt.on(Event::Asked { not_after }, Moment::now());
+        attempt.note(Event::Asked { not_after });
         let result = if let Some(request) = latch {
             Box::pin(shared.commands.run(&request, deadline)).await
         } else {
@@ -114,7 +120,7 @@ pub(crate) fn ask(client: &Client, attempt: &Arc<Attempt>, wait: Wait, over: Mom
         if let Err(failure) = &result
             && !failure.unknown
         {
-            attempt.on(Event::NotAsked, Moment::now());
+            attempt.note(Event::NotAsked);
         }
         result
     })
@@ -192,7 +198,9 @@ pub(crate) fn confirm(client: &Client, attempt: &Arc<Attempt>, token: u64, over:
     let (client, attempt) = (client.clone(), Arc::clone(attempt));
     Box::pin(async move {
         let shared = client.shared();
-        let deadline = shared.request_deadline(attempt.spec.lease).min(over);
+        let deadline = shared
+            .request_deadline(attempt.spec.lease, Moment::now())
+            .min(over);
         exchange(shared, &[Item::renew(attempt, token)], deadline)
             .await
             .map(drop)

@@ -8,14 +8,14 @@ use std::task::{Context, Poll, ready};
 
 use pin_project::{pin_project, pinned_drop};
 
-use super::ask::{Asker, Outcome};
+use super::ask::{Asker, Reservation};
 use crate::base::clock::{Moment, Timer};
 use crate::ops::request::Wait;
 use crate::runtime::refunds::Pending;
 use crate::types::error::{Error, Result};
 use crate::types::rate::Decision;
 
-type Asking = Pin<Box<dyn Future<Output = Result<Outcome>> + Send>>;
+type Asking = Pin<Box<dyn Future<Output = Result<Reservation>> + Send>>;
 
 enum Step {
     New,
@@ -94,7 +94,7 @@ impl RateAcquire {
             return Poll::Ready(Err(this.limiter.client().shared().closed_error()));
         }
         if let Step::Asking(asking) = this.step {
-            let Outcome { decision, slot } = ready!(asking.as_mut().poll(cx))?;
+            let Reservation { decision, slot } = ready!(asking.as_mut().poll(cx))?;
             *this.step = Step::Sleeping(decision, slot.unwrap_or_else(Moment::now));
         }
         let Step::Sleeping(decision, slot) = *this.step else {

@@ -31,7 +31,7 @@ pub(super) struct Asker {
 
 /// What became of a request for permits.
 #[derive(Debug)]
-pub(super) struct Outcome {
+pub(super) struct Reservation {
     pub(super) decision: Decision,
     /// When the slot comes; `None`: now.
     pub(super) slot: Option<Moment>,
@@ -92,7 +92,7 @@ impl Asker {
         weight: u32,
         wait: Option<Wait>,
         pending: Option<Arc<Pending>>,
-    ) -> Result<Outcome> {
+    ) -> Result<Reservation> {
         let shared = self.client.shared();
         let (deadline, over) = self.times(wait);
         for _ in 0..ROUNDS {
@@ -135,13 +135,13 @@ impl Asker {
                     }
                     let decision = terms.decision(true, wait, state);
                     let slot = Some(heard + wait).filter(|_| !wait.is_zero());
-                    return Ok(Outcome { decision, slot });
+                    return Ok(Reservation { decision, slot });
                 }
                 ReserveReply::Refused { .. } if too_large => return Err(too_much(weight, terms.limit())),
                 ReserveReply::Refused { wait: until, state } => {
                     let decision = terms.decision(false, until, state);
                     return match wait {
-                        None => Ok(Outcome { decision, slot: None }),
+                        None => Ok(Reservation { decision, slot: None }),
                         Some(_) => Err(too_late(decision.retry_after, terms.reach())),
                     };
                 }

@@ -58,8 +58,8 @@ impl Limiter {
     /// # Cancel safety
     /// Cancel safe: it changes nothing.
     pub async fn peek(&self) -> Result<Decision> {
-        let outcome = self.0.ask(1, None, None).await;
-        let mut decision = outcome.map_err(|error| error.named(self.name()))?.decision;
+        let reservation = self.0.ask(1, None, None).await;
+        let mut decision = reservation.map_err(|error| error.named(self.name()))?.decision;
         decision.allowed = decision.retry_after.is_zero();
         Ok(decision)
     }

@@ -46,7 +46,7 @@ pub(crate) struct Call {
 }
 
 /// What came of a call that went with others.
-enum Outcome {
+enum Delivery {
     Answered(Result<Answer, Failure>),
     /// It is out of the ordinary: nothing was done, and it has to go directly.
     GoDirectly,
@@ -56,7 +56,7 @@ enum Outcome {
 
 struct Waiting {
     call: Call,
-    done: oneshot::Sender<Outcome>,
+    done: oneshot::Sender<Delivery>,
 }
 
 /// Those that say the same.
@@ -95,18 +95,18 @@ impl Verb {
         clippy::significant_drop_tightening,
         reason = "one critical section, a few instructions long"
     )]
-    fn join(&self, call: &Call) -> Option<oneshot::Receiver<Outcome>> {
+    fn join(&self, call: &Call) -> Option<oneshot::Receiver<Delivery>> {
         let mut groups = self.groups();
         let few = self.direct.load(Ordering::Relaxed) < DIRECT;
         if groups.closed || (few && !groups.by_args.contains_key(&call.args)) {
             return None;
         }
-        let (done, outcome) = oneshot::channel();
+        let (done, delivery) = oneshot::channel();
         let call = call.clone();
         let group = groups.by_args.entry(call.args).or_default();
         group.waiting.push_back(Waiting { call, done });
         self.batched.fetch_add(1, Ordering::Relaxed);
-        Some(outcome)
+        Some(delivery)
     }
 
     /// Those that go next, no more than `most`; empty if nobody waits, or enough are under way.
@@ -130,7 +130,7 @@ impl Verb {
                 if next.call.deadline <= now {
                     self.batched.fetch_sub(1, Ordering::Relaxed);
                     let late = Failure::passing(late());
-                    drop(next.done.send(Outcome::Answered(Err(late))));
+                    drop(next.done.send(Delivery::Answered(Err(late))));
                     continue;
                 }
                 batch.push(next);
@@ -171,24 +171,24 @@ impl Verb {
             Err(failure) => {
                 // What is wrong with one is no news for the others: each asks again, by itself.
                 for one in batch {
-                    let outcome = if failure.unknown {
-                        Outcome::Unknown
+                    let delivery = if failure.unknown {
+                        Delivery::Unknown
                     } else {
-                        Outcome::GoDirectly
+                        Delivery::GoDirectly
                     };
-                    drop(one.done.send(outcome));
+                    drop(one.done.send(delivery));
                 }
                 return;
             }
         };
         for one in batch {
-            let outcome = match answers.next() {
-                Some(Ok(Some(answer))) => Outcome::Answered(Ok(answer)),
-                Some(Ok(None)) => Outcome::GoDirectly,
-                Some(Err(failure)) => Outcome::Answered(Err(failure)),
-                None => Outcome::Unknown,
+            let delivery = match answers.next() {
+                Some(Ok(Some(answer))) => Delivery::Answered(Ok(answer)),
+                Some(Ok(None)) => Delivery::GoDirectly,
+                Some(Err(failure)) => Delivery::Answered(Err(failure)),
+                None => Delivery::Unknown,
             };
-            drop(one.done.send(outcome)); // it may have been given up meanwhile
+            drop(one.done.send(delivery)); // it may have been given up meanwhile
         }
     }
 
@@ -275,30 +275,30 @@ impl Batcher {
     ) -> Result<Answer, Failure> {
         let verb = self.verb(call.args);
         worker::sends(&call.attempt);
-        if batched && let Some(outcome) = verb.join(call) {
+        if batched && let Some(delivery) = verb.join(call) {
             self.wake.notify_one();
             // Where nothing else runs while the sender does not, its timers are enough. But with several workers it may
             // be in the queue of one that a task blocks, and the others may have no time to take it over.
             let here = || Handle::try_current().is_ok_and(|here| here.id() == self.driver.id());
-            let outcome = if self.same_thread && here() {
-                Some(outcome.await)
+            let delivery = if self.same_thread && here() {
+                Some(delivery.await)
             } else {
-                until(call.deadline, Some(&self.driver), outcome).await
+                until(call.deadline, Some(&self.driver), delivery).await
             };
-            match outcome {
-                Some(Ok(Outcome::Answered(result))) => return result,
-                Some(Ok(Outcome::GoDirectly)) => {}
-                Some(Ok(Outcome::Unknown)) if Moment::now() >= call.deadline => {
+            match delivery {
+                Some(Ok(Delivery::Answered(result))) => return result,
+                Some(Ok(Delivery::GoDirectly)) => {}
+                Some(Ok(Delivery::Unknown)) if Moment::now() >= call.deadline => {
                     return Err(Failure::unknown(late()));
                 }
-                Some(Ok(Outcome::Unknown) | Err(_)) => {
+                Some(Ok(Delivery::Unknown) | Err(_)) => {
                     // One more copy may be under way.
                     let not_after = call.not_after;
                     let event = match call.args {
                         Args::Acquire(_) => Event::Asked { not_after },
                         Args::End(_) => Event::End(EndEvent::Sent),
                     };
-                    call.attempt.on(event, Moment::now());
+                    call.attempt.note(event);
                 }
                 None => return Err(Failure::unknown(late())),
             }
@@ -368,7 +368,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::attempt::rules::Rules;
+    use crate::attempt::rules::Plan;
     use crate::attempt::spec::Spec;
     use crate::types::name::Name;
     use crate::types::options::Options;
@@ -388,10 +388,16 @@ mod tests {
             retention: 1000,
         });
         let name = Name::new(b"a").expect("a name");
-        let rules = Rules::of(&spec, Options::default().drift, false);
+        let spec = Plan::new(spec, Options::default().drift, false);
         let id = ("c.1:1:10000:1000".to_owned(), 1);
         let call = Call {
-            attempt: Arc::new(Attempt::new(id, b"k".as_slice().into(), name, spec, rules)),
+            attempt: Arc::new(Attempt::new(
+                id,
+                b"k".as_slice().into(),
+                name,
+                spec,
+                Moment::now(),
+            )),
             args,
             not_after: 0,
             deadline: Moment::now() + Duration::from_millis(20),

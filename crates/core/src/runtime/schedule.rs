@@ -1,8 +1,8 @@
-//! When the keeper has to look, and what others tell it.
+//! When the keeper has to run, and what others tell it.
 //!
-//! Everything that is due stands behind one lock, with a condition variable for the thread that sees to it that the keeper
-//! runs (`tasks/alarm.rs`). Whoever changes what is due does so in one critical section of a few instructions, so there is
-//! no order of memory to get wrong. `docs/design.md`, "The keeper's clock".
+//! All due times are behind one lock, with a condition variable for the thread that makes sure that the keeper runs
+//! (`tasks/alarm.rs`). Each change is one critical section of a few instructions, so there is no memory ordering to get
+//! wrong. See `docs/design.md`, "The keeper's clock".
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -39,7 +39,7 @@ struct KeyTimer {
     at: Moment,
 }
 
-/// What is due.
+/// The due times.
 #[derive(Debug)]
 #[allow(
     clippy::struct_excessive_bools,
@@ -88,9 +88,9 @@ pub(crate) struct Schedule {
     times: Mutex<Times>,
     bell: Condvar,
     listening: AtomicBool,
-    /// Publishing is refused: nobody is told anything.
+    /// Publishing is refused, so no messages arrive.
     deaf: AtomicBool,
-    /// The longest pause between two ticks of somebody who waits.
+    /// The longest pause between two ticks while an attempt waits.
     tick_most: Duration,
     /// The worst lateness so far, in nanoseconds.
     lateness: AtomicU64,
@@ -115,7 +115,7 @@ impl Schedule {
             bell: Condvar::new(),
             listening: AtomicBool::new(false),
             deaf: AtomicBool::new(false),
-            // A waiter hears of the server by ticks, and must not take a pause between two for silence.
+            // A waiter gets its answers from ticks, and must not mistake the pause between two for silence.
             tick_most: TICK_MOST.min(unavailable_after / 3),
             lateness: AtomicU64::new(0),
         }
@@ -130,7 +130,7 @@ impl Schedule {
         self.change(when, |_| {});
     }
 
-    /// Changes what is due, and says so to whoever sleeps past `when`.
+    /// Changes the due times, and wakes the alarm if it would sleep past `when`.
     fn change(&self, when: Moment, change: impl FnOnce(&mut Times)) {
         let mut times = self.times();
         change(&mut times);
@@ -170,7 +170,7 @@ impl Schedule {
         }
     }
 
-    /// An attempt of this lease waits at `now`, and gives up after so much `silence` of the server.
+    /// An attempt with this lease waits at `now`. It gives up when the server is silent for `silence`.
     pub(crate) fn waiting(&self, now: Moment, lease: Duration, silence: Duration) {
         let pause = if self.is_listening() {
             self.tick_most.min(lease / 3).min(silence / 3)
@@ -211,8 +211,8 @@ impl Schedule {
         self.times().scan
     }
 
-    /// A scan begins: whoever has something to do from now on sets it anew. Returns when the places of all waiters are due,
-    /// and whether they are due at once.
+    /// Begins a scan: anything that becomes due from now on is set anew. Returns when the places of all waiters are due, and
+    /// whether they are due at once.
     pub(crate) fn begin_scan(&self) -> (Moment, bool) {
         let mut times = self.times();
         times.scan = Moment::NEVER;
@@ -223,7 +223,7 @@ impl Schedule {
     }
 
     /// The keys whose time has come at `now`, and the next time; forgets keys for which `waits` is false, unless they were
-    /// armed since: then somebody came to wait whom the caller has not seen.
+    /// armed since: then an attempt began to wait that the caller has not seen.
     pub(crate) fn due_keys(
         &self,
         now: Moment,
@@ -316,7 +316,7 @@ impl Schedule {
     pub(crate) fn set_deaf(&self, now: bool) -> bool {
         let news = self.deaf.swap(now, Ordering::Relaxed) != now;
         if news {
-            self.tick_now(); // those who wait have to poll from now on, or need not any more
+            self.tick_now(); // waiters have to poll from now on, or no longer need to
         }
         news
     }

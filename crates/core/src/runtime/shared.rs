@@ -13,9 +13,10 @@ use super::schedule::{POLL_MOST, Schedule};
 use super::table::Table;
 use crate::attempt::Attempt;
 use crate::attempt::event::{Effects, Event};
-use crate::attempt::rules::Rules;
+use crate::attempt::rules::Plan;
 use crate::attempt::spec::Spec;
 use crate::base::clock::{Moment, millis};
+use crate::base::limit;
 use crate::base::trace::{debug, warn};
 use crate::connection::commands::Commands;
 use crate::connection::handshake::Greeting;
@@ -110,14 +111,19 @@ impl Shared {
     }
 
     /// Takes a slot for a new attempt; `Closed` unless new ones are welcome.
-    pub(crate) fn attempt(&self, key: Arc<[u8]>, name: Name, spec: Spec) -> Result<Arc<Attempt>> {
+    pub(crate) fn attempt(
+        &self,
+        key: Arc<[u8]>,
+        name: Name,
+        spec: Arc<Plan>,
+        now: Moment,
+    ) -> Result<Arc<Attempt>> {
         let lease = millis(spec.lease);
         self.longest_lease.fetch_max(lease, Ordering::Relaxed);
         let window = millis(self.claim_window(spec.lease));
         let attempt = self.table.insert(|counter| {
             let id = spec.id(&self.client_id, counter, window);
-            let rules = Rules::of(&spec, self.options.drift, self.same_thread);
-            Attempt::new((id, counter), key, name, spec, rules)
+            Attempt::new((id, counter), key, name, spec, now)
         });
         // Looked at after the slot is taken: `shut` ends whatever has one, and this one it may just have missed.
         if let Err(error) = self.check_open() {
@@ -129,11 +135,19 @@ impl Shared {
 
     /// Rule 6: long enough to hear of the hand-off and confirm it, never above the lease.
     fn claim_window(&self, lease: Duration) -> Duration {
-        let mut window = self.options.claim_window.max(self.commands.round_trip() * 4);
+        let mut window = self
+            .options
+            .claim_window
+            .max(self.commands.round_trip() * limit::TRIPS);
         if !self.schedule.is_listening() {
             window = window.max(POLL_MOST * 2);
         }
         window.min(lease)
+    }
+
+    /// What attempts of this client that ask for this have in common.
+    pub(crate) fn plan(&self, spec: Spec) -> Arc<Plan> {
+        Plan::new(spec, self.options.drift, self.same_thread)
     }
 
     /// Milliseconds a key must live for a lease.
@@ -156,19 +170,40 @@ impl Shared {
         spec.max_waiters.unwrap_or(self.options.max_waiters)
     }
 
-    /// The deadline of one request (not the caller's): operation timeout, or a third of the lease.
-    pub(crate) fn request_deadline(&self, lease: Duration) -> Moment {
-        Moment::now() + self.options.operation_timeout.min(lease / 3)
+    /// The deadline of one request (not the caller's): see [`limit::request`].
+    pub(crate) fn request_deadline(&self, lease: Duration, now: Moment) -> Moment {
+        let trip = self.commands.round_trip();
+        now + limit::request(self.options.operation_timeout, lease, trip)
     }
 
     /// Something happened to an attempt: changes its state, and does what follows from that.
+    #[allow(
+        clippy::inline_always,
+        reason = "where an event happens it is known, and only its arm is left"
+    )]
+    #[inline(always)]
     pub(crate) fn on(&self, attempt: &Arc<Attempt>, event: Event, now: Moment) -> Effects {
         let effects = attempt.on(event, now);
         self.follow(attempt, &effects, now);
         effects
     }
 
-    /// The same while the attempt's own future is polled.
+    /// Something happened to an attempt, and when does not matter.
+    #[allow(
+        clippy::inline_always,
+        reason = "where an event happens it is known, and only its arm is left"
+    )]
+    #[inline(always)]
+    pub(crate) fn note(&self, attempt: &Arc<Attempt>, event: Event) -> Effects {
+        self.on(attempt, event, Moment::from_nanos(0))
+    }
+
+    /// The same as [`on`](Self::on) while the attempt's own future is polled.
+    #[allow(
+        clippy::inline_always,
+        reason = "where an event happens it is known, and only its arm is left"
+    )]
+    #[inline(always)]
     pub(crate) fn on_while_polled(&self, attempt: &Arc<Attempt>, event: Event, now: Moment) -> Effects {
         let effects = attempt.on_while_polled(event, now);
         self.follow(attempt, &effects, now);
@@ -188,7 +223,13 @@ impl Shared {
         }
     }
 
-    fn follow(&self, attempt: &Arc<Attempt>, effects: &Effects, now: Moment) {
+    #[allow(
+        clippy::inline_always,
+        reason = "where an event happens it is known, and only its arm is left"
+    )]
+    #[inline(always)]
+    /// What follows from an event of an attempt.
+    pub(crate) fn follow(&self, attempt: &Arc<Attempt>, effects: &Effects, now: Moment) {
         self.follow_scan(attempt, effects);
         if effects.free {
             self.table.remove(attempt);
@@ -210,12 +251,13 @@ impl Shared {
 
     /// Ends an attempt in the background. Never blocks, allocates or fails (H15).
     pub(crate) fn end(&self, attempt: &Arc<Attempt>) {
-        self.on(attempt, Event::GivenUp, Moment::now());
+        self.note(attempt, Event::GivenUp);
     }
 
     /// A handshake is done: what it found.
     pub(crate) fn greeted(&self, greeting: &Greeting, sent: Moment) {
         self.commands.note_stamp(sent, greeting.stamp);
+        self.commands.set_round_trip(greeting.round_trip);
         *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(greeting.info.clone());
         for warning in &greeting.warnings {
             self.warn_once(warning);

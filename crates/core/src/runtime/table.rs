@@ -64,7 +64,7 @@ impl Table {
 mod tests {
     use super::*;
     use crate::attempt::event::Event;
-    use crate::attempt::rules::Rules;
+    use crate::attempt::rules::Plan;
     use crate::attempt::spec::Spec;
     use crate::base::clock::Moment;
     use crate::types::name::Name;
@@ -73,10 +73,10 @@ mod tests {
 
     fn attempt(counter: u64) -> Attempt {
         let spec = Spec::exclusive(Duration::from_secs(1));
-        let rules = Rules::of(&spec, Options::default().drift, false);
+        let spec = Plan::new(spec, Options::default().drift, false);
         let name = Name::new(b"a").expect("a name");
         let id = (format!("c.{counter}"), counter);
-        Attempt::new(id, b"k".as_slice().into(), name, spec, rules)
+        Attempt::new(id, b"k".as_slice().into(), name, spec, Moment::now())
     }
 
     #[test]

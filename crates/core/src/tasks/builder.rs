@@ -1,5 +1,6 @@
 //! Options of a client, and how its connections and tasks are started.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::base::clock::{Moment, until};
 use crate::connection::endpoint::Endpoint;
+use crate::connection::tls;
 use crate::runtime::shared::{Life, Shared};
 use crate::tasks::alarm;
 use crate::tasks::client::Client;
@@ -37,6 +39,9 @@ impl ClientBuilder {
     }
 
     /// Connects to `redis://[user:password@]host[:port][/database]` (also `rediss://` with a TLS feature, `unix://`).
+    ///
+    /// With `tls-rustls`, connecting to a `rediss://` URL installs `ring` as the process's provider for rustls, unless the
+    /// program has installed one before.
     pub fn url(mut self, url: impl AsRef<str>) -> Self {
         self.endpoint = Some(Endpoint::from_url(url.as_ref()).map_err(Arc::new));
         self
@@ -66,7 +71,8 @@ impl ClientBuilder {
         self
     }
 
-    /// The deadline of one request, and of `close`. Defaults to 1 s; a third of the lease if that is shorter.
+    /// The deadline of one request, and of `close`. Defaults to 1 s; a third of the lease if that is shorter, but not less
+    /// than a few round trips take. Connecting takes several round trips, and has as much time for each.
     pub fn operation_timeout(mut self, timeout: Duration) -> Self {
         self.options.operation_timeout = timeout;
         self
@@ -160,12 +166,10 @@ impl ClientBuilder {
                 None,
             )
         };
-        // A runtime without a timer cannot drive us; only trying tells, and by a panic.
-        let probe = driver.spawn(async { tokio::time::sleep(Duration::ZERO).await });
-        probe
-            .await
-            .map_err(|error| Error::invalid(NO_RUNTIME).caused_by(error))?;
-
+        probe(&driver).await?;
+        if endpoint.is_tls() {
+            tls::choose_provider();
+        }
         let shared = Arc::new(Shared::new(options, driver.clone()));
         let first = {
             let (shared, endpoint) = (Arc::clone(&shared), endpoint.clone());
@@ -176,11 +180,13 @@ impl ClientBuilder {
         if !shared.same_thread && !shared.options.keeper_thread {
             alarm::start(&shared).map_err(no_thread)?;
         }
+        // Connecting the inbox and subscribing, on a line of that length.
+        let far = shared.commands.round_trip() * (endpoint.round_trips() + 2);
         start_tasks(&shared, endpoint, thread);
         // Grants are to arrive by message from the first attempt on; a refusal is a warning, not a failure.
         let mut tried = shared.inbox_tried.subscribe();
         let subscribed = async { tried.wait_for(|tried| *tried).await.is_ok() };
-        let over = Moment::now() + shared.options.operation_timeout;
+        let over = Moment::now() + shared.options.operation_timeout.max(far);
         until(over, Some(&driver), subscribed).await;
         Ok(client)
     }
@@ -198,20 +204,46 @@ fn again(noted: &Error) -> Error {
 const NO_RUNTIME: &str =
     "the client needs a tokio runtime with its timer and I/O on (enable_all), or keeper_thread(true)";
 
+const ENDED: &str = "the runtime that was to drive the client has ended";
+
 struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
 
 impl<T> AbortOnDrop<T> {
     async fn join(mut self) -> Result<T> {
-        (&mut self.0).await.map_err(|error| {
-            // Without I/O tokio panics; otherwise the runtime has ended.
-            let kind = if error.is_panic() {
-                ErrorKind::Invalid
-            } else {
-                ErrorKind::Closed
-            };
-            Error::new(kind, NO_RUNTIME).caused_by(error)
+        (&mut self.0).await.map_err(|error| match error.try_into_panic() {
+            Ok(panic) => Error::invalid(format!(
+                "internal error: connecting panicked: {}",
+                said_by(&*panic)
+            )),
+            Err(error) => Error::new(ErrorKind::Closed, ENDED).caused_by(error),
         })
     }
+}
+
+/// What a panic says.
+fn said_by(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.map_or("without a text", str::trim)
+}
+
+/// A runtime without a timer, or without I/O, cannot drive us; only trying tells, and by a panic.
+async fn probe(driver: &Handle) -> Result<()> {
+    let trial = driver.spawn(async {
+        tokio::time::sleep(Duration::ZERO).await;
+        // A socket that is never used: whether the system lets us have one does not matter here.
+        #[cfg(unix)]
+        drop(tokio::net::UnixDatagram::unbound());
+        #[cfg(not(unix))]
+        drop(tokio::net::UdpSocket::bind(("127.0.0.1", 0)).await);
+    });
+    trial.await.map_err(|error| {
+        if error.is_panic() {
+            Error::invalid(NO_RUNTIME).caused_by(error)
+        } else {
+            Error::new(ErrorKind::Closed, ENDED).caused_by(error)
+        }
+    })
 }
 
 impl<T> Drop for AbortOnDrop<T> {
@@ -268,7 +300,7 @@ fn start_tasks(shared: &Arc<Shared>, endpoint: Endpoint, thread: Option<oneshot:
         let shared = Arc::clone(shared);
         driver.spawn(async move { keep_label(&shared).await })
     };
-    let combiner = {
+    let batches = {
         let sender = Sender::new(shared);
         driver.spawn(sender.run())
     };
@@ -281,7 +313,7 @@ fn start_tasks(shared: &Arc<Shared>, endpoint: Endpoint, thread: Option<oneshot:
         let orphan = orphan;
         keeper::run(&orphan.0).await;
         orphan.0.shut(Life::Closed); // wakes those who still wait for an answer
-        for task in [supervisor, inbox, label, combiner, looking] {
+        for task in [supervisor, inbox, label, batches, looking] {
             task.abort();
         }
         drop(thread);
@@ -292,4 +324,38 @@ fn start_tasks(shared: &Arc<Shared>, endpoint: Endpoint, thread: Option<oneshot:
 fn bounds() {
     fn all<T: Clone + std::fmt::Debug + Send + Sync + Unpin + 'static>() {}
     all::<ClientBuilder>();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_reported_as_what_it_was() {
+        let join = |task| async { AbortOnDrop::<()>(task).join().await.expect_err("it panicked") };
+        let with_text = join(Handle::current().spawn(async { panic!("no {}", "provider") })).await;
+        let constant = join(Handle::current().spawn(async { panic!("nothing") })).await;
+        let other = join(Handle::current().spawn(async { std::panic::panic_any(7) })).await;
+        for (error, text) in [
+            (with_text, "connecting panicked: no provider"),
+            (constant, "connecting panicked: nothing"),
+            (other, "connecting panicked: without a text"),
+        ] {
+            assert!(error.to_string().contains(text), "{error}");
+            assert!(!error.to_string().contains("runtime"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_runtime_that_lacks_something_is_found_before_connecting() {
+        let mut without_timer = tokio::runtime::Builder::new_current_thread();
+        let mut without_io = tokio::runtime::Builder::new_current_thread();
+        for builder in [without_timer.enable_io(), without_io.enable_time()] {
+            let runtime = builder.build().expect("a runtime");
+            let error = runtime
+                .block_on(probe(runtime.handle()))
+                .expect_err("it lacks one");
+            assert_eq!(error.message(), NO_RUNTIME, "the remedy");
+        }
+    }
 }

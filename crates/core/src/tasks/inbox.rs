@@ -53,7 +53,8 @@ async fn session(
 ) -> RedisResult<()> {
     let patience = shared.options.operation_timeout;
     // None of these has a time-out of its own in redis-rs.
-    let pubsub = within(patience, endpoint.0.get_async_pubsub()).await?;
+    let opening = patience * endpoint.round_trips();
+    let pubsub = within(opening, endpoint.0.get_async_pubsub()).await?;
     let (mut sink, mut stream) = pubsub.split();
     within(patience, sink.subscribe(&*shared.channel)).await?;
     shared.schedule.set_listening(true);

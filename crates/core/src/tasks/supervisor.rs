@@ -8,44 +8,43 @@ use crate::base::clock::{Moment, sleep_until, until};
 use crate::base::trace::{debug, info, warn};
 use crate::connection::endpoint::Endpoint;
 use crate::connection::failure::Failure;
-use crate::connection::handshake::{Greeting, greet};
+use crate::connection::handshake::{GREETING, Greeting, greet};
 use crate::connection::refusal::Target;
 use crate::connection::refusal::classify;
+use crate::connection::tls;
 use crate::runtime::shared::Shared;
 use crate::types::error::{Error, ErrorKind, Result};
 
 /// Requests that may be queued in front of the socket.
 const PIPELINE: usize = 1024;
 
-/// Connects and greets, within the operation timeout.
+/// Connects, then greets: each within an operation timeout for each round trip that it takes.
 async fn connect(
     endpoint: &Endpoint,
     shared: &Shared,
 ) -> Result<(MultiplexedConnection, Greeting, Moment), Failure> {
-    let within = shared.options.operation_timeout;
+    let timeout = shared.options.operation_timeout;
+    let (opening, greeting) = (timeout * endpoint.round_trips(), timeout * GREETING);
     // Time-outs are ours: redis-rs's default of 500 ms would fire in the middle of a script's run (H28).
     let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(within))
+        .set_connection_timeout(Some(opening))
         .set_response_timeout(None)
         .set_pipeline_buffer_size(PIPELINE);
-    let work = async {
-        let mut connection = endpoint
-            .0
-            .get_multiplexed_async_connection_with_config(&config)
-            .await?;
-        let sent = Moment::now();
-        let greeting = greet(&mut connection, endpoint.address(), &shared.channel).await?;
-        Ok((connection, greeting, sent))
-    };
     let target = Target {
         script: None,
         prefix: &shared.options.prefix,
     };
-    match until(Moment::now() + within, None, work).await {
-        Some(Ok((connection, Ok(greeting), sent))) => Ok((connection, greeting, sent)),
-        Some(Ok((_, Err(error), _))) => Err(Failure::refused(error)),
-        Some(Err(error)) => Err(refused(error, endpoint, target)),
-        None => Err(Failure::unknown(silent(endpoint))),
+    let failed = |error| refused(error, endpoint, target);
+    let silence = || Failure::unknown(silent(endpoint));
+    let open = endpoint.0.get_multiplexed_async_connection_with_config(&config);
+    let opened = until(Moment::now() + opening, None, open).await;
+    let mut connection = opened.ok_or_else(silence)?.map_err(failed)?;
+    let sent = Moment::now();
+    let greet = greet(&mut connection, endpoint.address(), &shared.channel);
+    let greeted = until(sent + greeting, None, greet).await;
+    match greeted.ok_or_else(silence)?.map_err(failed)? {
+        Ok(greeting) => Ok((connection, greeting, sent)),
+        Err(error) => Err(Failure::refused(error)),
     }
 }
 
@@ -79,6 +78,10 @@ fn refused(error: redis::RedisError, endpoint: &Endpoint, target: Target<'_>) ->
     }
     if error.is_timeout() {
         return Failure::unknown(silent(endpoint).caused_by(error));
+    }
+    if endpoint.is_tls() && tls::is_about_tls(&error) {
+        let text = format!("no TLS connection to {}: {error}", endpoint.address());
+        return Failure::unknown(Error::new(ErrorKind::Unavailable, text));
     }
     if error.is_io_error() {
         let text = format!(

@@ -21,6 +21,7 @@ pub(super) enum Rest<'a> {
 }
 
 impl Request {
+    /// Takes byte slices, not a generic type: older compilers cannot infer one from keys of several types.
     #[allow(clippy::disallowed_methods, reason = "the one place that sends scripts")]
     pub(super) fn new(script: &'static Script, keys: &[&[u8]]) -> Self {
         let room = keys.iter().map(|key| key.len()).sum::<usize>();
@@ -60,7 +61,7 @@ impl Request {
     #[allow(clippy::disallowed_methods, reason = "the one place that sends scripts")]
     pub(crate) fn as_eval(&self) -> Cmd {
         let mut command = redis::cmd("EVAL");
-        command.arg(self.script.source);
+        command.arg(self.script.source());
         for arg in self.command.args_iter().skip(2) {
             if let redis::Arg::Simple(bytes) = arg {
                 command.arg(bytes);
@@ -76,5 +77,21 @@ impl std::fmt::Debug for Request {
             .field("script", &self.script.name)
             .field("keys", &self.keys)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::script::FENCE;
+
+    /// Were the keys of a generic type, the first line would not compile: nothing names the type. Rust 1.88 does not
+    /// compile the second then, either, though newer compilers do.
+    #[test]
+    fn the_type_of_a_key_is_never_inferred() {
+        let none = Request::new(&FENCE, &[]);
+        let (owned, borrowed) = (b"a".to_vec(), b"b".as_slice());
+        let two = Request::new(&FENCE, &[&owned, borrowed]);
+        assert_eq!((none.keys, two.keys), (0, 2), "as many keys as were given");
     }
 }

@@ -1,18 +1,19 @@
-//! A user's script behind a fence: the only script that is not a file of ours.
+//! A user's script behind a fence.
+
+use std::sync::LazyLock;
 
 use redis::{Cmd, Value};
 
 use crate::types::error::{Error, ErrorKind, Result};
 use crate::types::fence::FenceReply;
+use crate::wire::script::GUARDED;
 use crate::wire::value::Reply;
 
-/// What stands before the user's text, on one line so that its line numbers stay right; the same rules as in `fence.lua`.
-const BEFORE: &str = "local fence, token, ttl = table.remove(KEYS, 1), tonumber(table.remove(ARGV, 1)), table.remove(ARGV, 1) \
-    local seen = tonumber(string.match(redis.call('GET', fence) or '1:0', '^1:(%d+)$')) \
-    if not seen then return {8} elseif token < seen then return {0} end \
-    redis.call('SET', fence, '1:' .. string.format('%.0f', token), 'PX', ttl) \
-    return {1, (function() ";
-const AFTER: &str = "\nend)()}";
+/// What stands before the user's text: one line, without a newline, so that the user's line numbers stay right.
+static BEFORE: LazyLock<String> = LazyLock::new(|| {
+    let code = GUARDED[0].1.lines().filter(|line| !line.starts_with("--"));
+    code.flat_map(|line| [line.trim_start(), " "]).collect()
+});
 
 /// The command that runs `script` behind the fence.
 #[allow(
@@ -29,7 +30,7 @@ pub(crate) fn eval_guarded(
 ) -> Cmd {
     let mut command = redis::cmd("EVAL");
     command
-        .arg(format!("{BEFORE}{script}{AFTER}"))
+        .arg([&*BEFORE, script, "\n", GUARDED[1].1].concat())
         .arg(keys.len() + 1)
         .arg(fence);
     for key in keys {

@@ -1,4 +1,4 @@
-//! The id of an attempt: the owner in Redis. Its format and its parts, for everybody who needs one.
+//! The id of an attempt, which is the owner in Redis: its format, and how its parts are read.
 //!
 //! `<client>.<counter><kin>:<weight>:<lease ms>:<claim window ms>`, where *kin* is nothing, `@<owner>`, or
 //! `^<counter>-<weight>` of the hold that is to be upgraded.

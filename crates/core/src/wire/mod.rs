@@ -7,6 +7,7 @@ pub(crate) mod key;
 pub(crate) mod message;
 pub(crate) mod pace;
 pub(crate) mod plain;
+pub mod record;
 pub(crate) mod reply;
 pub(crate) mod request;
 pub(crate) mod script;

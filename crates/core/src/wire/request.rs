@@ -263,7 +263,7 @@ pub(crate) fn force(key: &[u8], capacity: Capacity, retention: u64) -> Request {
     Request::new(&script::FORCE, &[key]).arg(capacity).arg(retention)
 }
 
-/// Lists at most so many holders and waiters.
+/// Lists at most `most` holders and waiters.
 pub(crate) fn inspect(key: &[u8], most: usize) -> Request {
     Request::new(&script::INSPECT, &[key]).arg(most)
 }
@@ -271,7 +271,7 @@ pub(crate) fn inspect(key: &[u8], most: usize) -> Request {
 /// What is asked of a latch.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LatchArgs<'a> {
-    /// What it begins with; -1: do not make one; -2: wait until somebody does.
+    /// What it begins with. -1: do not create it. -2: wait until it is created.
     pub(crate) count: i64,
     /// As of an acquire; -1: answer with what is left.
     pub(crate) room: i64,
@@ -307,7 +307,7 @@ pub(crate) fn latch(key: &[u8], id: &str, args: &LatchArgs<'_>) -> Request {
         ])
 }
 
-/// What a latch has left, and at most so many places.
+/// Returns what a latch has left, and at most `most` places.
 pub(crate) fn peek(key: &[u8], most: usize) -> Request {
     Request::new(&script::PEEK, &[key]).arg(most)
 }

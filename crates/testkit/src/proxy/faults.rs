@@ -56,9 +56,13 @@ impl Faults {
             .map_or(Action::Pass, |hook| hook(direction, id, chunk))
     }
 
-    /// Waits out blocks, holds and the delay. False if the connection was cut meanwhile.
-    pub(super) fn pass(&self, connection: &Connection, direction: Direction) -> bool {
-        let arrived = Instant::now();
+    /// How long what comes in has to wait.
+    pub(super) fn delay(&self) -> Duration {
+        self.state().delay
+    }
+
+    /// Waits out blocks, holds and the delay since `arrived`. False if the connection was cut meanwhile.
+    pub(super) fn pass(&self, connection: &Connection, direction: Direction, arrived: Instant) -> bool {
         let mut state = self.state();
         loop {
             if connection.is_cut() {

@@ -148,8 +148,8 @@ impl Proxy {
         self.shared.refuse.store(refuse, Ordering::SeqCst);
     }
 
-    /// Lets every chunk of bytes wait this long, in both directions. What arrives while one waits goes on together
-    /// after it, so a round trip takes at least twice this. Zero ends it.
+    /// Delays every chunk of bytes by this long, in both directions, as a long line does: each from its own arrival,
+    /// so a round trip takes twice this, however many are under way. Zero ends it.
     pub fn delay(&self, delay: Duration) {
         self.shared.faults.set_delay(delay);
     }

@@ -1,9 +1,10 @@
 //! One connection through the proxy: two sockets and the thread that moves bytes each way.
 
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::set_socket_linger;
 
@@ -13,6 +14,8 @@ use super::{Action, ConnId, Direction, Shared};
 const CHUNK: usize = 64 * 1024;
 /// How long a write to somebody who does not read may last until the pump looks whether it was cut.
 const WRITE_TICK: Duration = Duration::from_millis(20);
+/// How long a delayed chunk may wait until the pump looks whether the delay was changed.
+const DELAY_TICK: Duration = Duration::from_millis(5);
 
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -104,14 +107,36 @@ pub(super) fn run(shared: &Shared, connection: &Connection, direction: Direction
 
 /// `Ok` at the orderly end of the bytes, an error if the connection broke or was cut.
 fn transfer(shared: &Shared, connection: &Connection, direction: Direction) -> io::Result<()> {
-    let (mut from, to) = connection.ends(direction);
+    let (mut from, _) = connection.ends(direction);
     let mut parser = Parser::default();
     let mut buffer = vec![0; CHUNK];
+    // A delay is that of a long line, not of a slow one: while one chunk waits, the next may come in.
+    let mut waiting: VecDeque<(Instant, Vec<u8>)> = VecDeque::new();
     loop {
+        if let Some((arrived, _)) = waiting.front() {
+            let left = shared.faults.delay().saturating_sub(arrived.elapsed());
+            if left.is_zero() || connection.is_cut() {
+                if let Some((arrived, chunk)) = waiting.pop_front() {
+                    forward(shared, connection, direction, &mut parser, arrived, &chunk)?;
+                }
+                continue;
+            }
+            // Looks again in between: the delay may be changed.
+            from.set_read_timeout(Some(left.min(DELAY_TICK)))?;
+        }
         let read = from.read(&mut buffer);
+        if !waiting.is_empty() {
+            from.set_read_timeout(None)?;
+        }
         let chunk = match &read {
             Ok(length) => &buffer[..*length],
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error)
+                if !waiting.is_empty()
+                    && matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
+            {
+                continue;
+            }
             Err(_) => &[],
         };
         if !chunk.is_empty() {
@@ -125,26 +150,53 @@ fn transfer(shared: &Shared, connection: &Connection, direction: Direction) -> i
                 }
             }
         }
-        if !shared.faults.pass(connection, direction) {
-            return Err(cut());
+        let now = Instant::now();
+        if chunk.is_empty() {
+            for (arrived, chunk) in waiting.drain(..) {
+                forward(shared, connection, direction, &mut parser, arrived, &chunk)?;
+            }
+            // The end takes as long as everything else.
+            return if shared.faults.pass(connection, direction, now) {
+                read.map(drop)
+            } else {
+                Err(cut())
+            };
         }
-        if read? == 0 {
-            return Ok(());
-        }
-        let allowed = shared.faults.spend(direction, chunk.len());
-        let rest_is_lost = allowed < chunk.len();
-        let chunk = &chunk[..allowed];
-        if direction == Direction::ToServer {
-            // Before the write: whoever has the reply finds its request counted.
-            parser.feed(chunk, |name| shared.counts.note(connection.id, name));
-        }
-        write_all(connection, to, chunk)?;
-        if rest_is_lost {
-            // No reset: the bytes that were allowed have to arrive.
-            drop(to.shutdown(Shutdown::Write));
-            return Err(cut());
+        if shared.faults.delay().is_zero() {
+            forward(shared, connection, direction, &mut parser, now, chunk)?;
+        } else {
+            waiting.push_back((now, chunk.to_vec()));
         }
     }
+}
+
+/// Moves one chunk on when its time has come.
+fn forward(
+    shared: &Shared,
+    connection: &Connection,
+    direction: Direction,
+    parser: &mut Parser,
+    arrived: Instant,
+    chunk: &[u8],
+) -> io::Result<()> {
+    let (_, to) = connection.ends(direction);
+    if !shared.faults.pass(connection, direction, arrived) {
+        return Err(cut());
+    }
+    let allowed = shared.faults.spend(direction, chunk.len());
+    let rest_is_lost = allowed < chunk.len();
+    let chunk = &chunk[..allowed];
+    if direction == Direction::ToServer {
+        // Before the write: whoever has the reply finds its request counted.
+        parser.feed(chunk, |name| shared.counts.note(connection.id, name));
+    }
+    write_all(connection, to, chunk)?;
+    if rest_is_lost {
+        // No reset: the bytes that were allowed have to arrive.
+        drop(to.shutdown(Shutdown::Write));
+        return Err(cut());
+    }
+    Ok(())
 }
 
 /// Like `Write::write_all`, but a cut ends it also when the other side does not read.

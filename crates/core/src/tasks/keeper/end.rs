@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::attempt::Attempt;
 use crate::attempt::event::{EndEvent, Ended, Event};
+use crate::attempt::state::State;
 use crate::base::backoff::Backoff;
 use crate::base::clock::{Moment, millis, sleep_until, until};
 use crate::base::trace::debug;
@@ -27,7 +28,7 @@ pub(super) async fn end(shared: &Shared, attempt: Arc<Attempt>) {
     let mut backoff = Backoff::new((Duration::from_millis(10), Duration::from_millis(500)));
     let ended = loop {
         let deadline = shared
-            .request_deadline(attempt.spec.lease.max(Duration::from_millis(30)))
+            .request_deadline(attempt.spec.lease.max(Duration::from_millis(30)), Moment::now())
             .min(over);
         match try_end(shared, &attempt, deadline).await {
             Ok(ended) => break ended,
@@ -47,7 +48,7 @@ pub(super) async fn end(shared: &Shared, attempt: Arc<Attempt>) {
             }
         }
     };
-    shared.on(&attempt, Event::End(EndEvent::Over(ended)), Moment::now());
+    shared.note(&attempt, Event::End(EndEvent::Over(ended)));
 }
 
 /// One `end`; more if the script met its bound.
@@ -58,14 +59,16 @@ pub(crate) async fn try_end(
 ) -> Result<Ended, Failure> {
     let mut ended = None;
     for _ in 0..MORE {
-        attempt.on(Event::End(EndEvent::Sent), Moment::now());
+        let tombstone = |state: &State| state.tombstone(attempt.rules());
+        let sent = Event::End(EndEvent::Sent);
+        let (_, not_after) = attempt.on_then(sent, Moment::from_nanos(0), tombstone);
         let call = Call {
             attempt: Arc::clone(attempt),
             args: Args::End(EndArgs {
                 capacity: attempt.spec.capacity(),
                 retention: millis(shared.options.retention),
             }),
-            not_after: attempt.state().tombstone(attempt.rules()),
+            not_after,
             deadline,
         };
         // After a copy of an acquire was lost, a tombstone is needed: that is out of the ordinary.
@@ -79,15 +82,13 @@ pub(crate) async fn try_end(
             Ok(answer) => EndReply::read(&answer.reply).map_err(Failure::refused)?,
             Err(failure) => {
                 if !failure.unknown {
-                    attempt.on(Event::End(EndEvent::NotSent), Moment::now());
+                    attempt.note(Event::End(EndEvent::NotSent));
                 }
                 return Err(failure);
             }
         };
         shared.note_publish(reply.refused);
-        let now_ended = attempt
-            .on(Event::End(EndEvent::Answered(reply.had)), Moment::now())
-            .ended;
+        let now_ended = attempt.note(Event::End(EndEvent::Answered(reply.had))).ended;
         let ended = *ended.get_or_insert_with(|| now_ended.unwrap_or(Ended::Unknown));
         if !reply.more {
             return Ok(ended);

@@ -1,13 +1,15 @@
 //! Renewals and places: what is due, in batches, and what comes of it.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::attempt::Attempt;
 use crate::attempt::event::{Asked, Event};
 use crate::base::backoff::Backoff;
-use crate::base::clock::{Moment, millis};
+use crate::base::clock::{Moment, millis, until};
+use crate::base::limit;
 use crate::base::trace::{debug, warn};
 use crate::connection::failure::Failure;
 use crate::runtime::schedule::{POLL_LEAST, POLL_MOST, TICK_MOST};
@@ -162,40 +164,52 @@ fn batches(mut items: Vec<Item>) -> Vec<Vec<Item>> {
     batches
 }
 
-/// How long a batch's request may take.
-fn patience(shared: &Shared, items: &[Item], now: Moment) -> Duration {
+/// When a batch is sent again if there is no answer, and until when an answer counts.
+fn patience(shared: &Shared, items: &[Item], now: Moment) -> (Duration, Duration) {
     let most = shared.options.operation_timeout;
     let Some(first) = items.first().filter(|item| item.is_renewal()) else {
-        return most; // a place lasts for ten seconds
+        return (most, most); // a place lasts for ten seconds
     };
-    // Within a sixth of the lease and half of what is left, so that another try has a chance.
     let lease = first.attempt.spec.lease;
-    let left = items
-        .iter()
-        .map(|item| {
-            let state = item.attempt.state();
-            state.held().map_or(Duration::ZERO, |held| held.left(now))
-        })
-        .min();
-    let sixth = (lease / 6).max(shared.commands.round_trip() * 4).min(lease / 3);
-    most.min(sixth)
-        .min(left.unwrap_or(lease) / 2)
-        .max(Duration::from_millis(1))
+    let left = || {
+        let left = |item: &Item| item.attempt.with(|state| state.held().map(|held| held.left(now)));
+        items.iter().map(move |item| left(item).unwrap_or_default())
+    };
+    let (shortest, longest) = (left().min().unwrap_or(lease), left().max().unwrap_or(lease));
+    let again = limit::renewal(most, lease, shortest, shared.commands.round_trip());
+    (again, longest.min(most).max(again))
 }
 
 /// Sends one batch and applies its replies. Survives every error: what failed is due again soon.
 pub(super) async fn send(shared: &Shared, items: Vec<Item>) {
     let now = Moment::now();
-    let deadline = now + patience(shared, &items, now);
-    let result = exchange(shared, &items, deadline).await;
-    let now = Moment::now();
+    let (again, most) = patience(shared, &items, now);
+    let mut work = pin!(exchange(shared, &items, now + most));
+    let result = match until(now + again, None, work.as_mut()).await {
+        None if again < most => {
+            debug!(items = items.len(), "a tick is overdue");
+            free(shared, &items); // to be sent again; the answer to this one still counts
+            if work.await.is_ok() {
+                free(shared, &items);
+            }
+            return;
+        }
+        None => work.await,
+        Some(result) => result,
+    };
     if let Err(failure) = &result {
         debug!(error = %failure.error, items = items.len(), "a tick failed");
         if items.iter().any(|item| !item.is_renewal()) {
-            shared.schedule.tick_no_later_than(now + POLL_MOST);
+            shared.schedule.tick_no_later_than(Moment::now() + POLL_MOST);
         }
     }
-    for item in &items {
+    free(shared, &items);
+}
+
+/// Nothing is under way for these items any more, or it takes too long: says when they are due.
+fn free(shared: &Shared, items: &[Item]) {
+    let now = Moment::now();
+    for item in items {
         let renewal = item.is_renewal();
         shared.on(&item.attempt, Event::TickOver { renewal }, now);
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{unknown, us};
 use crate::types::error::{Error, Result};
+use crate::wire::record;
 use crate::wire::value::Reply;
 
 fn texts(list: Option<Reply>) -> Result<Vec<String>> {
@@ -62,7 +63,7 @@ impl InspectReply {
                 .collect(),
             waiters,
             used: u64::try_from(used).unwrap_or(0),
-            capacity: (stored > 0).then_some(stored / 2),
+            capacity: (stored > 0).then_some(record::capacity(stored)),
             weights: weights
                 .into_iter()
                 .filter_map(|weight| u32::try_from(weight.int().ok()?).ok())

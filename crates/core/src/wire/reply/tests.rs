@@ -184,7 +184,7 @@ fn contracts() -> Vec<Contract> {
 /// The shapes of the answers, as the header of the script documents them.
 fn documented(name: &str) -> Vec<String> {
     let script = script::ALL.iter().find(|script| script.name == name);
-    let source = script.expect("a script").source;
+    let source = script.expect("a script").source();
     let header = source.lines().take_while(|line| line.starts_with("--"));
     let returns = header.skip_while(|line| !line.starts_with("-- Returns"));
     let mut shapes = Vec::new();

@@ -8,9 +8,10 @@ use std::time::Duration;
 use crate::attempt::Attempt;
 use crate::attempt::event::{Asked, Event, HoldEvent};
 use crate::attempt::lease::Lease;
+use crate::attempt::state::State;
 use crate::base::clock::{Moment, millis};
-use crate::ops::hold::Hold;
-use crate::ops::release::Unlock;
+use crate::ops::held::hold::Hold;
+use crate::ops::held::release::Unlock;
 use crate::tasks::client::Client;
 use crate::tasks::keeper::renew::{Item, exchange};
 use crate::types::error::{Error, ErrorKind, Result};
@@ -112,7 +113,7 @@ impl Guard {
 
     /// For one that sleeps until it may start: wakes it when the hold is lost or the client closed, and says if that is closed.
     pub(crate) fn wait_for_end(&self, cx: &Context<'_>) -> bool {
-        self.view.attempt.register_waker(cx).is_closed()
+        self.view.attempt.register_waker(cx, State::is_closed)
     }
 
     /// Renews the hold so that it lasts at least `lease` from now. Never shortens it.
@@ -134,7 +135,7 @@ impl Guard {
 
     /// The latest moment that any renewal reaches; `None`: it has ended.
     pub(crate) fn cap(&self) -> Option<Moment> {
-        self.view.attempt.state().held().map(Lease::cap)
+        self.view.attempt.held().map(|held| held.cap())
     }
 
     async fn renew(&self, lease: Duration) -> Result<()> {
@@ -149,7 +150,7 @@ impl Guard {
             attempt: Arc::clone(&self.view.attempt),
             asked: Asked::Hold { token, lease },
         }];
-        let until = shared.request_deadline(self.view.attempt.spec.lease * 3);
+        let until = shared.request_deadline(self.view.attempt.spec.lease * 3, Moment::now());
         let outcomes = exchange(shared, &item, until)
             .await
             .map_err(|failure| named(failure.error))?;
@@ -181,7 +182,7 @@ impl Guard {
     pub(crate) fn leave(&mut self) {
         self.live = false;
         let shared = self.client.shared();
-        shared.on(&self.view.attempt, Event::Hold(HoldEvent::Left), Moment::now());
+        shared.note(&self.view.attempt, Event::Hold(HoldEvent::Left));
     }
 
     /// Turns the guard into a ticket with which another process can go on. The hold is renewed once, and then not any more.

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use super::guard::Guard;
-use super::primitive::Primitive;
-use super::request::AcquireRequest;
 use crate::attempt::event::{Event, HoldEvent};
 use crate::base::clock::{Moment, millis};
+use crate::ops::primitive::Primitive;
+use crate::ops::request::AcquireRequest;
 use crate::types::error::{Error, ErrorKind, Result, foreign};
 use crate::types::loss::Loss;
 use crate::types::rate::Rate;

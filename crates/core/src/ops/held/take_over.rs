@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::guard::Guard;
-use super::request::AcquireRequest;
 use crate::attempt::Attempt;
 use crate::attempt::event::{Event, Step};
 use crate::base::clock::{Moment, millis, sleep_until};
+use crate::ops::request::AcquireRequest;
 use crate::runtime::shared::Shared;
 use crate::tasks::client::Client;
 use crate::types::error::{Error, Result, foreign};
@@ -37,7 +37,7 @@ impl Client {
     pub(crate) async fn take_over(&self, request: AcquireRequest, what: TakeOver<'_>) -> Result<Guard> {
         let shared = self.shared();
         let name = request.name.clone();
-        let attempt = shared.attempt(request.key, request.name, request.spec)?;
+        let attempt = shared.attempt(request.key, request.name, request.spec, Moment::now())?;
         // If this future is dropped, or fails: whatever came of it is undone.
         let mut undo = Undo {
             client: self.clone(),
@@ -54,7 +54,7 @@ impl Client {
             match reply {
                 TakeOverReply::Done(_) => {
                     let step = attempt.on(Event::TakenOver, Moment::now()).step;
-                    let Step::HandOut(lease) = step else {
+                    let Some(lease) = attempt.held().filter(|_| step == Step::HandOut) else {
                         return Err(Error::lost(Loss::Expired).named(&name));
                     };
                     undo.attempt = None;
@@ -78,16 +78,16 @@ async fn ask(
     over: Moment,
 ) -> Result<Option<TakeOverReply>> {
     let spec = &attempt.spec;
-    let deadline = shared.request_deadline(spec.lease).min(over);
+    let deadline = shared.request_deadline(spec.lease, Moment::now()).min(over);
     let not_after = shared.commands.server_time(deadline) / 1000 + 1;
-    attempt.on(Event::Asked { not_after }, Moment::now());
+    attempt.note(Event::Asked { not_after });
     let times = (millis(spec.lease), shared.key_life_ms(spec, spec.lease));
     let request = take_over(what, &attempt.key, &attempt.id, times, not_after);
     let answer = match shared.commands.run(&request, deadline).await {
         Ok(answer) => answer,
         Err(failure) => {
             if !failure.unknown {
-                attempt.on(Event::NotAsked, Moment::now());
+                attempt.note(Event::NotAsked);
             }
             if failure.passing && Moment::now() < over {
                 let pause = Moment::now() + Duration::from_millis(20);

@@ -5,12 +5,13 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use super::acquire::Acquire;
 use super::guard::Guard;
-use super::request::{AcquireRequest, Wait};
 use crate::attempt::event::{Event, HoldEvent};
-use crate::attempt::spec::Mode;
+use crate::attempt::spec::{Mode, Spec};
+use crate::attempt::state::State;
 use crate::base::clock::Moment;
+use crate::ops::acquire::Acquire;
+use crate::ops::request::{AcquireRequest, Wait};
 use crate::types::error::{Error, Result};
 use crate::wire::id::{self, Base};
 use crate::wire::request::TakeOver;
@@ -35,7 +36,7 @@ impl Guard {
     /// Dropping it gives the hold up.
     pub async fn upgrade(mut self, wait: Wait) -> Result<Self, NotUpgraded> {
         let base = Arc::clone(&self.view.attempt);
-        let mut spec = base.spec.clone();
+        let mut spec = Spec::clone(&base.spec);
         if let Mode::Lock(share) = spec.mode {
             let origin = Base {
                 counter: base.counter,
@@ -47,7 +48,7 @@ impl Guard {
         let request = AcquireRequest {
             name: base.name.clone(),
             key: Arc::clone(&base.key),
-            spec,
+            spec: base.spec.with(spec),
         };
         let mut lost = pin!(self.view.lost());
         let mut acquire = pin!(Acquire::new(&self.client, request, wait));
@@ -95,7 +96,7 @@ impl Guard {
             token: granted.token_number(),
             weight: self.weight,
         });
-        self.view.attempt.on(upgraded, Moment::now());
+        self.view.attempt.note(upgraded);
     }
 
     /// Makes this hold a shared one of so much weight, and lets in those who can share with it.
@@ -127,7 +128,7 @@ impl Guard {
             shared.lasts_no_longer_than(cap);
         }
         // It is gone at the server. Only if a copy of its acquire may still be on its way there is something to end.
-        if !old.state().is_asked() {
+        if !old.with(State::is_asked) {
             self.leave();
         }
         Ok(shared)

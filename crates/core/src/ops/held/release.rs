@@ -10,6 +10,7 @@ use pin_project::{pin_project, pinned_drop};
 
 use crate::attempt::Attempt;
 use crate::attempt::event::{EndEvent, Ended, Event, HoldEvent};
+use crate::attempt::state::State;
 use crate::base::clock::{Moment, Timer};
 use crate::connection::failure::Failure;
 use crate::runtime::shared::Life;
@@ -20,7 +21,7 @@ use crate::types::loss::Loss;
 
 type EndWork = Pin<Box<dyn Future<Output = Result<Ended, Failure>> + Send>>;
 
-/// Releases a hold. See [`Guard::unlock`](crate::Guard::unlock).
+/// Releases a hold; made by the `unlock` or `release` of a guard.
 ///
 /// # Errors
 /// `Lost` if the hold had ended before: then nobody else's is touched. `Unavailable` if nothing was heard until the
@@ -75,11 +76,14 @@ impl Future for Unlock {
         if !*this.started {
             *this.started = true;
             let now = Moment::now();
-            let state = this.attempt.state();
-            *this.deadline = state.held().map_or(now, |held| held.deadline);
+            *this.deadline = this
+                .attempt
+                .with(|state| state.held().map_or(now, |held| held.deadline));
             *this.over = (*this.deadline).max(now + shared.options.operation_timeout);
-            shared.on(this.attempt, Event::Hold(HoldEvent::Releasing), now);
-            if let Some(loss) = this.attempt.state().loss() {
+            let releasing = Event::Hold(HoldEvent::Releasing);
+            let (effects, loss) = this.attempt.on_then(releasing, now, State::loss);
+            shared.follow(this.attempt, &effects, now);
+            if let Some(loss) = loss {
                 *this.done = true;
                 shared.end(this.attempt);
                 return Poll::Ready(Err(named(Error::lost(loss))));
@@ -87,7 +91,8 @@ impl Future for Unlock {
             let (attempt, client) = (Arc::clone(this.attempt), this.client.clone());
             *this.work = Some(Box::pin(async move {
                 let shared = client.shared();
-                try_end(shared, &attempt, shared.request_deadline(attempt.spec.lease)).await
+                let deadline = shared.request_deadline(attempt.spec.lease, now);
+                try_end(shared, &attempt, deadline).await
             }));
         }
         if let Some(work) = this.work {
@@ -95,21 +100,19 @@ impl Future for Unlock {
             *this.work = None;
             match result {
                 Ok(ended) => {
-                    shared.on(this.attempt, Event::End(EndEvent::Over(ended)), Moment::now());
+                    shared.note(this.attempt, Event::End(EndEvent::Over(ended)));
                 }
                 Err(failure) if failure.passing => shared.end(this.attempt),
                 Err(failure) => {
-                    shared.on(
-                        this.attempt,
-                        Event::End(EndEvent::Over(Ended::Unknown)),
-                        Moment::now(),
-                    );
+                    shared.note(this.attempt, Event::End(EndEvent::Over(Ended::Unknown)));
                     *this.done = true;
                     return Poll::Ready(Err(named(failure.error)));
                 }
             }
         }
-        let result = match this.attempt.register_waker(cx).ended() {
+        let ended = this.attempt.with(State::ended);
+        let ended = ended.or_else(|| this.attempt.register_waker(cx, State::ended));
+        let result = match ended {
             Some(Ended::GaveUp) => Ok(()),
             Some(Ended::HadNothing) if Moment::now() >= *this.deadline => {
                 Err(named(Error::lost(Loss::Expired)))

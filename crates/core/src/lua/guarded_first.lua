@@ -1,0 +1,18 @@
+-- guarded: a user's script behind a fence, by the rules of fence.lua. Between this file and guarded_last.lua stands the
+-- user's text. Joined into one line, without comments, so that the user's line numbers stay right in errors.
+--
+-- KEYS[...]  keys  the fence (`1:<highest token>`), then the user's
+-- ARGV[...]  args  token of the writer, life of the fence in ms, then the user's
+--
+-- Returns  {1, result}  admitted, and what the user's script returned
+--          {0}          stale
+--          {8}          not our record, or another schema version
+local fence, token, ttl = table.remove(KEYS, 1), tonumber(table.remove(ARGV, 1)), table.remove(ARGV, 1)
+local seen = tonumber(string.match(redis.call('GET', fence) or '1:0', '^1:(%d+)$'))
+if not seen then
+  return { 8 }
+elseif token < seen then
+  return { 0 }
+end
+redis.call('SET', fence, '1:' .. string.format('%.0f', token), 'PX', ttl)
+return { 1, (function()

@@ -1,0 +1,24 @@
+-- split: contract in split_fast.lua, head in take_over.lua.
+local function weight_of(who)
+  return tonumber(string.match(who, ':(%d+):%d+:%d+$') or 1)
+end
+
+redis.call('ZADD', lock, 'XX', 'GT', 0, '%TOKEN%') -- changes nothing; refused when memory is full (H40)
+local reply = answered(0)
+if reply then
+  return reply
+end
+local ends = tonumber(redis.call('ZSCORE', lock, old) or 0)
+local has = tonumber(redis.call('ZSCORE', lock, '%WEIGHT%' .. old) or weight_of(old))
+if mine ~= 0 or ends <= now or ends >= %TOMB% or has <= weight_of(id) then
+  return { 3, now_us, -1 }
+end
+-- A claim is confirmed by it: were it to lapse, it would go back to the queue with the weight in its id.
+if ends % 1 > 0 or ends < now + lease then
+  ends = now + lease
+end
+redis.call('ZADD', lock, now + lease, id, ends, old, has - weight_of(id), '%WEIGHT%' .. old)
+if redis.call('PTTL', lock) < ttl then
+  redis.call('PEXPIRE', lock, ttl)
+end
+return { 1, now_us, 0, lease, 0 }

@@ -1,0 +1,24 @@
+-- take_over: the head of adopt, split and downgrade, in which an attempt takes over (a part of) what another has.
+--
+-- reads: not_after
+-- sets: lock, id, lease, ttl, old, now_us, now, last, mine
+local lock, id, lease, ttl, old = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local T = redis.call('TIME') -- once (H50)
+local now_us = T[1] * 1000000 + T[2]
+local now = (now_us - now_us % 1000) / 1000
+local last = tonumber(redis.call('ZSCORE', lock, '%TOKEN%') or 0) -- the token of the last exclusive hold
+if last == 0 and redis.call('ZCARD', lock) > 0 then
+  return { 8, now_us }
+end
+local mine = tonumber(redis.call('ZSCORE', lock, id) or 0) -- its score: an earlier copy may have done it
+
+-- The answer if there is nothing to do any more.
+local function answered(token)
+  if mine >= %TOMB% then
+    return { 5, now_us }
+  elseif mine > now then
+    return { 1, now_us, token, math.floor(mine) - now, 0 }
+  elseif now > not_after then
+    return { 4, now_us }
+  end
+end
