@@ -7,7 +7,6 @@ use std::time::Duration;
 use super::bounds::{Bounds, Id, LATE_IN_TICK, Law, START, TICK, Tick, ticks};
 use super::world::{Answer, By, Life, Packet, Query, Sent, Slot, Stamp, World};
 use crate::attempt::event::{Asked, Effects, EndEvent, Ended, Event, HoldEvent, Step};
-use crate::attempt::lease::Lease;
 use crate::attempt::state::{Stage, State};
 use crate::base::clock::Moment;
 use crate::wire::message::Message;
@@ -74,11 +73,7 @@ impl World {
                     sent: now,
                 });
             }
-            Step::HandOut => {
-                if let Some(lease) = self.slot(id).state.held().copied() {
-                    self.hand_out(b, id, lease);
-                }
-            }
+            Step::HandOut => self.hand_out(b, id),
             _ => {}
         }
     }
@@ -138,7 +133,10 @@ impl World {
         }
     }
 
-    fn hand_out(&mut self, b: &Bounds, id: Id, lease: Lease) {
+    fn hand_out(&mut self, b: &Bounds, id: Id) {
+        let Some(lease) = self.slot(id).guard().copied() else {
+            return;
+        };
         let now = self.moment();
         self.at(id).sent = None;
         self.wrongs.handed_out_late |= now >= lease.deadline;

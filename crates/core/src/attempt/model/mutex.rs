@@ -83,7 +83,11 @@ const fn lost(lost: u8) -> Faults {
 
 #[test]
 fn two_from_the_start() {
-    holds("two, no fault", QUIET, 0);
+    let bounds = Bounds {
+        last_tick: 3,
+        ..QUIET
+    };
+    holds("two, no fault", bounds, 0);
 }
 
 #[test]
@@ -202,7 +206,9 @@ fn grant_by_message_starts_at_its_stamp() {
 #[test]
 fn a_late_grant_is_confirmed_first() {
     let bounds = Bounds {
-        window: 3,
+        lease: 5,
+        window: 5,
+        last_tick: 4,
         ..CONTENDED
     };
     breaks(
