@@ -18,8 +18,8 @@ pub(crate) const KEY: &str = "latchwork:latch:{a}";
 const SLOTS: usize = 8;
 const CLIENTS: usize = 3;
 const MINUTE: i64 = 60_000;
-const TTL: i64 = 60 * MINUTE;
-const MEMORY: i64 = 20 * MINUTE;
+pub(crate) const TTL: i64 = 60 * MINUTE;
+pub(crate) const MEMORY: i64 = 20 * MINUTE;
 /// The real time that a case may take: a PTTL may be that much below what was asked for.
 const SLACK: i64 = 5 * MINUTE;
 const REQUESTS: u32 = 20_000;
@@ -34,16 +34,16 @@ const COMMON: &[&str] = &[
 
 /// What an attempt is for.
 #[derive(Clone, Debug)]
-struct Shape {
-    count: i64,
-    by: i64,
-    once: Option<u8>,
-    to: Option<i64>,
-    room: i64,
+pub(crate) struct Shape {
+    pub(crate) count: i64,
+    pub(crate) by: i64,
+    pub(crate) once: Option<u8>,
+    pub(crate) to: Option<i64>,
+    pub(crate) room: i64,
 }
 
 #[derive(Clone, Debug)]
-enum Step {
+pub(crate) enum Step {
     /// Time passes, ms and µs.
     Pass(i64, i64),
     Inbox(usize, bool),
@@ -94,7 +94,7 @@ fn calm_shape() -> impl Strategy<Value = Shape> {
 }
 
 /// What a case is made of: what the first attempts are for, and steps.
-fn case() -> impl Strategy<Value = (Vec<Shape>, Vec<Step>)> {
+pub(crate) fn case() -> impl Strategy<Value = (Vec<Shape>, Vec<Step>)> {
     let of = |shape: BoxedStrategy<Shape>| {
         let first = prop::collection::vec(shape.clone(), SLOTS);
         (first, prop::collection::vec(step(shape), 1..160))
@@ -140,7 +140,7 @@ struct World<'a> {
     seen: BTreeMap<String, u32>,
 }
 
-fn client(number: usize) -> String {
+pub(crate) fn client(number: usize) -> String {
     format!("Client{number:016}")
 }
 
