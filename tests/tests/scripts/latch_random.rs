@@ -6,8 +6,9 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use latchwork_testkit::Reply;
+use latchwork_tests::mutants;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, FileFailurePersistence, TestRunner};
+use proptest::test_runner::{Config, FailurePersistence, FileFailurePersistence, TestRunner};
 
 use crate::bench::{Bench, Script};
 use crate::compare::{code, same};
@@ -382,8 +383,9 @@ fn a_latch_agrees_with_the_model() {
     let regressions = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scripts/latch-regressions.txt");
     let config = Config {
         cases: (requests / 50).max(1),
-        max_shrink_iters: 20_000,
-        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(regressions))),
+        max_shrink_iters: if mutants::is_chosen() { 0 } else { 20_000 },
+        failure_persistence: (!mutants::is_chosen())
+            .then(|| Box::new(FileFailurePersistence::Direct(regressions)) as Box<dyn FailurePersistence>),
         ..Config::default()
     };
     let bench = RefCell::new(Bench::start());
