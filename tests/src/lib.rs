@@ -4,6 +4,7 @@
 mod acquiring;
 mod counted;
 mod fixture;
+pub mod mutants;
 mod mutexes;
 mod process;
 mod record;

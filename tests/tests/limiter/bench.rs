@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use latchwork_core::kit::scripts;
 use latchwork_testkit::{Reply, RespClient, TestServer};
+use latchwork_tests::mutants::scripts;
 
 use crate::model::{Kind, Terms};
 

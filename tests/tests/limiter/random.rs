@@ -4,8 +4,9 @@
 
 use std::cell::RefCell;
 
+use latchwork_tests::mutants;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, FileFailurePersistence, TestRunner};
+use proptest::test_runner::{Config, FailurePersistence, FileFailurePersistence, TestRunner};
 
 use crate::bench::{Bench, ints};
 use crate::model::{Kind, Model, Terms, gcra, window};
@@ -185,8 +186,9 @@ fn agrees(terms: Terms) {
     let requests = std::env::var("LATCHWORK_SCRIPT_CASES").map_or(REQUESTS, |text| text.parse().unwrap());
     let config = Config {
         cases: (requests / 50).max(1),
-        max_shrink_iters: 5_000,
-        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(REGRESSIONS))),
+        max_shrink_iters: if mutants::is_chosen() { 0 } else { 5_000 },
+        failure_persistence: (!mutants::is_chosen())
+            .then(|| Box::new(FileFailurePersistence::Direct(REGRESSIONS)) as Box<dyn FailurePersistence>),
         ..Config::default()
     };
     let bench = RefCell::new(Bench::start());

@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use latchwork_core::kit::{Joined, scripts};
+use latchwork_core::kit::Joined;
 use latchwork_testkit::{Reply, RespClient, TestServer};
+use latchwork_tests::mutants::scripts;
 
 use crate::dump::Dump;
 

@@ -6,8 +6,9 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use latchwork_testkit::Reply;
+use latchwork_tests::mutants;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, FileFailurePersistence, TestRunner};
+use proptest::test_runner::{Config, FailurePersistence, FileFailurePersistence, TestRunner};
 
 use crate::bench::{Bench, Script};
 use crate::compare::{code, same};
@@ -18,8 +19,8 @@ pub(crate) const KEY: &str = "latchwork:latch:{a}";
 const SLOTS: usize = 8;
 const CLIENTS: usize = 3;
 const MINUTE: i64 = 60_000;
-const TTL: i64 = 60 * MINUTE;
-const MEMORY: i64 = 20 * MINUTE;
+pub(crate) const TTL: i64 = 60 * MINUTE;
+pub(crate) const MEMORY: i64 = 20 * MINUTE;
 /// The real time that a case may take: a PTTL may be that much below what was asked for.
 const SLACK: i64 = 5 * MINUTE;
 const REQUESTS: u32 = 20_000;
@@ -34,16 +35,16 @@ const COMMON: &[&str] = &[
 
 /// What an attempt is for.
 #[derive(Clone, Debug)]
-struct Shape {
-    count: i64,
-    by: i64,
-    once: Option<u8>,
-    to: Option<i64>,
-    room: i64,
+pub(crate) struct Shape {
+    pub(crate) count: i64,
+    pub(crate) by: i64,
+    pub(crate) once: Option<u8>,
+    pub(crate) to: Option<i64>,
+    pub(crate) room: i64,
 }
 
 #[derive(Clone, Debug)]
-enum Step {
+pub(crate) enum Step {
     /// Time passes, ms and µs.
     Pass(i64, i64),
     Inbox(usize, bool),
@@ -94,7 +95,7 @@ fn calm_shape() -> impl Strategy<Value = Shape> {
 }
 
 /// What a case is made of: what the first attempts are for, and steps.
-fn case() -> impl Strategy<Value = (Vec<Shape>, Vec<Step>)> {
+pub(crate) fn case() -> impl Strategy<Value = (Vec<Shape>, Vec<Step>)> {
     let of = |shape: BoxedStrategy<Shape>| {
         let first = prop::collection::vec(shape.clone(), SLOTS);
         (first, prop::collection::vec(step(shape), 1..160))
@@ -140,7 +141,7 @@ struct World<'a> {
     seen: BTreeMap<String, u32>,
 }
 
-fn client(number: usize) -> String {
+pub(crate) fn client(number: usize) -> String {
     format!("Client{number:016}")
 }
 
@@ -382,8 +383,9 @@ fn a_latch_agrees_with_the_model() {
     let regressions = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scripts/latch-regressions.txt");
     let config = Config {
         cases: (requests / 50).max(1),
-        max_shrink_iters: 20_000,
-        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(regressions))),
+        max_shrink_iters: if mutants::is_chosen() { 0 } else { 20_000 },
+        failure_persistence: (!mutants::is_chosen())
+            .then(|| Box::new(FileFailurePersistence::Direct(regressions)) as Box<dyn FailurePersistence>),
         ..Config::default()
     };
     let bench = RefCell::new(Bench::start());

@@ -28,6 +28,7 @@ mod quick;
 mod random;
 mod replies;
 mod requests;
+mod shortcuts;
 mod steps;
 mod ticking;
 mod upgrades;

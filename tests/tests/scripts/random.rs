@@ -3,8 +3,9 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+use latchwork_tests::mutants;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, FileFailurePersistence, TestRunner};
+use proptest::test_runner::{Config, FailurePersistence, FileFailurePersistence, TestRunner};
 
 use crate::bench::Bench;
 use crate::steps::{self, Step, World as Kind};
@@ -52,8 +53,9 @@ fn agrees(kind: Kind, capacity: i64, weights: &'static [i64]) {
     let requests = std::env::var("LATCHWORK_SCRIPT_CASES").map_or(REQUESTS, |text| text.parse().unwrap());
     let config = Config {
         cases: (requests / 35).max(1), // a case has 60 steps on average, more than half are requests
-        max_shrink_iters: 20_000,
-        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(REGRESSIONS))),
+        max_shrink_iters: if mutants::is_chosen() { 0 } else { 20_000 },
+        failure_persistence: (!mutants::is_chosen())
+            .then(|| Box::new(FileFailurePersistence::Direct(REGRESSIONS)) as Box<dyn FailurePersistence>),
         ..Config::default()
     };
     let bench = RefCell::new(Bench::start());

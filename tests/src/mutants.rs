@@ -1,0 +1,126 @@
+//! Scripts with one line changed on purpose, to see whether a test notices: `LATCHWORK_MUTANT=file:line:kind`.
+
+use latchwork_core::kit::{self, Joined};
+
+/// Comparisons, and what each becomes.
+const FLIPS: [(&str, &str); 6] = [
+    (" <= ", " < "),
+    (" >= ", " > "),
+    (" < ", " <= "),
+    (" > ", " >= "),
+    (" == ", " ~= "),
+    (" ~= ", " == "),
+];
+
+/// All scripts; one with the mutant that `LATCHWORK_MUTANT` names, if it names one.
+///
+/// # Panics
+/// There is no such mutant.
+#[must_use]
+pub fn scripts() -> Vec<Joined> {
+    match std::env::var("LATCHWORK_MUTANT") {
+        Ok(mutant) => with(&mutant).expect("a mutant: file:line:kind"),
+        Err(_) => kit::scripts(),
+    }
+}
+
+/// Whether there is one: then a failure is what is hoped for, and not worth keeping or making smaller.
+#[must_use]
+pub fn is_chosen() -> bool {
+    std::env::var_os("LATCHWORK_MUTANT").is_some()
+}
+
+/// All scripts, with this mutant in those that have its line; `None`: there is no such mutant.
+#[must_use]
+pub fn with(mutant: &str) -> Option<Vec<Joined>> {
+    let [file, line, kind] = mutant.split(':').collect::<Vec<_>>().try_into().ok()?;
+    let at = line.parse::<usize>().ok()?.checked_sub(1)?;
+    let mut scripts = kit::scripts();
+    let mut found = false;
+    for script in &mut scripts {
+        let Some((_, part)) = script.parts.iter_mut().find(|(name, _)| *name == file) else {
+            continue;
+        };
+        let mut lines: Vec<_> = part.lines().map(str::to_owned).collect();
+        let all = mutations(lines.get(at)?);
+        lines[at] = all.into_iter().find(|(name, _)| name == kind)?.1;
+        *part = lines.join("\n") + "\n";
+        script.text = script.parts.iter().map(|(_, part)| part.clone() + "\n").collect();
+        script.general = script.general.as_ref().map(|_| without_shortcuts(&script.text));
+        found = true;
+    }
+    found.then_some(scripts)
+}
+
+/// The names of all mutants, of one that does not load too.
+#[must_use]
+pub fn all() -> Vec<String> {
+    let mut parts: Vec<_> = kit::scripts()
+        .into_iter()
+        .flat_map(|script| script.parts)
+        .collect();
+    parts.sort();
+    parts.dedup();
+    let mut names = Vec::new();
+    for (file, part) in &parts {
+        for (at, line) in part.lines().enumerate() {
+            let kinds = mutations(line).into_iter();
+            names.extend(kinds.map(|(kind, _)| format!("{file}:{}:{kind}", at + 1)));
+        }
+    }
+    names
+}
+
+fn without_shortcuts(text: &str) -> String {
+    let mut inside = false;
+    let mut rest = String::new();
+    for line in text.lines() {
+        let ends = line.trim_start() == "-- end of shortcut";
+        inside = (inside || line.trim_start().starts_with("-- shortcut: ")) && !ends;
+        if !(inside || ends) {
+            rest.extend([line, "\n"]);
+        }
+    }
+    rest
+}
+
+/// A line without it, with one comparison turned, with one number changed by 1: kind and text.
+fn mutations(line: &str) -> Vec<(String, String)> {
+    let code = line.split("--").next().unwrap_or_default().trim_end();
+    if code.trim().is_empty() {
+        return Vec::new();
+    }
+    let mut all = vec![("drop".to_owned(), String::new())];
+    let mut put = |kind: &str, from: usize, to: usize, by: &str| {
+        all.push((format!("{kind}{from}"), [&code[..from], by, &code[to..]].concat()));
+    };
+    for (from, to) in FLIPS {
+        for (at, _) in code.match_indices(from) {
+            put("flip", at, at + from.len(), to);
+        }
+    }
+    let bytes = code.as_bytes();
+    let part_of_more = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.%".contains(byte);
+    let mut at = 0;
+    while at < bytes.len() {
+        let end = at
+            + bytes[at..]
+                .iter()
+                .take_while(|byte| byte.is_ascii_digit())
+                .count();
+        let alone = (at == 0 || !part_of_more(&bytes[at - 1])) && !bytes.get(end).is_some_and(part_of_more);
+        if let Ok(number) = code[at..end].parse::<u64>()
+            && alone
+        {
+            put("plus", at, end, &(number + 1).to_string());
+            put(
+                "minus",
+                at,
+                end,
+                &(number.wrapping_sub(1).cast_signed()).to_string(),
+            );
+        }
+        at = end.max(at + 1);
+    }
+    all
+}
