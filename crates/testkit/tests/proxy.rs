@@ -364,3 +364,27 @@ fn dropped_it_closes_everything() {
         TcpStream::connect(("127.0.0.1", port)).is_err()
     });
 }
+
+#[test]
+fn a_delay_that_ends_lets_nothing_overtake() {
+    let (_server, proxy) = started();
+    let mut client = client(&proxy);
+    let (sender, receiver) = mpsc::channel();
+    proxy.on_chunk(move |direction, _, _| {
+        if matches!(direction, Direction::ToServer) {
+            sender.send(()).expect("the test waits");
+        }
+        Action::Pass
+    });
+    for _ in 0..20 {
+        proxy.delay(Duration::from_millis(100));
+        client.send(&["ECHO", "first"]).unwrap();
+        receiver.recv().expect("it has arrived, and waits");
+        proxy.delay(Duration::ZERO);
+        client.send(&["ECHO", "second"]).unwrap();
+        receiver.recv().expect("it has arrived");
+        for expected in ["first", "second"] {
+            assert_eq!(client.receive().unwrap(), Reply::Bulk(expected.into()));
+        }
+    }
+}

@@ -162,7 +162,8 @@ fn transfer(shared: &Shared, connection: &Connection, direction: Direction) -> i
                 Err(cut())
             };
         }
-        if shared.faults.delay().is_zero() {
+        // Not past what still waits, though the delay may be gone by now.
+        if shared.faults.delay().is_zero() && waiting.is_empty() {
             forward(shared, connection, direction, &mut parser, now, chunk)?;
         } else {
             waiting.push_back((now, chunk.to_vec()));
