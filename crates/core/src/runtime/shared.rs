@@ -223,12 +223,12 @@ impl Shared {
         }
     }
 
+    /// Carries out the effects of an event.
     #[allow(
         clippy::inline_always,
         reason = "where an event happens it is known, and only its arm is left"
     )]
     #[inline(always)]
-    /// What follows from an event of an attempt.
     pub(crate) fn follow(&self, attempt: &Arc<Attempt>, effects: &Effects, now: Moment) {
         self.follow_scan(attempt, effects);
         if effects.free {

@@ -1,4 +1,4 @@
-//! The inbox's connection: subscribed to one channel, watched, and made anew, for ever.
+//! The inbox's connection: subscribed to one channel, watched, and made anew, forever.
 //!
 //! A connection of its own: on the command connection an unexpected push would be taken for the reply of whatever
 //! request is oldest, and every later reply would shift by one.

@@ -1,4 +1,4 @@
-//! Makes the command connection, watches it, and makes it anew, for ever.
+//! Makes the command connection, watches it, and makes it anew, forever.
 
 use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;

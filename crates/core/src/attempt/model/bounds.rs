@@ -168,7 +168,7 @@ pub(super) struct Bounds {
     /// From the sending of an acquire to its `not_after`.
     pub(super) grace: Tick,
     pub(super) patience: Tick,
-    /// For how long an unanswered end is repeated; 0: for ever.
+    /// For how long an unanswered end is repeated; 0: forever.
     pub(super) forget: Tick,
     /// The timers of waiters are modelled.
     pub(super) timers: bool,

@@ -84,7 +84,7 @@ pub(super) struct Slot {
     pub(super) life: Life,
     pub(super) state: State,
     pub(super) sent: Option<Sent>,
-    /// When it was given up, if the end is not repeated for ever.
+    /// When it was given up, if the end is not repeated forever.
     pub(super) given_up: Tick,
     /// The timer of its key: by the word of this stamp, it fires then.
     pub(super) timer: Option<(Stamp, Tick)>,
