@@ -314,11 +314,16 @@ impl<'a> Lane<'a> {
             } else {
                 2..=2
             };
-            soon(
-                &format!("{what}: only the subject's connections are left"),
-                || connections.contains(&self.fault.proxy.open_connections()),
-            )
-            .await;
+            let proxy = &self.fault.proxy;
+            let over = Instant::now() + ENOUGH;
+            while !connections.contains(&proxy.open_connections()) {
+                let open = proxy.open_connections();
+                assert!(
+                    Instant::now() < over,
+                    "{what}: {open} connections, not {connections:?}"
+                );
+                sleep(Duration::from_millis(1)).await;
+            }
         }
         self.set = Some(set);
     }

@@ -63,6 +63,8 @@ struct Times {
     alarm: bool,
     /// Until when that thread sleeps; the past: it is awake.
     asleep_until: Moment,
+    /// The client's life changed since that thread was last awake.
+    life_changed: bool,
     /// When to look at a key again: behind the end of its present hold, so it fires only behind the dead (H4).
     keys: HashMap<Arc<[u8]>, KeyTimer>,
 }
@@ -110,6 +112,7 @@ impl Schedule {
                 unparking: false,
                 alarm: false,
                 asleep_until: Moment::from_nanos(0),
+                life_changed: false,
                 keys: HashMap::new(),
             }),
             bell: Condvar::new(),
@@ -151,7 +154,8 @@ impl Schedule {
     /// The client's life changed: the keeper and the alarm look what it is now.
     pub(crate) fn wake_all(&self) {
         self.wake.notify_one();
-        self.no_later_than(Moment::from_nanos(0));
+        self.change(Moment::from_nanos(0), |times| times.life_changed = true);
+        self.bell.notify_one();
         self.look.notify_one();
     }
 
@@ -291,8 +295,9 @@ impl Schedule {
             Moment::NEVER
         };
         times.asleep_until = until;
-        // What moved since the last call is no later than `until`, or is looked at then.
-        while !(times.moved && times.scan < until) {
+        // What moved since the last call is no later than `until`, or is looked at then. A change of the client's life counts
+        // by itself: the keeper may have scanned since, and then nothing is due any more.
+        while !(times.life_changed || times.moved && times.scan < until) {
             let left = until.since(Moment::now());
             if left.is_zero() {
                 break;
@@ -302,6 +307,7 @@ impl Schedule {
             times = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
         times.asleep_until = Moment::from_nanos(0);
+        times.life_changed = false; // whoever sleeps here looks at the life next
     }
 }
 
@@ -335,5 +341,30 @@ impl Schedule {
     pub(crate) fn note_lateness(&self, late: Duration) {
         let nanos = u64::try_from(late.as_nanos()).unwrap_or(u64::MAX);
         self.lateness.fetch_max(nanos, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn an_alarm_hears_of_the_end_though_the_keeper_scans_between() {
+        let schedule = Arc::new(Schedule::new(Duration::from_secs(30)));
+        schedule.set_alarm();
+        schedule.next_call();
+        schedule.wake_all();
+        schedule.begin_scan();
+        let (awake, done) = mpsc::channel();
+        let alarm = Arc::clone(&schedule);
+        thread::spawn(move || {
+            alarm.sleep(false);
+            awake.send(()).expect("the test waits");
+        });
+        let slept = done.recv_timeout(Duration::from_secs(5));
+        slept.expect("it looks at the client's life, which may be over");
     }
 }
