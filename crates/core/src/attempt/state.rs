@@ -145,7 +145,9 @@ impl State {
                 sent,
             } => self.ticked((asked, item), (stamp, sent, now), rules, &mut out),
             Event::TickOver { renewal } => self.tick_over(renewal, now, rules, &mut out),
-            Event::ConfirmFailed => self.ask_again(&mut out),
+            // A tick may have found another place meanwhile, which is kept.
+            Event::ConfirmFailed if matches!(self.stage, Stage::Granted(_)) => self.ask_again(&mut out),
+            Event::ConfirmFailed => {}
             Event::Polled => out.step = self.next(now, rules),
             Event::TakenOver => {
                 if let Stage::Granted(lease) = self.stage {
@@ -281,7 +283,12 @@ impl State {
     fn told(&mut self, message: Message, now: Moment, rules: &Rules, out: &mut Effects) {
         let stamp = message.stamp();
         let new = stamp >= self.news.stamp || !rules.has(Rule::ByStamp);
-        let waits = matches!(self.stage, Stage::Asking | Stage::Queued);
+        let waits = match self.stage {
+            Stage::Asking | Stage::Queued => true,
+            // The grant that nobody has taken yet is over, and this one followed it. The same one again is no news.
+            Stage::Granted(_) => stamp > self.news.stamp,
+            _ => false,
+        };
         match message {
             Message::Grant {
                 token, window, delay, ..

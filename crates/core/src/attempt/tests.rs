@@ -210,6 +210,55 @@ fn a_grant_by_message_of_which_little_is_left_is_confirmed_first() {
 }
 
 #[test]
+fn a_newer_grant_by_message_replaces_one_that_nobody_took() {
+    let mut attempt = Attempt::queued();
+    attempt.granted_by_message(1_010_000, 10);
+    attempt.granted_by_message(4_000_000, 3_000);
+    attempt.answered(QUEUED, 3_900_000, 2_900, 3_001); // older, and late
+    let lease = attempt.hand_out(3_002);
+    assert!(lease.deadline > at(3_900), "until {:?}", lease.deadline);
+}
+
+#[test]
+fn a_grant_by_message_that_comes_twice_counts_once() {
+    let mut attempt = Attempt::queued();
+    attempt.granted_by_message(1_010_000, 10);
+    let effects = attempt.granted_by_message(1_010_000, 700);
+    assert!(!effects.wake, "no news");
+    assert_eq!(attempt.poll(701), Step::Confirm(7), "most of its window is over");
+}
+
+#[test]
+fn a_confirmation_that_fails_leaves_a_place_that_a_tick_has_found() {
+    let mut attempt = Attempt::queued();
+    attempt.granted_by_message(1_010_000, 10);
+    assert_eq!(attempt.poll(700), Step::Confirm(7));
+    attempt.on(
+        Event::Ticked {
+            asked: Asked::Place,
+            item: TickItem::Queued {
+                wake: None,
+                more: false,
+            },
+            stamp: 2_100_000,
+            sent: at(1_100),
+        },
+        at(1_101),
+    );
+    attempt.on(Event::ConfirmFailed, at(1_102));
+    assert_eq!(attempt.state.is_queued(), Some(true), "it keeps its place");
+}
+
+#[test]
+fn a_confirmation_that_fails_asks_again() {
+    let mut attempt = Attempt::queued();
+    attempt.granted_by_message(1_010_000, 10);
+    assert_eq!(attempt.poll(700), Step::Confirm(7));
+    attempt.on(Event::ConfirmFailed, at(1_102));
+    assert_eq!(attempt.poll(1_103), Step::Ask);
+}
+
+#[test]
 fn h48_a_grant_from_the_future_is_confirmed_first() {
     let mut attempt = Attempt::queued();
     attempt.granted_by_message(60_000_000, 10);

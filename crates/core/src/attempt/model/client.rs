@@ -364,10 +364,7 @@ impl World {
             window: ticks(window),
             delay: Duration::ZERO,
         };
-        // While an earlier grant is not polled, another one is left to the next tick.
-        if !matches!(self.slot(id).state.stage, Stage::Granted(_)) {
-            self.at(id).told = self.slot(id).told.max(at);
-        }
+        self.at(id).told = self.slot(id).told.max(at);
         self.on(b, id, Event::Told(message));
     }
 

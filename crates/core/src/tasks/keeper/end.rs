@@ -15,16 +15,19 @@ use crate::runtime::shared::Shared;
 use crate::wire::reply::EndReply;
 use crate::wire::request::{Args, CountedArgs, EndArgs};
 
-/// The longest that a place without a sign of life can still be granted: the engine's patience of 10 s, three claims,
-/// and a late acquire before them.
-const PLACE: Duration = Duration::from_secs(20);
+/// How long a place without a sign of life can still be granted, beside its claims: the engine's patience of 10 s, and 7 s
+/// each of the two times that it goes back to the front after a claim.
+const PLACE: Duration = Duration::from_secs(10 + 7 + 7);
+
+/// Three claims, and a late acquire before them: none is longer than a lease.
+const LEASES: u32 = 4;
 
 /// How often one answer may say "more" before somebody else has to go on.
 const MORE: usize = 100;
 
 /// Repeats `end` until it is answered or nothing can be left to end. Then the slot is free.
 pub(super) async fn end(shared: &Shared, attempt: Arc<Attempt>) {
-    let over = Moment::now() + attempt.spec.lease * 2 + PLACE;
+    let over = Moment::now() + attempt.spec.lease * LEASES + PLACE;
     let mut backoff = Backoff::new((Duration::from_millis(10), Duration::from_millis(500)));
     let ended = loop {
         let deadline = shared
