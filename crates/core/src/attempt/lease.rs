@@ -70,8 +70,9 @@ impl Lease {
 
     /// Whether it has to be renewed before it is handed out.
     pub(super) fn needs_confirming(&self, now: Moment, rules: &Rules) -> bool {
-        let late = self.left(now) < self.length / 2 && rules.has(Rule::ConfirmLate);
-        self.confirm_first || late || (self.claim && rules.same_thread)
+        self.confirm_first
+            || (self.claim && rules.same_thread)
+            || (self.left(now) < self.length / 2 && rules.has(Rule::ConfirmLate))
     }
 
     /// Its guard is handed out.

@@ -75,7 +75,8 @@ impl std::ops::Sub<Duration> for Moment {
 
 /// Whole milliseconds, rounded up; what does not fit is cut.
 pub(crate) fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+    let below = u64::from(time.subsec_nanos().div_ceil(1_000_000));
+    time.as_secs().saturating_mul(1000).saturating_add(below)
 }
 
 /// Sleeps in slices: tokio's clock stops in suspend, so a timer must look at ours now and then.
@@ -198,6 +199,20 @@ pub(crate) async fn sleep_until(when: Moment, driver: Option<&Handle>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn milliseconds_are_rounded_up_and_never_wrap() {
+        for (nanos, whole) in [
+            (0, 0),
+            (1, 1),
+            (1_000_000, 1),
+            (999_999_999, 1000),
+            (1_000_000_001, 1001),
+        ] {
+            assert_eq!(millis(Duration::from_nanos(nanos)), whole, "{nanos} ns");
+        }
+        assert_eq!(millis(Duration::MAX), u64::MAX);
+    }
 
     #[tokio::test]
     async fn a_timer_can_be_moved_to_an_earlier_and_a_later_moment() {

@@ -166,8 +166,10 @@ impl Commands {
     }
 
     fn note_round_trip(&self, time: Duration) {
-        let before = self.round_trip();
-        self.set_round_trip((before * 7 + time) / 8);
+        let before = self.round_trip.load(Ordering::Relaxed);
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let mean = before - before / 8 + nanos / 8;
+        self.round_trip.store(mean, Ordering::Relaxed);
     }
 
     /// Starts the average anew: on a new connection, with what its handshake took.

@@ -230,7 +230,9 @@ impl Shared {
     )]
     #[inline(always)]
     pub(crate) fn follow(&self, attempt: &Arc<Attempt>, effects: &Effects, now: Moment) {
-        self.follow_scan(attempt, effects);
+        if effects.enqueue || effects.lost.is_some() {
+            self.follow_scan(attempt, effects);
+        }
         if effects.free {
             self.table.remove(attempt);
         }
