@@ -25,7 +25,11 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<(), Failure> {
     forget_used_servers().map_err(|error| Failure::Other(error.to_string()))?;
 
     let nextest = has_nextest();
-    let runner: &[&str] = if nextest { &["nextest", "run"] } else { &["test"] };
+    let runner: &[&str] = if nextest {
+        &["nextest", "run"]
+    } else {
+        &["test", "--no-fail-fast"]
+    };
     // With TLS's tests in one build, the library would have its features in all tests.
     let others = [runner, &["--workspace", "--exclude", TLS_TESTS]].concat();
     let mut passed = cargo(&others, arguments)?;
