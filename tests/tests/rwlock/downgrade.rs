@@ -1,9 +1,9 @@
 //! A writer becomes a reader, or an upgradable reader a plain one, without a gap.
 
 use latchwork_rwlock::{ErrorKind, Loss, Renew, RwLock};
-use latchwork_testkit::TestServer;
+use latchwork_testkit::{ConnKind, Direction, TestServer};
 use latchwork_tests::subject::READ;
-use latchwork_tests::{Fixture, LEASE, eventually, messages, soon};
+use latchwork_tests::{Fixture, LEASE, MEDIUM, eventually, go, messages, soon};
 
 use super::common::lock;
 
@@ -66,6 +66,27 @@ async fn a_downgraded_hold_is_a_reader_like_others() {
     assert!(!reading.is_lost(), "it is renewed");
     reading.unlock().await.unwrap();
     assert_eq!(client.live(), 0, "no slot is left");
+    fixture.settled().await;
+}
+
+#[tokio::test]
+async fn a_renewal_that_is_answered_during_a_downgrade_is_no_loss() {
+    let fixture = Fixture::of(READ);
+    let (proxy, client) = fixture.proxied_with(|b| b.lease(MEDIUM)).await;
+    let writing = lock(&client).write().await.unwrap();
+    let view = writing.hold();
+    let before = proxy.requests_of(ConnKind::Commands);
+    proxy.block(Direction::ToClient);
+    let downgrade = go(writing.downgrade());
+    // The downgrade, the renewal of what the server has replaced by then, and the downgrade again.
+    eventually("three requests are sent", || {
+        proxy.requests_of(ConnKind::Commands) >= before + 3
+    })
+    .await;
+    proxy.unblock(Direction::ToClient);
+    let reading = soon("the downgrade", downgrade).await.unwrap().unwrap();
+    assert!(!view.is_lost(), "the writer's hold was given up, not lost");
+    reading.unlock().await.unwrap();
     fixture.settled().await;
 }
 

@@ -65,6 +65,8 @@ pub(crate) enum HoldEvent {
     Renewed { left: Duration, sent: Moment },
     /// Renewals must not extend it past this moment.
     Capped(Moment),
+    /// Another attempt is taking its place at the server.
+    Converting,
     /// It was made exclusive.
     Upgraded { token: u64, weight: u32 },
     /// The guard is being released, and the caller sends the end.

@@ -25,6 +25,11 @@ impl State {
                 }
                 self.reschedule(now, rules, out);
             }
+            HoldEvent::Converting => {
+                if let Stage::Held(lease) = &mut self.stage {
+                    lease.converting = true;
+                }
+            }
             HoldEvent::Upgraded { token, weight } => {
                 if let Stage::Held(lease) = &mut self.stage {
                     lease.token = token; // renewals name it from now on
@@ -140,6 +145,8 @@ impl State {
             Why::Ended => Loss::Expired,
         };
         match self.stage {
+            // Its place is taken by what it becomes. If it was lost before that, the conversion's answer is that.
+            Stage::Held(_) if own.converting && why == Why::Ended => {}
             Stage::Held(_) => {
                 self.lose(loss, out);
                 self.end_lost(out);

@@ -29,6 +29,8 @@ pub(crate) struct Lease {
     length: Duration,
     /// Renew before handing it out.
     confirm_first: bool,
+    /// Another attempt is taking its place at the server.
+    pub(super) converting: bool,
 }
 
 impl Lease {
@@ -50,6 +52,7 @@ impl Lease {
             cap: Moment::NEVER,
             length,
             confirm_first: false,
+            converting: false,
         }
     }
 

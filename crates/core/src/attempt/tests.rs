@@ -11,7 +11,7 @@ use crate::base::clock::Moment;
 use crate::types::loss::Loss;
 use crate::types::options::Drift;
 use crate::wire::message::Message;
-use crate::wire::reply::{AcquireReply, Grant, TickItem};
+use crate::wire::reply::{AcquireReply, Grant, TickItem, Why};
 
 const LEASE: Duration = Duration::from_secs(10);
 const WINDOW: Duration = Duration::from_secs(1);
@@ -256,6 +256,30 @@ fn a_confirmation_that_fails_asks_again() {
     assert_eq!(attempt.poll(700), Step::Confirm(7));
     attempt.on(Event::ConfirmFailed, at(1_102));
     assert_eq!(attempt.poll(1_103), Step::Ask);
+}
+
+#[test]
+fn what_is_being_converted_is_not_lost_when_it_is_replaced() {
+    for converting in [true, false] {
+        let mut attempt = Attempt::queued();
+        attempt.answered(granted(LEASE), 1_010_000, 5, 10);
+        attempt.hand_out(11);
+        if converting {
+            attempt.on(Event::Hold(HoldEvent::Converting), at(12));
+        }
+        let event = Event::Ticked {
+            asked: Asked::Hold {
+                token: 7,
+                lease: LEASE,
+            },
+            item: TickItem::Lost(Why::Ended),
+            stamp: 1_020_000,
+            sent: at(15),
+        };
+        attempt.on(event, at(20));
+        let loss = (!converting).then_some(Loss::Vanished);
+        assert_eq!(attempt.state.loss(), loss, "converting: {converting}");
+    }
 }
 
 #[test]

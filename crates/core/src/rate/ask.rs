@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::base::clock::Moment;
+use crate::base::limit;
 use crate::ops::request::Wait;
 use crate::runtime::refunds::Pending;
 use crate::tasks::client::Client;
@@ -167,7 +168,7 @@ impl Asker {
             Some(Wait::Try | Wait::Drain) | None => None,
         };
         // The server is given the time to say "too late", however near the deadline is.
-        let least = Moment::now() + Duration::from_millis(5) + shared.commands.round_trip() * 4;
+        let least = Moment::now() + Duration::from_millis(5) + shared.commands.round_trip() * limit::TRIPS;
         let over = deadline.unwrap_or(Moment::NEVER).max(least);
         (
             deadline,

@@ -39,6 +39,13 @@ pub(crate) enum Life {
     Orphaned,
 }
 
+impl Life {
+    /// No task of the client is left.
+    pub(crate) const fn is_over(self) -> bool {
+        matches!(self, Self::Closed | Self::Orphaned)
+    }
+}
+
 /// Shared by a client's handles, guards, futures and tasks.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -292,9 +299,19 @@ impl Shared {
         }
     }
 
-    /// Ends the client's life; what waits is told, what is held is ended.
+    /// Ends the client's life; what waits is told, what is held is ended. A life that is over stays so: what ends it may
+    /// come from several threads at once.
     pub(crate) fn shut(&self, life: Life) {
-        self.life.send_replace(life);
+        let news = self.life.send_if_modified(|now| {
+            let news = !now.is_over() && *now != life;
+            if news {
+                *now = life;
+            }
+            news
+        });
+        if !news {
+            return;
+        }
         let closing = life == Life::Closing;
         for attempt in self.table.all() {
             let now = Moment::now();
@@ -334,6 +351,16 @@ fn new_client_id() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_life_that_is_over_stays_over() {
+        for over in [Life::Closed, Life::Orphaned] {
+            let shared = Shared::new(Options::default(), Handle::current());
+            shared.shut(over);
+            shared.shut(Life::Closing); // by one who had seen it open
+            assert_eq!(shared.life(), over, "or the alarm would never end");
+        }
+    }
 
     #[test]
     fn h25_client_ids_are_unguessable_and_fit_the_channel() {

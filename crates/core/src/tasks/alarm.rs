@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use crate::runtime::shared::{Life, Shared};
+use crate::runtime::shared::Shared;
 
 /// Starts the thread. It ends with the client's life.
 pub(crate) fn start(shared: &Arc<Shared>) -> std::io::Result<()> {
@@ -21,7 +21,7 @@ pub(crate) fn start(shared: &Arc<Shared>) -> std::io::Result<()> {
 }
 
 fn watch(shared: &Arc<Shared>) {
-    while matches!(shared.life(), Life::Open | Life::Closing) {
+    while !shared.life().is_over() {
         let call = shared.schedule.next_call();
         if call.look {
             shared.schedule.look.notify_one();

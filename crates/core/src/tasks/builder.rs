@@ -280,9 +280,7 @@ struct Orphan(Arc<Shared>);
 
 impl Drop for Orphan {
     fn drop(&mut self) {
-        if matches!(self.0.life(), Life::Open | Life::Closing) {
-            self.0.shut(Life::Orphaned);
-        }
+        self.0.shut(Life::Orphaned);
     }
 }
 

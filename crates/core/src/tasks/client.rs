@@ -28,10 +28,8 @@ struct ClientHandle {
 
 impl Drop for ClientHandle {
     fn drop(&mut self) {
-        if self.shared.life() == Life::Open {
-            // What was dropped before is still sent; the tasks end after that.
-            self.shared.shut(Life::Closing);
-        }
+        // What was dropped before is still sent; the tasks end after that.
+        self.shared.shut(Life::Closing);
     }
 }
 
@@ -127,15 +125,9 @@ impl Client {
     pub async fn close(&self) -> Closed {
         let shared = self.shared();
         let before = shared.table.len();
-        if shared.life() == Life::Open {
-            shared.shut(Life::Closing);
-        }
+        shared.shut(Life::Closing);
         let mut life = shared.life.subscribe();
-        let ended = async {
-            life.wait_for(|life| matches!(life, Life::Closed | Life::Orphaned))
-                .await
-                .is_ok()
-        };
+        let ended = async { life.wait_for(|life| life.is_over()).await.is_ok() };
         let over = Moment::now() + shared.options.operation_timeout + Duration::from_millis(100);
         until(over, Some(&shared.driver), ended).await;
         let unsent = shared.table.len();

@@ -117,6 +117,8 @@ impl Guard {
             spec: old.spec.with_weight(weight),
         };
         let cap = self.cap();
+        // It is renewed until it is replaced: a request may be lost, and its lease may be short.
+        old.note(Event::Hold(HoldEvent::Converting));
         let client = self.client.clone();
         let what = TakeOver::Downgrade {
             old: &old.id,

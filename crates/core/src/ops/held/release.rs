@@ -13,7 +13,6 @@ use crate::attempt::event::{EndEvent, Ended, Event, HoldEvent};
 use crate::attempt::state::State;
 use crate::base::clock::{Moment, Timer};
 use crate::connection::failure::Failure;
-use crate::runtime::shared::Life;
 use crate::tasks::client::Client;
 use crate::tasks::keeper::end::try_end;
 use crate::types::error::{Error, ErrorKind, Result};
@@ -119,9 +118,7 @@ impl Future for Unlock {
             }
             Some(Ended::HadNothing) => Err(named(Error::lost(Loss::Vanished))),
             Some(Ended::Unknown) => Err(named(unanswered())),
-            None if matches!(shared.life(), Life::Closed | Life::Orphaned) => {
-                Err(named(shared.closed_error()))
-            }
+            None if shared.life().is_over() => Err(named(shared.closed_error())),
             None => {
                 let timer = this.timer.as_mut();
                 ready!(timer.poll_until(cx, *this.over, Some(&shared.driver)));
