@@ -19,7 +19,7 @@
 //! | `wire` | conversion between bytes and types: keys, requests, replies, messages, scripts |
 //! | `attempt` | one attempt as a value, and the one function that changes it |
 //! | `connection` | one connection to one server |
-//! | `runtime` | the state of a client: its attempts, its schedule, requests that wait for a batch |
+//! | `runtime` | the state of a client: its attempts, its schedule, requests waiting for a batch |
 //! | `tasks` | the background tasks of a client: connect, listen, renew, end |
 //! | `ops` | the futures and handles |
 //! | `rate` | the rate limiter |

@@ -32,8 +32,8 @@ pub(crate) struct Commands {
     /// Tells the supervisor that the connection of this generation is bad.
     bad: AtomicU64,
     pub(crate) trouble: Notify,
-    /// When the oldest unanswered request was sent, if nothing has arrived since, in nanoseconds of a
-    /// `Moment`. 0: there is none.
+    /// When the oldest unanswered request was sent, if nothing has arrived since: nanoseconds of a
+    /// `Moment`, or 0 if there is none.
     silent_since: AtomicU64,
     /// The connection has been silent for a while, and the supervisor has to check it.
     suspect: AtomicBool,

@@ -1,6 +1,6 @@
--- acquire: takes the primitive, or joins its queue. This part has shortcuts for three kinds of record: nobody holds; one
--- holder has everything; or the holders share, and nobody waits.
--- The engine's parts and acquire_slow.lua follow below the early returns, where text costs nothing.
+-- acquire: takes the primitive, or joins its queue. This part has shortcuts for three kinds of
+-- record: nobody holds; one holder has everything; or the holders share, and nobody waits. The
+-- engine's parts and acquire_slow.lua follow below the early returns, where text costs nothing.
 --
 -- KEYS[1]   lock       zset  <prefix>:lock:{<name>}  see docs/design.md for the bands of its scores
 -- ARGV[1]   id         id of the caller's attempt
@@ -44,8 +44,9 @@ local T = ARGV.time or redis.call('TIME') -- once, at the top: before Redis 7.2 
 local now_us = T[1] * 1000000 + T[2]
 local now = (now_us - now_us % 1000) / 1000
 
--- A record of ours has a token. Its rank is the number of other members, except arrival and starts, which only exist together
--- with a rate below it. This command raises WRONGTYPE before any write (H41).
+-- A record of ours has a token. Its rank is the number of other members, except arrival and starts,
+-- which only exist together with a rate below it. This command raises WRONGTYPE before any write
+-- (H41).
 local ours = redis.call('ZRANK', lock, '%TOKEN%')
 -- shortcut: nobody holds, or one holder has everything, or the holders share and nobody waits
 local fresh -- the token of a hold that is granted here; 0: it is shared and has none
@@ -57,8 +58,8 @@ if weight == capacity then
     local changed = redis.call('ZADD', lock, 'GT', 'CH', us, '%TOKEN%', string.format('%.0f', now + ARGV[2]), id)
     fresh = changed == 2 and now_us or tonumber(redis.call('ZINCRBY', lock, 1, '%TOKEN%')) -- the clock is behind the last one
   elseif plain and ours and ahead == '0' then
-    -- The hold that ends first is within its lease (H49), has everything and names no owner, nor does this attempt: nothing
-    -- can be granted.
+    -- The hold that ends first is within its lease (H49), has everything and names no owner, nor
+    -- does this attempt: nothing can be granted.
     local holder = redis.call('ZRANGEBYSCORE', lock, '%HOLDER%', '%TOMB%', 'WITHSCORES', 'LIMIT', '0', '1')
     local has, most = string.match(holder[1] or '', '^%d+:(%d+):(%d+)', 24)
     local left = has == weight and string.find(id, '^%d+:', 24) and holder[2] - now or 0
@@ -91,7 +92,8 @@ elseif plain and ours and ARGV[7] ~= '-1' and pace == '' then
   if stored then
     there = (stored % 2 == 1 or stored - string.sub(capacity, 1, -2) * 2 == 0) and math.floor(stored / 2)
   end
-  -- Weight in use and capacity are the only members below the end of the first hold: no waiter, no mark of any kind.
+  -- Weight in use and capacity are the only members below the end of the first hold: no waiter, no
+  -- mark of any kind.
   local below = used > 0 and string.format('%.0f', now) or '(%TOMB%'
   if there and used + weight <= there and not mine and (alone or redis.call('ZCOUNT', lock, '-inf', below) == known) then
     redis.call('ZADD', lock, used > 0 and used + weight or weight, '%USED%', string.format('%.0f', now + ARGV[2]), id)

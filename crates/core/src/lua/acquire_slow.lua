@@ -1,6 +1,8 @@
--- acquire, when a shortcut does not apply. The contract is in acquire_fast.lua, the functions are in the engine's parts.
+-- acquire, when a shortcut does not apply. The contract is in acquire_fast.lua, the functions are
+-- in the engine's parts.
 --
--- The first line that applies decides the reply. The record is settled, and freed weight granted, after the second line.
+-- The first line that applies decides the reply. The record is settled, and freed weight granted,
+-- after the second line.
 --    8     the record is not ours
 --    7     the token floor is more than a day ahead
 --    5     the attempt has ended
@@ -53,7 +55,8 @@ local function overtakes()
   return ticket and ticket < head_ticket()
 end
 
--- Adds its weight and delay to the answer, if they may differ from the weight in its id and from zero.
+-- Adds its weight and delay to the answer, if they may differ from the weight in its id and from
+-- zero.
 local function with_weight(answer)
   if record.rate or room < 0 then
     answer[6], answer[7] = held(id), delay_of(id)

@@ -1,5 +1,6 @@
--- record: reads and writes a record, and keeps what this step knows about it. It is the engine's first part, and the parts
--- below use its functions. wire/record.rs defines the names in percent signs.
+-- record: reads and writes a record, and keeps what this step knows about it. It is the engine's
+-- first part, and the parts below use its functions. wire/record.rs defines the names in percent
+-- signs.
 --
 -- reads: lock, ttl, now_us, now, record.used, record.owner
 -- sets: capacity, record, record.shared, record.counted

@@ -1,5 +1,5 @@
--- resize: sets the capacity of a counted primitive, or its rate, and grants to waiters that fit then. This part only reads
--- the request. The engine's parts and resize_slow.lua follow.
+-- resize: sets the capacity of a counted primitive, or its rate, and grants to waiters that fit
+-- then. This part only reads the request. The engine's parts and resize_slow.lua follow.
 --
 -- KEYS[1]  lock       zset  <prefix>:semaphore:{<name>}
 -- ARGV[1]  capacity   from now on, with the suffix `c`

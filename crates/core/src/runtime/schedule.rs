@@ -1,8 +1,8 @@
 //! The times at which the keeper has to run, and the changes that make it run sooner.
 //!
 //! One lock protects all due times. A condition variable serves the thread that makes sure that the
-//! keeper runs (`tasks/alarm.rs`). Each change is one critical section of a few instructions, so there
-//! is no memory ordering to get wrong. See "The keeper's clock" in `docs/design.md`.
+//! keeper runs (`tasks/alarm.rs`). Each change is one critical section of a few instructions, so
+//! there is no memory ordering to get wrong. See "The keeper's clock" in `docs/design.md`.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

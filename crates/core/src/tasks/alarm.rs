@@ -1,10 +1,10 @@
 //! A thread that makes sure that the keeper runs in time (rule 7).
 //!
-//! A task that gets a guard may block its worker. The task that it has just woken is then stuck in that
-//! worker's LIFO slot, from which nobody steals. If that worker was the one that watches sockets and
-//! timers, the other workers sleep on. So only this thread wakes the keeper's renewing task, never a
-//! caller. The thread also wakes another worker when the keeper is overdue, or after guards were handed
-//! out. It sleeps while nothing is held or waited for.
+//! A task that gets a guard may block its worker. The task that it has just woken is then stuck in
+//! that worker's LIFO slot, from which nobody steals. If that worker was the one that watches
+//! sockets and timers, the other workers sleep on. So only this thread wakes the keeper's renewing
+//! task, never a caller. The thread also wakes another worker when the keeper is overdue, or after
+//! guards were handed out. It sleeps while nothing is held or waited for.
 
 use std::sync::Arc;
 

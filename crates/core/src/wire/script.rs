@@ -1,5 +1,5 @@
-//! Joins the Lua files to scripts, of which this is the only list. Hashes each once, and maps the lines
-//! of errors to their files.
+//! Joins the Lua files to scripts, of which this is the only list. Hashes each once, and maps the
+//! lines of errors to their files.
 
 use std::fmt;
 use std::sync::LazyLock;

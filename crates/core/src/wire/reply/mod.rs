@@ -1,6 +1,7 @@
 //! The replies of the scripts, with an enum for each. Only this module knows their codes.
 //!
-//! The header of each script documents the same codes, and a test compares the two in both directions.
+//! The header of each script documents the same codes, and a test compares the two in both
+//! directions.
 //!
 //! - here: scripts that change holds and places;
 //! - `other`: latches, limiters, fences, and inspection.
