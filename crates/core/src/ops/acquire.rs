@@ -70,7 +70,7 @@ pub struct Acquire {
     pause: Moment,
     backoff: Backoff,
     /// The last answer was that the attempt is queued.
-    known: bool,
+    was_queued: bool,
     /// The final request to a silent server was sent.
     last_try: bool,
     last_error: Option<Error>,
@@ -100,7 +100,7 @@ impl Acquire {
             deadline: Moment::NEVER,
             pause: Moment::from_nanos(0),
             backoff: Backoff::new((Duration::from_millis(10), Duration::from_millis(500))),
-            known: false,
+            was_queued: false,
             last_try: false,
             last_error: None,
         }
@@ -355,7 +355,7 @@ impl Acquire {
         match answer::apply(self.client.shared(), attempt, answer, self.wait, now) {
             Ok(Reading::Applied { queued }) => {
                 let this = self.project();
-                *this.known = queued;
+                *this.was_queued = queued;
                 *this.last_try = false;
                 *this.last_error = None;
                 this.backoff.reset();
@@ -397,7 +397,7 @@ impl Acquire {
     fn time_is_up(mut self: Pin<&mut Self>) -> Outcome {
         let this = self.as_mut().project();
         let silent = Moment::now() < *this.deadline;
-        if *this.known && !silent {
+        if *this.was_queued && !silent {
             return self.give_up(Ok(None));
         }
         let asked = this.attempt.as_ref().and_then(|attempt| attempt.spec.latch());
