@@ -1,27 +1,29 @@
-//! The engine of [Latchwork](https://docs.rs/latchwork): one sorted set per primitive, a few Lua scripts, a queue with
-//! direct hand-off, leases, fencing tokens, cancellation.
+//! The engine of [Latchwork](https://docs.rs/latchwork): one sorted set per primitive, a few Lua
+//! scripts, a queue with direct hand-off, leases, fencing tokens, cancellation.
 //!
-//! Use the crate `latchwork`, or one primitive's crate: this one is public so that they can be apart, and exempt from
-//! semantic versioning. `docs/design.md` in the repository explains how it works and why.
+//! Use the crate `latchwork`, or the crate of one primitive. This crate is public only because they
+//! are separate crates, and is exempt from semantic versioning. `docs/design.md` in the repository
+//! explains how it works and why, and follows a waiter file by file.
 //!
 //! # Layers
 //!
-//! Each folder knows only those to its left; a test holds it to that. A comma means that two do not know each other.
+//! Each folder imports only from those to its left, which a test checks. A comma separates folders
+//! that do not import from each other.
 //!
 //! `base < types < wire < attempt, connection < runtime < tasks < ops < rate < kit`
 //!
-//! | folder | what |
+//! | folder | contents |
 //! |---|---|
 //! | `base` | clock, pauses, randomness, logging |
-//! | `types` | what users name, without logic: errors, names, tokens, options |
-//! | `wire` | bytes and types: keys, requests, replies, messages, scripts; no lock, no await |
+//! | `types` | the types that users name, without logic: errors, names, tokens, options |
+//! | `wire` | conversion between bytes and types: keys, requests, replies, messages, scripts |
 //! | `attempt` | one attempt as a value, and the one function that changes it |
 //! | `connection` | one connection to one server |
-//! | `runtime` | what a client has: its attempts, its schedule, requests that wait to go together |
-//! | `tasks` | what a client does: connect, listen, renew, end |
+//! | `runtime` | the state of a client: its attempts, its schedule, requests waiting for a batch |
+//! | `tasks` | the background tasks of a client: connect, listen, renew, end |
 //! | `ops` | the futures and handles |
 //! | `rate` | the rate limiter |
-//! | `kit` | what only the crates of primitives use |
+//! | `kit` | what only the crates of the primitives use |
 //! | `lua` | the scripts |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -14,47 +14,53 @@
 //! }
 //! ```
 //!
-//! A waiter never tries twice: the release hands the lock to the next one in the queue and tells it by a message. Every
-//! exclusive grant has a [`FencingToken`]. Holds are leased and renewed; losing one is reported. Dropping a future or a guard at
-//! any moment leaves nothing behind.
+//! Waiters do not poll: a release makes the next waiter the owner and sends it a message. Every
+//! exclusive grant has a [`FencingToken`]. Leases are renewed in the background, and a lost lock is
+//! reported to its holder. Dropping a future or a guard at any moment leaves nothing behind.
 //!
 //! # When not to use it
 //!
-//! - Inside one process: `tokio::sync::Mutex` is what you want.
+//! - Inside one process: use `tokio::sync::Mutex`.
 //! - To guard rows of one SQL database: its own locks end with the transaction that they protect.
-//! - Where two holders at once would be a disaster *and* the resource cannot check a fencing token: a Redis that
-//!   fails over, is flushed or evicts keys can forget a lock, and no client can change that.
+//! - If two holders at once would be a disaster *and* the resource cannot check a fencing token: a
+//!   Redis that fails over, is flushed or evicts keys can forget a lock, and no client can change
+//!   that.
 //!
-//! # Words
+//! # Terms
 //!
-//! - A [`Client`] is one process's connection to a server, with the tasks that look after its locks. Make one and clone it.
-//! - A [`Mutex`] is a handle: a client, a name, options. Handles of one name are one lock, in one process as in many, as
-//!   long as server and [key prefix](ClientBuilder::prefix) are the same.
-//! - A [`FairMutex`] also promises the order of arrival; a [`ReentrantMutex`] is locked again by whoever has its [`Owner`]. The
-//!   three are one lock, if they have one name.
-//! - An [`RwLock`] lets in any number of readers, or one writer.
-//! - A [`Semaphore`] lets so many in at once. A [`SemaphorePermit`] is to it what a guard is to a mutex, except that it has no
-//!   fencing token.
-//! - A [`RateLimiter`] lets so many in per time. Its permits come back by themselves, so it has nothing to release.
-//! - A [`CountdownLatch`] lets nobody pass until it was counted down to zero, and then everybody. Nothing is held: there is no
-//!   guard, and nothing to lose.
-//! - A *lease* is how long the server keeps a hold without hearing of it: 10 s unless you say otherwise. The *keeper*, a
-//!   task of the client, renews it at a third of that for as long as the [`MutexGuard`] lives.
-//! - A hold is *lost* when it ends under its guard: the server says so, or the lease ran out by the guard's own clock
-//!   because no renewal came through. Lost never turns back.
+//! - A [`Client`] is one process's connection to a server, with the tasks that renew its locks.
+//!   Make one and clone it.
+//! - A [`Mutex`] is a handle: a client, a name and options. Handles with the same name are the same
+//!   lock, in one process or in many, if server and [key prefix](ClientBuilder::prefix) are the
+//!   same.
+//! - A [`FairMutex`] also guarantees the order of arrival. A [`ReentrantMutex`] may be locked again
+//!   by its [`Owner`]. A `Mutex`, `FairMutex` and `ReentrantMutex` with the same name are the same
+//!   lock.
+//! - An [`RwLock`] allows any number of readers, or one writer.
+//! - A [`Semaphore`] limits how many holders there are at a time. Its guard is a
+//!   [`SemaphorePermit`], which has no fencing token.
+//! - A [`RateLimiter`] limits how many calls start per period. Its permits are refilled over time,
+//!   so there is nothing to release.
+//! - A [`CountdownLatch`] blocks its waiters until it was counted down to zero, and then lets all
+//!   of them pass. Nothing is held, so there is no guard and nothing to lose.
+//! - A *lease* is how long the server keeps a hold that is not renewed: 10 s by default. The
+//!   *keeper*, a task of the client, renews it after a third of that time, for as long as the
+//!   [`MutexGuard`] lives.
+//! - A hold is *lost* when it ends while its guard exists. Either the server reports it, or the
+//!   lease ends by the guard's own clock because no renewal got through. A lost hold stays lost.
 //!
 //! # Lost holds
 //!
-//! A guard is a promise with a date. [`is_lost`](Hold::is_lost) and [`valid_for`](Hold::valid_for) look at a clock and need no
-//! network; [`lost`](Hold::lost) is a future that resolves when the hold is lost. [`Mutex::run`] uses it: it drops the
-//! body at an await when the hold is lost.
+//! [`is_lost`](Hold::is_lost) and [`valid_for`](Hold::valid_for) compare the lease with a clock,
+//! and need no network. [`lost`](Hold::lost) is a future that resolves when the hold is lost.
+//! [`Mutex::run`] uses it: if the hold is lost, it drops the body at an await.
 //!
 //! ```no_run
 //! # use latchwork::{Error, Mutex};
 //! # async fn rebuild() {}
 //! # async fn example(mutex: Mutex) -> Result<(), Error> {
 //! match mutex.run(async |_guard| rebuild().await).await {
-//!     Ok(()) => println!("done, under the lock from the first to the last moment"),
+//!     Ok(()) => println!("done, under the lock from start to end"),
 //!     Err(error) if error.is_lost() => println!("stopped in the middle: {error}"),
 //!     Err(error) => return Err(error),
 //! }
@@ -62,16 +68,18 @@
 //! # }
 //! ```
 //!
-//! Synchronous code cannot be dropped: let it look at [`Hold::is_valid`] now and then. Between the last look and the write
-//! there is always room for a pause, and against that only the resource can help:
+//! Synchronous code cannot be dropped. Let it check [`Hold::is_valid`] from time to time. There is
+//! always room for a pause between the last check and the write. Only the resource can protect
+//! itself from that, with fencing tokens.
 //!
 //! # Fencing
 //!
-//! Every exclusive grant has a token that is higher than that of every earlier one. Send it along with each write, and let
-//! the resource refuse a token that is lower than the highest it has seen: then a holder that was paused past its
-//! lease cannot overwrite the work of the next one, whatever happened to the lock.
+//! Every exclusive grant has a token that is higher than all earlier ones. Send it along with each
+//! write, and let the resource refuse tokens lower than the highest it has seen. Then a holder that
+//! was paused past its lease cannot overwrite the work of the next one, whatever happened to the
+//! lock.
 //!
-//! If the resource is a Redis key, [`Fence`] does it, in one step with the write:
+//! If the resource is a Redis key, [`Fence`] does this in one step with the write:
 //!
 //! ```no_run
 //! # use latchwork::{Client, Error, Fence, Mutex};
@@ -85,25 +93,26 @@
 //! # }
 //! ```
 //!
-//! In an SQL database it is one more column and one more condition:
+//! In an SQL database, add a column and a condition:
 //!
 //! ```sql
 //! UPDATE stock SET left = $2, token = $1 WHERE id = $3 AND token <= $1
 //! ```
 //!
-//! If no row was changed, a newer holder has written. It is `<=`, so that one holder may write more than once. Bind the token as a
-//! 64-bit integer: [`FencingToken::get`] fits an `i64` until the year 2255. The repository has this as an
-//! example that runs, `fenced_sql`.
+//! If no row was changed, a newer holder has written. The operator is `<=`, so that one holder may
+//! write more than once. Bind the token as a 64-bit integer: [`FencingToken::get`] fits an `i64`
+//! until the year 2255. The example `fenced_sql` in the repository does this.
 //!
-//! If the token that the resource has seen is worth more than the server's memory, give it to
-//! [`MutexBuilder::token_floor`]: tokens are then above it even if the server has lost everything and its clock was set
-//! back.
+//! If the resource may outlive the server's memory, pass the highest token that it has seen to
+//! [`MutexBuilder::token_floor`]. Tokens are then higher even if the server has lost everything and
+//! its clock was set back.
 //!
 //! # Errors
 //!
-//! Busy is no error: [`Mutex::try_lock`] and its kin answer `Ok(None)`; a [`RateLimiter`] answers with a
-//! [`Decision`], or with [`ErrorKind::TooLate`] if it was to wait and the slot is too far ahead. An [`Error`] has a
-//! [`kind`](Error::kind), and a text that names the lock and says what to do.
+//! A busy lock is not an error: [`Mutex::try_lock`] and similar methods return `Ok(None)`. A
+//! [`RateLimiter`] returns a [`Decision`], or [`ErrorKind::TooLate`] if it would have to wait for
+//! too long. An [`Error`] has a [`kind`](Error::kind) and a message that names the lock and says
+//! what to do.
 //!
 //! ```no_run
 //! # use latchwork::{Error, ErrorKind, Mutex};
@@ -111,58 +120,62 @@
 //! match mutex.lock().await {
 //!     Ok(guard) => guard.unlock().await,
 //!     Err(error) if error.is_transient() => {
-//!         println!("the server cannot serve it now; later perhaps: {error}");
+//!         println!("the server is unavailable, try again later: {error}");
 //!         Ok(())
 //!     }
-//!     // As when a right is missing: the text has the rule to add.
+//!     // For example, a right is missing: the message has the rule to add.
 //!     Err(error) => Err(error),
 //! }
 //! # }
 //! ```
 //!
-//! [`ErrorKind::Unavailable`] means that no usable answer came in time. Whether the server granted the lock is not known
-//! then, so the attempt is undone: a grant is given up, and a copy of the request that arrives late grants nothing.
+//! [`ErrorKind::Unavailable`] means that the server gave no usable answer in time. It is then
+//! unknown whether the server granted the lock, so the attempt is undone: a grant is released, and
+//! a copy of the request that arrives late grants nothing.
 //!
-//! What could lose locks on the server at hand, such as an eviction policy or a lack of persistence, is in
-//! [`Client::warnings`].
+//! [`Client::warnings`] lists settings of the server that can lose locks, such as an eviction
+//! policy or a lack of persistence.
 //!
 //! # Cancellation
 //!
-//! Any future of this crate may be dropped at any moment, in a `select!`, by a timeout, by a task that is aborted. A
-//! dropped [`lock`](Mutex::lock) leaves, within a round trip, no hold and no place in the queue, and a grant that was on its
-//! way goes to the next waiter. Each method says under *Cancel safety* what dropping it means.
+//! Any future of this crate may be dropped at any moment: in a `select!`, by a timeout, or with an
+//! aborted task. After a round trip, a dropped [`lock`](Mutex::lock) has no hold and no place in
+//! the queue, and a grant that was on its way goes to the next waiter. The section *Cancel safety*
+//! of each method says what dropping its future means.
 //!
-//! A dropped guard releases in the background; that neither blocks nor fails, and works outside a runtime, too.
-//! [`MutexGuard::unlock`] waits for the answer. When the process ends before the release was sent, the lease does it:
-//! call [`Client::close`] before you exit.
+//! A dropped guard releases the lock in the background. The drop never blocks or fails, and works
+//! outside a runtime as well. [`MutexGuard::unlock`] waits for the answer. Call [`Client::close`]
+//! before the process exits: a release that was not sent takes effect only when the lease ends.
 //!
 //! # Runtimes
 //!
-//! A client runs on the tokio runtime that connected it, which needs its timer and I/O (`enable_all`). Handles, guards and futures
-//! work in any other runtime. When the client's runtime ends, everything answers [`ErrorKind::Closed`].
+//! A client runs on the tokio runtime that connected it, which needs its timer and I/O
+//! (`enable_all`). Handles, guards and futures work in any other runtime. When the client's runtime
+//! ends, every call returns [`ErrorKind::Closed`].
 //!
-//! Code that blocks delays the keeper, and with it the renewals, most of all on a runtime with one thread;
-//! [`Client::keeper_lateness`] shows it. [`ClientBuilder::keeper_thread`] gives the client a thread of its own. Use it also for
-//! a client in a `static`, which several runtimes share, as several `#[tokio::test]`s do.
+//! Blocking code delays the keeper and its renewals, especially on a runtime with one thread;
+//! [`Client::keeper_lateness`] shows by how much. [`ClientBuilder::keeper_thread`] gives the client
+//! a thread of its own. Use it also for a client in a `static` that several runtimes share, such as
+//! those of several `#[tokio::test]`s.
 //!
 //! Connect after `fork`, not before.
 //!
 //! # Features
 //!
-//! | feature | default | what |
+//! | feature | default | adds |
 //! |---|---|---|
 //! | `limiter` | yes | [`RateLimiter`] |
 //! | `mutex` | yes | [`Mutex`], [`FairMutex`], [`ReentrantMutex`] |
 //! | `rwlock` | yes | [`RwLock`] |
 //! | `semaphore` | yes | [`Semaphore`] |
 //! | `latch` | yes | [`CountdownLatch`] |
-//! | `tracing` | yes | logs reconnects, losses, late renewals and degraded waiting through `tracing` |
+//! | `tracing` | yes | events for reconnects, losses, late renewals and degraded waiting |
 //! | `serde` | | `Serialize` and `Deserialize` for `Owner`, [`Ticket`] and [`FencingToken`] |
 //! | `cancellation-token` | | `cancellation_token` of guards and permits, and `Hold::cancellation_token` |
 //! | `tls-rustls` | | `rediss://` URLs, with rustls; its provider is `ring` unless the program has installed one |
 //! | `tls-native-tls` | | `rediss://` URLs, with the platform's TLS |
 //!
-//! Redis 6.2 or later, or Valkey; one server, not a cluster. Rust 1.88.
+//! Latchwork needs Redis 6.2 or later, or Valkey, as one server and not a cluster, and Rust 1.88.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub use latchwork_core::dynamic::{self, Guard, Lock};

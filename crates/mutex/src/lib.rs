@@ -1,8 +1,8 @@
 //! A distributed mutex over Redis for async Rust.
 //!
-//! A waiter never tries twice: the release hands the lock to the next one in the queue and tells it by a message.
-//! Every grant has a [`FencingToken`], holds are leased and renewed, losing one is reported, and dropping a future or
-//! a guard at any moment leaves nothing behind.
+//! Waiters do not poll: a release makes the next waiter the owner and sends it a message. Every
+//! grant has a [`FencingToken`], leases are renewed, a lost lock is reported to its holder, and
+//! dropping a future or a guard at any moment leaves nothing behind.
 //!
 //! ```no_run
 //! use latchwork_mutex::{Client, Mutex};
@@ -12,7 +12,7 @@
 //! let mutex = Mutex::new(&client, "orders")?;
 //!
 //! let guard = mutex.lock().await?;
-//! // One process at a time, in all the world that shares this server.
+//! // One holder at a time, among all processes that share this server.
 //! guard.unlock().await?;
 //! # Ok(())
 //! # }

@@ -10,16 +10,17 @@ use latchwork_core::{Client, FencingToken, LockInfo, Name, Result, Ticket};
 use crate::futures::{MutexLock, TryMutexLock};
 use crate::guard::MutexGuard;
 
-/// The kind in the key: `Mutex`, `FairMutex` and `ReentrantMutex` of one name are one lock.
+/// The kind in the key. A `Mutex`, `FairMutex` and `ReentrantMutex` with the same name are the same
+/// lock.
 pub(crate) const KIND: &str = "lock";
 
-/// A mutex that all processes share which use the same server, prefix and name.
+/// A mutex shared by every process that uses the same server, key prefix and name.
 ///
-/// A handle: a client, a name, options. Cheap to clone, and without an identity of its own: two handles of one name are
-/// one lock, in one process as in two. It guards nothing by itself; a guard proves that nobody else has one, as long as
-/// its hold is valid: see [`MutexGuard`].
+/// The value is a handle: a client, a name and options. It is cheap to clone and has no identity of
+/// its own: two handles with the same name are the same lock, in one process or in two. A guard
+/// proves that nobody else holds the lock for as long as its hold is valid. See [`MutexGuard`].
 ///
-/// Waiters that answer are served in the order in which they came to the server.
+/// Responsive waiters are served in the order in which they reach the server.
 ///
 /// # Examples
 ///
@@ -42,7 +43,7 @@ pub struct Mutex {
 }
 
 impl Mutex {
-    /// A mutex with default options. Local: nothing is sent.
+    /// Creates a mutex with default options. Nothing is sent.
     ///
     /// # Errors
     /// `Invalid` if the name is empty or longer than 512 bytes.
@@ -60,7 +61,7 @@ impl Mutex {
         Self::builder(client, name).build()
     }
 
-    /// A mutex with options.
+    /// Creates a mutex with options.
     ///
     /// # Examples
     /// ```no_run
@@ -82,20 +83,20 @@ impl Mutex {
         }
     }
 
-    /// The name.
+    /// Returns the name.
     pub fn name(&self) -> &Name {
         self.primitive.name()
     }
 
-    /// Waits for the lock.
+    /// Acquires the lock, waiting until it is available.
     ///
     /// # Errors
-    /// `Unavailable` when the server has given no usable answer for `unavailable_after` (the attempt is undone),
-    /// `Closed`, `Denied`, `WrongType`, `OutOfMemory`, `QueueFull`.
+    /// `Unavailable` if the server gives no usable answer for `unavailable_after`; the attempt is
+    /// undone. Also `Closed`, `Denied`, `WrongType`, `OutOfMemory`, `QueueFull`.
     ///
     /// # Cancel safety
-    /// Dropping the future undoes the attempt: its place in the queue is lost, a grant on its way goes to the next
-    /// waiter, and within a round trip nothing of it is left.
+    /// Dropping the future undoes the attempt. It loses its place in the queue, a grant that is on
+    /// its way goes to the next waiter, and after a round trip nothing of the attempt is left.
     ///
     /// # Examples
     /// ```no_run
@@ -109,10 +110,10 @@ impl Mutex {
         MutexLock::new(self.primitive.acquire(Wait::Forever))
     }
 
-    /// Takes the lock if it is free: `Ok(None)` if somebody holds it or waits for it.
+    /// Acquires the lock if it is free. Returns `Ok(None)` if it is held or waited for.
     ///
     /// # Errors
-    /// As [`lock`](Self::lock); `Unavailable` after the operation timeout.
+    /// As [`lock`](Self::lock), with `Unavailable` after the operation timeout.
     ///
     /// # Cancel safety
     /// As [`lock`](Self::lock).
@@ -121,9 +122,9 @@ impl Mutex {
     /// ```no_run
     /// # async fn example(mutex: latchwork_mutex::Mutex) -> Result<(), latchwork_mutex::Error> {
     /// if let Some(guard) = mutex.try_lock().await? {
-    ///     // do it
+    ///     // do the work
     /// } else {
-    ///     // somebody else does
+    ///     // somebody else is doing it
     /// }
     /// # Ok(())
     /// # }
@@ -132,12 +133,12 @@ impl Mutex {
         TryMutexLock::new(self.primitive.acquire(Wait::Try))
     }
 
-    /// Waits for the lock this long at most: `Ok(None)` if it was busy until then. Zero is one try.
+    /// Acquires the lock, waiting for at most `wait`. Returns `Ok(None)` if it stays busy.
     ///
-    /// The time runs from this call.
+    /// The time runs from this call. With a zero duration this is a single try.
     ///
     /// # Errors
-    /// As [`lock`](Self::lock); `Unavailable` if nothing was heard of the server in that time.
+    /// As [`lock`](Self::lock), with `Unavailable` if the server does not respond within `wait`.
     ///
     /// # Cancel safety
     /// As [`lock`](Self::lock).
@@ -156,7 +157,8 @@ impl Mutex {
         TryMutexLock::new(self.primitive.acquire(Wait::for_duration(wait)))
     }
 
-    /// Waits for the lock until `deadline` at most. See [`try_lock_for`](Self::try_lock_for).
+    /// Acquires the lock, waiting until `deadline` at most. See
+    /// [`try_lock_for`](Self::try_lock_for).
     ///
     /// # Errors
     /// As [`try_lock_for`](Self::try_lock_for).
@@ -177,16 +179,16 @@ impl Mutex {
         TryMutexLock::new(self.primitive.acquire(Wait::Until(deadline)))
     }
 
-    /// Runs `body` under the lock, and drops it at an await when the hold is lost.
+    /// Runs `body` under the lock, and drops it at an await if the hold is lost.
     ///
-    /// When the body is done the lock is released. If the release is not answered but the hold was valid to the end, the
-    /// result is still `Ok`.
+    /// The lock is released when the body is done. If the release is not answered but the hold was
+    /// valid to the end, the result is still `Ok`.
     ///
     /// # Errors
-    /// As [`lock`](Self::lock); `Lost` if the hold ended before the body did.
+    /// As [`lock`](Self::lock), and `Lost` if the hold ends before the body does.
     ///
     /// # Cancel safety
-    /// Dropping it drops the body and releases.
+    /// Dropping the future drops the body and releases the lock.
     ///
     /// # Examples
     /// ```no_run
@@ -200,7 +202,7 @@ impl Mutex {
         run(self.lock().await?, body).await
     }
 
-    /// Runs `body` if the lock is free: `Ok(None)` if it is not. See [`run`](Self::run).
+    /// Runs `body` if the lock is free. Returns `Ok(None)` if it is busy. See [`run`](Self::run).
     ///
     /// # Errors
     /// As [`run`](Self::run).
@@ -222,7 +224,10 @@ impl Mutex {
         }
     }
 
-    /// Whether anybody holds it now. By the time you read it, it may be otherwise: to decide, use [`try_lock`](Self::try_lock).
+    /// Returns whether the lock is held now.
+    ///
+    /// The answer may be outdated by the time it arrives. To decide, use
+    /// [`try_lock`](Self::try_lock).
     ///
     /// # Errors
     /// `Unavailable`, `Closed`, `Denied`, `WrongType`.
@@ -241,7 +246,7 @@ impl Mutex {
         self.primitive.is_locked().await
     }
 
-    /// Who holds it and who waits.
+    /// Returns the holders and the waiters.
     ///
     /// # Errors
     /// `Unavailable`, `Closed`, `Denied`, `WrongType`.
@@ -264,22 +269,24 @@ impl Mutex {
         self.primitive.inspect().await
     }
 
-    /// Takes the lock away from its holder, tells it at once, and hands on. `false`: nobody held it.
+    /// Takes the lock away from its holder. Returns `false` if nobody held it.
     ///
-    /// The holder goes on until it hears of it. Use it for a holder that you know to be dead or stuck, and let the
-    /// resource check fencing tokens.
+    /// The holder is notified at once, and the next waiter gets the lock. The holder goes on until
+    /// the notification arrives. Use this for a holder that is known to be dead or stuck, and let
+    /// the resource check fencing tokens.
     ///
     /// # Errors
-    /// `Unavailable` (then it may or may not have happened), `Closed`, `Denied`, `WrongType`.
+    /// `Unavailable` (the lock may or may not have been taken away), `Closed`, `Denied`,
+    /// `WrongType`.
     ///
     /// # Cancel safety
-    /// It may or may not happen.
+    /// If the future is dropped, the lock may or may not be taken away.
     ///
     /// # Examples
     /// ```no_run
     /// # async fn example(mutex: latchwork_mutex::Mutex) -> Result<(), latchwork_mutex::Error> {
     /// if mutex.force_unlock().await? {
-    ///     println!("its holder was told");
+    ///     println!("its holder is notified");
     /// }
     /// # Ok(())
     /// # }
@@ -288,15 +295,17 @@ impl Mutex {
         self.primitive.force_unlock().await
     }
 
-    /// Goes on with a hold that [`MutexGuard::into_ticket`] handed out, in this or another process. The fencing token
-    /// stays the same. Of several that try, one succeeds.
+    /// Continues a hold that was turned into a ticket, in this or another process.
+    ///
+    /// The ticket comes from [`MutexGuard::into_ticket`]. The fencing token stays the same. If
+    /// several callers resume the same ticket, one of them succeeds.
     ///
     /// # Errors
-    /// `Invalid` if the ticket is for another name, `Lost` if its hold has ended or was resumed by somebody else,
-    /// `Unavailable` (then it is given up).
+    /// `Invalid` if the ticket is for another name. `Lost` if its hold has ended or was resumed by
+    /// somebody else. `Unavailable` if the server does not respond; the hold is given up.
     ///
     /// # Cancel safety
-    /// Dropping it gives the hold up.
+    /// Dropping the future gives the hold up.
     ///
     /// # Examples
     /// ```no_run

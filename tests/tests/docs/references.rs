@@ -138,10 +138,23 @@ fn no_number_stands_for_something_that_is_nowhere() {
     }
 }
 
+/// The documents that name files and link to them.
+const DOCUMENTS: [&str; 9] = [
+    "README.md",
+    "CHANGELOG.md",
+    "docs/compare.md",
+    "docs/design.md",
+    "docs/performance.md",
+    "docs/proof.md",
+    "docs/safety.md",
+    "examples/README.md",
+    "tests/README.md",
+];
+
 #[test]
 fn every_file_that_the_documents_name_exists() {
     let mut seen = 0;
-    for document in ["README.md", "docs/design.md", "docs/safety.md", "tests/README.md"] {
+    for document in DOCUMENTS {
         let text = read(document);
         for quoted in text.split('`').skip(1).step_by(2) {
             let path = quoted.split("::").next().unwrap_or(quoted);
@@ -155,4 +168,54 @@ fn every_file_that_the_documents_name_exists() {
         }
     }
     assert!(seen > 20, "only {seen} paths: does the search still work?");
+}
+
+#[test]
+fn every_file_that_the_documents_link_to_exists() {
+    let mut seen = 0;
+    for document in DOCUMENTS {
+        let text = read(document);
+        let folder = workspace().join(document);
+        let folder = folder.parent().expect("a folder");
+        for (at, _) in text.match_indices("](") {
+            let target = text[at + 2..].split([')', '#']).next().unwrap_or_default();
+            if !target.is_empty() && !target.contains("://") {
+                seen += 1;
+                assert!(folder.join(target).exists(), "{document} links to {target}");
+            }
+        }
+    }
+    assert!(seen > 20, "only {seen} links: does the search still work?");
+}
+
+/// The design page leads from `lock()` to the guard in at most twelve files; each has the functions
+/// that are named with it.
+#[test]
+fn the_path_of_a_waiter_leads_through_files_and_functions_that_exist() {
+    let design = read("docs/design.md");
+    let (_, rest) = design.split_once("\n## The path of a waiter").expect("the path");
+    let section = rest.split("\n## ").next().expect("a section");
+    let mut steps = 0;
+    for line in section.lines().filter(|line| {
+        line.split_once(". ")
+            .is_some_and(|(number, _)| number.parse::<u32>().is_ok())
+    }) {
+        steps += 1;
+        let step = line.split(": ").next().unwrap_or(line);
+        let mut quoted = step.split('`').skip(1).step_by(2);
+        let path = quoted.next().expect("a file");
+        let file = match path.strip_prefix("crates/") {
+            Some(_) => path.to_owned(),
+            None => format!("crates/core/src/{path}"),
+        };
+        let source = read(&file);
+        for function in quoted {
+            let name = function.rsplit("::").next().unwrap_or(function);
+            assert!(
+                source.contains(&format!("fn {name}(")) || source.contains(&format!("fn {name}<")),
+                "step {steps} of the path of a waiter: {file} has no function {name}"
+            );
+        }
+    }
+    assert!((5..=12).contains(&steps), "{steps} files");
 }

@@ -1,4 +1,4 @@
-//! What an attempt asks for, and how its hold is kept.
+//! The request that an attempt makes, and the options of its hold.
 
 use std::sync::Arc;
 use std::time::Duration;

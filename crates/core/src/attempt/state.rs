@@ -17,7 +17,7 @@ use crate::wire::reply::{AcquireReply, Grant};
 /// The stage of an attempt, with the data that exists only in that stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Stage {
-    /// Nothing is known, or the place was lost: acquire has to be sent (again).
+    /// No answer has come yet, or the place was lost: the acquire has to be sent (again).
     Asking,
     /// In the queue.
     Queued,
@@ -29,9 +29,9 @@ pub(super) enum Stage {
     Reset,
     /// A guard exists.
     Held(Lease),
-    /// To be ended at the server. If `queued`, the keeper does it.
+    /// Being ended at the server. If `queued`, the keeper does it.
     Ending { queued: bool },
-    /// Nothing is left at the server, as far as is known.
+    /// Nothing is left at the server, as far as the client knows.
     Gone(Option<Ended>),
 }
 
@@ -61,15 +61,15 @@ pub(crate) struct State {
     pub(super) stage: Stage,
     /// Why the hold ended; set once, never taken back.
     pub(super) loss: Option<Loss>,
-    /// The client is closing: the future answers `Closed`.
+    /// The client is closing: the future resolves to `Closed`.
     closed: bool,
-    /// An end was answered, and it had something.
+    /// An end was answered, and the attempt held something or had a place.
     pub(super) gave_up: bool,
     pub(super) under_way: UnderWay,
     pub(super) news: News,
-    /// Send instant and stamp of the last reply about this attempt.
+    /// When the request of the last reply about this attempt was sent, and the reply's stamp.
     pub(super) sample: Option<(Moment, u64)>,
-    /// The first send.
+    /// When the first request was sent.
     started: Moment,
     /// When the last usable answer came.
     pub(super) heard: Moment,
@@ -172,14 +172,16 @@ impl State {
         self.stage = stage;
     }
 
-    /// A reply about a hold or place. An older word never overwrites a newer one (rule 4).
+    /// Notes a reply about a hold or place, and returns whether it is newer than what is known.
+    /// Older information never overwrites newer information (rule 4).
     pub(super) fn is_news(&mut self, stamp: u64, sent: Moment, now: Moment, rules: &Rules) -> bool {
         self.heard = now;
         self.sample = Some((sent, stamp));
         if !matches!(self.stage, Stage::Asking | Stage::Queued | Stage::Granted(_)) {
             return false;
         }
-        // A request that was sent after the newer word had come is newer still: the clock was set back (H49).
+        // An answer to a request that was sent after the newer stamp had been applied is newer
+        // still: the server's clock was set back (H49).
         if stamp < self.news.stamp && sent < self.news.applied_at && rules.has(Rule::ByStamp) {
             return false;
         }
@@ -219,7 +221,7 @@ impl State {
                 self.heard = now;
                 return;
             }
-            _ => return, // the caller's error
+            _ => return, // an error, which the caller reports
         };
         if self.is_news(stamp, sent, now, rules) {
             self.granted(grant, sent, now, rules, out);
@@ -243,7 +245,7 @@ impl State {
         });
     }
 
-    /// The server says that it has it.
+    /// The server reports that the attempt holds.
     pub(super) fn granted(
         &mut self,
         grant: Grant,
@@ -252,18 +254,19 @@ impl State {
         rules: &Rules,
         out: &mut Effects,
     ) {
-        // After a backward step of its clock the server may say more than a lease (H49).
+        // After a backward step of its clock the server may report more than a lease (H49).
         let left = grant.left.min(rules.lease);
         let from = if rules.has(Rule::ReplyStart) { sent } else { now };
         let deadline = from + left.saturating_sub(rules.drift.margin(left));
-        let start = now + grant.delay.unwrap_or_default(); // the server's is no later
+        let start = now + grant.delay.unwrap_or_default(); // no earlier than the server's
         let weight = grant.weight.unwrap_or(rules.weight);
         let lease = Lease::new((grant.token, weight), start, deadline, grant.claim, left);
         self.grant(lease, now, rules, out);
     }
 
     fn grant(&mut self, lease: Lease, now: Moment, rules: &Rules, out: &mut Effects) {
-        // Otherwise only a hint (rule 5), or a token that the caller may not use: acquire has the answer.
+        // Otherwise the grant is only a hint (rule 5), or its token is below the floor: another
+        // acquire finds out.
         let good = now < lease.deadline && (rules.floor == 0 || lease.token > rules.floor);
         self.enter(if good {
             Stage::Granted(lease)
@@ -285,7 +288,8 @@ impl State {
         let new = stamp >= self.news.stamp || !rules.has(Rule::ByStamp);
         let waits = match self.stage {
             Stage::Asking | Stage::Queued => true,
-            // The grant that nobody has taken yet is over, and this one followed it. The same one again is no news.
+            // A newer grant means that the one nobody has taken yet has lapsed. The same one again
+            // is no news.
             Stage::Granted(_) => stamp > self.news.stamp,
             _ => false,
         };
@@ -302,7 +306,8 @@ impl State {
                 self.grant(lease.confirm_first(stepped), now, rules, out);
             }
             Message::Behind { left, .. } => {
-                // The reply that says so may still be on its way, or be older.
+                // The attempt is in the queue, even if the reply that reports it has not arrived
+                // yet.
                 if new && self.stage == Stage::Asking {
                     self.note(stamp, now);
                     self.enter(Stage::Queued);
@@ -325,12 +330,12 @@ impl State {
                 }
                 _ => {}
             },
-            // About an earlier hold, or for a whole generation: an event of its own.
+            // About an earlier hold; or about a whole generation, which is an event of its own.
             Message::Grant { .. } | Message::Forced { .. } | Message::Over { .. } => {}
         }
     }
 
-    /// What the acquire future has to do next; hands out a grant that is good.
+    /// Returns what the acquire future has to do next. Hands out a grant that is good.
     fn next(&mut self, now: Moment, rules: &Rules) -> Step {
         if self.closed {
             return Step::Closed;
@@ -355,7 +360,7 @@ impl State {
         Step::HandOut
     }
 
-    /// Why the hold ended under its guard.
+    /// Returns why the hold ended while its guard existed.
     pub(crate) const fn loss(&self) -> Option<Loss> {
         self.loss
     }
@@ -364,7 +369,7 @@ impl State {
         self.closed
     }
 
-    /// What it has, if a guard is out.
+    /// Returns the lease, if a guard exists.
     pub(crate) const fn held(&self) -> Option<&Lease> {
         match &self.stage {
             Stage::Held(lease) => Some(lease),
@@ -372,7 +377,8 @@ impl State {
         }
     }
 
-    /// Whether its future waits without knowing of a place; `None`: the wait is over.
+    /// Returns whether the attempt is in the queue, as far as the client knows. `None`: it no
+    /// longer waits.
     pub(crate) const fn is_queued(&self) -> Option<bool> {
         match self.stage {
             Stage::Asking => Some(false),
@@ -381,7 +387,7 @@ impl State {
         }
     }
 
-    /// What its ends came to; `None`: not known yet.
+    /// Returns the result of its ends, if it is known.
     pub(crate) const fn ended(&self) -> Option<Ended> {
         match self.stage {
             Stage::Gone(ended) => ended,
@@ -389,22 +395,23 @@ impl State {
         }
     }
 
-    /// When the last usable answer came.
+    /// Returns when the last usable answer came.
     pub(crate) const fn heard(&self) -> Moment {
         self.heard
     }
 
-    /// Whether a copy of its acquire may be under way.
+    /// Returns whether a copy of its acquire may be under way.
     pub(crate) const fn is_asked(&self) -> bool {
         self.under_way.acquires > 0
     }
 
-    /// The latest `not_after` of its acquires, milliseconds of the server; 0: none.
+    /// Returns the latest `not_after` of its acquires, in milliseconds of the server; 0: none.
     pub(crate) const fn not_after(&self) -> u64 {
         self.under_way.not_after
     }
 
-    /// What an end has to name: until when a copy of its acquire may still be under way; 0: none is.
+    /// Returns until when a copy of its acquire may still be under way, which an end has to name;
+    /// 0: none is.
     pub(crate) const fn tombstone(&self, rules: &Rules) -> u64 {
         if self.is_asked() && rules.has(Rule::Tombstone) {
             self.under_way.not_after
@@ -413,12 +420,13 @@ impl State {
         }
     }
 
-    /// Whether anything the server said was applied: a grant may have been confirmed with the answer lost.
+    /// Returns whether any answer or message was applied. If so, a grant may have been confirmed by
+    /// a request whose answer was lost.
     pub(crate) fn has_heard(&self) -> bool {
         self.stage != Stage::Asking || self.news.stamp > 0
     }
 
-    /// The generation of the latch that it waits for, if that is known, and whether it was answered.
+    /// Returns the latch generation that it waits for, if known, and whether it was answered.
     pub(crate) const fn latch(&self) -> &Waited {
         &self.latch
     }
@@ -427,8 +435,8 @@ impl State {
 /// For the model, which has to see that two states differ in their past only.
 #[cfg(test)]
 impl State {
-    /// Forgets what no event can tell any more: when the server was last heard of, how often an end
-    /// was sent; with `news` the newest word, because nothing older is under way; with `started`
+    /// Forgets what no event can reveal any longer: when the server last answered, how often an end
+    /// was sent; with `news` the newest stamp, because nothing older is under way; with `started`
     /// the first send, because a later one counts.
     pub(super) const fn forget_past(&mut self, past: Moment, news: bool, started: bool) {
         self.heard = past;

@@ -1,4 +1,4 @@
-//! The command connection: sends a script, and says what is known of its outcome.
+//! The command connection: sends requests, and reports what is known about their outcome.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -24,7 +24,7 @@ pub(crate) struct Link {
     pub(crate) generation: u64,
 }
 
-/// The command connection, shared by everything in a client.
+/// The command connection, shared by all parts of a client.
 pub(crate) struct Commands {
     link: RwLock<Option<Link>>,
     /// The generation of the present connection; 0 while there is none.
@@ -32,11 +32,12 @@ pub(crate) struct Commands {
     /// Tells the supervisor that the connection of this generation is bad.
     bad: AtomicU64,
     pub(crate) trouble: Notify,
-    /// When the oldest request was sent after which nothing came; nanoseconds of a `Moment`, 0: none.
+    /// When the oldest unanswered request was sent, if nothing has arrived since: nanoseconds of a
+    /// `Moment`, or 0 if there is none.
     silent_since: AtomicU64,
-    /// Nothing came for a while: the supervisor has to ask.
+    /// The connection has been silent for a while, and the supervisor has to check it.
     suspect: AtomicBool,
-    /// The longest silence that is borne without asking.
+    /// How long the connection may be silent before it is checked.
     patience: Duration,
     /// Single flight: one SCRIPT LOAD however many requests meet NOSCRIPT (H37).
     loading: tokio::sync::Mutex<u64>,
@@ -94,7 +95,7 @@ impl Commands {
         self.note_error(why);
     }
 
-    /// Remembers why there is no connection, for the errors of those who wait for one.
+    /// Remembers why there is no connection, for the errors of requests that wait for one.
     pub(crate) fn note_error(&self, why: &Error) {
         let text = match std::error::Error::source(why) {
             Some(source) => format!("{why}: {source}"),
@@ -112,8 +113,9 @@ impl Commands {
         self.trouble.notify_one();
     }
 
-    /// A request timed out. That proves nothing: its deadline may be a caller's, or the reply came when nobody awaited it
-    /// any more. After a silence the supervisor asks; only that counts.
+    /// Notes that a request timed out. This alone proves nothing: the deadline may be a caller's,
+    /// or the reply may have arrived after the caller stopped waiting. After a silence the
+    /// supervisor checks the connection.
     fn note_timeout(&self, generation: u64) {
         let since = self.silent_since.load(Ordering::Relaxed);
         let silence = Moment::now().since(Moment::from_nanos(since));
@@ -123,7 +125,7 @@ impl Commands {
         }
     }
 
-    /// Whether a silence has to be looked into; once.
+    /// Returns whether the connection has to be checked, and clears the request to do so.
     pub(crate) fn is_suspect(&self) -> bool {
         self.suspect.swap(false, Ordering::Relaxed)
     }
@@ -149,17 +151,19 @@ impl Commands {
         *self.up.borrow()
     }
 
-    /// How often scripts were loaded; tests count it.
+    /// Returns how often scripts were loaded.
     pub(crate) fn loads(&self) -> u64 {
         self.loads.load(Ordering::Relaxed)
     }
 
-    /// Notes a stamp of the server, microseconds, from a reply whose request was sent at `sent`.
+    /// Notes a stamp of the server, in microseconds, from a reply to a request that was sent at
+    /// `sent`.
     pub(crate) fn note_stamp(&self, sent: Moment, stamp: u64) {
         *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = (sent, stamp);
     }
 
-    /// The server's time at `moment`, in microseconds: never behind it as long as the clock keeps its rate.
+    /// Estimates the server's time at `moment`, in microseconds. The estimate is never behind the
+    /// server's clock, as long as both clocks run at the same rate.
     pub(crate) fn server_time(&self, moment: Moment) -> u64 {
         let (sent, stamp) = *self.clock.lock().unwrap_or_else(PoisonError::into_inner);
         stamp + u64::try_from(moment.since(sent).as_micros()).unwrap_or(0)
@@ -172,25 +176,26 @@ impl Commands {
         self.round_trip.store(mean, Ordering::Relaxed);
     }
 
-    /// Starts the average anew: on a new connection, with what its handshake took.
+    /// Restarts the average on a new connection, from the time of its handshake.
     pub(crate) fn set_round_trip(&self, time: Duration) {
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         self.round_trip.store(nanos, Ordering::Relaxed);
     }
 
-    /// The average time that requests take. Time limits leave room for several of it, because it is also short of
-    /// what requests take that time out.
+    /// Returns the average round trip. Time limits leave room for several, also because the average
+    /// does not include requests that timed out.
     pub(crate) fn round_trip(&self) -> Duration {
         Duration::from_nanos(self.round_trip.load(Ordering::Relaxed))
     }
 
-    /// The present connection.
+    /// Returns the present connection.
     fn present(&self) -> Option<Link> {
         self.link.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The present connection; waits for one until `deadline`. What is rare is boxed, here and in `run`: futures of requests
-    /// are allocated one by one, and small ones are cheap.
+    /// Returns the present connection, or waits for one until `deadline`. Rare paths are boxed,
+    /// here and in `run`, because the future of each request is allocated, and small ones are
+    /// cheap.
     async fn link(&self, deadline: Moment) -> Result<Link, Failure> {
         match self.present() {
             Some(link) => Ok(link),
@@ -221,7 +226,7 @@ impl Commands {
         }
     }
 
-    /// Sends a command under a deadline of its own. Watches over the connection while at it.
+    /// Sends a command with a deadline, and notes what the outcome says about the connection.
     async fn send(
         &self,
         link: &mut Link,
@@ -271,7 +276,7 @@ impl Commands {
         )
     }
 
-    /// Runs a script. An error says whether it may have run.
+    /// Runs a script. The error tells whether the script may have run.
     pub(crate) async fn run(&self, request: &Request, deadline: Moment) -> Result<Answer, Failure> {
         let mut link = self.link(deadline).await?;
         let seen = self.loads();
@@ -284,7 +289,7 @@ impl Commands {
         }
     }
 
-    /// Runs a script that the server did not know.
+    /// Loads the scripts into a server that did not know this one, and runs it again.
     async fn load_and_retry(
         &self,
         mut link: Link,
@@ -299,11 +304,12 @@ impl Commands {
             result => return result,
         }
         self.load_again(&mut link, deadline, &mut seen).await?;
-        // The server forgets what it is told: send the text itself.
+        // The server keeps forgetting the script: send its text.
         self.send(&mut link, &request.as_eval(), deadline, script).await
     }
 
-    /// Runs a script for many, and takes its reply apart; `None`: that one has to go alone.
+    /// Runs a script for many attempts, and returns an answer for each. `None`: the attempt has to
+    /// be sent alone.
     pub(crate) async fn run_many(
         &self,
         request: &Request,
@@ -353,14 +359,14 @@ impl Commands {
         self.loads.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A plain command; for what is not a script.
+    /// Sends a plain command.
     pub(crate) async fn command(&self, command: &Cmd, deadline: Moment) -> Result<Reply, Failure> {
         let mut link = self.link(deadline).await?;
         let answer = self.send(&mut link, command, deadline, None).await?;
         Ok(answer.reply)
     }
 
-    /// Asks for the server's clock: who is asked for little else stays in step with it.
+    /// Asks for the server's time, which keeps an idle client in step with it.
     #[allow(clippy::disallowed_methods, reason = "the one place that sends commands")]
     pub(crate) async fn ask_time(&self, deadline: Moment) -> Result<(), Failure> {
         let mut link = self.link(deadline).await?;
@@ -371,7 +377,7 @@ impl Commands {
         Ok(())
     }
 
-    /// Round trip of a PING.
+    /// Sends a PING and returns its round trip.
     #[allow(clippy::disallowed_methods, reason = "the one place that sends commands")]
     pub(crate) async fn ping(&self, deadline: Moment) -> Result<Duration, Failure> {
         let start = Moment::now();

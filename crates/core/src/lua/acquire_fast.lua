@@ -1,6 +1,6 @@
--- acquire: take the primitive, or join its queue. This part, for records with nothing out of the ordinary in them: nobody
--- has it; or somebody has all of it; or it is shared, and nobody waits.
--- The rest of the script is the engine's parts and acquire_slow.lua, below the early returns (text there costs nothing).
+-- acquire: takes the primitive, or joins its queue. This part has shortcuts for three kinds of
+-- record: nobody holds; one holder has everything; or the holders share, and nobody waits. The
+-- engine's parts and acquire_slow.lua follow below the early returns, where text costs nothing.
 --
 -- KEYS[1]   lock       zset  <prefix>:lock:{<name>}  see docs/design.md for the bands of its scores
 -- ARGV[1]   id         id of the caller's attempt
@@ -44,11 +44,12 @@ local T = ARGV.time or redis.call('TIME') -- once, at the top: before Redis 7.2 
 local now_us = T[1] * 1000000 + T[2]
 local now = (now_us - now_us % 1000) / 1000
 
--- Ours has a token. Its rank is how many others there are, but for arrival and starts, which never come without the rate below.
--- Asking for it raises WRONGTYPE before any write (H41).
+-- A record of ours has a token. Its rank is the number of other members, except arrival and starts,
+-- which only exist together with a rate below it. This command raises WRONGTYPE before any write
+-- (H41).
 local ours = redis.call('ZRANK', lock, '%TOKEN%')
--- shortcut: nobody has it, or one has everything, or it is shared and nobody waits
-local fresh -- the token of what is granted here; 0: shared, it has none
+-- shortcut: nobody holds, or one holder has everything, or the holders share and nobody waits
+local fresh -- the token of a hold that is granted here; 0: it is shared and has none
 local plain = now <= tonumber(ARGV[6]) and floor == '0'
 if weight == capacity then
   if plain and (ours == 0 or not ours and redis.call('ZCARD', lock) == 0) then
@@ -57,7 +58,8 @@ if weight == capacity then
     local changed = redis.call('ZADD', lock, 'GT', 'CH', us, '%TOKEN%', string.format('%.0f', now + ARGV[2]), id)
     fresh = changed == 2 and now_us or tonumber(redis.call('ZINCRBY', lock, 1, '%TOKEN%')) -- the clock is behind the last one
   elseif plain and ours and ahead == '0' then
-    -- Whoever ends first is within its lease (H49), has everything and names no owner, as this one: nothing can be granted.
+    -- The hold that ends first is within its lease (H49), has everything and names no owner, nor
+    -- does this attempt: nothing can be granted.
     local holder = redis.call('ZRANGEBYSCORE', lock, '%HOLDER%', '%TOMB%', 'WITHSCORES', 'LIMIT', '0', '1')
     local has, most = string.match(holder[1] or '', '^%d+:(%d+):(%d+)', 24)
     local left = has == weight and string.find(id, '^%d+:', 24) and holder[2] - now or 0
@@ -90,7 +92,8 @@ elseif plain and ours and ARGV[7] ~= '-1' and pace == '' then
   if stored then
     there = (stored % 2 == 1 or stored - string.sub(capacity, 1, -2) * 2 == 0) and math.floor(stored / 2)
   end
-  -- What is in use and how much there is are all that is below the end of the first hold: no waiter, no mark of any kind.
+  -- Weight in use and capacity are the only members below the end of the first hold: no waiter, no
+  -- mark of any kind.
   local below = used > 0 and string.format('%.0f', now) or '(%TOMB%'
   if there and used + weight <= there and not mine and (alone or redis.call('ZCOUNT', lock, '-inf', below) == known) then
     redis.call('ZADD', lock, used > 0 and used + weight or weight, '%USED%', string.format('%.0f', now + ARGV[2]), id)
@@ -100,7 +103,7 @@ end
 if fresh then
   local ttl = ARGV[3] + math.max(math.ceil((fresh - now_us) / 1000), 0)
   if not ours or redis.call('PTTL', lock) < ttl then
-    redis.call('PEXPIRE', lock, ttl + math.floor(ttl / 8)) -- more than need be, so that it is seldom due
+    redis.call('PEXPIRE', lock, ttl + math.floor(ttl / 8)) -- longer than necessary, so that it is seldom renewed
   end
   return fresh <= now_us and now_us or { 1, now_us, fresh, tonumber(ARGV[2]), 0 }
 end

@@ -1,20 +1,22 @@
--- acquire, when somebody holds or waits: contract in acquire_fast.lua, functions in the engine's parts.
+-- acquire, when a shortcut does not apply. The contract is in acquire_fast.lua, the functions are
+-- in the engine's parts.
 --
--- The first line that applies decides. Everything is settled and handed on after the second.
+-- The first line that applies decides the reply. The record is settled, and freed weight granted,
+-- after the second line.
 --    8     the record is not ours
 --    7     the token floor is more than a day ahead
 --    5     the attempt has ended
---    1     it holds already: what it has, and nothing is extended
+--    1     it already holds: returns its hold, and extends nothing
 --    4     late
 --   11     an upgrade of a hold that has ended
---    1, 5   an upgrade, and nobody else holds, or it was granted before; 5: to a later upgrade of the same hold
---    2     it waits already: its place is renewed
+--    1, 5   an upgrade, and nobody else holds, or it was granted before; 5: a later upgrade of the same hold was granted
+--    2     it already waits: its place is refreshed
 --    9, 13  made with another capacity; with another rate
---   10     the weight is more than there is
---    1     its owner holds (nobody is asked, whoever waits)
---    3, 6, 2  all is in use, or an upgrade, or others wait before it: it does not wait; the queue is full; queued
---    1, 3   drain: what is free and may start now; there is nothing
---   12     by the rate it would start too late
+--   10     the weight is above the capacity
+--    1     its owner holds: a re-entry overtakes the queue
+--    3, 6, 2  everything is in use, or an upgrade, or others wait before it: it does not wait; the queue is full; queued
+--    1, 3   drain: takes what is free and may start now; nothing is
+--   12     the rate would let it start too late
 --    1     it fits
 --    3, 6, 2  it does not fit: as above
 read_capacity(capacity)
@@ -45,7 +47,7 @@ local by = base and tonumber(redis.call('ZSCORE', lock, '%UPGRADED%' .. base) or
 local ticket, next
 local reply
 
--- A head start may put it before the head of the queue.
+-- Returns whether its head start puts it before the head of the queue.
 local function overtakes()
   if ahead > 0 then
     ticket, next = new_ticket(id, ahead, timed)
@@ -53,7 +55,8 @@ local function overtakes()
   return ticket and ticket < head_ticket()
 end
 
--- What it has, where that is not its weight or does not start now.
+-- Adds its weight and delay to the answer, if they may differ from the weight in its id and from
+-- zero.
 local function with_weight(answer)
   if record.rate or room < 0 then
     answer[6], answer[7] = held(id), delay_of(id)

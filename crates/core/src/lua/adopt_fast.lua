@@ -1,5 +1,5 @@
--- adopt: a hold goes from one attempt to another, as when a ticket is resumed by another process. One of two wins. This part only
--- reads the request; then come take_over.lua and adopt_slow.lua.
+-- adopt: moves a hold from one attempt to another, as when another process resumes a ticket. If two
+-- try, one succeeds. This part only reads the request. take_over.lua and adopt_slow.lua follow.
 --
 -- KEYS[1]  lock       zset  <prefix>:lock:{<name>}
 -- ARGV[1]  id         attempt id of the new owner

@@ -1,4 +1,4 @@
--- adopt: contract in adopt_fast.lua, head in take_over.lua.
+-- adopt: the contract is in adopt_fast.lua, the head in take_over.lua.
 local reply = answered(token)
 if reply then
   return reply

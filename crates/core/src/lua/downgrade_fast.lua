@@ -1,5 +1,6 @@
--- downgrade: a hold becomes one of less weight, which is shared, and others may come in. This part only reads the
--- request; then come take_over.lua, the engine's parts and downgrade_slow.lua.
+-- downgrade: turns a hold into a shared one with less weight, and grants to waiters that fit then.
+-- This part only reads the request. take_over.lua, the engine's parts and downgrade_slow.lua
+-- follow.
 --
 -- KEYS[1]  lock       zset  <prefix>:rwlock:{<name>}
 -- ARGV[1]  id         attempt id of what it becomes; its weight says how much it is

@@ -1,4 +1,4 @@
--- downgrade: contract in downgrade_fast.lua, functions in the engine's parts.
+-- downgrade: the contract is in downgrade_fast.lua, the functions are in the engine's parts.
 read_capacity(capacity)
 if now > not_after then -- a copy that was stuck on the way; the client asks again
   return { 4, now_us }

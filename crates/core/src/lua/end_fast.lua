@@ -1,6 +1,6 @@
--- end: give up whatever the attempt has, a hold or a place, and hand on. This part, for records with nothing out of the
--- ordinary in them: nobody waits; or it has everything, and whoever is first in the queue gets everything.
--- The rest of the script is the engine's parts and end_slow.lua, below the early returns.
+-- end: gives up the attempt's hold or place, and hands over to the next waiters. This part has
+-- shortcuts for two kinds of record: nobody waits; or the attempt has everything, and the head of
+-- the queue gets everything. The engine's parts and end_slow.lua follow below the early returns.
 --
 -- KEYS[1]  lock       zset  <prefix>:lock:{<name>}
 -- ARGV[1]  id         id of the attempt that ends
@@ -23,7 +23,8 @@ if plain and members < 3 and not is_counted then
   return redis.call('ZREM', lock, id)
 end
 
--- The first write is one that is allowed when memory is full; then the rest is, too (H40).
+-- The first write is one that Redis allows when memory is full; it then allows the others, too
+-- (H40).
 local weight = plain and string.match(id, '^%d+:(%d+):', 24) -- nobody's owner, no upgrade
 if weight and weight ~= capacity then
   local known = is_counted and 2 or 1 -- what is in use, and how much there is
@@ -36,7 +37,8 @@ if weight and weight ~= capacity then
       return 1
     end
   end
-  -- It holds. Those are all that is below the holds: no waiter, no mark of any kind, no rate.
+  -- It holds. Weight in use and capacity are the only members below the holds: no waiter, no mark
+  -- of any kind, no rate.
   local scores = redis.call('ZMSCORE', lock, id, '%USED%')
   local score, left = tonumber(scores[1] or 0), (scores[2] or 0) - weight
   if
@@ -60,9 +62,10 @@ local T = ARGV.time or redis.call('TIME') -- once (H50)
 local now_us = T[1] * 1000000 + T[2]
 local now = (now_us - now_us % 1000) / 1000
 
--- shortcut: it has everything, and so will the head of the queue
+-- shortcut: it has everything, and the head of the queue gets everything
 if weight == capacity then
-  -- With one that waits there may be no more than that one, the next ticket, the holder and the token.
+  -- With one waiter there may be only four members: the waiter, the next ticket, the holder and the
+  -- token.
   local low = redis.call('ZRANGE', lock, '0', members == 4 and '2' or '1', 'WITHSCORES')
   local two = members == 4 and low[3] == '%NEXT%' and low[5] == id
   local alone = tonumber(low[4]) >= 0
@@ -96,7 +99,8 @@ if weight == capacity then
     if changed == 1 then -- the clock is behind the last token
       token = string.format('%.0f', redis.call('ZINCRBY', lock, '1', '%TOKEN%'))
     end
-    -- When the head was last seen the key was to live for its lease and its retention; when this hold began, for the like.
+    -- When the head was last seen, the key's life was set to its lease and retention; likewise when
+    -- this hold began.
     if changed == 1 or lease - window < (unseen + 1) * %UNIT% then
       local life = ttl + math.max(window, math.ceil((token - now_us) / 1000))
       if redis.call('PTTL', lock) < life then
@@ -105,7 +109,7 @@ if weight == capacity then
     end
     local grant = 'g ' .. string.sub(head, 23) .. ' ' .. token .. ' ' .. stamp .. ' ' .. window
     local told = 0
-    if unseen * %UNIT% - window > 0 and not alone then -- it may be dead: the one behind learns when the claim ends
+    if unseen * %UNIT% - window > 0 and not alone then -- it may be dead: tell the waiter behind when the claim ends
       local behind, news = inbox .. string.sub(low[3], 1, 22), 'w ' .. string.sub(low[3], 23) .. ' ' .. window .. ' ' .. stamp
       if behind == channel then
         grant = grant .. ';' .. news

@@ -1,4 +1,5 @@
--- end, when somebody waits or a tombstone is due: contract in end_fast.lua, functions in the engine's parts.
+-- end, when a shortcut does not apply. The contract is in end_fast.lua, the functions are in the
+-- engine's parts.
 
 -- Tells the head of the queue when the claim before it ends.
 local function tell_head()

@@ -1,4 +1,5 @@
--- force: end every hold, tell the holders, hand on. This part only reads the request; then come the engine's parts and force_slow.lua.
+-- force: ends every hold, notifies the holders, and hands over to the next waiters. This part only
+-- reads the request. The engine's parts and force_slow.lua follow.
 --
 -- KEYS[1]  lock      zset  <prefix>:lock:{<name>}
 -- ARGV[1]  capacity  of the primitive, as in acquire

@@ -1,4 +1,4 @@
--- force: contract in force_fast.lua, functions in the engine's parts.
+-- force: the contract is in force_fast.lua, the functions are in the engine's parts.
 read_capacity(capacity)
 if redis.call('ZCARD', lock) == 0 then
   return { 0, 0, 0 }

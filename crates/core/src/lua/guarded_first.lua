@@ -1,5 +1,6 @@
--- guarded: a user's script behind a fence, by the rules of fence.lua. Between this file and guarded_last.lua stands the
--- user's text. Joined into one line, without comments, so that the user's line numbers stay right in errors.
+-- guarded: runs a user's script behind a fence, by the rules of fence.lua. The user's text stands
+-- between this file and guarded_last.lua. This file is joined into one line without comments, so
+-- that line numbers in errors are the user's.
 --
 -- KEYS[...]  keys  the fence (`1:<highest token>`), then the user's
 -- ARGV[...]  args  token of the writer, life of the fence in ms, then the user's

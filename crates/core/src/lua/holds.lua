@@ -1,4 +1,4 @@
--- holds: who becomes a holder, and who is one no longer.
+-- holds: adds holders, and removes those that end.
 --
 -- reads: lock, now_us, now, record.counted
 -- sets: capacity, record.used, record.shared, record.stored, record.owner, record.rate, record.more, record.lapsed

@@ -1,4 +1,4 @@
--- inspect: who holds, who waits. Reads only, changes nothing.
+-- inspect: lists holders and waiters. Changes nothing.
 --
 -- KEYS[1]  lock  zset  <prefix>:lock:{<name>}
 -- ARGV[1]  most  most waiters (and holders) to list

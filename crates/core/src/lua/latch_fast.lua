@@ -1,6 +1,6 @@
--- latch: count down, wait for zero, or both; or begin a new generation. This part: nothing has to be written, or it is
--- counted down where nobody waits.
--- The rest of the script is some of the engine's parts and latch_slow.lua, below the early returns.
+-- latch: counts down, waits for zero, or both; or begins a new generation. This part has shortcuts
+-- for calls that write nothing, and for a count-down while nobody waits. Some of the engine's parts
+-- and latch_slow.lua follow below the early returns.
 --
 -- KEYS[1]   lock       zset  <prefix>:latch:{<name>}  see docs/design.md, "The latch"
 -- ARGV[1]   id         id of the caller's attempt

@@ -1,4 +1,4 @@
--- latch_over: what happens to those who wait for a latch, and to its record, when a generation is over.
+-- latch_over: ends a generation of a latch: releases its waiters and updates the record.
 --
 -- reads: lock, now_us, now, generation, memory
 

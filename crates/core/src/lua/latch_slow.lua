@@ -1,5 +1,5 @@
--- latch, when something out of the ordinary has to be written: contract in latch_fast.lua, functions in latch_over.lua and the engine's
--- parts.
+-- latch, when a shortcut does not apply. The contract is in latch_fast.lua, the functions are in
+-- latch_over.lua and the engine's parts.
 local DONE_MEMORY = 60000 -- how long a finished generation is known after its reset: many ticks
 redis.call('ZADD', lock, 'XX', 'GT', 0, '%TOKEN%') -- changes nothing; refused when memory is full (H40)
 if generation == 0 and redis.call('ZCARD', lock) > 0 then

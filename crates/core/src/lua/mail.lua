@@ -1,4 +1,4 @@
--- mail: what clients are told, and whether anybody listens.
+-- mail: the messages of this step, and whether their clients are subscribed.
 --
 -- reads: lock, now_us
 -- sets: inbox, mail, subscribed, refused

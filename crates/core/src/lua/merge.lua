@@ -1,4 +1,4 @@
--- merge: what a holder of a counted primitive has is added to another's hold, and it ends. The other is renewed.
+-- merge: adds one counted hold to another, and ends the first. The other is renewed.
 --
 -- KEYS[1]  lock       zset  <prefix>:semaphore:{<name>}
 -- ARGV[1]  id         attempt id of the hold that grows

@@ -1,5 +1,5 @@
--- peek: what a latch has left, and who waits for it. Reads only, changes nothing. This part: nobody made it.
--- The rest of the script is two of the engine's parts and peek_slow.lua, below the early return.
+-- peek: returns the count of a latch and its waiters. Changes nothing. This part answers if there
+-- is no such latch. Two of the engine's parts and peek_slow.lua follow below the early return.
 --
 -- KEYS[1]  lock  zset  <prefix>:latch:{<name>}
 -- ARGV[1]  most  most places to look at

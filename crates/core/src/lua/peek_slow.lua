@@ -1,4 +1,5 @@
--- peek, of a latch that there is: contract in peek_fast.lua, functions in the engine's parts.
+-- peek, of a latch that exists. The contract is in peek_fast.lua, the functions are in the engine's
+-- parts.
 local waiting = redis.call('ZCOUNT', lock, '-inf', '(0')
 local places = redis.call('ZRANGEBYSCORE', lock, '-inf', '(0', 'WITHSCORES', 'LIMIT', 0, most)
 local waiters = {}

@@ -1,4 +1,4 @@
--- pump: grants to those who wait, from the head of the queue on.
+-- pump: grants to waiters, from the head of the queue on.
 --
 -- reads: lock, capacity, ttl, now_us, now, record.used, record.shared, record.counted, record.owner, record.rate, record.lapsed
 -- sets: record.more, gone, grants, doubts

@@ -1,4 +1,4 @@
--- queue: places, and who is still there.
+-- queue: places, and the last sign of life of their waiters.
 --
 -- reads: lock, now
 -- sets: seen_now, gone

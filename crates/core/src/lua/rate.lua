@@ -1,4 +1,4 @@
--- rate: the starts of holds of a counted primitive that has a rate (GCRA).
+-- rate: when the holds of a counted primitive with a rate may start (GCRA).
 --
 -- reads: lock, ttl, now_us, record.stored
 -- sets: record.rate

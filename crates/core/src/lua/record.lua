@@ -1,5 +1,6 @@
--- record: what a record says, and what a step knows about it. The first part of every script that does more than its fast path
--- or its contract; the parts below use its functions. Names in percent signs are in wire/record.rs.
+-- record: reads and writes a record, and keeps what this step knows about it. It is the engine's
+-- first part, and the parts below use its functions. wire/record.rs defines the names in percent
+-- signs.
 --
 -- reads: lock, ttl, now_us, now, record.used, record.owner
 -- sets: capacity, record, record.shared, record.counted

@@ -1,5 +1,5 @@
--- resize: say how much a counted primitive has from now on, or at which rate, and hand on. This part only reads the request; then
--- come the engine's parts and resize_slow.lua.
+-- resize: sets the capacity of a counted primitive, or its rate, and grants to waiters that fit
+-- then. This part only reads the request. The engine's parts and resize_slow.lua follow.
 --
 -- KEYS[1]  lock       zset  <prefix>:semaphore:{<name>}
 -- ARGV[1]  capacity   from now on, with the suffix `c`

@@ -1,5 +1,5 @@
--- split: a part of what a holder of a counted primitive has becomes a hold of its own. Both are renewed.
--- This part only reads the request; then come take_over.lua and split_slow.lua.
+-- split: turns a part of a counted hold into a hold of its own. Both are renewed.
+-- This part only reads the request. take_over.lua and split_slow.lua follow.
 --
 -- KEYS[1]  lock       zset  <prefix>:semaphore:{<name>}
 -- ARGV[1]  id         attempt id of the part; its weight says how much it is

@@ -1,4 +1,4 @@
--- split: contract in split_fast.lua, head in take_over.lua.
+-- split: the contract is in split_fast.lua, the head in take_over.lua.
 local function weight_of(who)
   return tonumber(string.match(who, ':(%d+):%d+:%d+$') or 1)
 end

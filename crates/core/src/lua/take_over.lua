@@ -1,4 +1,5 @@
--- take_over: the head of adopt, split and downgrade, in which an attempt takes over (a part of) what another has.
+-- take_over: the common head of adopt, split and downgrade, in which an attempt takes over (a part
+-- of) another's hold.
 --
 -- reads: not_after
 -- sets: lock, id, lease, ttl, old, now_us, now, last, mine

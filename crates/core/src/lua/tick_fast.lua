@@ -1,5 +1,5 @@
--- tick: renew holds and refresh places, many in one request. This part: holds that are in order.
--- The rest of the script is the engine's parts and tick_slow.lua, below the early return.
+-- tick: renews holds and refreshes places, many in one request. This part has a shortcut for holds
+-- that just go on. The engine's parts and tick_slow.lua follow below the early return.
 --
 -- KEYS[...]  keys      zset  <prefix>:lock:{<name>}  one per item; a key may occur more than once
 -- ARGV[...]  items     six per key: op, id, token, lease, ttl, capacity (as in acquire). op is

@@ -1,4 +1,5 @@
--- tick, for waiters and for holds that are not in order: contract in tick_fast.lua, functions in the engine's parts.
+-- tick, when the shortcut does not apply. The contract is in tick_fast.lua, the functions are in
+-- the engine's parts.
 local function renew(id, token, lease, op)
   local score = tonumber(redis.call('ZSCORE', lock, id) or 0)
   local last = tonumber(redis.call('ZSCORE', lock, '%TOKEN%') or 0)

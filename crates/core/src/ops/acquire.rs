@@ -1,4 +1,4 @@
-//! The acquire future: asks once, then waits to be told.
+//! The acquire future: sends one request, then waits for the grant.
 
 use std::fmt;
 use std::future::Future;
@@ -24,32 +24,32 @@ use crate::tasks::client::Client;
 use crate::types::error::{Error, ErrorKind, Result};
 use crate::wire::value::Answer;
 
-/// What was sent and not answered yet.
+/// A request that was sent and has not been answered yet.
 enum Sent {
     Ask(Work<Answer>),
     Confirm(Work<()>),
 }
 
-/// What an attempt came to.
+/// What an attempt yields.
 pub(super) enum Granted {
     Guard(Guard),
-    /// The latch is open; the count that was left.
+    /// The latch is open, with this count left.
     Passed(u32),
 }
 
 type Outcome = Result<Option<Granted>>;
 
-/// What one look came to.
+/// The result of one turn.
 enum Turn {
     Again,
     Pending,
     Done(Outcome),
 }
 
-/// Acquires a hold: `Ok(None)` if it was busy until the wait was over.
+/// Acquires a hold. Resolves to `Ok(None)` if the primitive stays busy until the wait is over.
 ///
-/// Dropping it undoes the attempt: within a round trip neither a hold nor a place in the queue is left, and a grant
-/// that was on its way goes to the next waiter.
+/// Dropping the future undoes the attempt: after a round trip neither a hold nor a place in the
+/// queue is left, and a grant that was on its way goes to the next waiter.
 #[must_use = "futures do nothing unless polled"]
 #[pin_project(PinnedDrop)]
 pub struct Acquire {
@@ -57,19 +57,21 @@ pub struct Acquire {
     request: Option<AcquireRequest>,
     wait: Wait,
     attempt: Option<Arc<Attempt>>,
-    /// The same, for handles that ask for its place in the queue.
+    /// The attempt again, shared with handles that ask for its place in the queue.
     place: OnceLock<Arc<OnceLock<Arc<Attempt>>>>,
     sent: Option<Sent>,
-    /// What was granted, and may start only then.
+    /// A guard that was granted but may start only at that moment (a semaphore with a rate).
     early: Option<(Guard, Moment)>,
     #[pin]
     timer: Timer,
+    /// When the caller's wait is over.
     deadline: Moment,
+    /// No request is sent before this moment, after one failed or was late.
     pause: Moment,
     backoff: Backoff,
-    /// The server said that it is busy.
-    known: bool,
-    /// The last request before giving up on a silent server was sent.
+    /// The last answer was that the attempt is queued.
+    was_queued: bool,
+    /// The final request to a silent server was sent.
     last_try: bool,
     last_error: Option<Error>,
 }
@@ -98,13 +100,13 @@ impl Acquire {
             deadline: Moment::NEVER,
             pause: Moment::from_nanos(0),
             backoff: Backoff::new((Duration::from_millis(10), Duration::from_millis(500))),
-            known: false,
+            was_queued: false,
             last_try: false,
             last_error: None,
         }
     }
 
-    /// Its place in the queue, now or from its first poll on.
+    /// Returns a handle to its place in the queue, which exists from the first poll on.
     #[doc(hidden)]
     pub fn place(&self) -> Place {
         let attempt = self.place.get_or_init(|| match &self.attempt {
@@ -131,7 +133,7 @@ impl Future for Acquire {
 
 impl Acquire {
     pub(super) fn poll_granted(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
-        let mut clock = None; // read again once something was heard, or a time has come
+        let mut clock = None; // the time, read again after an answer or a sleep
         if self.attempt.is_none() && self.request.is_some() {
             let now = *clock.insert(Moment::now());
             self.as_mut().start(now)?;
@@ -170,7 +172,7 @@ impl Acquire {
         Ok(())
     }
 
-    /// One look at everything: what was sent, what is granted, what there is to send, and the time.
+    /// Polls the request under way, then does what the attempt's next step says.
     fn turn(mut self: Pin<&mut Self>, cx: &mut Context<'_>, clock: &mut Option<Moment>) -> Turn {
         if let Some(outcome) = self.as_mut().poll_sent(cx, clock) {
             return Turn::Done(outcome);
@@ -181,7 +183,7 @@ impl Acquire {
         }
         let this = self.as_mut().project();
         let Some(attempt) = this.attempt.as_ref() else {
-            return Turn::Pending; // polled after it was done
+            return Turn::Pending; // polled after completion
         };
         let found = attempt.poll(cx, now);
         let silent = found.heard + this.client.shared().options.unavailable_after;
@@ -207,19 +209,20 @@ impl Acquire {
         }
     }
 
-    /// Sends a request. While it is under way there is nothing to do: what happens to the attempt meanwhile wakes us.
+    /// Sends a request. While it is under way, only an event of the attempt needs a new turn, and
+    /// wakes this task.
     fn send(mut self: Pin<&mut Self>, cx: &mut Context<'_>, clock: &mut Option<Moment>, sent: Sent) -> Turn {
         *self.as_mut().project().sent = Some(sent);
         if let Some(outcome) = self.as_mut().poll_sent(cx, clock) {
             return Turn::Done(outcome);
         }
         if self.sent.is_some() {
-            return Turn::Pending; // it has a deadline of its own, and it is no later than ours
+            return Turn::Pending; // the request's own deadline is no later than ours
         }
         Turn::Again
     }
 
-    /// The hold is ours: now, or when it may start.
+    /// Makes the guard, and hands it out now or when its hold may start.
     fn hand_out(self: Pin<&mut Self>, lease: Option<Lease>, now: Moment) -> Turn {
         let this = self.project();
         let (Some(attempt), Some(lease)) = (this.attempt.take(), lease) else {
@@ -229,14 +232,14 @@ impl Acquire {
         if now >= lease.start {
             return Turn::Done(Ok(Some(Granted::Guard(guard))));
         } else if lease.start > *this.deadline {
-            return Turn::Done(Ok(None)); // its drop gives back what it has
+            return Turn::Done(Ok(None)); // dropping the guard releases the hold
         }
-        *this.sent = None; // its answer is no longer needed
+        *this.sent = None; // the answer is no longer needed
         *this.early = Some((guard, lease.start));
         Turn::Again
     }
 
-    /// Sleeps until what was granted may start.
+    /// Sleeps until the granted hold may start.
     fn poll_early(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Turn {
         let mut this = self.project();
         let Some((guard, start)) = this.early else {
@@ -256,7 +259,8 @@ impl Acquire {
         Turn::Done(ended.map_or(Ok(granted), Err))
     }
 
-    /// What passed a latch has nothing at the server, unless a copy of its request is under way: the keeper sees to that.
+    /// The attempt passes a latch. It has nothing at the server, unless a copy of its request is
+    /// under way, which the keeper then ends.
     fn pass(self: Pin<&mut Self>, left: u32) -> Turn {
         let this = self.project();
         if let Some(attempt) = this.attempt.take() {
@@ -270,7 +274,7 @@ impl Acquire {
         Turn::Done(Ok(Some(Granted::Passed(left))))
     }
 
-    /// There is nothing to do before something is heard, or a time has come.
+    /// Sleeps until the next event of the attempt or the next deadline, unless the wait is over.
     fn sleep(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -292,7 +296,7 @@ impl Acquire {
             return self.send(cx, clock, Sent::Ask(work));
         }
         if this.sent.is_some() {
-            return Turn::Pending; // what was sent has a deadline of its own, and it is no later
+            return Turn::Pending; // the request's own deadline is no later
         }
         let wake = if *this.pause > now {
             over.min(*this.pause)
@@ -306,7 +310,7 @@ impl Acquire {
         Turn::Again
     }
 
-    /// Polls what was sent; `Some` if the future is done.
+    /// Polls the request under way. Returns `Some` if the future is done.
     fn poll_sent(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -333,7 +337,8 @@ impl Acquire {
                 *this.sent = None;
                 *clock = None;
                 let Err(failure) = result else { return None };
-                // Unknown: acquire has the answer, and extends nothing.
+                // Whether it was confirmed is unknown. Another acquire finds out, and extends
+                // nothing.
                 if let Some(attempt) = this.attempt {
                     attempt.on_while_polled(Event::ConfirmFailed, Moment::from_nanos(0));
                 }
@@ -350,7 +355,7 @@ impl Acquire {
         match answer::apply(self.client.shared(), attempt, answer, self.wait, now) {
             Ok(Reading::Applied { queued }) => {
                 let this = self.project();
-                *this.known = queued;
+                *this.was_queued = queued;
                 *this.last_try = false;
                 *this.last_error = None;
                 this.backoff.reset();
@@ -369,7 +374,7 @@ impl Acquire {
 
     fn failed(self: Pin<&mut Self>, failure: Failure) -> Option<Outcome> {
         if !failure.passing {
-            // A script that stopped half-way, for want of a right, has written what it wrote before (H46).
+            // A script that lacked a right and stopped half-way keeps its earlier writes (H46).
             let half_done = matches!(failure.error.kind(), ErrorKind::Denied | ErrorKind::Protocol);
             return Some(if half_done {
                 self.give_up(Err(failure.error))
@@ -379,7 +384,8 @@ impl Acquire {
         }
         let this = self.project();
         *this.pause = Moment::now() + this.backoff.next();
-        // The connection to a replica is replaced: what the server said tells more than the pause that follows.
+        // The connection to a replica is replaced. The replica's error explains more than the
+        // `Unavailable` that follows.
         let said = this.last_error.as_ref().map(Error::kind) == Some(ErrorKind::ReadOnly);
         if !said || failure.error.kind() != ErrorKind::Unavailable {
             *this.last_error = Some(failure.error);
@@ -387,11 +393,11 @@ impl Acquire {
         None
     }
 
-    /// The wait is over, or the server was silent for too long.
+    /// The wait is over, or the server has not responded for too long.
     fn time_is_up(mut self: Pin<&mut Self>) -> Outcome {
         let this = self.as_mut().project();
         let silent = Moment::now() < *this.deadline;
-        if *this.known && !silent {
+        if *this.was_queued && !silent {
             return self.give_up(Ok(None));
         }
         let asked = this.attempt.as_ref().and_then(|attempt| attempt.spec.latch());
@@ -400,7 +406,7 @@ impl Acquire {
         self.give_up(Err(error))
     }
 
-    /// Ends the future; the keeper undoes whatever there may be at the server.
+    /// Ends the future. The keeper undoes whatever the attempt may have at the server.
     fn give_up(self: Pin<&mut Self>, outcome: Outcome) -> Outcome {
         let this = self.project();
         *this.sent = None;
@@ -411,10 +417,12 @@ impl Acquire {
         outcome.map_err(|error| error.named(&attempt.name))
     }
 
-    /// Ends the future after an answer that says that nothing was done: unless another copy is under way, nothing is left.
+    /// Ends the future after an answer that nothing was done. Unless another copy is under way, the
+    /// attempt has nothing at the server.
     fn nothing_there(self: Pin<&mut Self>, outcome: Outcome) -> Outcome {
         if self.attempt.as_ref().is_some_and(|attempt| {
-            // Once anything was applied, a grant may have been confirmed with the answer lost; of a latch there are none.
+            // Once an answer was applied, a lost answer may have confirmed a grant. A latch has no
+            // grants.
             let lock = attempt.spec.latch().is_none();
             attempt.with(|state| state.is_asked() || (state.has_heard() && lock))
         }) {

@@ -1,4 +1,5 @@
-//! What the answers to an acquire mean for its future: applied, busy, late, or an error for the caller.
+//! Applies the answer to an acquire, and tells its future what it means: applied, busy, late, or an
+//! error.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,18 +17,18 @@ use crate::types::loss::Loss;
 use crate::wire::reply::{AcquireReply, LatchReply};
 use crate::wire::value::Answer;
 
-/// What an answer means for the future.
+/// The meaning of an answer for the future.
 pub(super) enum Reading {
-    /// The attempt's state has it; `queued`: it waits.
+    /// The state of the attempt now reflects the answer. `queued`: the attempt waits.
     Applied {
         queued: bool,
     },
     Busy,
-    /// It came too late at the server: ask again.
+    /// The request reached the server too late: ask again.
     Late,
 }
 
-/// Applies an answer to the attempt whose future is polled.
+/// Applies an answer to the attempt whose future is being polled.
 pub(super) fn apply(
     shared: &Shared,
     attempt: &Arc<Attempt>,
@@ -53,7 +54,7 @@ pub(super) fn apply(
         AcquireReply::Queued { .. } => Ok(Reading::Applied { queued: true }),
         AcquireReply::Busy => Ok(Reading::Busy),
         AcquireReply::Late => Ok(Reading::Late),
-        // Busy, for those who would have waited for their start.
+        // To a caller with a time limit, a start after it is the same as busy.
         AcquireReply::TooLate(_) if wait != Wait::Forever => Ok(Reading::Busy),
         refused => Err(refusal(shared, &attempt.spec, refused)),
     }
@@ -103,7 +104,7 @@ fn apply_to_latch(
     })
 }
 
-/// Refused before the first write.
+/// Returns whether the server refused the request before its first write.
 pub(super) fn says_nothing_was_done(error: &Error) -> bool {
     matches!(
         error.kind(),
@@ -119,7 +120,7 @@ pub(super) fn says_nothing_was_done(error: &Error) -> bool {
     )
 }
 
-/// The error of an answer that is none of those with which it goes on.
+/// The error for an answer that ends the future.
 fn refusal(shared: &Shared, spec: &Spec, reply: AcquireReply) -> Error {
     match reply {
         AcquireReply::QueueFull => Error::new(
@@ -202,7 +203,7 @@ pub(super) fn was_reset() -> Error {
     )
 }
 
-/// The server was silent for too long, or said nothing that was of use.
+/// The error when the server did not respond in time, or gave no usable answer.
 pub(super) fn no_answer(last: Option<Error>, outcome: &str) -> Error {
     match last {
         None => Error::new(

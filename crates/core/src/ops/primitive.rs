@@ -1,4 +1,4 @@
-//! What every primitive is made of: a client, a name, and how much of which capacity an attempt takes.
+//! The engine's side of every primitive: a client, a name, and the options of its attempts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,9 @@ use crate::wire::pace::Pace;
 /// The longest head start, in ms: 24.8 days.
 pub const MAX_HEAD_START: i64 = 1 << 31;
 
-/// A client plus a name plus options: what the handles of all primitives wrap. Cheap to clone, no identity of its own.
+/// A client, a name and options: the value that the handles of all primitives wrap.
+///
+/// It is cheap to clone and has no identity of its own.
 #[derive(Debug, Clone)]
 pub struct Primitive {
     client: Client,
@@ -35,21 +37,22 @@ pub struct Primitive {
 pub struct PrimitiveOptions {
     /// Length of the lease; the client's if `None`.
     pub lease: Option<Duration>,
-    /// Whether the keeper renews.
+    /// Whether the keeper renews the hold.
     pub renew: Renew,
-    /// The longest that a hold is renewed for.
+    /// The longest time for which a hold is renewed.
     pub max_hold: Option<Duration>,
-    /// The token must be above it.
+    /// Fencing tokens are above this one.
     pub token_floor: Option<FencingToken>,
-    /// What an attempt takes.
+    /// The share of the capacity that an attempt takes.
     pub weight: u32,
-    /// What there is.
+    /// The capacity.
     pub capacity: u32,
-    /// Every hold is shared, has no token, and the capacity is kept in the record, where it can be changed.
+    /// If set, every hold is shared and has no token, and the record stores the capacity, which can
+    /// be changed there.
     pub counted: bool,
-    /// The most that may wait; the client's limit if `None`.
+    /// The maximum number of waiters; the client's limit if `None`.
     pub max_waiters: Option<u32>,
-    /// The rate at which its permits start, if it is counted.
+    /// The rate at which holds may start, if `counted`.
     pub rate: Option<Rate>,
 }
 
@@ -71,8 +74,10 @@ impl Default for PrimitiveOptions {
 }
 
 impl Primitive {
-    /// Checks the options. `kind` is part of the key, so primitives of one name and different kinds never meet: 1 to 32 letters,
-    /// digits, `_` or `-`.
+    /// Checks the options and computes the key.
+    ///
+    /// `kind` is a part of the key, so primitives of the same name and different kinds are
+    /// independent. It has 1 to 32 letters, digits, `_` or `-`.
     ///
     /// # Errors
     /// `Invalid` for a kind, name or option that cannot work.
@@ -80,7 +85,7 @@ impl Primitive {
         let name = Name::new(name)?;
         let named = |error: Error| error.named(&name);
         let shared = client.shared();
-        // Scripts find the prefix before it, where the clients' channels begin, too.
+        // Scripts take the key's prefix, which ends before the kind, for the names of channels.
         let usual = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
         if !(1..=32).contains(&kind.len()) || !kind.bytes().all(usual) {
             return Err(named(Error::invalid(
@@ -137,12 +142,12 @@ impl Primitive {
         })
     }
 
-    /// The name.
+    /// Returns the name.
     pub fn name(&self) -> &Name {
         &self.request.name
     }
 
-    /// The client.
+    /// Returns the client.
     pub fn client(&self) -> &Client {
         &self.client
     }
@@ -155,18 +160,21 @@ impl Primitive {
         &self.request.spec
     }
 
-    /// An attempt; see [`Acquire`].
+    /// Makes the future of a new attempt. Nothing is sent before its first poll.
     pub fn acquire(&self, wait: Wait) -> Acquire {
         Acquire::new(&self.client, self.request.clone(), wait)
     }
 
-    /// The same, for so much of the capacity. What is more than there is the server refuses: it may have been resized.
+    /// Returns a copy whose attempts take `weight` of the capacity.
+    ///
+    /// Only the server can refuse a weight above the capacity, because it may have been resized.
     #[must_use]
     pub fn with_weight(&self, weight: u32) -> Self {
         self.with(self.request.spec.with_weight(weight))
     }
 
-    /// The same, for this owner: its holds do not exclude each other.
+    /// Returns a copy whose attempts belong to `owner`. Holds of one owner do not exclude each
+    /// other.
     #[must_use]
     pub fn with_owner(&self, owner: Owner) -> Self {
         let mut spec = self.spec().clone();
@@ -174,9 +182,11 @@ impl Primitive {
         self.with(self.request.spec.with(spec))
     }
 
-    /// The same with a head start of so many milliseconds in the queue: it counts as having come earlier by so much, or
-    /// later if it is negative. At most [`MAX_HEAD_START`] either way. Zero is not the same as none: its place counts in
-    /// time, so that others know how long it has waited.
+    /// Returns a copy whose attempts have a head start of `ms` milliseconds in the queue.
+    ///
+    /// They are treated as having arrived earlier by that time, or later if it is negative. At most
+    /// [`MAX_HEAD_START`] either way. Zero differs from none: the place then records the time of
+    /// arrival, to which the head starts of others are compared.
     #[must_use]
     pub fn with_head_start(&self, ms: i64) -> Self {
         let mut spec = self.spec().clone();
@@ -192,13 +202,13 @@ impl Primitive {
         changed
     }
 
-    /// Goes on with the hold of a ticket.
+    /// Continues the hold of a ticket.
     ///
     /// # Errors
     /// `Invalid` if the ticket is for another name, `Lost` if its hold has ended or was resumed by somebody else.
     ///
     /// # Cancel safety
-    /// Dropping it gives the hold up.
+    /// Dropping the future gives the hold up.
     pub async fn resume(&self, ticket: &Ticket) -> Result<Guard> {
         if ticket.name() != self.name() {
             let text = format!("the ticket is for `{}`", ticket.name());

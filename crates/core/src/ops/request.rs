@@ -1,4 +1,4 @@
-//! What an acquire asks for, and the requests that it sends.
+//! The parameters of an acquire, and the requests that it sends.
 
 use std::fmt;
 use std::future::Future;
@@ -24,10 +24,10 @@ use crate::wire::command::Request;
 use crate::wire::request::{AcquireArgs, Args, CountedArgs, LatchArgs, latch};
 use crate::wire::value::Answer;
 
-/// How long after its `not_after` it is known at the server that a call of a latch has changed something, ms.
+/// How long the server remembers, after its `not_after`, that a latch call changed something, ms.
 const MEMORY: u64 = 1000;
 
-/// What a primitive asks the engine for.
+/// What a primitive passes to the engine for each attempt.
 #[derive(Clone)]
 pub struct AcquireRequest {
     pub(crate) name: Name,
@@ -52,14 +52,14 @@ pub enum Wait {
     Forever,
     /// Not at all: one try.
     Try,
-    /// Until then.
+    /// Until this instant.
     Until(Instant),
-    /// Not at all, and all that is free is taken, whatever the weight says; of a counted primitive.
+    /// Not at all, and take everything that is free, whatever the weight. For counted primitives.
     Drain,
 }
 
 impl Wait {
-    /// Zero is one try; what the clock cannot hold is forever.
+    /// Zero is one try. A duration that the clock cannot represent is forever.
     pub fn for_duration(wait: Duration) -> Self {
         if wait.is_zero() {
             return Self::Try;
@@ -69,7 +69,7 @@ impl Wait {
             .map_or(Self::Forever, Self::Until)
     }
 
-    /// The most entries that the queue may have, as the scripts take it.
+    /// The maximum length of the queue, in the encoding of the scripts.
     fn room(self, most: u32) -> i64 {
         match self {
             Self::Try => 0,
@@ -81,7 +81,7 @@ impl Wait {
 
 pub(crate) type Work<T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send>>;
 
-/// Sends the attempt's acquire, at once.
+/// Sends the attempt's acquire (or a latch's request), and notes that a copy is under way.
 pub(crate) fn ask(
     client: &Client,
     attempt: &Arc<Attempt>,
@@ -109,7 +109,8 @@ pub(crate) fn ask(
                 not_after,
                 deadline,
             };
-            // What is out of the ordinary in the request itself, or in a hurry, would only come back.
+            // A batch only takes the fast path, and has one deadline. Anything else would come
+            // back.
             let batched = deadline == usual && spec.floor() == 0 && spec.is_batched();
             let counted = counted_args(spec, wait);
             shared
@@ -140,7 +141,7 @@ fn acquire_args(shared: &Shared, spec: &Spec, room: i64) -> Args {
 }
 
 fn counted_args(spec: &Spec, wait: Wait) -> CountedArgs<'_> {
-    // Also without a rate of its own: the record may have one.
+    // Sent even if this handle has no rate, because the record may have one.
     let patience = match wait {
         _ if !spec.is_counted() => None,
         Wait::Try | Wait::Drain => Some(Duration::ZERO),
@@ -153,8 +154,9 @@ fn counted_args(spec: &Spec, wait: Wait) -> CountedArgs<'_> {
     }
 }
 
-/// The request of a latch's attempt. All copies of one that changes something have the same `not_after`: the mark that stops
-/// the second has to outlive them all (H26, H64).
+/// Builds the request of a latch's attempt. All copies of a request that changes something have the
+/// same `not_after`, because the mark that stops the second copy has to outlive them all (H26,
+/// H64).
 fn latch_request(
     shared: &Shared,
     attempt: &Attempt,
@@ -167,7 +169,7 @@ fn latch_request(
     if changes {
         *not_after = match state.not_after() {
             0 => {
-                // The mark must not outlive its record.
+                // The mark must not outlive the record.
                 let patience = shared.options.unavailable_after.min(KEEP / 2);
                 shared.commands.server_time(Moment::now() + patience) / 1000 + 1
             }
@@ -193,7 +195,7 @@ fn latch_request(
     latch(&attempt.key, &attempt.id, &args)
 }
 
-/// Renews a hand-off before it is handed out (rules 5 and 7).
+/// Confirms a claim before its guard is handed out (rules 5 and 7).
 pub(crate) fn confirm(client: &Client, attempt: &Arc<Attempt>, token: u64, over: Moment) -> Work<()> {
     let (client, attempt) = (client.clone(), Arc::clone(attempt));
     Box::pin(async move {

@@ -1,8 +1,10 @@
-//! One request for many attempts, when many are under way at once: each costs the server about half then.
+//! Sends many attempts in one request when many are under way at once, which halves the server's
+//! cost.
 //!
-//! A request goes directly while few are under way. Otherwise it joins those that wait, and goes with all that say the
-//! same but for key and id. Nobody waits for company: what waits is sent as soon as an earlier request is answered.
-//! `docs/design.md`, "Many in one request".
+//! A request is sent directly while few are under way. Otherwise it waits in a group with the
+//! requests that differ only in key and id, and the group is sent together as soon as an earlier
+//! request is answered. No request waits just to find company. See "Many in one request" in
+//! `docs/design.md`.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -27,11 +29,12 @@ use crate::wire::command::Request;
 use crate::wire::request::{Args, CountedArgs};
 use crate::wire::value::Answer;
 
-/// Requests of a verb that go directly, before others join.
+/// The maximum number of a verb's requests that are under way directly. Further ones are batched.
 const DIRECT: usize = 4;
-/// The most attempts in one request: the script takes about 0.1 ms then.
+/// The maximum number of attempts in one request, for which the script takes about 0.1 ms.
 const MOST: usize = 64;
-/// Batches of a verb that are under way at once: so the server has work while the answers to one are handed out.
+/// The maximum number of a group's batches under way at once. With several, the server has work
+/// while the answers to one are handed out.
 const BATCHES: usize = 4;
 
 /// One attempt's call of a verb that can be batched.
@@ -39,18 +42,18 @@ const BATCHES: usize = 4;
 pub(crate) struct Call {
     pub(crate) attempt: Arc<Attempt>,
     pub(crate) args: Args,
-    /// The server's clock, ms; the least of many counts for all.
+    /// In ms of the server's clock. A batch uses its earliest.
     pub(crate) not_after: u64,
-    /// The earliest of many counts for all.
+    /// A batch uses its earliest.
     pub(crate) deadline: Moment,
 }
 
-/// What came of a call that went with others.
+/// The outcome of a call that was sent in a batch.
 enum Delivery {
     Answered(Result<Answer, Failure>),
-    /// It is out of the ordinary: nothing was done, and it has to go directly.
+    /// The fast path does not apply. Nothing was done, and the call has to be sent directly.
     GoDirectly,
-    /// Whether it was done is not known.
+    /// It is unknown whether the call was carried out.
     Unknown,
 }
 
@@ -59,19 +62,19 @@ struct Waiting {
     done: oneshot::Sender<Delivery>,
 }
 
-/// Those that say the same.
+/// Calls with the same arguments.
 #[derive(Default)]
 struct Group {
-    /// No more than there are attempts: each has one request at a time.
+    /// Bounded by the number of attempts, since each has one request at a time.
     waiting: VecDeque<Waiting>,
-    /// Batches that are under way.
+    /// The number of batches under way.
     batches: usize,
 }
 
 #[derive(Default)]
 struct Groups {
     by_args: HashMap<Args, Group>,
-    /// Nobody sends what waits any more.
+    /// Waiting calls are no longer sent.
     closed: bool,
 }
 
@@ -79,9 +82,9 @@ struct Groups {
 #[derive(Default)]
 struct Verb {
     groups: Mutex<Groups>,
-    /// Those that are under way directly.
+    /// The number of calls that are under way directly.
     direct: AtomicUsize,
-    /// Those that wait to go with others, or are under way with others.
+    /// The number of calls that wait for a batch or are under way in one.
     batched: AtomicUsize,
 }
 
@@ -90,7 +93,7 @@ impl Verb {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Joins the others, if enough are under way.
+    /// Adds the call to its group, if enough calls are under way.
     #[allow(
         clippy::significant_drop_tightening,
         reason = "one critical section, a few instructions long"
@@ -109,7 +112,8 @@ impl Verb {
         Some(delivery)
     }
 
-    /// Those that go next, no more than `most`; empty if nobody waits, or enough are under way.
+    /// Takes the next batch of at most `most` calls. It is empty if no call waits, or if enough
+    /// batches are under way.
     #[allow(
         clippy::significant_drop_tightening,
         reason = "one critical section: a batch is taken and noted in one"
@@ -125,7 +129,7 @@ impl Verb {
             {
                 if next.done.is_closed() {
                     self.batched.fetch_sub(1, Ordering::Relaxed);
-                    continue; // nobody awaits it any more, so its end takes into account that it was not answered
+                    continue; // its future was dropped; its end allows for an unanswered acquire
                 }
                 if next.call.deadline <= now {
                     self.batched.fetch_sub(1, Ordering::Relaxed);
@@ -153,7 +157,7 @@ impl Verb {
         }
     }
 
-    /// Sends them, and tells each what came of it.
+    /// Sends a batch, and delivers to each call its outcome.
     async fn send_batch(&self, commands: &Commands, batch: Vec<Waiting>) {
         let Some(args) = batch.first().map(|first| first.call.args) else {
             return;
@@ -169,7 +173,7 @@ impl Verb {
         let mut answers = match result {
             Ok(answers) => answers.into_iter(),
             Err(failure) => {
-                // What is wrong with one is no news for the others: each asks again, by itself.
+                // One call's problem may have failed them all, so each is sent again by itself.
                 for one in batch {
                     let delivery = if failure.unknown {
                         Delivery::Unknown
@@ -188,11 +192,11 @@ impl Verb {
                 Some(Err(failure)) => Delivery::Answered(Err(failure)),
                 None => Delivery::Unknown,
             };
-            drop(one.done.send(delivery)); // it may have been given up meanwhile
+            drop(one.done.send(delivery)); // its future may have been dropped
         }
     }
 
-    /// Sends one directly.
+    /// Sends one request directly.
     async fn send_directly(
         &self,
         commands: &Commands,
@@ -213,17 +217,17 @@ impl Verb {
     fn close(&self) {
         let mut groups = self.groups();
         groups.closed = true;
-        groups.by_args.clear(); // each asks by itself
+        groups.by_args.clear(); // each call is then sent directly
     }
 }
 
-/// Requests of all verbs that are under way or wait.
+/// The requests of all verbs that wait or are under way.
 pub(crate) struct Batcher {
     acquires: Verb,
     ends: Verb,
     wake: Notify,
     driver: Handle,
-    /// User code may block the thread of whoever sends batches.
+    /// User code may block the thread that sends batches.
     same_thread: bool,
 }
 
@@ -254,8 +258,8 @@ impl Batcher {
         }
     }
 
-    /// The most that go in one request. If all went at once, the server would have nothing to do while their answers are
-    /// handed out, and nobody here while it works.
+    /// Returns the maximum size of the next batch. If all calls were sent at once, the server would
+    /// be idle while their answers are handed out, and the client while the server works.
     fn most(&self) -> usize {
         let batched = [&self.acquires, &self.ends].map(|verb| verb.batched.load(Ordering::Relaxed));
         batched
@@ -265,7 +269,7 @@ impl Batcher {
             .clamp(DIRECT, MOST)
     }
 
-    /// Sends a call with others if there are many and `batched` allows it, else directly.
+    /// Sends a call: in a batch if many are under way and `batched` allows it, otherwise directly.
     pub(crate) async fn send(
         &self,
         commands: &Commands,
@@ -277,8 +281,9 @@ impl Batcher {
         worker::sends(&call.attempt);
         if batched && let Some(delivery) = verb.join(call) {
             self.wake.notify_one();
-            // Where nothing else runs while the sender does not, its timers are enough. But with several workers it may
-            // be in the queue of one that a task blocks, and the others may have no time to take it over.
+            // With one thread, the sender's own timers are enough. With several workers, the
+            // sending task may be stuck in the queue of a worker that a task blocks while the
+            // others are busy.
             let here = || Handle::try_current().is_ok_and(|here| here.id() == self.driver.id());
             let delivery = if self.same_thread && here() {
                 Some(delivery.await)
@@ -292,7 +297,7 @@ impl Batcher {
                     return Err(Failure::unknown(late()));
                 }
                 Some(Ok(Delivery::Unknown) | Err(_)) => {
-                    // One more copy may be under way.
+                    // The copy in the batch may still be under way, and this is another one.
                     let not_after = call.not_after;
                     let event = match call.args {
                         Args::Acquire(_) => Event::Asked { not_after },
@@ -310,7 +315,7 @@ impl Batcher {
         verb.send_directly(commands, &request, call.deadline).await
     }
 
-    /// Sends what waits, until it is dropped.
+    /// Sends batches until the future is dropped.
     pub(crate) async fn run(&self, commands: &Commands) -> ! {
         let mut batches = FuturesUnordered::new();
         loop {
@@ -321,7 +326,7 @@ impl Batcher {
                         break;
                     }
                     let mut sending = Box::pin(verb.send_batch(commands, batch));
-                    // It is sent when it is first polled: before the answers to others are handed out.
+                    // The first poll sends it, before the answers to other batches are handed out.
                     if poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx)))
                         .await
                         .is_pending()
@@ -337,15 +342,15 @@ impl Batcher {
         }
     }
 
-    /// Nobody sends batches any more: everybody sends directly.
+    /// Stops batching: waiting and later calls are sent directly.
     pub(crate) fn close(&self) {
         self.acquires.close();
         self.ends.close();
     }
 }
 
-/// Lets those tasks go first that this one has woken: they may ask again at once, and go together then. Unlike
-/// `yield_now`, which waits until nobody is ready and the driver was asked, too.
+/// Lets the tasks that this one has woken run first, because they may send again at once and then
+/// share a batch. `yield_now` would also wait for all other ready tasks and poll the driver.
 async fn after_others() {
     let mut woken = false;
     poll_fn(|cx| {

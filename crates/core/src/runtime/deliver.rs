@@ -1,4 +1,4 @@
-//! Messages come in: each goes to the attempts that it is about.
+//! Delivers incoming messages to the attempts that they are about.
 
 use super::shared::Shared;
 use crate::attempt::event::Event;
@@ -6,17 +6,17 @@ use crate::base::clock::Moment;
 use crate::base::trace::debug;
 use crate::wire::message::{self, Message, Over};
 
-/// A message from further ahead than this was not written by a script, microseconds: a day.
+/// No script writes a message with a stamp further ahead than this, in microseconds: a day.
 const FUTURE: u64 = 86_400_000_000;
 
 impl Shared {
-    /// A message came in.
+    /// Applies a payload, which may have several messages, to the attempts that it names.
     pub(crate) fn deliver(&self, payload: &[u8]) {
         let receipt = Moment::now();
         let latest = self.commands.server_time(receipt) + FUTURE;
         for message in message::parse(payload) {
             if message.stamp() > latest {
-                continue; // no script of ours wrote this
+                continue; // forged or damaged
             }
             if let Message::Over {
                 counter,
@@ -29,13 +29,15 @@ impl Shared {
             } else if let Some(attempt) = self.table.get(message.counter()) {
                 self.on(&attempt, Event::Told(message), receipt);
             } else {
-                // Its end was answered, so nothing of it is left there: an old message.
+                // An old message: the attempt's end was answered, so nothing of it is left at the
+                // server.
                 debug!(message = ?message, "a message for an attempt that is gone");
             }
         }
     }
 
-    /// A generation of the latch of the attempt with this counter is over, for all who wait for it.
+    /// Tells all attempts that wait for a latch that a generation is over. `counter` names one of
+    /// them.
     fn deliver_to_all(&self, counter: u64, generation: u64, how: Over, now: Moment) {
         let named = self.table.get(counter);
         let event = Event::GenerationOver {

@@ -1,8 +1,8 @@
-//! When the keeper has to run, and what others tell it.
+//! The times at which the keeper has to run, and the changes that make it run sooner.
 //!
-//! All due times are behind one lock, with a condition variable for the thread that makes sure that the keeper runs
-//! (`tasks/alarm.rs`). Each change is one critical section of a few instructions, so there is no memory ordering to get
-//! wrong. See `docs/design.md`, "The keeper's clock".
+//! One lock protects all due times. A condition variable serves the thread that makes sure that the
+//! keeper runs (`tasks/alarm.rs`). Each change is one critical section of a few instructions, so
+//! there is no memory ordering to get wrong. See "The keeper's clock" in `docs/design.md`.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,4 +1,4 @@
-//! What all parts of a client share, and how its life ends.
+//! The state that all parts of a client share, and the end of its life.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -183,7 +183,7 @@ impl Shared {
         now + limit::request(self.options.operation_timeout, lease, trip)
     }
 
-    /// Something happened to an attempt: changes its state, and does what follows from that.
+    /// Applies an event to an attempt, and carries out the effects.
     #[allow(
         clippy::inline_always,
         reason = "where an event happens it is known, and only its arm is left"
@@ -195,7 +195,7 @@ impl Shared {
         effects
     }
 
-    /// Something happened to an attempt, and when does not matter.
+    /// Applies an event whose time does not matter, and carries out the effects.
     #[allow(
         clippy::inline_always,
         reason = "where an event happens it is known, and only its arm is left"
@@ -205,7 +205,7 @@ impl Shared {
         self.on(attempt, event, Moment::from_nanos(0))
     }
 
-    /// The same as [`on`](Self::on) while the attempt's own future is polled.
+    /// The same as [`on`](Self::on), for the attempt whose own future is being polled.
     #[allow(
         clippy::inline_always,
         reason = "where an event happens it is known, and only its arm is left"
@@ -217,7 +217,7 @@ impl Shared {
         effects
     }
 
-    /// What follows from a scan, which minds by itself who waits and what is due.
+    /// Carries out the effects of a scan, which handles by itself what waits and what is due.
     pub(crate) fn follow_scan(&self, attempt: &Arc<Attempt>, effects: &Effects) {
         if effects.enqueue {
             self.table.push_ending(attempt);

@@ -1,4 +1,4 @@
-//! All attempts of a client that have, or may have, something at the server.
+//! The table of all attempts of a client that may have a hold or a place at the server.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

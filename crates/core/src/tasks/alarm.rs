@@ -1,9 +1,10 @@
-//! A thread that sees to it that the keeper runs when it has to (rule 7).
+//! A thread that makes sure that the keeper runs in time (rule 7).
 //!
-//! Whoever gets a guard may block the worker that it runs on, and then: a task that was woken from there last is stuck in
-//! that worker's LIFO slot, which nobody steals from; and if that worker was the one that watches sockets and timers, the
-//! others sleep on. So the keeper's looking task is never woken from a caller's, only from this thread; and this thread
-//! wakes another worker when the keeper is overdue, or guards were handed out. It sleeps while there is nothing to keep.
+//! A task that gets a guard may block its worker. The task that it has just woken is then stuck in
+//! that worker's LIFO slot, from which nobody steals. If that worker was the one that watches
+//! sockets and timers, the other workers sleep on. So only this thread wakes the keeper's renewing
+//! task, never a caller. The thread also wakes another worker when the keeper is overdue, or after
+//! guards were handed out. It sleeps while nothing is held or waited for.
 
 use std::sync::Arc;
 

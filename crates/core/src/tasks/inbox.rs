@@ -1,7 +1,7 @@
-//! The inbox's connection: subscribed to one channel, watched, and made anew, forever.
+//! The inbox: a connection that subscribes to the client's channel and is replaced when it fails.
 //!
-//! A connection of its own: on the command connection an unexpected push would be taken for the reply of whatever
-//! request is oldest, and every later reply would shift by one.
+//! It is separate from the command connection. There, an unexpected push would be taken for the
+//! reply to the oldest request, and every later reply would shift by one.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -18,8 +18,8 @@ use crate::connection::endpoint::Endpoint;
 use crate::runtime::shared::Shared;
 use crate::types::server::Warning;
 
-/// Delivers messages until the client ends. After every subscription the keeper ticks at once: a message may have
-/// been lost in between (H1, H2).
+/// Delivers messages until the client ends. After every subscription the keeper ticks at once,
+/// because a message may have been lost in between (H1, H2).
 pub(crate) async fn receive(shared: &Shared, endpoint: &Endpoint) -> ! {
     let mut backoff = Backoff::new(shared.options.reconnect_backoff);
     let mut said = false;
@@ -45,6 +45,7 @@ pub(crate) async fn receive(shared: &Shared, endpoint: &Endpoint) -> ! {
     }
 }
 
+/// Connects, subscribes, and delivers messages until the connection ends.
 async fn session(
     shared: &Shared,
     endpoint: &Endpoint,
@@ -52,7 +53,7 @@ async fn session(
     said: &mut bool,
 ) -> RedisResult<()> {
     let patience = shared.options.operation_timeout;
-    // None of these has a time-out of its own in redis-rs.
+    // redis-rs has no timeout for any of these.
     let opening = patience * endpoint.round_trips();
     let pubsub = within(opening, endpoint.0.get_async_pubsub()).await?;
     let (mut sink, mut stream) = pubsub.split();
@@ -63,7 +64,7 @@ async fn session(
     *said = false;
 
     let mut beat = Moment::now() + shared.options.heartbeat;
-    let mut timer = pin!(Timer::new()); // one for all messages: whoever is told runs behind this
+    let mut timer = pin!(Timer::new()); // one for all messages, so that waiters are woken sooner
     loop {
         let next = poll_fn(|cx| match stream.poll_next_unpin(cx) {
             Poll::Ready(message) => Poll::Ready(Some(message)),
@@ -73,7 +74,7 @@ async fn session(
             Some(Some(message)) => shared.deliver(message.get_payload_bytes()),
             Some(None) => return Ok(()),
             None => {
-                // Half-open: a link can "live" with its messages lost (H3).
+                // A half-open connection looks alive but delivers nothing (H3).
                 let pong: RedisResult<redis::Value> = within(patience, sink.ping()).await;
                 pong?;
                 beat = Moment::now() + shared.options.heartbeat;

@@ -1,4 +1,4 @@
-//! Makes the command connection, watches it, and makes it anew, forever.
+//! Opens the command connection, watches it, and replaces it when it fails.
 
 use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;

@@ -1,4 +1,4 @@
-//! A script call on its way: the command, with keys and arguments.
+//! A call of a script: the command, with keys and arguments.
 
 use redis::Cmd;
 

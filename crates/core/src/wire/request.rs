@@ -1,7 +1,7 @@
-//! The requests of all scripts: the order of their arguments is known here and nowhere else.
+//! The requests of all scripts. Only this file knows the order of their arguments.
 //!
-//! What an argument means is said in the header of the script's first file. Times are in ms of the server's clock, and
-//! `life` is how long the key lives at least.
+//! The header of each script's first file explains its arguments. Times are in milliseconds of the
+//! server's clock, and `life` is the shortest time that the key lives.
 
 use std::time::Duration;
 
@@ -16,17 +16,17 @@ use crate::types::rate::Algorithm;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Capacity {
     number: u32,
-    /// What the number is followed by; `None`: nothing.
+    /// The character after the number, if any.
     suffix: Option<char>,
 }
 
 impl Capacity {
-    /// Of a lock.
+    /// The capacity of a lock.
     pub(crate) const fn of(number: u32) -> Self {
         Self { number, suffix: None }
     }
 
-    /// Of a counted primitive: no hold is exclusive.
+    /// The capacity of a counted primitive, of which no hold is exclusive.
     pub(crate) const fn counted(number: u32) -> Self {
         Self {
             number,
@@ -34,7 +34,7 @@ impl Capacity {
         }
     }
 
-    /// Of a lock one of whose holds is upgraded.
+    /// The capacity of a lock, in the request for an upgrade.
     pub(crate) const fn upgrade(number: u32) -> Self {
         Self {
             number,
@@ -52,14 +52,15 @@ impl ToRedisArgs for Capacity {
     }
 }
 
-/// What an acquire says beside key, id and `not_after`: those that say the same can go in one request.
+/// The arguments of an acquire beside key, id and `not_after`. Attempts for which these are equal
+/// can share one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct AcquireArgs {
     pub(crate) lease: u64,
     pub(crate) life: u64,
     pub(crate) weight: u32,
     pub(crate) capacity: Capacity,
-    /// The most entries of the queue; 0: do not wait; -1: nor that, and take what is free.
+    /// The maximum length of the queue. 0: do not wait. -1: do not wait, and take what is free.
     pub(crate) room: i64,
     pub(crate) floor: u64,
     /// The inbox is down.
@@ -67,23 +68,23 @@ pub(crate) struct AcquireArgs {
     pub(crate) ahead: Option<i64>,
 }
 
-/// The same of an end.
+/// The arguments of an end beside key, id and `not_after`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct EndArgs {
     pub(crate) capacity: Capacity,
     pub(crate) retention: u64,
 }
 
-/// What only counted primitives say in an acquire.
+/// The arguments of an acquire that only counted primitives have.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct CountedArgs<'a> {
-    /// The rate that the handle has, as [`Pace`](super::pace::Pace) writes it.
+    /// The handle's rate, as [`Pace`](super::pace::Pace) writes it.
     pub(crate) pace: Option<&'a str>,
-    /// The longest that the start may be away, µs.
+    /// The longest time until the hold may start, µs.
     pub(crate) patience: Option<u64>,
 }
 
-/// What the script of a batched verb is told, for one attempt or for many.
+/// The arguments of a verb that can be batched, for one attempt or for many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Args {
     Acquire(AcquireArgs),
@@ -91,7 +92,7 @@ pub(crate) enum Args {
 }
 
 impl Args {
-    /// For one attempt.
+    /// Builds the request for one attempt.
     pub(crate) fn single(self, key: &[u8], id: &str, not_after: u64, counted: CountedArgs<'_>) -> Request {
         let script = match self {
             Self::Acquire(_) => &script::ACQUIRE,
@@ -100,7 +101,7 @@ impl Args {
         self.write(Request::new(script, &[key]).arg(id), not_after, counted)
     }
 
-    /// For many: keys, and as many ids.
+    /// Builds the request for many attempts, with one id per key.
     pub(crate) fn many<'a>(
         self,
         keys: &[&[u8]],
@@ -115,7 +116,7 @@ impl Args {
         self.write(request, not_after, CountedArgs::default())
     }
 
-    /// The arguments that follow the ids.
+    /// Writes the arguments that follow the ids.
     fn write(self, request: Request, not_after: u64, counted: CountedArgs<'_>) -> Request {
         match self {
             Self::Acquire(args) => request
@@ -140,7 +141,7 @@ impl Args {
     }
 }
 
-/// What a waiter says whose inbox is down.
+/// The argument of a waiter whose inbox is down: it polls.
 const POLLS: u64 = 3;
 
 /// What is asked about one attempt in a tick.

@@ -1,4 +1,5 @@
-//! Lua files as scripts: this is the only list of what is joined to what. Joined and hashed once, and lines mapped home.
+//! Joins the Lua files to scripts, of which this is the only list. Hashes each once, and maps the
+//! lines of errors to their files.
 
 use std::fmt;
 use std::sync::LazyLock;

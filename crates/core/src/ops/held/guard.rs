@@ -1,4 +1,4 @@
-//! What an attempt yields: the guard.
+//! The guard, which a granted attempt yields.
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,16 +22,17 @@ use crate::types::ticket::Ticket;
 use crate::types::token::FencingToken;
 use crate::wire::reply::TickItem;
 
-/// A hold. Primitives wrap it in a guard type of their own.
+/// A hold. Each primitive wraps it in a guard type of its own.
 ///
-/// Dropping it hands the release to the keeper: it never blocks, allocates, panics or needs a runtime.
+/// Dropping it passes the release to the keeper, and never blocks, allocates, panics or needs a
+/// runtime.
 #[must_use = "the lock is released when the guard is dropped"]
 pub struct Guard {
     pub(crate) view: Hold,
     pub(crate) client: Client,
-    /// What it has of the capacity.
+    /// Its share of the capacity.
     pub(crate) weight: u32,
-    /// Still ours to release.
+    /// The guard still has to release the hold.
     live: bool,
 }
 
@@ -46,7 +47,7 @@ impl fmt::Debug for Guard {
 }
 
 impl Guard {
-    /// The hold is handed out: the keeper looks after it from now on.
+    /// Makes the guard of an attempt that was handed out. From now on the keeper renews the hold.
     pub(crate) fn new(client: Client, attempt: Arc<Attempt>, lease: &Lease) -> Self {
         let token = FencingToken::from_reply(lease.token);
         let weight = lease.weight;
@@ -70,17 +71,17 @@ impl Guard {
         self.view.name()
     }
 
-    /// The token as the scripts take it: zero for a shared hold.
+    /// Returns the token as the scripts take it: zero for a shared hold.
     pub(crate) fn token_number(&self) -> u64 {
         self.view.token.map_or(0, FencingToken::get)
     }
 
-    /// The token of an exclusive hold.
+    /// Returns the fencing token of an exclusive hold.
     pub fn fencing_token(&self) -> FencingToken {
         FencingToken::new(self.token_number())
     }
 
-    /// A cheap view of the hold for tasks that work under it.
+    /// Returns a cheap view of the hold, for tasks that work under it.
     pub fn hold(&self) -> &Hold {
         &self.view
     }
@@ -95,23 +96,24 @@ impl Guard {
         self.view.valid_for()
     }
 
-    /// Whose hold it is, of a reentrant one.
+    /// Returns the owner of a reentrant hold.
     pub fn owner(&self) -> &Owner {
         self.view.attempt.spec.owner().unwrap_or(&Owner::NOBODY)
     }
 
-    /// What it has of the capacity.
+    /// Returns its share of the capacity.
     pub fn weight(&self) -> u32 {
         self.weight
     }
 
-    /// The error to give when the hold was lost.
+    /// Returns the error to report if the hold was lost.
     pub(crate) fn lost_error(&self) -> Option<Error> {
         let loss = self.view.attempt.check(Moment::now())?;
         Some(Error::lost(loss).named(self.name()))
     }
 
-    /// For one that sleeps until it may start: wakes it when the hold is lost or the client closed, and says if that is closed.
+    /// Registers the task of a future that sleeps until the hold may start. It is woken if the hold
+    /// is lost or the client closes. Returns whether the client is closed.
     pub(crate) fn wait_for_end(&self, cx: &Context<'_>) -> bool {
         self.view.attempt.register_waker(cx, State::is_closed)
     }
@@ -119,8 +121,9 @@ impl Guard {
     /// Renews the hold so that it lasts at least `lease` from now. Never shortens it.
     ///
     /// # Errors
-    /// `Lost` if it has ended, `Invalid` for a lease out of range or past the maximum hold, `Unavailable` if the server
-    /// did not answer in time: then it may or may not have been extended, and [`valid_for`](Self::valid_for) counts on not.
+    /// `Lost` if the hold has ended. `Invalid` if the lease is out of range or reaches past the
+    /// maximum hold. `Unavailable` if the server does not answer in time: the hold may or may not
+    /// have been extended, and [`valid_for`](Self::valid_for) assumes that it was not.
     ///
     /// # Cancel safety
     /// The extension may or may not happen.
@@ -133,7 +136,7 @@ impl Guard {
         self.renew(lease.max(self.view.attempt.spec.lease)).await
     }
 
-    /// The latest moment that any renewal reaches; `None`: it has ended.
+    /// Returns the latest moment that a renewal can reach, or `None` if the hold has ended.
     pub(crate) fn cap(&self) -> Option<Moment> {
         self.view.attempt.held().map(|held| held.cap())
     }
@@ -166,15 +169,16 @@ impl Guard {
         }
     }
 
-    /// Releases, and says what came of it.
+    /// Releases the hold, and reports whether it was still held.
     ///
-    /// The future hands the release over at its first poll: dropping it later loses only the answer.
+    /// The release is under way from the future's first poll on. Dropping the future later loses
+    /// only the answer.
     pub fn unlock(mut self) -> Unlock {
         self.live = false;
         Unlock::new(Arc::clone(&self.view.attempt), self.client.clone())
     }
 
-    /// Gives the guard up without releasing: nobody renews it, and the lease runs out.
+    /// Gives the guard up without releasing the hold, which ends with its lease.
     pub fn forget(mut self) {
         self.leave();
     }
@@ -185,13 +189,15 @@ impl Guard {
         shared.note(&self.view.attempt, Event::Hold(HoldEvent::Left));
     }
 
-    /// Turns the guard into a ticket with which another process can go on. The hold is renewed once, and then not any more.
+    /// Turns the guard into a ticket with which another process can continue the hold. The hold is
+    /// renewed once more.
     ///
     /// # Errors
-    /// `Lost` if it has ended, `Unavailable` if it could not be renewed. Either way the hold is given up.
+    /// `Lost` if the hold has ended, `Unavailable` if it could not be renewed. Either way it is
+    /// given up.
     ///
     /// # Cancel safety
-    /// Dropping it releases the hold.
+    /// Dropping the future releases the hold.
     pub async fn into_ticket(mut self) -> Result<Ticket> {
         self.renew(self.view.attempt.spec.lease).await?;
         let attempt = Arc::clone(&self.view.attempt);

@@ -20,11 +20,11 @@ use crate::types::loss::Loss;
 
 type EndWork = Pin<Box<dyn Future<Output = Result<Ended, Failure>> + Send>>;
 
-/// Releases a hold; made by the `unlock` or `release` of a guard.
+/// The future that releases a hold, returned by the `unlock` or `release` of a guard.
 ///
 /// # Errors
-/// `Lost` if the hold had ended before: then nobody else's is touched. `Unavailable` if nothing was heard until the
-/// lease was over.
+/// `Lost` if the hold had already ended; nobody else's hold is affected. `Unavailable` if the
+/// server does not answer before the lease is over.
 #[must_use = "futures do nothing unless polled"]
 #[pin_project(PinnedDrop)]
 pub struct Unlock {
@@ -33,9 +33,9 @@ pub struct Unlock {
     work: Option<EndWork>,
     started: bool,
     done: bool,
-    /// When the lease is over.
+    /// When the lease ends.
     deadline: Moment,
-    /// The lease is over, and one request had its time.
+    /// When the lease has ended and a request has had its operation timeout.
     over: Moment,
     #[pin]
     timer: Timer,
@@ -122,7 +122,7 @@ impl Future for Unlock {
             None => {
                 let timer = this.timer.as_mut();
                 ready!(timer.poll_until(cx, *this.over, Some(&shared.driver)));
-                // The keeper goes on; the caller has nothing to wait for any more (H44).
+                // The keeper continues; the caller has nothing left to wait for (H44).
                 Err(named(unanswered()))
             }
         };

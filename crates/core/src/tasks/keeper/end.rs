@@ -1,4 +1,4 @@
-//! Ends attempts whose guard or future is gone: releases, withdraws, undoes.
+//! Ends attempts whose guard or future was dropped: releases holds, removes places.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,17 +15,17 @@ use crate::runtime::shared::Shared;
 use crate::wire::reply::EndReply;
 use crate::wire::request::{Args, CountedArgs, EndArgs};
 
-/// How long a place without a sign of life can still be granted, beside its claims: the engine's patience of 10 s, and 7 s
-/// each of the two times that it goes back to the front after a claim.
+/// How long a place that nobody refreshes can still be granted, beside its claims: the engine's
+/// patience of 10 s, and 7 s for each of the two times that it returns to the front after a claim.
 const PLACE: Duration = Duration::from_secs(10 + 7 + 7);
 
-/// Three claims, and a late acquire before them: none is longer than a lease.
+/// A late acquire and the three claims after it, none of which is longer than a lease.
 const LEASES: u32 = 4;
 
-/// How often one answer may say "more" before somebody else has to go on.
+/// How often the request is repeated because there is more to grant, before others have to go on.
 const MORE: usize = 100;
 
-/// Repeats `end` until it is answered or nothing can be left to end. Then the slot is free.
+/// Repeats `end` until it is answered or nothing can be left to end. Then frees the slot.
 pub(super) async fn end(shared: &Shared, attempt: Arc<Attempt>) {
     let over = Moment::now() + attempt.spec.lease * LEASES + PLACE;
     let mut backoff = Backoff::new((Duration::from_millis(10), Duration::from_millis(500)));
@@ -45,7 +45,7 @@ pub(super) async fn end(shared: &Shared, attempt: Arc<Attempt>) {
                 if shared.commands.is_up() {
                     sleep_until(pause, None).await;
                 } else {
-                    // A new connection is worth trying at once.
+                    // Try again as soon as there is a new connection.
                     until(pause, None, shared.commands.wait_for_other(generation)).await;
                 }
             }
@@ -54,7 +54,7 @@ pub(super) async fn end(shared: &Shared, attempt: Arc<Attempt>) {
     shared.note(&attempt, Event::End(EndEvent::Over(ended)));
 }
 
-/// One `end`; more if the script met its bound.
+/// Sends `end`, and repeats it while the script reports that there is more to grant.
 pub(crate) async fn try_end(
     shared: &Shared,
     attempt: &Arc<Attempt>,
@@ -74,7 +74,8 @@ pub(crate) async fn try_end(
             not_after,
             deadline,
         };
-        // After a copy of an acquire was lost, a tombstone is needed: that is out of the ordinary.
+        // A batch cannot leave the tombstone that is needed while a copy of the acquire may be
+        // under way.
         let batched = call.not_after == 0 && attempt.spec.is_batched();
         let counted = CountedArgs::default();
         let answer = shared

@@ -1,9 +1,10 @@
-//! The keeper: two background tasks of a client. One looks after everything that needs time, the other ends what was given up.
+//! The keeper: two background tasks of a client. One renews and refreshes, the other ends attempts
+//! that were given up.
 //!
 //! - here: its loops;
 //! - `renew`: renewals and places, many in one request;
 //! - `end`: releases after drops, undoing after cancellations;
-//! - `refund`: reservations that nobody uses.
+//! - `refund`: refunds of a rate limiter's unused reservations.
 
 pub(crate) mod end;
 mod refund;
@@ -18,20 +19,20 @@ use self::refund::refund;
 use crate::base::clock::{Moment, sleep_until};
 use crate::runtime::shared::{Life, Shared};
 
-/// Ends that are under way at once.
+/// The maximum number of ends under way at once.
 const ENDS: usize = 256;
-/// Requests that give reservations back and are under way at once.
+/// The maximum number of refunds under way at once.
 const REFUNDS: usize = 16;
 
-/// Ends what is given up, until the client's life ends and what was queued is sent.
+/// Ends attempts that were given up, until the client's life ends and the queue is empty.
 pub(crate) async fn run(shared: &Shared) {
-    let keeper = &shared.schedule;
+    let schedule = &shared.schedule;
     let mut life = shared.life.subscribe();
     let mut ends = FuturesUnordered::new();
     let mut refunds = FuturesUnordered::new();
     let mut give_up = Moment::NEVER;
     loop {
-        // Read before the queue is looked at: once it is set, nothing that has to be sent comes into the queue any more.
+        // Read before the queue: once it is set, nothing that has to be sent is added to the queue.
         let collected = shared.collected.load(Ordering::Acquire);
         while ends.len() < ENDS
             && let Some(attempt) = shared.table.pop_ending()
@@ -54,7 +55,7 @@ pub(crate) async fn run(shared: &Shared) {
             return;
         }
         tokio::select! {
-            () = keeper.wake.notified() => {}
+            () = schedule.wake.notified() => {}
             _ = life.changed() => {}
             Some(()) = ends.next(), if !ends.is_empty() => {}
             Some(()) = refunds.next(), if !refunds.is_empty() => {}
@@ -63,13 +64,13 @@ pub(crate) async fn run(shared: &Shared) {
     }
 }
 
-/// Renews, refreshes and looks again in time, until it is dropped.
+/// Renews holds, refreshes places and looks at keys when they are due, until it is dropped.
 pub(crate) async fn look(shared: &Shared) -> ! {
-    let keeper = &shared.schedule;
+    let schedule = &shared.schedule;
     let mut plan = renew::Plan::default();
     let mut ticks = FuturesUnordered::new();
     loop {
-        let due = keeper.due();
+        let due = schedule.due();
         if Moment::now() >= due {
             for batch in plan.scan(shared) {
                 ticks.push(renew::send(shared, batch));
@@ -77,7 +78,7 @@ pub(crate) async fn look(shared: &Shared) -> ! {
             continue;
         }
         tokio::select! {
-            () = keeper.look.notified() => {}
+            () = schedule.look.notified() => {}
             Some(()) = ticks.next(), if !ticks.is_empty() => {}
             () = sleep_until(due, None) => {}
         }

@@ -1,4 +1,4 @@
-//! Renewals and places: what is due, in batches, and what comes of it.
+//! Renews holds and refreshes places: finds what is due, sends ticks, and applies their answers.
 
 use std::collections::HashMap;
 use std::pin::pin;

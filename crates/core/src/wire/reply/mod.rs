@@ -1,9 +1,10 @@
-//! What the scripts answer: an enum a script. The codes of a script are known here and nowhere else.
+//! The replies of the scripts, with an enum for each. Only this module knows their codes.
 //!
-//! The header of each script says the same for people; a test compares the two in both directions.
+//! The header of each script documents the same codes, and a test compares the two in both
+//! directions.
 //!
-//! - here: what changes holds and places;
-//! - `other`: latches, limiters, fences, and what only looks.
+//! - here: scripts that change holds and places;
+//! - `other`: latches, limiters, fences, and inspection.
 
 mod other;
 #[cfg(test)]
