@@ -30,8 +30,8 @@ impl SemaphorePermit {
     /// Makes a permit of its own of `n` of these, and renews both. `Ok(None)`: there are not more than `n` here.
     ///
     /// # Errors
-    /// `Invalid` for zero, `Lost` if the hold has ended. `Unavailable`, `Closed`, `Denied`: then these are fewer by `n`, and
-    /// those `n` go back by the end of the lease, or with this one.
+    /// `Invalid` for zero, `Lost` if the hold has ended. `Unavailable`, `OutOfMemory`, `Closed`, `Denied`: then these are
+    /// fewer by `n`, and those `n` go back by the end of the lease, or with this one.
     ///
     /// # Cancel safety
     /// Dropping the future gives the `n` back.

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use latchwork_mutex::{Client, ErrorKind, Warning};
-use latchwork_testkit::{TestServer, shared_server};
+use latchwork_testkit::{Direction, Proxy, TestServer, shared_server};
 use latchwork_tests::{Fixture, LEASE, eventually, mutex, soon};
 
 use super::expect;
@@ -163,6 +163,23 @@ async fn a_server_that_speaks_something_else() {
         &["127.0.0.1", "does not speak"],
     );
     assert!(!error.is_transient(), "trying again does not help: {error}");
+}
+
+#[tokio::test]
+async fn a_connection_that_is_cut_in_the_middle_of_an_answer() {
+    let proxy = Proxy::start(shared_server().port()).expect("a proxy");
+    let mut cut = 0;
+    for bytes in (0..8000).step_by(61) {
+        proxy.cut_after(Direction::ToClient, bytes);
+        let Err(error) = soon("an answer", Client::connect(proxy.url())).await else {
+            continue; // the cut came later, or met the inbox, which is made anew
+        };
+        let whole = format!("after {bytes} bytes: {error:?}");
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{whole}");
+        assert!(error.is_transient(), "trying again helps, {whole}");
+        cut += 1;
+    }
+    assert!(cut > 10, "only {cut} were cut");
 }
 
 #[tokio::test]

@@ -60,7 +60,8 @@ fn refused(error: redis::RedisError, endpoint: &Endpoint, target: Target<'_>) ->
         let text = "the server does not accept the user name or password: check the URL's credentials";
         return Failure::refused(Error::new(ErrorKind::Denied, text).caused_by(error));
     }
-    if error.kind() == redis::ErrorKind::Parse {
+    // An answer that breaks off is of a connection that was cut, which `classify` knows.
+    if error.kind() == redis::ErrorKind::Parse && !error.to_string().contains("end of input") {
         let text = format!(
             "the server at {} does not speak the Redis protocol",
             endpoint.address()

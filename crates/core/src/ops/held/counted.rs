@@ -124,8 +124,8 @@ impl Guard {
     /// Makes a hold of its own of a part of this one, and renews both. `None`: this one has not more than that.
     ///
     /// # Errors
-    /// `Invalid` for zero, `Lost` if the hold has ended. `Unavailable`, `Closed`, `Denied`: then this hold counts on having
-    /// less by that much, whether or not the server has done it.
+    /// `Invalid` for zero, `Lost` if the hold has ended. `Unavailable`, `OutOfMemory`, `Closed`, `Denied`: then this hold
+    /// counts on having less by that much, whether or not the server has done it.
     ///
     /// # Cancel safety
     /// Dropping it gives the part back, and this hold has less by that much.
