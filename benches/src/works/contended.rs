@@ -17,7 +17,7 @@ use crate::turns::{Turn, Turns, inversions, watch};
 
 const CLIENTS: usize = 8;
 const TASKS: usize = 8;
-/// A lock that lets waiters starve may take for ever.
+/// A lock that lets waiters starve may take forever.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// What one window has shown.

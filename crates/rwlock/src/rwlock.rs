@@ -40,7 +40,7 @@ pub enum RwPolicy {
 /// and 499 999 beside an upgradable reader.
 ///
 /// One task that asks again for what it holds waits for itself, as with tokio: a reader that wants to write has to give its
-/// share back first, or to begin as an [upgradable](Self::upgradable_read) one. Even a second `read` can wait for ever behind a
+/// share back first, or to begin as an [upgradable](Self::upgradable_read) one. Even a second `read` can wait forever behind a
 /// writer that waits for the first. Nothing can detect it, because holds have no kinship.
 ///
 /// # Examples

@@ -11,7 +11,7 @@ use latchwork_core::kit::{Guard, Shell, guard_type};
 ///
 /// Dropping it gives the permits back in the background; [`release`](Self::release) waits for the answer.
 /// `std::mem::forget` would leave the hold renewed for as long as the process lives: use [`forget`](Self::forget).
-/// (tokio's `forget` makes the semaphore smaller for ever; here that is [`Semaphore::resize`](crate::Semaphore::resize).)
+/// (tokio's `forget` makes the semaphore smaller forever; here that is [`Semaphore::resize`](crate::Semaphore::resize).)
 #[must_use = "the permits are given back when this is dropped"]
 #[clippy::has_significant_drop]
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! Waiting for a lock, but not for ever, and saying who has it.
+//! Waiting for a lock, but not forever, and saying who has it.
 
 #![allow(clippy::print_stdout, reason = "an example talks")]
 #![allow(

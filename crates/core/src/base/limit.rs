@@ -1,9 +1,12 @@
-//! Time limits of requests: each leaves room for a round trip, however short the lease and however far the server.
+//! Limits of requests. Each time limit leaves room for a round trip, however short the lease and however far the server.
 
 use std::time::Duration;
 
 /// How many average round trips there have to be in a limit: a single one may take longer than the average.
 pub(crate) const TRIPS: u32 = 4;
+
+/// How often one answer may say that there is more to do before somebody else has to go on.
+pub(crate) const MORE: usize = 100;
 
 /// How long one request about a hold or place may take: the operation timeout; a third of the lease if that is shorter,
 /// so that what is lost is sent again in time, but not less than a few round trips, as long as an answer after that is

@@ -11,8 +11,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::base::clock::{Moment, until};
 use crate::connection::failure::Failure;
-use crate::connection::refusal::Target;
-use crate::connection::refusal::{breaks_connection, classify, is_no_script};
+use crate::connection::refusal::{Target, breaks_connection, classify, is_no_script};
 use crate::types::error::{Error, ErrorKind, Result};
 use crate::wire::command::Request;
 use crate::wire::script::Script;
@@ -167,6 +166,11 @@ impl Commands {
     pub(crate) fn server_time(&self, moment: Moment) -> u64 {
         let (sent, stamp) = *self.clock.lock().unwrap_or_else(PoisonError::into_inner);
         stamp + u64::try_from(moment.since(sent).as_micros()).unwrap_or(0)
+    }
+
+    /// The server's time at `moment` in whole milliseconds, rounded up: what scripts refuse a copy after.
+    pub(crate) fn not_after(&self, moment: Moment) -> u64 {
+        self.server_time(moment) / 1000 + 1
     }
 
     fn note_round_trip(&self, time: Duration) {

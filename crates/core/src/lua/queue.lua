@@ -15,7 +15,7 @@ local function age(score)
 end
 
 -- Seen now. The claims that it missed stay counted: a client that ticks for a future that nobody polls lives, but it
--- must not make the others wait for ever.
+-- must not make the others wait forever.
 local function refresh(who, score, polls_now)
   local chance = math.floor(score % %TICKET% / %CHANCE%)
   if polls_now == %POLLS% or chance == %POLLS% then

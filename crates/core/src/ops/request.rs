@@ -94,7 +94,7 @@ pub(crate) fn ask(
         let spec = &attempt.spec;
         let usual = shared.request_deadline(spec.lease, now);
         let deadline = usual.min(over);
-        let mut not_after = shared.commands.server_time(deadline) / 1000 + 1;
+        let mut not_after = shared.commands.not_after(deadline);
         let room = wait.room(shared.max_waiters(spec));
         let latch = spec
             .latch()
@@ -171,7 +171,7 @@ fn latch_request(
             0 => {
                 // The mark must not outlive the record.
                 let patience = shared.options.unavailable_after.min(KEEP / 2);
-                shared.commands.server_time(Moment::now() + patience) / 1000 + 1
+                shared.commands.not_after(Moment::now() + patience)
             }
             fixed => fixed,
         };

@@ -109,7 +109,7 @@ impl Asker {
             if let (Some(pending), Some(_)) = (&pending, most) {
                 pending.asks(&terms);
             }
-            let not_after = shared.commands.server_time(over) / 1000 + 1;
+            let not_after = shared.commands.not_after(over);
             let id = pending.as_ref().map_or(0, |pending| pending.id);
             let asked = weight.min(terms.limit());
             let request = reserve(&terms, &self.key, asked, most, id, not_after);

@@ -114,7 +114,7 @@ impl Limiter {
     async fn change(&self, request: impl Fn(u64) -> Request) -> Result<()> {
         let shared = self.client().shared();
         let deadline = Moment::now() + shared.options.operation_timeout;
-        let not_after = shared.commands.server_time(deadline) / 1000 + 1;
+        let not_after = shared.commands.not_after(deadline);
         let answer = self.client().call(&request(not_after)).await?;
         let (stamp, reply) = ChangeReply::read(answer.reply)?;
         shared.commands.note_stamp(answer.sent, stamp);

@@ -19,8 +19,7 @@ use crate::tasks::label::keep_label;
 use crate::tasks::sender::Sender;
 use crate::tasks::supervisor::{connect_first, supervise};
 use crate::types::error::{Error, ErrorKind, Result};
-use crate::types::options::Drift;
-use crate::types::options::Options;
+use crate::types::options::{Drift, Options};
 
 /// Options of a [`Client`].
 #[derive(Debug, Clone)]

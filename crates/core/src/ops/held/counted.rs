@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::guard::Guard;
 use crate::attempt::event::{Event, HoldEvent};
 use crate::base::clock::{Moment, millis};
+use crate::base::limit;
 use crate::ops::primitive::Primitive;
 use crate::ops::request::AcquireRequest;
 use crate::types::error::{Error, ErrorKind, Result, foreign};
@@ -14,9 +15,6 @@ use crate::types::rate::Rate;
 use crate::wire::pace::Pace;
 use crate::wire::reply::{InspectReply, MergeReply, ResizeReply};
 use crate::wire::request::{Capacity, Setting, TakeOver, inspect, merge, resize};
-
-/// How often one answer may say "more" before somebody else has to go on.
-const MORE: usize = 100;
 
 /// How much of a counted primitive there is, as of one moment at the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,9 +96,9 @@ impl Primitive {
         let capacity = Capacity::counted(capacity);
         let life = shared.key_life_ms(spec, spec.lease);
         let pace = pace.map_or("", |pace| &*pace.text);
-        for _ in 0..MORE {
+        for _ in 0..limit::MORE {
             let deadline = Moment::now() + shared.options.operation_timeout;
-            let not_after = shared.commands.server_time(deadline) / 1000 + 1;
+            let not_after = shared.commands.not_after(deadline);
             let request = resize(self.key(), capacity, life, not_after, pace, what);
             let answer = self.client().call(&request).await?;
             let (stamp, reply) = ResizeReply::read(&answer.reply)?;
@@ -201,7 +199,7 @@ impl Guard {
             return Err(error);
         }
         let deadline = Moment::now() + shared.options.operation_timeout;
-        let not_after = shared.commands.server_time(deadline) / 1000 + 1;
+        let not_after = shared.commands.not_after(deadline);
         let times = (
             millis(attempt.spec.lease),
             shared.key_life_ms(&attempt.spec, attempt.spec.lease),

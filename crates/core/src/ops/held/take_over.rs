@@ -79,7 +79,7 @@ async fn ask(
 ) -> Result<Option<TakeOverReply>> {
     let spec = &attempt.spec;
     let deadline = shared.request_deadline(spec.lease, Moment::now()).min(over);
-    let not_after = shared.commands.server_time(deadline) / 1000 + 1;
+    let not_after = shared.commands.not_after(deadline);
     attempt.note(Event::Asked { not_after });
     let times = (millis(spec.lease), shared.key_life_ms(spec, spec.lease));
     let request = take_over(what, &attempt.key, &attempt.id, times, not_after);

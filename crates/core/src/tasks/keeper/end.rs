@@ -8,6 +8,7 @@ use crate::attempt::event::{EndEvent, Ended, Event};
 use crate::attempt::state::State;
 use crate::base::backoff::Backoff;
 use crate::base::clock::{Moment, millis, sleep_until, until};
+use crate::base::limit;
 use crate::base::trace::debug;
 use crate::connection::failure::Failure;
 use crate::runtime::batch::Call;
@@ -21,9 +22,6 @@ const PLACE: Duration = Duration::from_secs(10 + 7 + 7);
 
 /// A late acquire and the three claims after it, none of which is longer than a lease.
 const LEASES: u32 = 4;
-
-/// How often the request is repeated because there is more to grant, before others have to go on.
-const MORE: usize = 100;
 
 /// Repeats `end` until it is answered or nothing can be left to end. Then frees the slot.
 pub(super) async fn end(shared: &Shared, attempt: Arc<Attempt>) {
@@ -61,7 +59,7 @@ pub(crate) async fn try_end(
     deadline: Moment,
 ) -> Result<Ended, Failure> {
     let mut ended = None;
-    for _ in 0..MORE {
+    for _ in 0..limit::MORE {
         let tombstone = |state: &State| state.tombstone(attempt.rules());
         let sent = Event::End(EndEvent::Sent);
         let (_, not_after) = attempt.on_then(sent, Moment::from_nanos(0), tombstone);
