@@ -73,8 +73,9 @@ macro_rules! guard_type {
             /// that loses only the answer.
             ///
             /// # Errors
-            /// `Lost` if the hold had ended before: nobody else's is touched. `Unavailable` if nothing was heard of the
-            /// server until the lease was over.
+            /// `Lost` if the hold had ended before: nobody else's is touched. `Unavailable` if the server did not answer
+            /// until the lease was over. `Closed` if the client was closed, or its runtime ended, before the answer: then
+            /// the lock is free by the end of its lease.
             ///
             /// # Cancel safety
             /// The release happens all the same.
