@@ -1,0 +1,4 @@
+//! What the scripts answer, against their headers and field by field.
+
+mod contract;
+mod fields;
