@@ -1,4 +1,21 @@
 //! The transitions of a state, moment by moment.
+//!
+//! - here: grants, losses and clocks, rule by rule;
+//! - `cell`: the tasks that an attempt wakes;
+//! - `ends`: what is given up, and what the server says of it;
+//! - `latch`: the countdown latch;
+//! - `lease`: a hold by the client's own account;
+//! - `replies`: what answers and messages change;
+//! - `spec`: what follows from what is asked for;
+//! - `ticks`: what the keeper does.
+
+mod cell;
+mod ends;
+mod latch;
+mod lease;
+mod replies;
+mod spec;
+mod ticks;
 
 use std::time::Duration;
 
