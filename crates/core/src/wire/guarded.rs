@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guarded_script_returns_what_scripts_return() {
+    fn each_type_of_result_of_a_guarded_script_is_read() {
         let bytes = |text: &str| FenceReply::Bytes(text.as_bytes().to_vec());
         assert_eq!(ran(Value::Nil), FenceReply::Nil);
         assert_eq!(ran(Value::Int(-3)), FenceReply::Int(-3));

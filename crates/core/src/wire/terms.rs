@@ -273,7 +273,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn a_handle_adopts_only_what_was_set_for_its_algorithm() {
+    fn a_handle_adopts_only_a_rate_set_for_its_algorithm() {
         let (own, set, other) = (window(5, false), window(6, true), window(7, false));
         assert_eq!(own.adopt(&set.config), Some(set.clone()), "by `set_rate`");
         assert_eq!(own.adopt(&other.config), None, "another handle's");

@@ -1,4 +1,4 @@
-//! The commands, word by word: a request that says less than its script reads fails here.
+//! The commands, word by word, and the bands of scores.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -82,7 +82,7 @@ fn an_acquire_ends_with_its_last_unusual_argument() {
 }
 
 #[test]
-fn a_capacity_says_its_kind() {
+fn the_suffix_of_a_capacity_is_its_kind() {
     for (capacity, text) in [
         (Capacity::of(5), "5"),
         (Capacity::counted(5), "5c"),
@@ -164,7 +164,7 @@ fn requests_about_a_hold_name_both_attempts() {
 }
 
 #[test]
-fn requests_to_a_latch_and_a_fence() {
+fn requests_to_latches_and_fences_end_with_their_last_unusual_argument() {
     let usual = LatchArgs {
         count: -1,
         room: 100,
@@ -200,7 +200,7 @@ fn requests_to_a_latch_and_a_fence() {
 }
 
 #[test]
-fn requests_to_a_limiter_are_those_of_its_algorithm() {
+fn requests_to_a_limiter_depend_on_its_algorithm() {
     let rate = Rate::per_second(NonZeroU32::new(7).expect("not zero"));
     let terms = |algorithm| Terms::new(rate, algorithm, false).expect("terms");
     let (gcra, window) = (terms(Algorithm::Gcra), terms(Algorithm::SlidingWindow));

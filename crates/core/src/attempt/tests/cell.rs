@@ -97,7 +97,7 @@ fn an_event_inside_a_poll_wakes_nobody() {
 }
 
 #[test]
-fn the_end_of_a_hold_wakes_all_who_watch_it() {
+fn the_end_of_a_hold_wakes_every_watcher() {
     let attempt = held();
     let tasks: Vec<_> = (0..4).map(|_| task()).collect();
     let mut keys = [None; 4];
@@ -128,7 +128,7 @@ fn only_a_live_hold_is_watched() {
 }
 
 #[test]
-fn whoever_looks_late_sees_the_loss() {
+fn a_late_look_finds_the_loss() {
     let attempt = held();
     assert_eq!(attempt.check(at(9000)), None, "valid");
     assert_eq!(attempt.state().loss(), None);

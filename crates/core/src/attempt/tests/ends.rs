@@ -1,4 +1,4 @@
-//! What is given up, and what the server says of it.
+//! Dropped attempts, released guards, and the answers to their ends.
 
 use super::*;
 use crate::attempt::event::{EndEvent, Ended};
@@ -21,7 +21,7 @@ fn given_up() -> Attempt {
 }
 
 #[test]
-fn whatever_is_given_up_is_ended_once() {
+fn a_dropped_attempt_is_ended_once() {
     let mut granted = Attempt::queued();
     granted.granted_by_message(2_000_000, 1000);
     let mut held = Attempt::queued();
@@ -81,7 +81,7 @@ fn an_end_that_finds_nothing_may_be_a_copy_of_one_that_did() {
 }
 
 #[test]
-fn what_an_end_came_to_stays() {
+fn the_result_of_an_end_is_final() {
     for ended in [Ended::GaveUp, Ended::HadNothing, Ended::Unknown] {
         let mut attempt = given_up();
         assert_eq!(attempt.state.ended(), None, "not known yet");
@@ -140,7 +140,7 @@ fn a_guard_that_is_left_is_not_ended() {
 }
 
 #[test]
-fn a_client_that_closes_takes_its_holds_back() {
+fn a_closing_client_releases_its_holds() {
     let held = || {
         let mut attempt = Attempt::new();
         attempt.answered(granted(LEASE), 1, 0, 0);

@@ -61,7 +61,7 @@ impl Attempt {
 }
 
 #[test]
-fn what_changes_a_latch_is_told_from_what_waits() {
+fn a_change_of_a_latch_is_told_from_a_wait() {
     for (ask, changes, outcome) in [
         (ask(0, None), false, "the wait is being undone"),
         (ask(1, None), true, "it may or may not have counted"),
@@ -73,7 +73,7 @@ fn what_changes_a_latch_is_told_from_what_waits() {
 }
 
 #[test]
-fn an_open_latch_lets_pass() {
+fn an_open_latch_lets_an_attempt_pass() {
     let passed = |left| LatchReply::Passed {
         stamp: 9,
         generation: 5,
@@ -110,7 +110,7 @@ fn a_latch_that_is_not_open_is_waited_for() {
 }
 
 #[test]
-fn a_latch_that_is_reset_says_so() {
+fn a_reset_of_the_latch_ends_the_wait() {
     let mut attempt = attempt(0);
     attempt.waits();
     assert!(attempt.over(5, Over::Reset, true).wake);

@@ -129,7 +129,7 @@ fn a_renewal_that_failed_is_tried_again_after_a_pause() {
 }
 
 #[test]
-fn what_is_due_soon_comes_along() {
+fn a_renewal_that_is_due_soon_joins_the_request() {
     let is_due = |lease: &mut Lease, due: Moment, now| {
         lease.due = due;
         lease.is_due(at(now), &rules())

@@ -1,4 +1,4 @@
-//! What answers and messages change.
+//! The transitions by answers and messages.
 
 use super::*;
 use crate::attempt::event::LookAt;
@@ -52,7 +52,7 @@ fn without_its_rule_a_grant_counts_from_its_reply() {
 }
 
 #[test]
-fn a_grant_that_is_over_is_asked_for_again() {
+fn an_expired_grant_is_requested_again() {
     let mut attempt = Attempt::queued();
     // Nothing is left of it at the moment of its request.
     attempt.answered(granted(Duration::ZERO), 2_000_000, 20, 20);
@@ -61,7 +61,7 @@ fn a_grant_that_is_over_is_asked_for_again() {
 }
 
 #[test]
-fn a_grant_that_is_over_when_it_is_polled_is_not_handed_out() {
+fn a_grant_that_expires_before_the_poll_is_not_handed_out() {
     let deadline = |attempt: &mut Attempt| {
         attempt.answered(granted(LEASE), 1, 0, 0);
         START + less_margin(attempt, LEASE)
@@ -100,7 +100,7 @@ fn a_token_has_to_be_above_the_floor() {
 }
 
 #[test]
-fn a_place_in_the_queue_says_when_to_look_again() {
+fn a_place_in_the_queue_sets_when_to_look_again() {
     for (wake, more, when) in [
         (None, false, None),
         (Some(ms(300)), false, Some(at(320))),
@@ -119,7 +119,7 @@ fn a_place_in_the_queue_says_when_to_look_again() {
 }
 
 #[test]
-fn what_the_caller_has_an_error_for_changes_nothing() {
+fn an_error_for_the_caller_changes_nothing() {
     let mut attempt = Attempt::queued();
     let before = attempt.state;
     attempt.answered(AcquireReply::Busy, 2_000_000, 10, 20);
@@ -139,7 +139,7 @@ fn what_the_caller_has_an_error_for_changes_nothing() {
 }
 
 #[test]
-fn of_two_words_the_newer_one_counts() {
+fn the_newer_of_two_answers_counts() {
     // Queued by a reply with stamp 1 s, applied 1 ms after the start.
     let after = |stamp, sent| {
         let mut attempt = Attempt::queued();
@@ -165,7 +165,7 @@ fn of_two_words_the_newer_one_counts() {
 }
 
 #[test]
-fn a_message_grants_only_to_who_waits() {
+fn a_grant_message_counts_only_for_a_waiter() {
     let mut attempt = Attempt::queued();
     attempt.granted_by_message(999_999, 5);
     assert_eq!(attempt.poll(5), Step::Wait, "older than the place");
@@ -226,7 +226,7 @@ fn a_message_about_the_claim_before_is_a_place_in_the_queue() {
 }
 
 #[test]
-fn an_attempt_knows_what_is_under_way() {
+fn requests_under_way_are_counted() {
     let mut attempt = Attempt::new();
     assert!(!attempt.state.is_asked());
     assert_eq!(attempt.state.not_after(), 0);
@@ -245,7 +245,7 @@ fn an_attempt_knows_what_is_under_way() {
 }
 
 #[test]
-fn an_attempt_knows_whether_anything_was_heard() {
+fn an_attempt_remembers_whether_an_answer_was_applied() {
     let mut attempt = Attempt::new();
     assert!(!attempt.state.has_heard());
     attempt.answered(AcquireReply::Late, 5, 0, 1);

@@ -1,4 +1,4 @@
-//! What follows from what is asked for.
+//! The values that a spec and its rules derive from a mode.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -63,7 +63,7 @@ fn latch(by: u32) -> Spec {
 }
 
 #[test]
-fn a_mode_says_how_much_it_takes_of_what() {
+fn a_mode_sets_weight_and_capacity() {
     let owned = spec(Mode::Owned(Owner::new()));
     for (spec, weight, whole, capacity) in [
         (Spec::exclusive(LEASE), 1, 1, Capacity::of(1)),
@@ -81,7 +81,7 @@ fn a_mode_says_how_much_it_takes_of_what() {
 }
 
 #[test]
-fn a_mode_says_who_may_hold_beside_it() {
+fn a_mode_sets_sharing_and_order() {
     let owned = spec(Mode::Owned(Owner::new()));
     let in_time = Share {
         ahead: Some(0),
@@ -108,7 +108,7 @@ fn a_mode_says_who_may_hold_beside_it() {
 }
 
 #[test]
-fn some_things_belong_to_one_mode() {
+fn owner_pace_and_latch_belong_to_one_mode() {
     let owner = Owner::new();
     let reentrant = spec(Mode::Owned(owner));
     let plain = Spec::exclusive(LEASE);

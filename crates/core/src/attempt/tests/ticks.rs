@@ -1,4 +1,4 @@
-//! What the keeper does: renewals, places in the queue, and what ticks answer.
+//! Renewals, refreshes of places, and the answers of ticks.
 
 use super::*;
 use crate::wire::reply::Why;
@@ -40,7 +40,7 @@ const HOLD: Asked = Asked::Hold {
 };
 
 #[test]
-fn the_keeper_renews_what_is_due_once() {
+fn the_keeper_renews_a_due_hold_once() {
     let mut attempt = held();
     let lease = attempt.lease();
     let early = attempt.on(Event::Scanned, at(100));
@@ -62,7 +62,7 @@ fn the_keeper_renews_what_is_due_once() {
 }
 
 #[test]
-fn the_keeper_refreshes_what_waits() {
+fn the_keeper_refreshes_a_waiter() {
     for mut attempt in [Attempt::queued(), claimed()] {
         let effects = attempt.on(Event::Scanned, at(1001));
         assert!(
@@ -94,7 +94,7 @@ fn the_end_of_a_refresh_leaves_a_renewal_under_way() {
 }
 
 #[test]
-fn the_keeper_ends_what_is_lost() {
+fn the_keeper_ends_a_lost_hold() {
     let mut attempt = held();
     let effects = attempt.on(Event::Scanned, at(10_000));
     assert_eq!(effects.lost, Some(Loss::Expired));
@@ -144,7 +144,7 @@ fn without_its_rule_a_renewal_overtakes_the_deadline() {
 }
 
 #[test]
-fn a_tick_confirms_only_what_it_named() {
+fn a_tick_confirms_only_the_grant_that_it_names() {
     let other = Asked::Hold {
         token: 6,
         lease: LEASE,
@@ -190,7 +190,7 @@ fn a_tick_about_a_place_may_bring_the_grant() {
 }
 
 #[test]
-fn a_tick_about_a_place_says_when_to_look_again() {
+fn a_tick_about_a_place_sets_when_to_look_again() {
     for (wake, more, when) in [
         (None, false, None),
         (Some(ms(300)), false, Some(at(320))),
@@ -205,7 +205,7 @@ fn a_tick_about_a_place_says_when_to_look_again() {
 }
 
 #[test]
-fn a_place_that_is_gone_is_asked_for_again() {
+fn a_place_that_is_gone_is_requested_again() {
     for item in [TickItem::Gone, TickItem::Lost(Why::Forced), TickItem::Foreign] {
         let mut attempt = Attempt::queued();
         let old = attempt.ticked(Asked::Place, item, 999_999, (0, 20));
@@ -218,7 +218,7 @@ fn a_place_that_is_gone_is_asked_for_again() {
 }
 
 #[test]
-fn the_server_says_why_a_hold_is_lost() {
+fn the_server_reports_why_a_hold_is_lost() {
     for (why, loss) in [
         (Why::Forced, Loss::Forced),
         (Why::Taken, Loss::Taken),
@@ -251,7 +251,7 @@ fn h48_a_hold_that_ended_early_may_have_ended_by_a_clock_step() {
 }
 
 #[test]
-fn a_claim_that_the_server_does_not_have_is_asked_for_again() {
+fn a_claim_that_the_server_lacks_is_requested_again() {
     let lost = TickItem::Lost(Why::Ended);
     for (item, failed) in [(lost, false), (TickItem::Failed, true), (TickItem::Foreign, true)] {
         let mut attempt = claimed();

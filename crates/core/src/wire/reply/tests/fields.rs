@@ -113,7 +113,7 @@ fn each_field_of_a_tick_is_read_from_its_place() {
 }
 
 #[test]
-fn each_field_of_what_changes_holds_is_read_from_its_place() {
+fn each_field_of_a_changed_hold_is_read_from_its_place() {
     for claim in [false, true] {
         let reply = TakeOverReply::read(&ints(&[1, 11, 12, 13, claim.into()]));
         let done = TakeOverReply::Done(Grant { claim, ..GRANT });

@@ -1,4 +1,4 @@
-//! What the scripts answer, against their headers and field by field.
+//! The answers of the scripts, against their headers and field by field.
 
 mod contract;
 mod fields;
