@@ -323,6 +323,8 @@ mod tests {
         assert_eq!((decision.limit, decision.remaining), (5, 3));
         assert_eq!(decision.retry_after, Duration::ZERO, "it was allowed");
         assert_eq!(decision.reset_after, Duration::from_micros(666_667), "rounded up");
+        let more = gcra.decision(true, wait, (333_333, 2)).remaining;
+        assert_eq!(more, 3, "a third of a microsecond more than one permit is gone");
         let decision = gcra.decision(false, wait, (1_666_667, 0));
         assert_eq!(
             (decision.allowed, decision.remaining),
