@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::event::{Asked, Effects, HoldEvent};
-use super::lease::Lease;
 use super::rules::{Rule, Rules};
 use super::state::{Stage, State};
 use crate::base::clock::Moment;
@@ -113,7 +112,7 @@ impl State {
                         self.renewed(left.min(lease), sent, now, rules, out);
                         self.reschedule(now, rules, out);
                     }
-                    TickItem::Lost(why) => self.refuted(why, own, (stamp, sent, now), out),
+                    TickItem::Lost(why) => self.refuted(why, (stamp, sent, now), out),
                     _ => {
                         out.failed = true;
                         self.ask_again(out); // it was to be confirmed; acquire says what is wrong
@@ -124,13 +123,7 @@ impl State {
     }
 
     /// The server says that it does not have it.
-    pub(super) fn refuted(
-        &mut self,
-        why: Why,
-        own: Lease,
-        (stamp, sent, now): (u64, Moment, Moment),
-        out: &mut Effects,
-    ) {
+    pub(super) fn refuted(&mut self, why: Why, (stamp, sent, now): (u64, Moment, Moment), out: &mut Effects) {
         self.check(now, out); // its own deadline comes first
         let stepped = self.sample.is_some_and(|(then, before)| {
             let ours = sent.since(then);
@@ -141,8 +134,7 @@ impl State {
             Why::Forced => Loss::Forced,
             Why::Taken => Loss::Taken,
             Why::Ended if stepped => Loss::ClockStep,
-            Why::Ended if now < own.deadline => Loss::Vanished,
-            Why::Ended => Loss::Expired,
+            Why::Ended => Loss::Vanished,
         };
         match self.stage {
             // Its place is taken by what it becomes. If it was lost before that, the conversion's answer is that.

@@ -86,3 +86,60 @@ fn convert(value: Value) -> Result<FenceReply> {
         _ => FenceReply::Nil,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(items: Vec<Value>) -> Option<GuardedReply> {
+        GuardedReply::read(Reply(Value::Array(items))).ok()
+    }
+
+    fn ran(result: Value) -> FenceReply {
+        match read(vec![Value::Int(1), result]) {
+            Some(GuardedReply::Ran(reply)) => reply,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn each_type_of_result_of_a_guarded_script_is_read() {
+        let bytes = |text: &str| FenceReply::Bytes(text.as_bytes().to_vec());
+        assert_eq!(ran(Value::Nil), FenceReply::Nil);
+        assert_eq!(ran(Value::Int(-3)), FenceReply::Int(-3));
+        assert_eq!(ran(Value::BulkString(b"ab".to_vec())), bytes("ab"));
+        assert_eq!(ran(Value::SimpleString("PONG".into())), bytes("PONG"));
+        assert_eq!(ran(Value::Okay), bytes("OK"));
+        let nested = Value::Array(vec![Value::Int(1), Value::Array(vec![Value::Nil])]);
+        let expected = vec![FenceReply::Int(1), FenceReply::Array(vec![FenceReply::Nil])];
+        assert_eq!(ran(nested), FenceReply::Array(expected));
+        match read(vec![Value::Int(1)]) {
+            Some(GuardedReply::Ran(FenceReply::Nil)) => {}
+            other => panic!("`nil` ends an array: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_error_in_what_a_guarded_script_returns_is_an_error() {
+        let error = redis::parse_redis_value(b"-ERR no\r\n").expect("a value");
+        let reply = Reply(Value::Array(vec![Value::Int(1), error]));
+        let error = GuardedReply::read(reply).expect_err("an error");
+        assert_eq!(error.kind(), ErrorKind::Protocol);
+        assert!(
+            error.to_string().contains("the guarded script returned an error"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_guarded_script_that_did_not_run() {
+        let stale = read(vec![Value::Int(0)]);
+        assert!(matches!(stale, Some(GuardedReply::Stale)), "{stale:?}");
+        for items in [vec![Value::Int(8)], vec![]] {
+            let foreign = read(items);
+            assert!(matches!(foreign, Some(GuardedReply::Foreign)), "{foreign:?}");
+        }
+        assert!(read(vec![Value::Okay]).is_none(), "no code");
+        assert!(GuardedReply::read(Reply(Value::Int(1))).is_err(), "no array");
+    }
+}

@@ -92,4 +92,21 @@ mod tests {
         let tagged = fence_key("p", &name(b"shop:{42}:stock"));
         assert_eq!(hash_tag(&tagged), Some(&b"42"[..]), "its own tag");
     }
+
+    #[test]
+    fn bytes_that_move_a_slot_are_escaped() {
+        let key = |bytes| key("p", "lock", &name(bytes)).to_vec();
+        assert_eq!(key(b"a b{c}\n\x7f%!~"), b"p:lock:{a%20b%7Bc%7D%0A%7F%25!~}");
+        assert_eq!(key(b"\xff\xc3"), b"p:lock:{\xff\xc3}", "not text");
+        assert_eq!(label_key("p", "abc"), "p:client:abc");
+    }
+
+    #[test]
+    fn a_fence_of_a_resource_with_an_odd_brace() {
+        let fence = |bytes| fence_key("p", &name(bytes));
+        assert_eq!(fence(b"a}b"), b"p:fence:a%7Db", "no key can be in its slot");
+        assert_eq!(fence(b"a{b"), b"p:fence:{a{b}", "the whole key is the tag");
+        assert_eq!(fence(b"{}a"), b"p:fence:%7B%7Da", "an empty tag is none");
+        assert_eq!(fence(b"}{a}"), b"p:fence:}{a}", "the first tag counts");
+    }
 }

@@ -148,6 +148,10 @@ mod tests {
             ],
             "all five"
         );
+        let counters: Vec<_> = messages.iter().map(Message::counter).collect();
+        assert_eq!(counters, [17, 18, 19, 20, 21]);
+        let stamps: Vec<_> = messages.iter().map(Message::stamp).collect();
+        assert_eq!(stamps, [1764, 1764, 1764, 1765, 1766]);
     }
 
     #[test]

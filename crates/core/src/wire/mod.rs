@@ -13,3 +13,6 @@ pub(crate) mod request;
 pub(crate) mod script;
 pub(crate) mod terms;
 pub(crate) mod value;
+
+#[cfg(test)]
+mod tests;

@@ -377,12 +377,20 @@ mod tests {
             Some(("FORCED", ATTEMPT.to_owned(), 5.0))
         );
         assert_eq!(mark("t1", 2e15), Some(("TOKEN", String::new(), 2e15)));
+        match decode(Kind::Latch, "#id", ONCE_BAND + 5.0) {
+            Some(Member::Mark { row, of, number }) => {
+                assert_eq!((row.name, of, number), ("ONCE", "id", 5.0), "by generation");
+            }
+            other => panic!("{other:?}"),
+        }
         let claim = Member::Holder {
             id: ATTEMPT,
             ends: 1_700_000_000_000,
             claim: Some(1),
         };
         assert_eq!(decode(Kind::Lock, ATTEMPT, 1_700_000_000_000.125), Some(claim));
+        let tombstone = Member::Tombstone { id: ATTEMPT, ends: 5 };
+        assert_eq!(decode(Kind::Lock, ATTEMPT, TOMB + 5.0), Some(tombstone));
         let place = Member::Waiter {
             id: ATTEMPT,
             ticket: 1 << 32,

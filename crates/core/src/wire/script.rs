@@ -349,4 +349,21 @@ mod tests {
             assert_eq!(begins, ends, "{}", script.name);
         }
     }
+
+    #[test]
+    fn a_shortcut_is_left_out_with_its_marks() {
+        let part = "a\n  -- shortcut: for b\n  b\n  -- end of shortcut\nc\n-- shortcut: d\nd\n";
+        assert_eq!(without_shortcuts(part), "a\nc\n");
+    }
+
+    #[test]
+    fn joined_scripts_are_what_is_sent() {
+        let all = all();
+        assert_eq!(all.len(), ALL.len() + 1, "and the one around a user's script");
+        for (joined, script) in all.iter().zip(ALL) {
+            assert_eq!((joined.verb, &*joined.text), (script.name, script.source()));
+            let parts: String = joined.parts.iter().map(|(_, part)| part.clone() + "\n").collect();
+            assert_eq!(parts, joined.text, "{}", script.name);
+        }
+    }
 }

@@ -264,4 +264,77 @@ mod tests {
         let terms = Terms::new(rate, Algorithm::Gcra, false).expect("terms");
         assert_eq!(terms.config, "1:g:1:1001:1:0|");
     }
+
+    fn window(permits: u32, set: bool) -> Terms {
+        let rate = Rate::per_second(number(permits));
+        Terms::new(rate, Algorithm::SlidingWindow, set).expect("terms")
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_handle_adopts_only_a_rate_set_for_its_algorithm() {
+        let (own, set, other) = (window(5, false), window(6, true), window(7, false));
+        assert_eq!(own.adopt(&set.config), Some(set.clone()), "by `set_rate`");
+        assert_eq!(own.adopt(&other.config), None, "another handle's");
+        let gcra = gcra(5, SECOND, 1).expect("terms");
+        assert_eq!(gcra.adopt(&set.config), None, "another algorithm");
+        assert_eq!(own.adopt("1:w"), None, "not readable");
+    }
+
+    #[test]
+    fn a_mismatch_names_both_rates() {
+        let gcra = gcra(7, SECOND, 3).expect("terms");
+        let error = gcra.mismatch(&window(5, false).config);
+        assert_eq!(error.kind(), ErrorKind::Mismatch);
+        let text = error.to_string();
+        assert!(text.contains("7 per 1s with a burst of 3"), "{text}");
+        assert!(text.contains("5 per 1s in a sliding window"), "{text}");
+        assert!(gcra.mismatch("1:?").to_string().contains("1:?"), "as it stands");
+    }
+
+    #[test]
+    fn a_slot_can_be_as_far_ahead_as_the_burst_or_the_period() {
+        let reach = |permits, period, burst| gcra(permits, period, burst).expect("terms").reach();
+        assert_eq!(reach(10, SECOND, 1), SECOND, "the period");
+        assert_eq!(reach(10, SECOND, 30), 3 * SECOND, "the burst");
+        let third = Duration::from_micros(1_333_334);
+        assert_eq!(reach(3, SECOND, 4), third, "rounded up");
+        assert_eq!(
+            window(5, false).reach(),
+            Duration::from_millis(1020),
+            "and a piece"
+        );
+    }
+
+    #[test]
+    fn a_record_outlives_its_rate_threefold_and_a_day() {
+        let life = |period, burst| gcra(1, period, burst).expect("terms").life_ms();
+        assert_eq!(life(SECOND, 1), 86_400_000, "a day");
+        assert_eq!(life(DAY, 2), 6 * 86_400_000, "three bursts of two days");
+    }
+
+    #[test]
+    fn a_decision_counts_what_is_left() {
+        let gcra = gcra(3, SECOND, 5).expect("terms");
+        let wait = Duration::from_millis(5);
+        // Two permits are gone: 2/3 s, which is 666 666 µs and two thirds of one.
+        let decision = gcra.decision(true, wait, (666_666, 2));
+        assert_eq!((decision.limit, decision.remaining), (5, 3));
+        assert_eq!(decision.retry_after, Duration::ZERO, "it was allowed");
+        assert_eq!(decision.reset_after, Duration::from_micros(666_667), "rounded up");
+        let more = gcra.decision(true, wait, (333_333, 2)).remaining;
+        assert_eq!(more, 3, "a third of a microsecond more than one permit is gone");
+        let decision = gcra.decision(false, wait, (1_666_667, 0));
+        assert_eq!(
+            (decision.allowed, decision.remaining),
+            (false, 0),
+            "a permit less a bit"
+        );
+        assert_eq!(decision.retry_after, wait);
+        assert_eq!(decision.reset_after, Duration::from_micros(1_666_667), "exact");
+        let decision = window(5, false).decision(true, wait, (4, 900));
+        assert_eq!((decision.limit, decision.remaining), (5, 4));
+        assert_eq!(decision.reset_after, Duration::from_micros(900), "as it is told");
+    }
 }

@@ -110,3 +110,92 @@ pub(crate) fn all_ok(replies: Vec<Value>) -> RedisResult<Vec<Value>> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn int(number: i64) -> Reply {
+        Reply(Value::Int(number))
+    }
+
+    /// What an answer is read as; `None`: it is not of the protocol.
+    fn read<T>(result: Result<T>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
+                None
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_that_stand_alone() {
+        assert_eq!(read(int(-7).int()), Some(-7));
+        assert_eq!(read(Reply(Value::Nil).int()), None);
+        assert_eq!(read(int(7).count()), Some(7));
+        assert_eq!(read(int(-7).count()), None, "never negative");
+        assert_eq!(int(-7).alone(), Some(-7));
+        assert_eq!(Reply(Value::Nil).alone(), None);
+        assert_eq!(read(int(7).count_or_nil()), Some(Some(7)));
+        assert_eq!(read(Reply(Value::Nil).count_or_nil()), Some(None));
+        assert_eq!(read(Reply(Value::Okay).count_or_nil()), None);
+    }
+
+    #[test]
+    fn a_stamp_is_told_from_other_numbers() {
+        assert_eq!(
+            read(int(STAMP).stamp_alone()),
+            Some(Some(STAMP.unsigned_abs())),
+            "the first"
+        );
+        assert_eq!(read(int(STAMP - 1).stamp_alone()), None, "too small");
+        assert_eq!(read(int(-STAMP).stamp_alone()), None, "negative");
+        let array = Reply(Value::Array(Vec::new()));
+        assert_eq!(read(array.stamp_alone()), Some(None), "not alone");
+    }
+
+    #[test]
+    fn numbers_in_an_array() {
+        let array = || Reply(Value::Array(vec![Value::Int(5), Value::Int(-6), Value::Nil]));
+        assert_eq!(read(array().int_at(1)), Some(-6));
+        assert_eq!(read(array().count_at(0)), Some(5));
+        assert_eq!(read(array().count_at(1)), None, "never negative");
+        assert_eq!(read(array().int_at(2)), None, "not a number");
+        assert_eq!(read(array().int_at(3)), None, "past the end");
+        assert_eq!(read(int(5).int_at(0)), None, "not an array");
+        let items = read(array().items()).expect("an array");
+        let numbers: Vec<_> = items.iter().map(Reply::alone).collect();
+        assert_eq!(numbers, [Some(5), Some(-6), None]);
+        assert!(read(int(5).items()).is_none(), "not an array");
+    }
+
+    #[test]
+    fn text_of_any_kind() {
+        let bytes = |value| read(Reply(value).bytes());
+        assert_eq!(bytes(Value::BulkString(b"ab".to_vec())), Some(b"ab".to_vec()));
+        assert_eq!(bytes(Value::SimpleString("ab".into())), Some(b"ab".to_vec()));
+        assert_eq!(bytes(Value::Int(-12)), Some(b"-12".to_vec()));
+        assert_eq!(bytes(Value::Nil), None);
+    }
+
+    #[test]
+    fn an_error_shows_the_beginning_of_the_reply() {
+        let long = Reply(Value::SimpleString("\u{e4}".repeat(200)));
+        let text = long.int().expect_err("no number").to_string();
+        let shown = text.chars().filter(|&letter| letter == '\u{e4}').count();
+        assert!((60..80).contains(&shown), "{text}");
+    }
+
+    #[test]
+    fn one_error_fails_a_pipeline() {
+        let fine = || vec![Value::Int(1), Value::Okay];
+        assert_eq!(all_ok(fine()).ok(), Some(fine()));
+        let failed = redis::ServerErrorKind::ReadOnly;
+        let error = redis::parse_redis_value(b"-READONLY no\r\n").expect("a value");
+        let replies = fine().into_iter().chain([error]).collect();
+        let error = all_ok(replies).expect_err("an error");
+        assert_eq!(error.kind(), redis::ErrorKind::Server(failed));
+    }
+}

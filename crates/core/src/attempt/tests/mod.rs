@@ -1,4 +1,21 @@
 //! The transitions of a state, moment by moment.
+//!
+//! - here: grants, losses and clocks, rule by rule;
+//! - `cell`: the tasks that an attempt wakes;
+//! - `ends`: dropped attempts, released guards, and the answers to their ends;
+//! - `latch`: the countdown latch;
+//! - `lease`: a hold by the client's own account;
+//! - `replies`: answers and messages;
+//! - `spec`: the values that a spec and its rules derive from a mode;
+//! - `ticks`: renewals, refreshes of places, and the answers of ticks.
+
+mod cell;
+mod ends;
+mod latch;
+mod lease;
+mod replies;
+mod spec;
+mod ticks;
 
 use std::time::Duration;
 
@@ -350,7 +367,8 @@ fn a_forced_hold_that_was_not_handed_out_is_asked_for_again() {
     attempt.on(forced(1_500_000), at(1000));
     assert_eq!(attempt.state, before, "that was an earlier hold");
     let effects = attempt.on(forced(2_500_000), at(1000));
-    assert!(!effects.enqueue, "no guard is out");
+    assert!(effects.wake && !effects.enqueue, "no guard is out: {effects:?}");
+    assert_eq!(attempt.state.is_queued(), Some(false), "it has to ask");
     assert_eq!(attempt.state.loss(), None, "a later grant is good");
     // The reply that granted it was overtaken by the news.
     attempt.answered(granted(WINDOW), 2_000_000, 0, 1001);

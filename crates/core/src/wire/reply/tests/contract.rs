@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use redis::Value;
 
-use super::*;
+use super::super::*;
 use crate::wire::script;
 
 /// What reads the answers of some scripts: the name of the variant.
