@@ -138,7 +138,7 @@ impl State {
         };
         match self.stage {
             // Its place is taken by what it becomes. If it was lost before that, the conversion's answer is that.
-            Stage::Held(_) if own.converting && why == Why::Ended => {}
+            Stage::Held(lease) if lease.converting && why == Why::Ended => {}
             Stage::Held(_) => {
                 self.lose(loss, out);
                 self.end_lost(out);

@@ -216,6 +216,7 @@ fn a_message_about_the_claim_before_is_a_place_in_the_queue() {
         "it overtook the reply"
     );
     let mut asks = Attempt::queued();
+    asks.granted_by_message(1_000_000, 4);
     asks.on(Event::ConfirmFailed, at(5));
     assert_eq!(asks.state.is_queued(), Some(false), "the place is in doubt");
     assert_eq!(behind(&mut asks, 999_999), Some(false), "old");
@@ -252,6 +253,7 @@ fn an_attempt_remembers_whether_an_answer_was_applied() {
     assert!(!attempt.state.has_heard(), "nothing was applied");
     attempt.answered(QUEUED, 5, 0, 1);
     assert!(attempt.state.has_heard());
+    attempt.granted_by_message(5, 2);
     attempt.on(Event::ConfirmFailed, at(2));
     assert_eq!(attempt.poll(2), Step::Ask);
     assert!(attempt.state.has_heard(), "it was in the queue");
