@@ -1,5 +1,7 @@
 //! Scripts with one line changed on purpose, to see whether a test notices: `LATCHWORK_MUTANT=file:line:kind`.
 
+use std::cell::RefCell;
+
 use latchwork_core::kit::{self, Joined};
 
 /// Comparisons, and what each becomes.
@@ -12,22 +14,44 @@ const FLIPS: [(&str, &str); 6] = [
     (" ~= ", " == "),
 ];
 
-/// All scripts; one with the mutant that `LATCHWORK_MUTANT` names, if it names one.
+thread_local! {
+    static HERE: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// All scripts; one with the mutant that this thread or `LATCHWORK_MUTANT` names, if one does.
 ///
 /// # Panics
 /// There is no such mutant.
 #[must_use]
 pub fn scripts() -> Vec<Joined> {
-    match std::env::var("LATCHWORK_MUTANT") {
-        Ok(mutant) => with(&mutant).expect("a mutant: file:line:kind"),
-        Err(_) => kit::scripts(),
+    match chosen() {
+        Some(mutant) => with(&mutant).expect("a mutant: file:line:kind"),
+        None => kit::scripts(),
     }
 }
 
-/// Whether there is one: then a failure is what is hoped for, and not worth keeping or making smaller.
+/// From now on the scripts of this thread have this mutant.
+pub fn choose(mutant: &str) {
+    HERE.set(Some(mutant.to_owned()));
+}
+
+/// Which one is chosen. Then a failure is what is hoped for, and not worth keeping or making smaller.
+#[must_use]
+pub fn chosen() -> Option<String> {
+    HERE.with_borrow(Clone::clone)
+        .or_else(|| std::env::var("LATCHWORK_MUTANT").ok())
+}
+
+/// Whether there is one.
 #[must_use]
 pub fn is_chosen() -> bool {
-    std::env::var_os("LATCHWORK_MUTANT").is_some()
+    chosen().is_some()
+}
+
+/// Whether this thread has chosen one, among many that it tries.
+#[must_use]
+pub fn is_one_of_many() -> bool {
+    HERE.with_borrow(Option::is_some)
 }
 
 /// All scripts, with this mutant in those that have its line; `None`: there is no such mutant.
@@ -50,6 +74,16 @@ pub fn with(mutant: &str) -> Option<Vec<Joined>> {
         found = true;
     }
     found.then_some(scripts)
+}
+
+/// The line that a mutant changes, as it was.
+#[must_use]
+pub fn line(mutant: &str) -> Option<String> {
+    let mut words = mutant.split(':');
+    let (file, number) = (words.next()?, words.next()?.parse::<usize>().ok()?);
+    let mut parts = kit::scripts().into_iter().flat_map(|script| script.parts);
+    let (_, part) = parts.find(|(name, _)| *name == file)?;
+    part.lines().nth(number.checked_sub(1)?).map(str::to_owned)
 }
 
 /// The names of all mutants, of one that does not load too.

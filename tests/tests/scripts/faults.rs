@@ -1,5 +1,7 @@
 //! Keys that are not ours, a full memory, refused messages, thousands of stale entries.
 
+use std::sync::Arc;
+
 use latchwork_testkit::{Reply, RespClient, TestServer};
 
 use crate::bench::{Bench, Script, numbers, whole};
@@ -216,7 +218,7 @@ fn more_is_said_while_there_is_more() {
 /// they do not declare.
 #[test]
 fn the_scripts_as_they_are_shipped() {
-    let bench = Bench::on(TestServer::builder().cluster(true).start().unwrap());
+    let bench = Bench::on(Arc::new(TestServer::builder().cluster(true).start().unwrap()));
     let mut redis = RespClient::connect(bench.server.port()).unwrap();
     run_each(&mut redis, "", Script::source);
     if bench.server.version().is_at_least(7, 0) {
@@ -233,7 +235,7 @@ fn without_their_shortcuts_the_scripts_answer_the_same() {
 }
 
 /// Each script once, with `first_line` on top.
-fn run_each(redis: &mut RespClient, first_line: &str, text: fn(Script) -> &'static str) {
+fn run_each(redis: &mut RespClient, first_line: &str, text: fn(Script) -> String) {
     let [a, b] = [1, 2].map(|count| attempt(count, 1).id);
     let far = "99999999999999";
     let rest = ["10000", "60000", "1", "1", far, "10"];

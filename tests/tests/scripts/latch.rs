@@ -1,5 +1,7 @@
 //! The latch's scripts by hand: keys that are not ours, a full memory, refused messages, large numbers.
 
+use std::sync::Arc;
+
 use latchwork_testkit::{Reply, TestServer};
 
 use crate::bench::{Bench, Script};
@@ -178,7 +180,7 @@ fn when_memory_is_full_a_call_works_or_changes_nothing() {
 
 #[test]
 fn a_refused_message_undoes_nothing() {
-    let mut bench = Bench::on(TestServer::start().unwrap());
+    let mut bench = Bench::on(Arc::new(TestServer::start().unwrap()));
     let waiter = wait(&bench, id(1, 1));
     assert_eq!(ints(&call(&mut bench, &waiter))[0], 2);
     bench.redis(&["ACL", "SETUSER", "default", "-publish"]);

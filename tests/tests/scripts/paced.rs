@@ -487,11 +487,13 @@ fn ask_again(paced: &mut Paced, one: &mut Live) {
 fn no_time_has_more_starts_than_the_burst_and_what_comes_back() {
     let mut paced = Paced::new(6, 1, 5);
     let mut starts = 0;
-    for seed in 1..=24 {
+    let requests = std::env::var("LATCHWORK_SCRIPT_CASES").map_or(3600, |text| text.parse().unwrap());
+    let sequences = u64::clamp(requests / 150, 1, 24);
+    for seed in 1..=sequences {
         paced.burst = 1 + i64::try_from(seed % 4).unwrap();
         paced.window = S * (3 + i64::try_from(seed % 3).unwrap());
         paced.bench.redis(&["DEL", KEY]);
         starts += random_sequence(&mut paced, seed, 150);
     }
-    assert!(starts > 200, "{starts} starts");
+    assert!(sequences < 24 || starts > 200, "{starts} starts");
 }
