@@ -1,14 +1,14 @@
 //! Changes lines of the scripts, one at a time, and says which changes no test notices.
 //!
 //! `cargo run -p latchwork-tests --bin mutate-lua -- [how many] [seed]` tries so many random ones (otherwise all: an hour
-//! or two); `-- latch_slow.lua pump.lua:39:drop` those of a file, or single ones. A mutant is `file:line:kind`;
+//! or two); `-- after <a log>` goes on with a run that was broken off; `-- latch_slow.lua pump.lua:39:drop` those of a file, or single ones. A mutant is `file:line:kind`;
 //! `LATCHWORK_MUTANT` with that name, before any test of the scripts, repeats one.
 //!
 //! The tests run in stages, and one that fails ends the run: few random requests first, as they notice most, then
 //! examples, then many random requests. The binaries are copied at the start, so the code may change meanwhile.
 #![allow(clippy::print_stdout, reason = "it is what it is for")]
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::error::Error;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ use latchwork_testkit::{RespClient, TestServer};
 use latchwork_tests::mutants;
 
 /// Mutants at one time.
-const WORKERS: usize = 4;
+const WORKERS: usize = 8;
 /// A stage that takes longer hangs, in a loop of the script most likely.
 const LIMIT: Duration = Duration::from_secs(400);
 
@@ -243,6 +243,14 @@ impl Run {
 fn chosen(args: &[String]) -> Result<Vec<String>, Box<dyn Error>> {
     let mut all = mutants::all();
     all.retain(|mutant| !mutant.starts_with("guarded"));
+    if let [after, log] = args
+        && after == "after"
+    {
+        let log = fs::read_to_string(log)?;
+        let tried: BTreeSet<_> = log.split_whitespace().collect();
+        all.retain(|mutant| !tried.contains(mutant.as_str()));
+        return Ok(in_random_order(all, usize::MAX, 1));
+    }
     let names: Vec<_> = args.iter().filter(|arg| arg.contains('.')).collect();
     if !names.is_empty() {
         let is_meant = |mutant: &str| {
@@ -254,21 +262,22 @@ fn chosen(args: &[String]) -> Result<Vec<String>, Box<dyn Error>> {
         return Ok(all);
     }
     let many = args.first().map_or(Ok(usize::MAX), |text| text.parse())?;
-    let mut state = args.get(1).map_or(Ok(1), |text| text.parse::<u64>())?;
+    let seed = args.get(1).map_or(Ok(1), |text| text.parse())?;
+    Ok(in_random_order(all, many, seed))
+}
+
+/// Constants last.
+fn in_random_order(mut all: Vec<String>, many: usize, mut state: u64) -> Vec<String> {
     let mut some = Vec::new();
     while some.len() < many && !all.is_empty() {
         state = state
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
-        let at = usize::try_from(state >> 33)? % all.len();
+        let at = usize::try_from(state >> 33).unwrap_or_default() % all.len();
         some.push(all.swap_remove(at));
     }
-    // Of all, the constants last.
-    let (numbers, mut rest): (Vec<_>, Vec<_>) = some
-        .into_iter()
-        .partition(|mutant| mutant.contains(":plus") || mutant.contains(":minus"));
-    rest.extend(numbers);
-    Ok(rest)
+    some.sort_by_key(|mutant| mutant.contains(":plus") || mutant.contains(":minus"));
+    some
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
