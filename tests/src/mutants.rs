@@ -1,6 +1,7 @@
 //! Scripts with one line changed on purpose, to see whether a test notices: `LATCHWORK_MUTANT=file:line:kind`.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 
 use latchwork_core::kit::{self, Joined};
 
@@ -16,6 +17,8 @@ const FLIPS: [(&str, &str); 6] = [
 
 thread_local! {
     static HERE: RefCell<Option<String>> = const { RefCell::new(None) };
+    /// The scripts that were asked for last, and their mutant.
+    static MADE: RefCell<Option<(Option<String>, Rc<Vec<Joined>>)>> = const { RefCell::new(None) };
 }
 
 /// All scripts; one with the mutant that this thread or `LATCHWORK_MUTANT` names, if one does.
@@ -23,11 +26,22 @@ thread_local! {
 /// # Panics
 /// There is no such mutant.
 #[must_use]
-pub fn scripts() -> Vec<Joined> {
-    match chosen() {
-        Some(mutant) => with(&mutant).expect("a mutant: file:line:kind"),
-        None => kit::scripts(),
-    }
+pub fn scripts() -> Rc<Vec<Joined>> {
+    let chosen = chosen();
+    let known = MADE.with_borrow(|made| {
+        made.as_ref()
+            .filter(|(of, _)| *of == chosen)
+            .map(|(_, all)| Rc::clone(all))
+    });
+    known.unwrap_or_else(|| {
+        let all = match &chosen {
+            Some(mutant) => with(mutant).expect("a mutant: file:line:kind"),
+            None => kit::scripts(),
+        };
+        let all = Rc::new(all);
+        MADE.set(Some((chosen, Rc::clone(&all))));
+        all
+    })
 }
 
 /// From now on the scripts of this thread have this mutant.

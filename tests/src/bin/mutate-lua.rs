@@ -37,11 +37,14 @@ type Stage = (&'static str, &'static str, &'static [&'static str]);
 const SLOW: &str = "the_scripts_as_they_are_shipped";
 
 /// Random requests have not noticed it.
-const OF_LATCHES: [Stage; 1] = [(
-    "scripts",
-    "1",
-    &["latch::", "faults::", "thrift::", "--skip", SLOW],
-)];
+const OF_LATCHES: [Stage; 2] = [
+    (
+        "scripts",
+        "1",
+        &["latch::", "faults::", "thrift::", "--skip", SLOW],
+    ),
+    ("scripts", "8000", &["latch_random::", "shortcuts_of_latches"]),
+];
 const OF_LOCKS: [Stage; 1] = [(
     "scripts",
     "600",
@@ -56,7 +59,13 @@ const OF_LOCKS: [Stage; 1] = [(
         SLOW,
     ],
 )];
-const OF_LIMITERS: [Stage; 2] = [("limiter", "200", &[]), ("limiter", "3000", &["random::"])];
+/// Its other tests run the product's scripts.
+const OF_LIMITERS: [Stage; 3] = [
+    ("limiter", "100", &["random::"]),
+    ("limiter", "1", &["clock::", "rates::", "record::"]),
+    ("limiter", "1500", &["random::"]),
+];
+const OF_GUARDED: [Stage; 1] = [("scripts", "1", &["guarded::"])];
 
 fn is_of_a_limiter(mutant: &str) -> bool {
     ["gcra", "window", "limiter"]
@@ -68,6 +77,8 @@ fn is_of_a_limiter(mutant: &str) -> bool {
 fn stages(mutant: &str) -> &'static [Stage] {
     if is_of_a_limiter(mutant) {
         &OF_LIMITERS
+    } else if mutant.starts_with("guarded") {
+        &OF_GUARDED
     } else if mutant.starts_with("latch") || mutant.starts_with("peek") {
         &OF_LATCHES
     } else {
@@ -180,9 +191,10 @@ impl Run {
             }
             some.retain(|mutant| loads(&mut client, mutant));
             self.tried.fetch_add(some.len(), Ordering::Relaxed);
-            let (of_limiters, mut some): (VecDeque<_>, VecDeque<_>) =
-                some.into_iter().partition(|mutant| is_of_a_limiter(mutant));
-            for mutant in of_limiters {
+            let (alone, mut some): (VecDeque<_>, VecDeque<_>) = some
+                .into_iter()
+                .partition(|mutant| is_of_a_limiter(mutant) || mutant.starts_with("guarded"));
+            for mutant in alone {
                 self.try_alone(&mutant)?;
             }
             while !some.is_empty() {
@@ -242,7 +254,6 @@ impl Run {
 /// Those that are asked for, in random order.
 fn chosen(args: &[String]) -> Result<Vec<String>, Box<dyn Error>> {
     let mut all = mutants::all();
-    all.retain(|mutant| !mutant.starts_with("guarded"));
     if let [after, log] = args
         && after == "after"
     {

@@ -78,6 +78,52 @@ fn h27_a_copy_of_a_request_right_after_it_counts_once() {
 }
 
 #[test]
+fn h27_a_copy_of_a_try_counts_once() {
+    for terms in BOTH {
+        let mut bench = Bench::start();
+        let first = bench.ask(&terms, 1, 0, 1);
+        assert_eq!(bench.ask(&terms, 1, 0, 1)[..4], first[..4], "told the same");
+    }
+}
+
+#[test]
+fn a_rate_that_somebody_set_is_not_made_anew() {
+    for terms in BOTH {
+        let mut bench = Bench::start();
+        let set = Terms { set: true, ..terms };
+        assert_eq!(bench.ask(&set, 1, 0, 1), [10], "{terms:?}");
+        assert_eq!(bench.redis(&["EXISTS", KEY]), Reply::Int(0), "{terms:?}");
+    }
+}
+
+#[test]
+fn a_refund_that_names_itself_as_the_one_before_ends() {
+    for terms in BOTH {
+        let mut bench = Bench::start();
+        bench.ask(&terms, 1, terms.reach(), 1);
+        assert_eq!(ints(&bench.refund(&terms, &[(1, 1, 1)])), [1, 1], "once");
+    }
+}
+
+#[test]
+fn h35_a_late_change_changes_nothing() {
+    for terms in BOTH {
+        let mut bench = Bench::start();
+        bench.ask(&terms, 1, terms.reach(), 1);
+        let record = bench.record();
+        let other = Terms {
+            permits: 99,
+            set: true,
+            ..terms
+        };
+        bench.late = 1;
+        assert_eq!(ints(&bench.change(&other)), [4, bench.now_us], "{terms:?}");
+        assert_eq!(ints(&bench.reset()), [4, bench.now_us], "{terms:?}");
+        assert_eq!(bench.record(), record, "{terms:?}");
+    }
+}
+
+#[test]
 fn a_refund_leaves_no_trace() {
     for terms in BOTH {
         let mut bench = Bench::start();

@@ -124,13 +124,14 @@ pub(crate) fn case() -> impl Strategy<Value = (Vec<Shape>, Vec<Step>)> {
 fn step(shape: BoxedStrategy<Shape>) -> impl Strategy<Value = Step> {
     let slot = || 0..SLOTS;
     let op = || prop_oneof![4 => Just('w'), 1 => Just('p')];
+    let patience = prop_oneof![8 => -1_i64..2000, 1 => Just(0)];
     prop_oneof![
         8 => (0_i64..60, 0_i64..1000).prop_map(|(ms, us)| Step::Pass(ms, us)),
         3 => (0_i64..3000).prop_map(|ms| Step::Pass(ms, 0)),
         1 => (0_i64..13_000).prop_map(|ms| Step::Pass(ms, 0)),
         2 => (0..CLIENTS, any::<bool>()).prop_map(|(client, on)| Step::Inbox(client, on)),
         14 => (slot(), shape).prop_map(|(slot, shape)| Step::Fresh(slot, shape)),
-        40 => (slot(), prop::bool::weighted(0.3), -1_i64..2000, prop::bool::weighted(0.1))
+        40 => (slot(), prop::bool::weighted(0.3), patience, prop::bool::weighted(0.1))
             .prop_map(|(slot, lost, patience, polls)| Step::Ask { slot, lost, patience, polls }),
         8 => slot().prop_map(Step::End),
         10 => prop::collection::vec((op(), slot()), 1..4).prop_map(Step::Tick),

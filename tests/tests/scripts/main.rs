@@ -8,6 +8,7 @@
 
 mod attempt;
 mod bench;
+mod borders;
 mod changes;
 mod clock;
 mod compare;
@@ -15,6 +16,7 @@ mod counted;
 mod crowds;
 mod dump;
 mod faults;
+mod guarded;
 mod invariants;
 mod kin;
 mod latch;

@@ -289,12 +289,18 @@ fn who_was_passed_over_starts_no_earlier_than_it_may() {
 #[test]
 fn a_rate_that_is_taken_away_leaves_no_start_behind() {
     let mut paced = Paced::new(10, 1, 10);
-    let [a, b, c] = [1, 2, 3].map(|count| attempt(count, 1));
+    let [a, b, c, d] = [1, 2, 3, 4].map(|count| attempt(count, 1));
     for who in [&a, &b, &c] {
         paced.acquire(who);
     }
     assert_eq!(paced.noted(), 2);
     paced.set_rate("");
+    let stamp = paced.bench.now_us;
+    assert_eq!(
+        paced.ask(KEY, &d, 1000, "", ""),
+        [1, stamp, 0, LEASE, 0],
+        "at once"
+    );
     paced.end(&b);
     paced.end(&c);
     assert_eq!(paced.noted(), 0, "{:?}", paced.members(KEY));
