@@ -120,7 +120,10 @@ struct Process(Child, Receiver<String>);
 
 impl Process {
     fn start(command: &mut Command) -> std::io::Result<Self> {
-        let command = command.current_dir(env!("CARGO_MANIFEST_DIR"));
+        // A backtrace takes longer than to notice a mutant.
+        let command = command
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .env("RUST_BACKTRACE", "0");
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
         let (send, lines) = mpsc::channel();
         if let Some(output) = child.stdout.take() {
