@@ -97,6 +97,28 @@ fn a_rate_that_somebody_set_is_not_made_anew() {
 }
 
 #[test]
+fn who_waits_without_limit_is_refused_where_the_record_ends() {
+    let mut bench = Bench::start();
+    let terms = window(1, SECOND);
+    let said: Vec<i64> = (1..150).map(|id| bench.ask(&terms, 1, 1 << 52, id)[0]).collect();
+    assert!(said.iter().all(|code| [1, 3].contains(code)), "{said:?}");
+    assert!(said.contains(&3), "{said:?}");
+}
+
+#[test]
+fn a_change_does_not_change_the_algorithm() {
+    for (before, after) in [(BOTH[0], BOTH[1]), (BOTH[1], BOTH[0])] {
+        let mut bench = Bench::start();
+        bench.ask(&before, 1, 0, 1);
+        let record = bench.record();
+        let set = Terms { set: true, ..after };
+        let reply = bench.change(&set);
+        assert_eq!(reply.items()[0], Reply::Int(9), "{reply:?}");
+        assert_eq!(bench.record(), record, "{after:?}");
+    }
+}
+
+#[test]
 fn a_refund_that_names_itself_as_the_one_before_ends() {
     for terms in BOTH {
         let mut bench = Bench::start();

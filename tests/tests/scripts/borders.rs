@@ -95,6 +95,80 @@ fn a_release_at_the_end_of_the_lease_finds_nothing() {
     }
 }
 
+#[test]
+fn a_waiter_that_asks_again_is_not_dropped_by_its_own_call() {
+    let mut lock = Lock::new(1);
+    let holds = Attempt::new(1, 1, 1, PATIENCE, 400);
+    let [waits, behind] = [2, 3].map(|count| attempt(count, 1));
+    lock.listens(&behind);
+    lock.acquire(&holds, WAIT);
+    lock.acquire(&waits, WAIT);
+    lock.acquire(&behind, WAIT);
+    lock.bench.advance(PATIENCE - 100);
+    lock.tick('w', &behind, 0);
+    lock.bench.advance(100 + 2 * UNIT);
+    lock.listens(&waits);
+    assert_eq!(lock.acquire(&waits, WAIT)[0], 1, "it was the first");
+}
+
+#[test]
+fn a_hundred_of_the_dead_make_room_in_one_step() {
+    let mut lock = Lock::new(1);
+    lock.acquire(&Attempt::new(1, 1, 1, 60_000, 400), WAIT);
+    for count in 0..150 {
+        lock.acquire(&attempt(10 + count, 1), WAIT);
+    }
+    lock.bench.advance(PATIENCE + UNIT);
+    lock.acquire(&attempt(2, 1), Terms { room: 150, ..WAIT });
+    assert_eq!(lock.queue().len(), 51);
+}
+
+#[test]
+fn a_hundred_holds_are_ended_in_one_step() {
+    let mut lock = Lock::new(1000);
+    for count in 0..100 {
+        lock.acquire(&attempt(count, 1), TRY);
+    }
+    assert_eq!(lock.force(), [1, 0, 0], "there are no others");
+}
+
+/// `not_after` is now.
+#[test]
+fn a_call_that_is_just_in_time_is_not_late() {
+    let mut lock = Lock::counted(5);
+    let [whole, part] = [(1, 5), (2, 2)].map(|(count, weight)| attempt(count, weight));
+    let now = Terms { not_after: 0, ..WAIT };
+    assert_eq!(lock.acquire(&whole, now)[0], 1);
+    assert_eq!(lock.part(Script::Split, &part, &whole, 0)[0], 1);
+    assert_eq!(lock.part(Script::Merge, &whole, &part, 0)[0], 1);
+    assert_eq!(lock.resize(6, 0)[0], 1);
+    let (mut lock, base, _) = shared();
+    let [next, other] = [7, 8].map(|count| attempt(count, 500_000));
+    assert_eq!(lock.adopt(&next, &base, 0, 0)[0], 1);
+    assert_eq!(lock.downgrade(&other, &next, 0, 0)[0], 1);
+}
+
+#[test]
+fn what_one_record_left_is_not_said_of_the_next() {
+    let mut lock = Lock::new(1000);
+    for count in 0..250 {
+        lock.acquire(&attempt(count, 1), TRY);
+    }
+    let [writer, other] = [(900, 1000), (901, 1000)].map(|(count, weight)| attempt(count, weight));
+    lock.acquire(&writer, WAIT);
+    lock.bench.redis(&["COPY", KEY, "latchwork:lock:{other}"]);
+    lock.bench.redis(&["DEL", KEY]);
+    lock.acquire(&other, WAIT);
+    lock.acquire(&writer, WAIT);
+    lock.bench.advance(LEASE - 1);
+    lock.tick('h', &other, lock.stamp() - (LEASE - 1) * 1000);
+    lock.bench.advance(1);
+    let items = [('w', &writer, 0, LEASE); 2];
+    let reply = lock.tick_raw(&["latchwork:lock:{other}", KEY], &items);
+    let more = |item: usize| reply.items()[item].items()[2].int();
+    assert_eq!((more(2), more(3)), (Some(1), Some(0)));
+}
+
 /// Splits, merges and handovers of a hold at the end of its lease.
 #[test]
 fn a_hold_cannot_be_taken_over_at_the_end_of_its_lease() {

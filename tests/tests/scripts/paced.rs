@@ -287,6 +287,16 @@ fn who_was_passed_over_starts_no_earlier_than_it_may() {
 }
 
 #[test]
+fn a_start_that_has_just_come_is_not_given_back() {
+    let mut paced = Paced::new(10, 1, 10);
+    let [a, b, c] = [1, 2, 3].map(|count| attempt(count, 1));
+    assert_eq!((paced.starts_in(&a), paced.starts_in(&b)), (0, S));
+    paced.bench.now_us += S;
+    paced.end(&b);
+    assert_eq!(paced.starts_in(&c), S, "it could have started");
+}
+
+#[test]
 fn a_rate_that_is_taken_away_leaves_no_start_behind() {
     let mut paced = Paced::new(10, 1, 10);
     let [a, b, c, d] = [1, 2, 3, 4].map(|count| attempt(count, 1));
