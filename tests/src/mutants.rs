@@ -80,8 +80,12 @@ pub fn with(mutant: &str) -> Option<Vec<Joined>> {
             continue;
         };
         let mut lines: Vec<_> = part.lines().map(str::to_owned).collect();
-        let all = mutations(lines.get(at)?);
-        lines[at] = all.into_iter().find(|(name, _)| name == kind)?.1;
+        if kind == "skip" {
+            skip(&mut lines, at)?;
+        } else {
+            let all = mutations(lines.get(at)?);
+            lines[at] = all.into_iter().find(|(name, _)| name == kind)?.1;
+        }
         *part = lines.join("\n") + "\n";
         script.text = script.parts.iter().map(|(_, part)| part.clone() + "\n").collect();
         script.general = script.general.as_ref().map(|_| without_shortcuts(&script.text));
@@ -112,11 +116,24 @@ pub fn all() -> Vec<String> {
     let mut names = Vec::new();
     for (file, part) in &parts {
         for (at, line) in part.lines().enumerate() {
+            if line.trim_start().starts_with("-- shortcut: ") {
+                names.push(format!("{file}:{}:skip", at + 1));
+            }
             let kinds = mutations(line).into_iter();
             names.extend(kinds.map(|(kind, _)| format!("{file}:{}:{kind}", at + 1)));
         }
     }
     names
+}
+
+/// Empties a whole shortcut, which begins at this line.
+fn skip(lines: &mut [String], at: usize) -> Option<()> {
+    let begins = lines.get(at)?.trim_start().starts_with("-- shortcut: ");
+    let count = lines[at..]
+        .iter()
+        .position(|line| line.trim_start() == "-- end of shortcut")?;
+    lines[at..=at + count].fill(String::new());
+    begins.then_some(())
 }
 
 fn without_shortcuts(text: &str) -> String {
