@@ -81,6 +81,56 @@ fn the_one_behind_is_told_when_a_claim_is_shorter_than_its_head_was_unseen() {
 }
 
 #[test]
+fn the_one_behind_is_told_in_the_message_of_its_own_client() {
+    for tomb in [None, Some(100)] {
+        let mut lock = Lock::new(1);
+        let holds = attempt(1, 1);
+        let [head, behind] = [2, 3].map(|count| Attempt::new(2, count, 1, 60_000, 2 * UNIT));
+        lock.listens(&head);
+        for who in [&holds, &head, &behind] {
+            lock.acquire(who, WAIT);
+        }
+        lock.bench.advance(4 * UNIT);
+        lock.end(&holds, tomb);
+        let sent: Vec<String> = lock.bench.messages().into_values().flatten().collect();
+        let news = format!("w {} {} {}", behind.parts().1, 2 * UNIT, lock.stamp());
+        assert!(
+            sent.len() == 1 && sent[0].split(';').any(|line| line == news),
+            "{sent:?}"
+        );
+    }
+}
+
+#[test]
+fn a_tombstone_gives_nothing_back() {
+    for mut lock in [Lock::new(3), Lock::counted(3)] {
+        let [a, b, c] = [1, 2, 3].map(|count| attempt(count, 1));
+        for who in [&a, &b, &c] {
+            lock.acquire(who, WAIT);
+        }
+        lock.end(&c, Some(5000));
+        assert_eq!(lock.end(&c, None), [0, 0, 0], "it has nothing");
+        assert_eq!(lock.dump().shared, Some(2));
+        assert_eq!(lock.acquire(&attempt(4, 2), TRY)[0], 3, "one is free");
+    }
+}
+
+#[test]
+fn a_copy_of_a_split_at_the_end_of_the_part_is_told_so() {
+    let mut lock = Lock::counted(3);
+    let (whole, part) = (attempt(1, 3), attempt(2, 1));
+    lock.acquire(&whole, WAIT);
+    lock.part(Script::Split, &part, &whole, 100);
+    lock.bench.advance(LEASE - 1);
+    lock.tick('h', &whole, 0);
+    let left = [1, lock.stamp(), 0, 1, 0];
+    assert_eq!(lock.part(Script::Split, &part, &whole, 100), left);
+    lock.bench.advance(1);
+    let over = [3, lock.stamp(), -1];
+    assert_eq!(lock.part(Script::Split, &part, &whole, 100), over);
+}
+
+#[test]
 fn a_release_at_the_end_of_the_lease_finds_nothing() {
     for (early, had) in [(1, 1), (0, 0)] {
         let mut lock = Lock::new(1);
