@@ -121,6 +121,19 @@ fn a_change_does_not_change_the_algorithm() {
 }
 
 #[test]
+fn a_change_forgets_no_permit_of_the_oldest_piece() {
+    let mut bench = Bench::start();
+    let terms = window(2, SECOND);
+    bench.ask(&terms, 1, 0, 1);
+    bench.now_us += terms.piece() * 9 / 10;
+    bench.ask(&terms, 1, 0, 2);
+    bench.now_us += terms.piece() * 496 / 10; // less than a window ago
+    let set = Terms { set: true, ..terms };
+    bench.change(&set);
+    assert_eq!(bench.ask(&set, 2, 0, 3)[0], 3, "one of two is in use");
+}
+
+#[test]
 fn a_refund_that_names_itself_as_the_one_before_ends() {
     for terms in BOTH {
         let mut bench = Bench::start();

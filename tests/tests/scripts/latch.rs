@@ -280,3 +280,20 @@ fn ids_of_earlier_generations_are_forgotten_a_hundred_at_a_time() {
         }
     }
 }
+
+#[test]
+fn a_late_copy_of_a_reset_to_zero_is_told_what_there_is() {
+    let mut bench = Bench::start();
+    let reset = |bench: &Bench, number, to| Ask {
+        to,
+        ..count_down(bench, id(1, number), 0)
+    };
+    let (first, second) = (reset(&bench, 1, 0), reset(&bench, 2, 5));
+    assert_eq!(ints(&call(&mut bench, &first))[3], 0);
+    let other = ints(&call(&mut bench, &second));
+    assert_eq!(
+        ints(&call(&mut bench, &first)),
+        other,
+        "it was reset since, and by whom does not matter"
+    );
+}
