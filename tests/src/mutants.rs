@@ -1,5 +1,8 @@
 //! Scripts with one line changed on purpose, to see whether a test notices: `LATCHWORK_MUTANT=file:line:kind`.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use latchwork_core::kit::{self, Joined};
 
 /// Comparisons, and what each becomes.
@@ -12,22 +15,57 @@ const FLIPS: [(&str, &str); 6] = [
     (" ~= ", " == "),
 ];
 
-/// All scripts; one with the mutant that `LATCHWORK_MUTANT` names, if it names one.
+thread_local! {
+    static HERE: RefCell<Option<String>> = const { RefCell::new(None) };
+    /// The scripts that were asked for last, and their mutant.
+    static MADE: RefCell<Option<(Option<String>, Rc<Vec<Joined>>)>> = const { RefCell::new(None) };
+}
+
+/// All scripts; one with the mutant that this thread or `LATCHWORK_MUTANT` names, if one does.
 ///
 /// # Panics
 /// There is no such mutant.
 #[must_use]
-pub fn scripts() -> Vec<Joined> {
-    match std::env::var("LATCHWORK_MUTANT") {
-        Ok(mutant) => with(&mutant).expect("a mutant: file:line:kind"),
-        Err(_) => kit::scripts(),
-    }
+pub fn scripts() -> Rc<Vec<Joined>> {
+    let chosen = chosen();
+    let known = MADE.with_borrow(|made| {
+        made.as_ref()
+            .filter(|(of, _)| *of == chosen)
+            .map(|(_, all)| Rc::clone(all))
+    });
+    known.unwrap_or_else(|| {
+        let all = match &chosen {
+            Some(mutant) => with(mutant).expect("a mutant: file:line:kind"),
+            None => kit::scripts(),
+        };
+        let all = Rc::new(all);
+        MADE.set(Some((chosen, Rc::clone(&all))));
+        all
+    })
 }
 
-/// Whether there is one: then a failure is what is hoped for, and not worth keeping or making smaller.
+/// From now on the scripts of this thread have this mutant.
+pub fn choose(mutant: &str) {
+    HERE.set(Some(mutant.to_owned()));
+}
+
+/// Which one is chosen. Then a failure is what is hoped for, and not worth keeping or making smaller.
+#[must_use]
+pub fn chosen() -> Option<String> {
+    HERE.with_borrow(Clone::clone)
+        .or_else(|| std::env::var("LATCHWORK_MUTANT").ok())
+}
+
+/// Whether there is one.
 #[must_use]
 pub fn is_chosen() -> bool {
-    std::env::var_os("LATCHWORK_MUTANT").is_some()
+    chosen().is_some()
+}
+
+/// Whether this thread has chosen one, among many that it tries.
+#[must_use]
+pub fn is_one_of_many() -> bool {
+    HERE.with_borrow(Option::is_some)
 }
 
 /// All scripts, with this mutant in those that have its line; `None`: there is no such mutant.
@@ -42,14 +80,28 @@ pub fn with(mutant: &str) -> Option<Vec<Joined>> {
             continue;
         };
         let mut lines: Vec<_> = part.lines().map(str::to_owned).collect();
-        let all = mutations(lines.get(at)?);
-        lines[at] = all.into_iter().find(|(name, _)| name == kind)?.1;
+        if kind == "skip" {
+            skip(&mut lines, at)?;
+        } else {
+            let all = mutations(lines.get(at)?);
+            lines[at] = all.into_iter().find(|(name, _)| name == kind)?.1;
+        }
         *part = lines.join("\n") + "\n";
         script.text = script.parts.iter().map(|(_, part)| part.clone() + "\n").collect();
         script.general = script.general.as_ref().map(|_| without_shortcuts(&script.text));
         found = true;
     }
     found.then_some(scripts)
+}
+
+/// The line that a mutant changes, as it was.
+#[must_use]
+pub fn line(mutant: &str) -> Option<String> {
+    let mut words = mutant.split(':');
+    let (file, number) = (words.next()?, words.next()?.parse::<usize>().ok()?);
+    let mut parts = kit::scripts().into_iter().flat_map(|script| script.parts);
+    let (_, part) = parts.find(|(name, _)| *name == file)?;
+    part.lines().nth(number.checked_sub(1)?).map(str::to_owned)
 }
 
 /// The names of all mutants, of one that does not load too.
@@ -64,11 +116,24 @@ pub fn all() -> Vec<String> {
     let mut names = Vec::new();
     for (file, part) in &parts {
         for (at, line) in part.lines().enumerate() {
+            if line.trim_start().starts_with("-- shortcut: ") {
+                names.push(format!("{file}:{}:skip", at + 1));
+            }
             let kinds = mutations(line).into_iter();
             names.extend(kinds.map(|(kind, _)| format!("{file}:{}:{kind}", at + 1)));
         }
     }
     names
+}
+
+/// Empties a whole shortcut, which begins at this line.
+fn skip(lines: &mut [String], at: usize) -> Option<()> {
+    let begins = lines.get(at)?.trim_start().starts_with("-- shortcut: ");
+    let count = lines[at..]
+        .iter()
+        .position(|line| line.trim_start() == "-- end of shortcut")?;
+    lines[at..=at + count].fill(String::new());
+    begins.then_some(())
 }
 
 fn without_shortcuts(text: &str) -> String {

@@ -34,6 +34,8 @@ pub(crate) struct Bench {
     loaded: BTreeMap<&'static str, String>,
     /// The server's clock, µs.
     pub(crate) now_us: i64,
+    /// By how much a change or a reset is late, ms.
+    pub(crate) late: i64,
 }
 
 impl Bench {
@@ -62,6 +64,7 @@ impl Bench {
             requests,
             loaded,
             now_us: 1_700_000_000_000_000,
+            late: 0,
         }
     }
 
@@ -176,7 +179,7 @@ impl Bench {
             }
             Kind::Window => args.push(terms.piece().to_string()),
         }
-        args.push(self.now_ms().to_string());
+        args.push((self.now_ms() - self.late).to_string());
         args.push(LIFE.to_owned());
         let script = match terms.kind {
             Kind::Gcra => "gcra_change",
@@ -186,7 +189,7 @@ impl Bench {
     }
 
     pub(crate) fn reset(&mut self) -> Reply {
-        let not_after = self.now_ms();
+        let not_after = self.now_ms() - self.late;
         self.call("limiter_reset", &[not_after])
     }
 

@@ -78,6 +78,89 @@ fn h27_a_copy_of_a_request_right_after_it_counts_once() {
 }
 
 #[test]
+fn h27_a_copy_of_a_try_counts_once() {
+    for terms in BOTH {
+        let mut bench = Bench::start();
+        let first = bench.ask(&terms, 1, 0, 1);
+        assert_eq!(bench.ask(&terms, 1, 0, 1)[..4], first[..4], "told the same");
+    }
+}
+
+#[test]
+fn a_rate_that_somebody_set_is_not_made_anew() {
+    for terms in BOTH {
+        let mut bench = Bench::start();
+        let set = Terms { set: true, ..terms };
+        assert_eq!(bench.ask(&set, 1, 0, 1), [10], "{terms:?}");
+        assert_eq!(bench.redis(&["EXISTS", KEY]), Reply::Int(0), "{terms:?}");
+    }
+}
+
+#[test]
+fn who_waits_without_limit_is_refused_where_the_record_ends() {
+    let mut bench = Bench::start();
+    let terms = window(1, SECOND);
+    bench.ask(&terms, 1, 0, 200);
+    bench.now_us += 50 * terms.piece(); // the next two slots are the second piece from now, and the first that has no place
+    let said: Vec<i64> = (1..10).map(|id| bench.ask(&terms, 1, 1 << 52, id)[0]).collect();
+    assert!(said.iter().all(|code| [1, 3].contains(code)), "{said:?}");
+    assert!(said.contains(&3), "{said:?}");
+}
+
+#[test]
+fn a_change_does_not_change_the_algorithm() {
+    for (before, after) in [(BOTH[0], BOTH[1]), (BOTH[1], BOTH[0])] {
+        let mut bench = Bench::start();
+        bench.ask(&before, 1, 0, 1);
+        let record = bench.record();
+        let set = Terms { set: true, ..after };
+        let reply = bench.change(&set);
+        assert_eq!(reply.items()[0], Reply::Int(9), "{reply:?}");
+        assert_eq!(bench.record(), record, "{after:?}");
+    }
+}
+
+#[test]
+fn a_change_forgets_no_permit_of_the_oldest_piece() {
+    let mut bench = Bench::start();
+    let terms = window(2, SECOND);
+    bench.ask(&terms, 1, 0, 1);
+    bench.now_us += terms.piece() * 9 / 10;
+    bench.ask(&terms, 1, 0, 2);
+    bench.now_us += terms.piece() * 496 / 10; // less than a window ago
+    let set = Terms { set: true, ..terms };
+    bench.change(&set);
+    assert_eq!(bench.ask(&set, 2, 0, 3)[0], 3, "one of two is in use");
+}
+
+#[test]
+fn a_refund_that_names_itself_as_the_one_before_ends() {
+    for terms in BOTH {
+        let mut bench = Bench::start();
+        bench.ask(&terms, 1, terms.reach(), 1);
+        assert_eq!(ints(&bench.refund(&terms, &[(1, 1, 1)])), [1, 1], "once");
+    }
+}
+
+#[test]
+fn h35_a_late_change_changes_nothing() {
+    for terms in BOTH {
+        let mut bench = Bench::start();
+        bench.ask(&terms, 1, terms.reach(), 1);
+        let record = bench.record();
+        let other = Terms {
+            permits: 99,
+            set: true,
+            ..terms
+        };
+        bench.late = 1;
+        assert_eq!(ints(&bench.change(&other)), [4, bench.now_us], "{terms:?}");
+        assert_eq!(ints(&bench.reset()), [4, bench.now_us], "{terms:?}");
+        assert_eq!(bench.record(), record, "{terms:?}");
+    }
+}
+
+#[test]
 fn a_refund_leaves_no_trace() {
     for terms in BOTH {
         let mut bench = Bench::start();

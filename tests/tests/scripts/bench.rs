@@ -3,12 +3,13 @@
 //! `redis.call('TIME')` of each script is replaced by a read of a key, so time is exactly what a test says. The TTLs
 //! of keys follow the real clock all the same: tests use minutes for them and look at them loosely.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::sync::Arc;
 
 use latchwork_core::kit::Joined;
 use latchwork_testkit::{Reply, RespClient, TestServer};
-use latchwork_tests::mutants::scripts;
+use latchwork_tests::mutants::{self, scripts};
 
 use crate::dump::Dump;
 
@@ -104,27 +105,55 @@ impl Script {
         }
     }
 
-    fn joined(self) -> &'static Joined {
-        static ALL: LazyLock<Vec<Joined>> = LazyLock::new(scripts);
-        let script = ALL.iter().find(|script| script.verb == self.verb());
+    fn of(self, all: &[Joined]) -> &Joined {
+        let script = all.iter().find(|script| script.verb == self.verb());
         script.expect("a script of this verb")
     }
 
     /// Its text, as it is sent to servers.
-    pub(crate) fn source(self) -> &'static str {
-        &self.joined().text
+    pub(crate) fn source(self) -> String {
+        self.of(&scripts()).text.clone()
     }
 
     /// The same without the shortcuts of its fast path, if it has one.
-    pub(crate) fn general(self) -> &'static str {
-        self.joined().general.as_deref().unwrap_or_else(|| self.source())
+    pub(crate) fn general(self) -> String {
+        let all = scripts();
+        let script = self.of(&all);
+        script.general.as_ref().unwrap_or(&script.text).clone()
     }
+}
+
+thread_local! {
+    static KEPT: RefCell<Option<Arc<TestServer>>> = const { RefCell::new(None) };
+}
+
+/// A server of its own; where many mutants are tried, that of the last one, if it is still of use.
+pub(crate) fn server() -> Arc<TestServer> {
+    let fresh = || Arc::new(TestServer::start().unwrap());
+    if !mutants::is_one_of_many() {
+        return fresh();
+    }
+    KEPT.with_borrow_mut(|kept| {
+        let answers = |server: &Arc<TestServer>| {
+            let client = RespClient::connect(server.port());
+            let flush = |mut client: RespClient| {
+                client.call(&["FLUSHALL"])?;
+                client.call(&["SCRIPT", "FLUSH"])
+            };
+            client
+                .and_then(flush)
+                .is_ok_and(|reply| !matches!(reply, Reply::Error(_)))
+        };
+        let server = kept.take().filter(answers).unwrap_or_else(fresh);
+        *kept = Some(Arc::clone(&server));
+        server
+    })
 }
 
 /// A server, a connection for requests, and one that listens.
 #[derive(Debug)]
 pub(crate) struct Bench {
-    pub(crate) server: TestServer,
+    pub(crate) server: Arc<TestServer>,
     requests: RespClient,
     listener: RespClient,
     loaded: BTreeMap<Script, String>,
@@ -161,17 +190,18 @@ pub(crate) struct Outcome {
 
 impl Bench {
     pub(crate) fn start() -> Self {
-        Self::on(TestServer::start().unwrap())
+        Self::on(server())
     }
 
-    pub(crate) fn on(server: TestServer) -> Self {
+    pub(crate) fn on(server: Arc<TestServer>) -> Self {
+        let all = scripts();
         let mut requests = RespClient::connect(server.port()).unwrap();
         let mut listener = RespClient::connect(server.port()).unwrap();
         // One channel that stays: a connection without any would answer PING in another form.
         listener.call(&["SUBSCRIBE", "test:always"]).unwrap();
         let mut loaded = BTreeMap::new();
         for script in Script::ALL {
-            let source = script.source();
+            let source = &script.of(&all).text;
             let reads = match script {
                 Script::Fence => 0,
                 Script::AcquireMany | Script::EndMany => 2, // the first one's is the time of all
@@ -268,6 +298,15 @@ impl Bench {
             })
             .collect();
         Outcome { reply, after }
+    }
+
+    /// The next call does not go as one of many, and in short.
+    pub(crate) fn next_goes_alone(&mut self) {
+        self.turn = 3;
+    }
+
+    pub(crate) fn hash(&self, script: Script) -> &str {
+        &self.loaded[&script]
     }
 
     fn request<A: ToString>(&self, script: Script, keys: &[&str], args: &[A]) -> Vec<String> {

@@ -128,6 +128,18 @@ fn split_and_merge_move_weight_once() {
         "a late copy of the split"
     );
     assert_eq!(lock.end(&part, None), [0, 0, 0], "it has nothing");
+    let [part, rest] = [attempt(4, 3), attempt(5, 1)];
+    lock.part(Script::Split, &part, &whole, 100);
+    lock.part(Script::Split, &rest, &part, 100);
+    lock.tick('x', &part, 0);
+    lock.part(Script::Merge, &whole, &part, 100);
+    lock.part(Script::Merge, &whole, &rest, 100);
+    let dump = lock.dump();
+    assert_eq!(
+        dump.weights.into_iter().collect::<Vec<_>>(),
+        [(whole.id.clone(), 5)]
+    );
+    assert!(dump.extended.is_empty(), "no mark is left of one that ended");
     assert_eq!(lock.dump().shared, Some(5));
     lock.end(&whole, None);
     assert_eq!(lock.dump().shared, None, "all came back");

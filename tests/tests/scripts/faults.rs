@@ -1,9 +1,11 @@
 //! Keys that are not ours, a full memory, refused messages, thousands of stale entries.
 
+use std::sync::Arc;
+
 use latchwork_testkit::{Reply, RespClient, TestServer};
 
 use crate::bench::{Bench, Script, numbers, whole};
-use crate::lock::{KEY, LEASE, Lock, TRY, WAIT, attempt, error, ints};
+use crate::lock::{KEY, LEASE, Lock, TRY, WAIT, WINDOW, attempt, error, ints};
 
 /// How each script is called for a key that it is going to refuse.
 fn call_each(lock: &mut Lock) -> Vec<(Script, Reply)> {
@@ -171,7 +173,8 @@ fn thousands_of_stale_waiters_are_removed_in_steps() {
     lock.acquire(&live, WAIT);
     lock.end(&a, None);
     let mut steps = 1;
-    while lock.tick('w', &live, 0)[0] == 3 {
+    while let [3, _, more] = lock.tick('w', &live, 0)[..] {
+        assert_eq!(more, 1, "it goes on at once");
         steps += 1;
         assert!(lock.queue().len() <= 5001 - steps * 1000, "1000 a step");
     }
@@ -188,6 +191,23 @@ fn force_goes_on_until_nobody_holds() {
     assert_eq!(lock.dump().shared, Some(50));
     assert_eq!(lock.force(), [1, 0, 0]);
     assert_eq!(lock.holders().len(), 0);
+}
+
+#[test]
+fn a_claim_that_lapsed_stays_in_the_queue_while_force_goes_on() {
+    let mut lock = Lock::new(151);
+    for count in 0..150 {
+        lock.acquire(&attempt(count, 1), TRY);
+    }
+    let [last, waits] = [200, 201].map(|count| attempt(count, 1));
+    lock.listens(&waits);
+    lock.acquire(&last, WAIT);
+    lock.acquire(&waits, WAIT);
+    lock.end(&last, None);
+    assert_eq!(lock.dump().holds[&waits.id].1, Some(0), "a claim");
+    lock.bench.advance(WINDOW + 1);
+    assert_eq!(lock.force(), [1, 1, 0], "there are more");
+    assert_eq!(lock.queue(), [waits.id], "and nobody is let in");
 }
 
 #[test]
@@ -216,7 +236,7 @@ fn more_is_said_while_there_is_more() {
 /// they do not declare.
 #[test]
 fn the_scripts_as_they_are_shipped() {
-    let bench = Bench::on(TestServer::builder().cluster(true).start().unwrap());
+    let bench = Bench::on(Arc::new(TestServer::builder().cluster(true).start().unwrap()));
     let mut redis = RespClient::connect(bench.server.port()).unwrap();
     run_each(&mut redis, "", Script::source);
     if bench.server.version().is_at_least(7, 0) {
@@ -233,7 +253,7 @@ fn without_their_shortcuts_the_scripts_answer_the_same() {
 }
 
 /// Each script once, with `first_line` on top.
-fn run_each(redis: &mut RespClient, first_line: &str, text: fn(Script) -> &'static str) {
+fn run_each(redis: &mut RespClient, first_line: &str, text: fn(Script) -> String) {
     let [a, b] = [1, 2].map(|count| attempt(count, 1).id);
     let far = "99999999999999";
     let rest = ["10000", "60000", "1", "1", far, "10"];

@@ -1,5 +1,7 @@
 //! The latch's scripts by hand: keys that are not ours, a full memory, refused messages, large numbers.
 
+use std::sync::Arc;
+
 use latchwork_testkit::{Reply, TestServer};
 
 use crate::bench::{Bench, Script};
@@ -178,7 +180,7 @@ fn when_memory_is_full_a_call_works_or_changes_nothing() {
 
 #[test]
 fn a_refused_message_undoes_nothing() {
-    let mut bench = Bench::on(TestServer::start().unwrap());
+    let mut bench = Bench::on(Arc::new(TestServer::start().unwrap()));
     let waiter = wait(&bench, id(1, 1));
     assert_eq!(ints(&call(&mut bench, &waiter))[0], 2);
     bench.redis(&["ACL", "SETUSER", "default", "-publish"]);
@@ -277,4 +279,21 @@ fn ids_of_earlier_generations_are_forgotten_a_hundred_at_a_time() {
             assert_eq!(ids(&mut bench), 3, "those of the present generation");
         }
     }
+}
+
+#[test]
+fn a_late_copy_of_a_reset_to_zero_is_told_what_there_is() {
+    let mut bench = Bench::start();
+    let reset = |bench: &Bench, number, to| Ask {
+        to,
+        ..count_down(bench, id(1, number), 0)
+    };
+    let (first, second) = (reset(&bench, 1, 0), reset(&bench, 2, 5));
+    assert_eq!(ints(&call(&mut bench, &first))[3], 0);
+    let other = ints(&call(&mut bench, &second));
+    assert_eq!(
+        ints(&call(&mut bench, &first)),
+        other,
+        "it was reset since, and by whom does not matter"
+    );
 }

@@ -45,12 +45,30 @@ fn a_counted_primitive_agrees_with_the_model() {
     agrees(Kind::Counted, 3, &[1, 2, 3, 5]);
 }
 
+fn agrees(kind: Kind, capacity: i64, weights: &'static [i64]) {
+    let requests = std::env::var("LATCHWORK_SCRIPT_CASES").map_or(REQUESTS, |text| text.parse().unwrap());
+    agrees_in(requests, kind, capacity, weights);
+}
+
+/// All of the above, in so many requests each.
+pub(crate) fn all_agree_in(requests: u32) {
+    agrees_in(requests, Kind::Plain, 1, &[1]);
+    agrees_in(requests, Kind::Counted, 3, &[1, 2, 3, 5]);
+    agrees_in(
+        requests,
+        Kind::ReadWrite,
+        999_999,
+        &[1, 500_000, 999_999, 500_000],
+    );
+    agrees_in(requests, Kind::Owners, 1, &[1]);
+    agrees_in(requests, Kind::Plain, 3, &[1, 2, 3]);
+}
+
 #[allow(
     clippy::print_stdout,
     reason = "it stands with a failure, and with --nocapture"
 )]
-fn agrees(kind: Kind, capacity: i64, weights: &'static [i64]) {
-    let requests = std::env::var("LATCHWORK_SCRIPT_CASES").map_or(REQUESTS, |text| text.parse().unwrap());
+fn agrees_in(requests: u32, kind: Kind, capacity: i64, weights: &'static [i64]) {
     let config = Config {
         cases: (requests / 35).max(1), // a case has 60 steps on average, more than half are requests
         max_shrink_iters: if mutants::is_chosen() { 0 } else { 20_000 },

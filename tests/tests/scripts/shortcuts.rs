@@ -13,14 +13,14 @@ mod probe;
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use latchwork_testkit::{RespClient, TestServer};
+use latchwork_testkit::RespClient;
 
 use self::excuses::compare;
 use self::game::Request;
 use self::histories::{Draw, History};
 use self::latches::LatchGame;
 use self::probe::{Both, Branches, Members, load};
-use crate::bench::Script;
+use crate::bench::{Script, server};
 use crate::latch_random;
 use crate::lock::INBOX;
 
@@ -156,16 +156,19 @@ fn now_as_seed() -> u64 {
     u64::from(now.subsec_nanos()) ^ now.as_secs()
 }
 
+fn cases(usually: u32) -> u32 {
+    std::env::var("LATCHWORK_SCRIPT_CASES").map_or(usually, |text| text.parse().unwrap())
+}
+
 #[allow(
     clippy::print_stdout,
     reason = "it stands with a failure, and with --nocapture"
 )]
-fn shortcuts_change_nothing(usually: u32, from: fn(u64) -> Draw, of: &[Script]) {
-    let number = |name, otherwise| std::env::var(name).map_or(otherwise, |text| text.parse().unwrap());
-    let seed = number("LATCHWORK_SCRIPT_SEED", now_as_seed());
-    let cases = u32::try_from(number("LATCHWORK_SCRIPT_CASES", usually.into())).unwrap();
+fn change_nothing_in(cases: u32, usually: u32, from: fn(u64) -> Draw, of: &[Script]) {
+    let seed =
+        std::env::var("LATCHWORK_SCRIPT_SEED").map_or_else(|_| now_as_seed(), |text| text.parse().unwrap());
     println!("LATCHWORK_SCRIPT_SEED={seed}");
-    let server = TestServer::start().unwrap();
+    let server = server();
     let mut client = RespClient::connect(server.port()).unwrap();
     let single = |script: &Script| !matches!(script, Script::AcquireMany | Script::EndMany);
     let loaded = Script::ALL.into_iter().filter(single);
@@ -206,16 +209,21 @@ fn shortcuts_change_nothing(usually: u32, from: fn(u64) -> Draw, of: &[Script]) 
     assert!(cases < usually || vacuous.is_empty(), "{vacuous:#?}");
 }
 
+pub(crate) fn of_locks_change_nothing_in(requests: u32) {
+    let of = [Script::Acquire, Script::End, Script::Tick];
+    change_nothing_in(requests, CASES.0, Draw::of_locks, &of);
+}
+
+pub(crate) fn of_latches_change_nothing_in(requests: u32) {
+    change_nothing_in(requests, CASES.1, Draw::of_latches, &[Script::Latch]);
+}
+
 #[test]
 fn shortcuts_of_locks_change_nothing() {
-    shortcuts_change_nothing(
-        CASES.0,
-        Draw::of_locks,
-        &[Script::Acquire, Script::End, Script::Tick],
-    );
+    of_locks_change_nothing_in(cases(CASES.0));
 }
 
 #[test]
 fn shortcuts_of_latches_change_nothing() {
-    shortcuts_change_nothing(CASES.1, Draw::of_latches, &[Script::Latch]);
+    of_latches_change_nothing_in(cases(CASES.1));
 }

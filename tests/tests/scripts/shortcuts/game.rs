@@ -72,7 +72,7 @@ impl Game {
     fn attempt(&mut self, client: usize, shape: usize) -> Attempt {
         self.attempts += 1;
         let weight = self.rules.weights[shape % self.rules.weights.len()];
-        let (lease, window) = [(40, 10), (100, 400), (1000, 50), (15_000, 400)][shape / 3 % 4];
+        let (lease, window) = [(40, 10), (100, 400), (1000, 256), (15_000, 400)][shape / 3 % 4];
         match shape % 3 {
             owner @ 1.. if self.rules.kind == Kind::Owners => {
                 Attempt::owned(client, self.attempts, owner, weight, lease, window)

@@ -37,9 +37,9 @@ pub(super) struct Both {
 pub(super) fn load(client: &mut RespClient, script: Script) -> (String, Branches) {
     let (with, branches) = instrument(script);
     let parts = [
-        ("{WITHOUT}", exact_lives(script.general())),
+        ("{WITHOUT}", exact_lives(&script.general())),
         ("{WITH}", exact_lives(&with)),
-        ("{TICK}", exact_lives(Script::Tick.general())),
+        ("{TICK}", exact_lives(&Script::Tick.general())),
     ];
     let probe = parts
         .iter()

@@ -1,0 +1,330 @@
+//! At the very millisecond, token and ticket where something changes: random requests seldom meet those.
+
+use crate::bench::Script;
+use crate::lock::{KEY, LEASE, Lock, RETENTION, TRY, Terms, WAIT, WINDOW, attempt};
+use crate::model::Attempt;
+use crate::upgrades::{ALL, shared};
+
+/// The unit in which the scripts note when a waiter was seen, ms. The clock of a test begins at a whole one.
+const UNIT: i64 = 256;
+const PATIENCE: i64 = 40 * UNIT;
+const DEAF: i64 = 16 * UNIT;
+
+/// One who holds, and one who waits and is not heard of for so long.
+fn unseen(ms: i64, listens: bool) -> (Lock, Attempt, Attempt) {
+    let mut lock = Lock::new(1);
+    let holds = Attempt::new(1, 1, 1, 60_000, 400);
+    let waits = Attempt::new(2, 2, 1, 60_000, 400);
+    lock.acquire(&holds, WAIT);
+    lock.acquire(&waits, WAIT);
+    if listens {
+        lock.listens(&waits);
+    }
+    lock.bench.advance(ms);
+    (lock, holds, waits)
+}
+
+#[test]
+fn a_waiter_is_dropped_when_the_patience_is_over_and_not_at_its_last_moment() {
+    for tomb in [None, Some(100)] {
+        let (mut lock, holds, waits) = unseen(PATIENCE, true);
+        lock.end(&holds, tomb);
+        assert_eq!(lock.holders(), [waits.id], "it is granted to");
+        let (mut lock, holds, _) = unseen(PATIENCE + UNIT, true);
+        lock.end(&holds, tomb);
+        assert_eq!(lock.dump().holds.len() + lock.queue().len(), 0, "it is gone");
+    }
+}
+
+#[test]
+fn a_deaf_waiter_is_passed_over_before_it_is_dropped() {
+    let (mut lock, holds, waits) = unseen(DEAF, false);
+    lock.end(&holds, None);
+    assert_eq!(lock.holders(), [waits.id], "nobody else can have it");
+    let (mut lock, holds, _) = unseen(DEAF + UNIT, false);
+    lock.end(&holds, None);
+    assert_eq!(lock.dump().holds.len() + lock.queue().len(), 0, "it is gone");
+}
+
+#[test]
+fn a_full_queue_makes_room_when_the_patience_is_over() {
+    let one = Terms { room: 1, ..WAIT };
+    let next = attempt(3, 1);
+    let (mut lock, ..) = unseen(PATIENCE, false);
+    assert_eq!(lock.acquire(&next, one)[0], 6, "it may be alive");
+    let (mut lock, ..) = unseen(PATIENCE + UNIT, false);
+    assert_eq!(lock.acquire(&next, one)[0], 2);
+}
+
+#[test]
+fn the_one_behind_is_told_when_a_claim_is_shorter_than_its_head_was_unseen() {
+    let window = 3 * UNIT;
+    for tomb in [None, Some(100)] {
+        for (unseen, told) in [(window, 0), (window + UNIT, 1)] {
+            let mut lock = Lock::new(1);
+            let [holds, head, behind] =
+                [1, 2, 3].map(|count| Attempt::new(count, count as u64, 1, 60_000, window));
+            lock.listens(&head);
+            lock.listens(&behind);
+            for who in [&holds, &head, &behind] {
+                lock.acquire(who, WAIT);
+            }
+            lock.bench.advance(unseen);
+            lock.end(&holds, tomb);
+            let lines = lock.bench.messages();
+            let to_it = lines
+                .iter()
+                .filter(|(channel, _)| channel.ends_with(behind.parts().0));
+            assert_eq!(to_it.count(), told, "after {unseen} ms");
+        }
+    }
+}
+
+#[test]
+fn the_one_behind_is_told_in_the_message_of_its_own_client() {
+    for tomb in [None, Some(100)] {
+        let mut lock = Lock::new(1);
+        let holds = attempt(1, 1);
+        let [head, behind] = [2, 3].map(|count| Attempt::new(2, count, 1, 60_000, 2 * UNIT));
+        lock.listens(&head);
+        for who in [&holds, &head, &behind] {
+            lock.acquire(who, WAIT);
+        }
+        lock.bench.advance(4 * UNIT);
+        lock.end(&holds, tomb);
+        let sent: Vec<String> = lock.bench.messages().into_values().flatten().collect();
+        let news = format!("w {} {} {}", behind.parts().1, 2 * UNIT, lock.stamp());
+        assert!(
+            sent.len() == 1 && sent[0].split(';').any(|line| line == news),
+            "{sent:?}"
+        );
+    }
+}
+
+#[test]
+fn a_tombstone_gives_nothing_back() {
+    for mut lock in [Lock::new(3), Lock::counted(3)] {
+        let [a, b, c] = [1, 2, 3].map(|count| attempt(count, 1));
+        for who in [&a, &b, &c] {
+            lock.acquire(who, WAIT);
+        }
+        lock.end(&c, Some(5000));
+        assert_eq!(lock.end(&c, None), [0, 0, 0], "it has nothing");
+        assert_eq!(lock.dump().shared, Some(2));
+        assert_eq!(lock.acquire(&attempt(4, 2), TRY)[0], 3, "one is free");
+    }
+}
+
+#[test]
+fn a_copy_of_a_split_at_the_end_of_the_part_is_told_so() {
+    let mut lock = Lock::counted(3);
+    let (whole, part) = (attempt(1, 3), attempt(2, 1));
+    lock.acquire(&whole, WAIT);
+    lock.part(Script::Split, &part, &whole, 100);
+    lock.bench.advance(LEASE - 1);
+    lock.tick('h', &whole, 0);
+    let left = [1, lock.stamp(), 0, 1, 0];
+    assert_eq!(lock.part(Script::Split, &part, &whole, 100), left);
+    lock.bench.advance(1);
+    let over = [3, lock.stamp(), -1];
+    assert_eq!(lock.part(Script::Split, &part, &whole, 100), over);
+}
+
+#[test]
+fn a_release_at_the_end_of_the_lease_finds_nothing() {
+    for (early, had) in [(1, 1), (0, 0)] {
+        let mut lock = Lock::new(1);
+        let [holds, waits] = [1, 2].map(|count| attempt(count, 1));
+        lock.listens(&waits);
+        lock.acquire(&holds, WAIT);
+        lock.bench.advance(LEASE - 1000);
+        lock.acquire(&waits, WAIT);
+        lock.bench.advance(1000 - early);
+        assert_eq!(lock.end(&holds, None), [had, 0, 0], "{early} ms before");
+        assert_eq!(lock.holders(), [waits.id], "it is handed on");
+    }
+}
+
+#[test]
+fn a_waiter_that_asks_again_is_not_dropped_by_its_own_call() {
+    let mut lock = Lock::new(1);
+    let holds = Attempt::new(1, 1, 1, PATIENCE, 400);
+    let [waits, behind] = [2, 3].map(|count| attempt(count, 1));
+    lock.listens(&behind);
+    lock.acquire(&holds, WAIT);
+    lock.acquire(&waits, WAIT);
+    lock.acquire(&behind, WAIT);
+    lock.bench.advance(PATIENCE - 100);
+    lock.tick('w', &behind, 0);
+    lock.bench.advance(100 + 2 * UNIT);
+    lock.listens(&waits);
+    assert_eq!(lock.acquire(&waits, WAIT)[0], 1, "it was the first");
+}
+
+#[test]
+fn a_hundred_of_the_dead_make_room_in_one_step() {
+    let mut lock = Lock::new(1);
+    lock.acquire(&Attempt::new(1, 1, 1, 60_000, 400), WAIT);
+    for count in 0..150 {
+        lock.acquire(&attempt(10 + count, 1), WAIT);
+    }
+    lock.bench.advance(PATIENCE + UNIT);
+    lock.acquire(&attempt(2, 1), Terms { room: 150, ..WAIT });
+    assert_eq!(lock.queue().len(), 51);
+}
+
+#[test]
+fn a_hundred_holds_are_ended_in_one_step() {
+    let mut lock = Lock::new(1000);
+    for count in 0..100 {
+        lock.acquire(&attempt(count, 1), TRY);
+    }
+    assert_eq!(lock.force(), [1, 0, 0], "there are no others");
+}
+
+/// `not_after` is now.
+#[test]
+fn a_call_that_is_just_in_time_is_not_late() {
+    let mut lock = Lock::counted(5);
+    let [whole, part] = [(1, 5), (2, 2)].map(|(count, weight)| attempt(count, weight));
+    let now = Terms { not_after: 0, ..WAIT };
+    assert_eq!(lock.acquire(&whole, now)[0], 1);
+    assert_eq!(lock.part(Script::Split, &part, &whole, 0)[0], 1);
+    assert_eq!(lock.part(Script::Merge, &whole, &part, 0)[0], 1);
+    assert_eq!(lock.resize(6, 0)[0], 1);
+    let (mut lock, base, _) = shared();
+    let [next, other] = [7, 8].map(|count| attempt(count, 500_000));
+    assert_eq!(lock.adopt(&next, &base, 0, 0)[0], 1);
+    assert_eq!(lock.downgrade(&other, &next, 0, 0)[0], 1);
+}
+
+#[test]
+fn what_one_record_left_is_not_said_of_the_next() {
+    let mut lock = Lock::new(1000);
+    for count in 0..250 {
+        lock.acquire(&attempt(count, 1), TRY);
+    }
+    let [writer, other] = [(900, 1000), (901, 1000)].map(|(count, weight)| attempt(count, weight));
+    lock.acquire(&writer, WAIT);
+    lock.bench.redis(&["COPY", KEY, "latchwork:lock:{other}"]);
+    lock.bench.redis(&["DEL", KEY]);
+    lock.acquire(&other, WAIT);
+    lock.acquire(&writer, WAIT);
+    lock.bench.advance(LEASE - 1);
+    lock.tick('h', &other, lock.stamp() - (LEASE - 1) * 1000);
+    lock.bench.advance(1);
+    let items = [('w', &writer, 0, LEASE); 2];
+    let reply = lock.tick_raw(&["latchwork:lock:{other}", KEY], &items);
+    let more = |item: usize| reply.items()[item].items()[2].int();
+    assert_eq!((more(2), more(3)), (Some(1), Some(0)));
+}
+
+/// Splits, merges and handovers of a hold at the end of its lease.
+#[test]
+fn a_hold_cannot_be_taken_over_at_the_end_of_its_lease() {
+    for late in [-1, 0] {
+        let mut lock = Lock::counted(5);
+        let [one, other] = [(1, 2), (2, 3)].map(|(count, weight)| attempt(count, weight));
+        let [part, next] = [(3, 1), (4, 2)].map(|(count, weight)| attempt(count, weight));
+        lock.acquire(&one, WAIT);
+        lock.bench.advance(10);
+        lock.acquire(&other, WAIT);
+        lock.bench.advance(LEASE - 10 + late);
+        let over = if late < 0 { 1 } else { 3 };
+        assert_eq!(lock.part(Script::Split, &part, &one, 100)[0], over, "a split");
+        if late == 0 {
+            assert_eq!(lock.part(Script::Merge, &one, &other, 100)[0], 3, "into it");
+            assert_eq!(lock.part(Script::Merge, &other, &one, 100)[0], 3, "of it");
+        }
+        let mut lock = Lock::new(2);
+        lock.acquire(&one, WAIT);
+        let token = lock.dump().token.unwrap();
+        lock.bench.advance(LEASE + late);
+        assert_eq!(lock.adopt(&next, &one, token, 100)[0], over, "a ticket");
+    }
+}
+
+#[test]
+fn an_upgrade_by_a_message_has_a_token_above_one_that_is_the_floor() {
+    let (mut lock, base, reader) = shared();
+    let upgrade = Attempt::upgrade(&base, 3, ALL);
+    lock.acquire(&upgrade, WAIT);
+    lock.bench.advance(10);
+    lock.end(&reader, None);
+    let floor = lock.dump().token.unwrap();
+    let above = Terms { floor, ..WAIT };
+    assert!(
+        lock.acquire(&upgrade, above)[2] > floor,
+        "the message did not know"
+    );
+}
+
+#[test]
+fn the_last_ticket_is_nobodys() {
+    const LAST: &str = "8589934591";
+    let mut lock = Lock::new(1);
+    let [a, b, c] = [1, 2, 3].map(|count| attempt(count, 1));
+    lock.acquire(&a, WAIT);
+    lock.acquire(&b, WAIT);
+    lock.bench.redis(&["ZADD", KEY, LAST, "q"]);
+    assert_eq!(lock.acquire(&c, WAIT)[0], 6, "the queue is full");
+    assert_eq!(lock.queue(), [b.id]);
+}
+
+/// An earlier request set its life, which is over soon.
+fn lives_on(lock: &mut Lock, what: &str, request: impl FnOnce(&mut Lock)) {
+    lock.bench.redis(&["PEXPIRE", KEY, "60000"]);
+    request(lock);
+    let life = lock.pttl();
+    assert!(life > RETENTION - 60_000, "{what}: {life} ms are left");
+}
+
+#[test]
+fn who_waits_or_holds_keeps_the_record() {
+    let mut lock = Lock::new(3);
+    let [a, b, c, d] = [1, 2, 3, 4].map(|count| attempt(count, 3));
+    let tomb = Some(RETENTION);
+    lock.listens(&b);
+    lock.acquire(&a, WAIT);
+    let token = lock.dump().token.unwrap();
+    lives_on(&mut lock, "queued", |lock| _ = lock.acquire(&b, WAIT));
+    lives_on(&mut lock, "asked again", |lock| _ = lock.acquire(&b, WAIT));
+    lives_on(&mut lock, "seen by a tick", |lock| _ = lock.tick('w', &b, 0));
+    lives_on(&mut lock, "renewed", |lock| _ = lock.tick('h', &a, token));
+    lives_on(&mut lock, "extended", |lock| _ = lock.tick('x', &a, token));
+    lives_on(&mut lock, "a tombstone", |lock| _ = lock.end(&d, tomb));
+    lives_on(&mut lock, "handed over", |lock| _ = lock.end(&a, Some(1)));
+    let token = lock.dump().token.unwrap();
+    lives_on(&mut lock, "a claim that is confirmed", |lock| {
+        _ = lock.tick('h', &b, token)
+    });
+    lives_on(&mut lock, "adopted", |lock| _ = lock.adopt(&c, &b, token, 100));
+    let shared = attempt(5, 1);
+    lives_on(&mut lock, "downgraded", |lock| {
+        _ = lock.downgrade(&shared, &c, token, 100)
+    });
+    lives_on(&mut lock, "beside it", |lock| {
+        _ = lock.acquire(&attempt(6, 1), TRY)
+    });
+    lives_on(&mut lock, "with a floor", |lock| {
+        let above = Terms { floor: 1, ..TRY };
+        lock.acquire(&attempt(7, 1), above);
+    });
+    let mut lock = Lock::counted(3);
+    let [whole, part] = [(1, 2), (2, 1)].map(|(count, weight)| attempt(count, weight));
+    lock.acquire(&whole, WAIT);
+    lives_on(&mut lock, "split", |lock| {
+        _ = lock.part(Script::Split, &part, &whole, 100)
+    });
+    lives_on(&mut lock, "merged", |lock| {
+        _ = lock.part(Script::Merge, &whole, &part, 100)
+    });
+    lives_on(&mut lock, "resized", |lock| _ = lock.resize(4, 100));
+    lock.bench.advance(WINDOW);
+    lives_on(&mut lock, "forced", |lock| {
+        lock.bench.redis(&["PEXPIRE", KEY, "6000"]);
+        lock.force();
+        assert!(lock.pttl() > LEASE - 2000, "why it ended is known for a lease");
+        lock.resize(4, 100);
+    });
+}

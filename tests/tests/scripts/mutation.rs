@@ -1,0 +1,76 @@
+//! Mutants of the scripts, many in one process: are they noticed by random requests? For `mutate-lua`, which names them.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use latchwork_tests::mutants;
+
+use crate::{latch_random, random, shortcuts};
+
+/// Requests per world: few notice most.
+const ROUNDS: [u32; 2] = [100, 400];
+
+fn is_of_latches(mutant: &str) -> bool {
+    mutant.starts_with("latch") || mutant.starts_with("peek")
+}
+
+/// What the mutants in this thread are noticed by, if it is one of the random tests.
+fn noticed_by(mutant: &str) -> Option<&'static str> {
+    let rounds: &[(&'static str, fn(u32))] = if is_of_latches(mutant) {
+        &[
+            ("latch_random", latch_random::agrees_in),
+            ("shortcuts", shortcuts::of_latches_change_nothing_in),
+        ]
+    } else {
+        &[
+            ("random", random::all_agree_in),
+            ("shortcuts", shortcuts::of_locks_change_nothing_in),
+            ("latch_random", latch_random::agrees_in),
+        ]
+    };
+    // Locks and latches share some of the files.
+    let is_shared = ["record", "mail", "queue", "end", "tick"]
+        .iter()
+        .any(|name| mutant.starts_with(name));
+    let rounds = &rounds[..if is_of_latches(mutant) || is_shared {
+        rounds.len()
+    } else {
+        2
+    }];
+    mutants::choose(mutant);
+    let all = ROUNDS
+        .iter()
+        .flat_map(|requests| rounds.iter().map(move |round| (*requests, round)));
+    for (requests, (name, run)) in all {
+        if catch_unwind(AssertUnwindSafe(|| run(requests))).is_err() {
+            return Some(*name);
+        }
+    }
+    None
+}
+
+/// `LATCHWORK_MUTANTS`: the mutants to try, with spaces between. What comes of each is printed.
+#[test]
+#[allow(clippy::print_stdout, reason = "it is what mutate-lua reads")]
+fn random_requests_notice_a_mutant() {
+    if let Ok(all) = std::env::var("LATCHWORK_MUTANTS") {
+        for mutant in all.split_whitespace() {
+            println!("mutant {mutant} {}", noticed_by(mutant).unwrap_or("-"));
+        }
+        return;
+    }
+    let all = mutants::all();
+    let drop = |text: &str| {
+        let dropped =
+            |mutant: &&String| mutants::line(mutant).is_some_and(|line| line.trim_start().starts_with(text));
+        all.iter()
+            .filter(|mutant| mutant.ends_with(":drop"))
+            .find(dropped)
+            .unwrap()
+    };
+    assert_eq!(noticed_by(drop("enter_queue(id")), Some("random"), "nobody waits");
+    assert_eq!(
+        noticed_by(drop("release('d')")),
+        Some("latch_random"),
+        "all wait for ever"
+    );
+}
