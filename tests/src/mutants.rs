@@ -15,10 +15,13 @@ const FLIPS: [(&str, &str); 6] = [
     (" ~= ", " == "),
 ];
 
+/// A mutant, if it is one, and the scripts with it.
+type Made = (Option<String>, Rc<Vec<Joined>>);
+
 thread_local! {
     static HERE: RefCell<Option<String>> = const { RefCell::new(None) };
     /// The scripts that were asked for last, and their mutant.
-    static MADE: RefCell<Option<(Option<String>, Rc<Vec<Joined>>)>> = const { RefCell::new(None) };
+    static MADE: RefCell<Option<Made>> = const { RefCell::new(None) };
 }
 
 /// All scripts; one with the mutant that this thread or `LATCHWORK_MUTANT` names, if one does.

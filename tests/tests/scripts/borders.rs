@@ -296,15 +296,15 @@ fn who_waits_or_holds_keeps_the_record() {
     lives_on(&mut lock, "handed over", |lock| _ = lock.end(&a, Some(1)));
     let token = lock.dump().token.unwrap();
     lives_on(&mut lock, "a claim that is confirmed", |lock| {
-        _ = lock.tick('h', &b, token)
+        _ = lock.tick('h', &b, token);
     });
     lives_on(&mut lock, "adopted", |lock| _ = lock.adopt(&c, &b, token, 100));
     let shared = attempt(5, 1);
     lives_on(&mut lock, "downgraded", |lock| {
-        _ = lock.downgrade(&shared, &c, token, 100)
+        _ = lock.downgrade(&shared, &c, token, 100);
     });
     lives_on(&mut lock, "beside it", |lock| {
-        _ = lock.acquire(&attempt(6, 1), TRY)
+        _ = lock.acquire(&attempt(6, 1), TRY);
     });
     lives_on(&mut lock, "with a floor", |lock| {
         let above = Terms { floor: 1, ..TRY };
@@ -314,10 +314,10 @@ fn who_waits_or_holds_keeps_the_record() {
     let [whole, part] = [(1, 2), (2, 1)].map(|(count, weight)| attempt(count, weight));
     lock.acquire(&whole, WAIT);
     lives_on(&mut lock, "split", |lock| {
-        _ = lock.part(Script::Split, &part, &whole, 100)
+        _ = lock.part(Script::Split, &part, &whole, 100);
     });
     lives_on(&mut lock, "merged", |lock| {
-        _ = lock.part(Script::Merge, &whole, &part, 100)
+        _ = lock.part(Script::Merge, &whole, &part, 100);
     });
     lives_on(&mut lock, "resized", |lock| _ = lock.resize(4, 100));
     lock.bench.advance(WINDOW);

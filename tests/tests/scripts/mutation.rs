@@ -9,13 +9,16 @@ use crate::{latch_random, random, shortcuts};
 /// Requests per world: few notice most.
 const ROUNDS: [u32; 2] = [100, 400];
 
+/// A name, and random tests of so many requests.
+type Round = (&'static str, fn(u32));
+
 fn is_of_latches(mutant: &str) -> bool {
     mutant.starts_with("latch") || mutant.starts_with("peek")
 }
 
 /// What the mutants in this thread are noticed by, if it is one of the random tests.
 fn noticed_by(mutant: &str) -> Option<&'static str> {
-    let rounds: &[(&'static str, fn(u32))] = if is_of_latches(mutant) {
+    let rounds: &[Round] = if is_of_latches(mutant) {
         &[
             ("latch_random", latch_random::agrees_in),
             ("shortcuts", shortcuts::of_latches_change_nothing_in),

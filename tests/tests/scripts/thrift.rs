@@ -67,18 +67,18 @@ impl Lock {
 #[test]
 fn of_a_lock_that_one_has() {
     let mut lock = Lock::new(1);
-    let [a, b, c, d, e] = [1, 2, 3, 4, 5].map(|count| attempt(count, 1));
+    let [a, b, c, d, next] = [1, 2, 3, 4, 5].map(|count| attempt(count, 1));
     for who in [&b, &c, &d] {
         lock.listens(who);
     }
     let token = lock.acquire_runs("without a record", &a, "time pexpire zadd zcard zrank");
     lock.renewal_runs("a renewal", &a, token, "time pttl zadd zremrangebyscore 2*zscore");
-    lock.try_runs("a try", &e, "time zadd zmscore zrangebyscore zrank");
+    lock.try_runs("a try", &next, "time zadd zmscore zrangebyscore zrank");
     let queued = "time pttl zadd zcount zmscore zrangebyscore zrank";
     lock.acquire_runs("the first that waits", &b, queued);
     lock.acquire_runs("the second", &c, queued);
     lock.acquire_runs("the third", &d, queued);
-    lock.try_runs("others wait", &e, "time zadd zmscore zrangebyscore zrank");
+    lock.try_runs("others wait", &next, "time zadd zmscore zrangebyscore zrank");
     lock.bench.advance(10);
     let first = "time publish pubsub zadd zcard zrange zrem zscore";
     lock.end_runs("three wait", &a, first);
@@ -89,8 +89,8 @@ fn of_a_lock_that_one_has() {
     lock.end_runs("nobody waits", &d, "zcard zrem");
     let after = "time pttl zadd zrank";
     lock.bench.advance(10);
-    lock.acquire_runs("nobody has it", &e, after);
-    lock.end_runs("nobody waits", &e, "zcard zrem");
+    lock.acquire_runs("nobody has it", &next, after);
+    lock.end_runs("nobody waits", &next, "zcard zrem");
     lock.bench.advance(-1);
     lock.acquire_runs("behind the last token", &a, "time pttl zadd zincrby zrank");
 }
