@@ -155,6 +155,8 @@ async fn h52_a_restart_that_forgets_ends_the_waits() {
     let waiters = [waiting(&made), waiting(&opened(&client))];
     let opener = CountdownLatch::opener(&client, "a").wait_for_creation(true);
     fixture.queued(2).await;
+    // Both have their answers, and know the latch: one that does not would make it again.
+    client.ping().await.expect("an answer behind theirs");
     server.kill().expect("killed");
     server.restart().expect("again");
     for waiter in waiters {
