@@ -219,3 +219,17 @@ fn the_path_of_a_waiter_leads_through_files_and_functions_that_exist() {
     }
     assert!((5..=12).contains(&steps), "{steps} files");
 }
+
+#[test]
+fn every_mutant_that_the_page_on_proofs_names_can_be_made() {
+    let page = read("docs/proof.md");
+    let quoted = page.split('`').skip(1).step_by(2);
+    let mutants: Vec<_> = quoted
+        .filter(|text| text.contains(".lua:") && !text.contains(' '))
+        .collect();
+    assert!(mutants.len() > 30, "{mutants:?}");
+    for mutant in mutants {
+        let made = latchwork_tests::mutants::with(mutant);
+        assert!(made.is_some(), "{mutant}: the script has changed since");
+    }
+}
