@@ -137,7 +137,8 @@ impl State {
             Why::Ended => Loss::Vanished,
         };
         match self.stage {
-            // Its place is taken by what it becomes. If it was lost before that, the conversion's answer is that.
+            // The converted hold has replaced it. If it was lost before that, the conversion's reply
+            // says so.
             Stage::Held(lease) if lease.converting && why == Why::Ended => {}
             Stage::Held(_) => {
                 self.lose(loss, out);

@@ -1,11 +1,12 @@
-//! Limits of requests. Each time limit leaves room for a round trip, however short the lease and however far the server.
+//! Limits of requests. Each time limit leaves room for a round trip, for any lease and any distance
+//! to the server.
 
 use std::time::Duration;
 
 /// How many average round trips there have to be in a limit: a single one may take longer than the average.
 pub(crate) const TRIPS: u32 = 4;
 
-/// How often one answer may say that there is more to do before somebody else has to go on.
+/// How often a request is repeated because its reply says that there is more to do.
 pub(crate) const MORE: usize = 100;
 
 /// How long one request about a hold or place may take: the operation timeout; a third of the lease if that is shorter,

@@ -168,7 +168,8 @@ impl Commands {
         stamp + u64::try_from(moment.since(sent).as_micros()).unwrap_or(0)
     }
 
-    /// The server's time at `moment` in whole milliseconds, rounded up: what scripts refuse a copy after.
+    /// Estimates the server's time at `moment` in milliseconds, rounded up. Scripts refuse a copy
+    /// that arrives after its `not_after`.
     pub(crate) fn not_after(&self, moment: Moment) -> u64 {
         self.server_time(moment) / 1000 + 1
     }

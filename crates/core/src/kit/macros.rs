@@ -73,9 +73,10 @@ macro_rules! guard_type {
             /// that loses only the answer.
             ///
             /// # Errors
-            /// `Lost` if the hold had ended before: nobody else's is touched. `Unavailable` if the server did not answer
-            /// until the lease was over. `Closed` if the client was closed, or its runtime ended, before the answer: then
-            /// the lock is free by the end of its lease.
+            /// `Lost` if the hold had already ended; nobody else's hold is affected. `Unavailable`
+            /// if the server does not answer before the lease is over. `Closed` if the client is
+            /// closed, or its runtime ends, before the answer; the lock is then free by the end of
+            /// its lease.
             ///
             /// # Cancel safety
             /// The release happens all the same.

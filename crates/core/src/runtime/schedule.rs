@@ -295,8 +295,9 @@ impl Schedule {
             Moment::NEVER
         };
         times.asleep_until = until;
-        // What moved since the last call is no later than `until`, or is looked at then. A change of the client's life counts
-        // by itself: the keeper may have scanned since, and then nothing is due any more.
+        // A time that moved since the last call is no later than `until`, or is checked then. A
+        // change of the client's life counts by itself: the keeper may have scanned since, and then
+        // nothing is due any longer.
         while !(times.life_changed || times.moved && times.scan < until) {
             let left = until.since(Moment::now());
             if left.is_zero() {
@@ -307,7 +308,7 @@ impl Schedule {
             times = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
         times.asleep_until = Moment::from_nanos(0);
-        times.life_changed = false; // whoever sleeps here looks at the life next
+        times.life_changed = false; // the caller checks the life next
     }
 }
 

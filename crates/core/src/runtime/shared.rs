@@ -299,8 +299,8 @@ impl Shared {
         }
     }
 
-    /// Ends the client's life; what waits is told, what is held is ended. A life that is over stays so: what ends it may
-    /// come from several threads at once.
+    /// Changes the client's life: wakes the attempts that wait, and ends the holds. A life that is
+    /// over does not change again, even if several threads end it at once.
     pub(crate) fn shut(&self, life: Life) {
         let news = self.life.send_if_modified(|now| {
             let news = !now.is_over() && *now != life;

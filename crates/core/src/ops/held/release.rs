@@ -23,8 +23,9 @@ type EndWork = Pin<Box<dyn Future<Output = Result<Ended, Failure>> + Send>>;
 /// The future that releases a hold, returned by the `unlock` or `release` of a guard.
 ///
 /// # Errors
-/// `Lost` if the hold had ended before: nobody else's is touched. `Unavailable` if the server did not answer until the
-/// lease was over. `Closed` if the client was closed, or its runtime ended, before the answer.
+/// `Lost` if the hold had already ended; nobody else's hold is affected. `Unavailable` if the
+/// server does not answer before the lease is over. `Closed` if the client is closed, or its
+/// runtime ends, before the answer.
 #[must_use = "futures do nothing unless polled"]
 #[pin_project(PinnedDrop)]
 pub struct Unlock {
