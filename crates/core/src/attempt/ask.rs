@@ -39,12 +39,12 @@ impl LatchAsk {
 /// What an attempt knows of its latch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Waited {
-    /// The generation that it waits for; 0: not known yet.
-    pub(crate) generation: u64,
+    /// The generation that it waits for, or that `early` is about; 0: nothing is known yet.
+    generation: u64,
     /// It was answered: what it was to change is changed.
     pub(crate) answered: bool,
-    /// A message about its latch that came while the generation was not known.
-    pub(super) early: Option<(u64, Over)>,
+    /// What a message said of a generation of its latch before it knew which one it waits for.
+    early: Option<Over>,
 }
 
 impl Waited {
@@ -53,4 +53,23 @@ impl Waited {
         answered: false,
         early: None,
     };
+
+    /// The generation that it waits for; 0: not known yet.
+    pub(crate) const fn generation(&self) -> u64 {
+        if self.early.is_some() { 0 } else { self.generation }
+    }
+
+    /// A message about a generation of its latch came before the answer.
+    pub(super) const fn note_early(&mut self, generation: u64, how: Over) {
+        self.generation = generation;
+        self.early = Some(how);
+    }
+
+    /// It waits for this generation. Returns what a message has said of it already.
+    pub(super) fn waits_for(&mut self, generation: u64) -> Option<Over> {
+        let early = self.early.take().filter(|_| self.generation == generation);
+        self.generation = generation;
+        self.answered = true;
+        early
+    }
 }

@@ -21,8 +21,8 @@ impl State {
 
     pub(super) fn on_end(&mut self, event: EndEvent, out: &mut Effects) {
         match event {
-            EndEvent::Sent => self.under_way.ends += 1,
-            EndEvent::NotSent => self.under_way.ends = self.under_way.ends.saturating_sub(1),
+            EndEvent::Sent => self.ends += 1,
+            EndEvent::NotSent => self.ends = self.ends.saturating_sub(1),
             EndEvent::Answered(had) => out.ended = Some(self.end_answered(had)),
             EndEvent::Over(ended) => {
                 let ended = if self.gave_up { Ended::GaveUp } else { ended };
@@ -33,10 +33,10 @@ impl State {
     }
 
     pub(super) fn end_answered(&mut self, had: Had) -> Ended {
-        self.under_way.ends = self.under_way.ends.saturating_sub(1);
+        self.ends = self.ends.saturating_sub(1);
         // "Nothing there" after an earlier copy was lost on the way: that copy did it. A record that is not ours has
         // nothing of ours either.
-        let earlier = self.under_way.ends > 0 || self.gave_up;
+        let earlier = self.ends > 0 || self.gave_up;
         if matches!(had, Had::Nothing | Had::Foreign) && !earlier {
             return Ended::HadNothing;
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::event::{Asked, Effects, HoldEvent};
+use super::lease::Known;
 use super::rules::{Rule, Rules};
 use super::state::{Stage, State};
 use crate::base::clock::Moment;
@@ -107,7 +108,7 @@ impl State {
                 }
                 match item {
                     TickItem::Held(left) => {
-                        self.sample = Some((sent, stamp));
+                        self.known = Known::by_reply(sent, stamp);
                         // Never more than was asked for: after a backward step of its clock the server may say so (H49).
                         self.renewed(left.min(lease), sent, now, rules, out);
                         self.reschedule(now, rules, out);
@@ -125,11 +126,11 @@ impl State {
     /// The server says that it does not have it.
     pub(super) fn refuted(&mut self, why: Why, (stamp, sent, now): (u64, Moment, Moment), out: &mut Effects) {
         self.check(now, out); // its own deadline comes first
-        let stepped = self.sample.is_some_and(|(then, before)| {
-            let ours = sent.since(then);
-            let theirs = Duration::from_micros(stamp.saturating_sub(before));
-            theirs > ours + Duration::from_millis(250)
-        });
+        let ours = sent.since(self.known.sent);
+        let stepped = self
+            .known
+            .since_reply(stamp)
+            .is_some_and(|theirs| theirs > ours + Duration::from_millis(250));
         let loss = match why {
             Why::Forced => Loss::Forced,
             Why::Taken => Loss::Taken,

@@ -67,9 +67,10 @@ impl State {
         if !matches!(self.stage, Stage::Asking | Stage::Queued) {
             return;
         }
-        if self.latch.generation != generation {
-            if self.latch.generation == 0 && named {
-                self.latch.early = Some((generation, how));
+        let own = self.latch.generation();
+        if own != generation {
+            if own == 0 && named {
+                self.latch.note_early(generation, how);
             }
             return;
         }
@@ -83,11 +84,7 @@ impl State {
 
     /// It waits for this generation; whose message may have come before.
     fn waits_for(&mut self, generation: u64, now: Moment, out: &mut Effects) {
-        self.latch.answered = true;
-        self.latch.generation = generation;
-        if let Some((of, how)) = self.latch.early.take()
-            && of == generation
-        {
+        if let Some(how) = self.latch.waits_for(generation) {
             self.generation_over((generation, how), true, now, out);
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::rules::{Rule, Rules};
-use crate::base::clock::Moment;
+use crate::base::clock::{Moment, nanos};
 
 /// A message whose grant lies this much after its receipt proves a clock step; less may be drift.
 const STEP: Duration = Duration::from_millis(2);
@@ -25,8 +25,8 @@ pub(crate) struct Lease {
     pub(crate) claim: bool,
     /// No renewal reaches past this.
     cap: Moment,
-    /// How long the grant was for; zero once it was confirmed.
-    length: Duration,
+    /// How long the grant was for, nanoseconds; zero once it was confirmed.
+    length: u64,
     /// Renew before handing it out.
     confirm_first: bool,
     /// Another attempt is taking its place at the server.
@@ -35,7 +35,7 @@ pub(crate) struct Lease {
 
 impl Lease {
     /// A grant that can be relied on until `deadline`.
-    pub(super) const fn new(
+    pub(super) fn new(
         (token, weight): (u64, u32),
         start: Moment,
         deadline: Moment,
@@ -50,7 +50,7 @@ impl Lease {
             due: Moment::NEVER,
             claim,
             cap: Moment::NEVER,
-            length,
+            length: nanos(length),
             confirm_first: false,
             converting: false,
         }
@@ -59,6 +59,11 @@ impl Lease {
     pub(super) const fn confirm_first(mut self, first: bool) -> Self {
         self.confirm_first = first;
         self
+    }
+
+    /// Half of what the grant was for.
+    const fn half(&self) -> Duration {
+        Duration::from_nanos(self.length / 2)
     }
 
     /// Returns how long it is still valid at `now`.
@@ -75,7 +80,7 @@ impl Lease {
     pub(super) fn needs_confirming(&self, now: Moment, rules: &Rules) -> bool {
         self.confirm_first
             || (self.claim && rules.same_thread)
-            || (self.left(now) < self.length / 2 && rules.has(Rule::ConfirmLate))
+            || (self.left(now) < self.half() && rules.has(Rule::ConfirmLate))
     }
 
     /// Its guard is handed out.
@@ -98,14 +103,14 @@ impl Lease {
         self.deadline = self.deadline.max(deadline.min(self.cap));
         self.claim = false;
         self.confirm_first = false;
-        self.length = Duration::ZERO;
+        self.length = 0;
     }
 
     /// Sets when the keeper has to look at it again.
     pub(super) fn schedule(&mut self, now: Moment, rules: &Rules) {
         self.due = if self.claim {
             // At half the window, and not of what is left: at least half of it, two round trips, is left for the answer.
-            now.max(self.deadline - self.length / 2)
+            now.max(self.deadline - self.half())
         } else if (rules.renews || now < self.start) && self.deadline < self.cap {
             // Before its start there is no guard that could renew it.
             // A third of the lease after it was last renewed.
@@ -136,19 +141,52 @@ impl Lease {
     }
 }
 
+/// What an attempt knows of the server's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Known {
+    /// When the request of the last reply was sent; before the first reply, when the first request was.
+    pub(super) sent: Moment,
+    /// The stamp of that reply, microseconds of the server.
+    stamp: u64,
+}
+
+impl Known {
+    /// In place of a stamp: there was no reply.
+    const NO_REPLY: u64 = u64::MAX;
+
+    pub(super) const fn by_request(sent: Moment) -> Self {
+        Self::by_reply(sent, Self::NO_REPLY)
+    }
+
+    pub(super) const fn by_reply(sent: Moment, stamp: u64) -> Self {
+        Self { sent, stamp }
+    }
+
+    /// The last reply: when its request was sent, and its stamp.
+    pub(super) fn reply(self) -> Option<(Moment, u64)> {
+        (self.stamp != Self::NO_REPLY).then_some((self.sent, self.stamp))
+    }
+
+    /// Returns how long after the last reply this stamp was made; `None`: there was no reply.
+    pub(super) fn since_reply(self, stamp: u64) -> Option<Duration> {
+        let (_, before) = self.reply()?;
+        Some(Duration::from_micros(stamp.saturating_sub(before)))
+    }
+}
+
 /// Until when a grant by message can be relied on, and whether the server's clock was set forward. A message has no send
-/// instant of its own: it counts from the last reply, `sample`, or from the first request.
+/// instant of its own: it counts from the last reply or, if there was none, from the first request.
 pub(super) fn claim_deadline(
     window: Duration,
     stamp: u64,
-    (sample, started): (Option<(Moment, u64)>, Moment),
+    known: Known,
     receipt: Moment,
     rules: &Rules,
 ) -> (Moment, bool) {
-    let mut start = started;
+    let mut start = known.sent;
     let mut stepped = false;
-    if let Some((sent, before)) = sample {
-        start = sent + Duration::from_micros(stamp.saturating_sub(before));
+    if let Some(since) = known.since_reply(stamp) {
+        start = start + since;
         stepped = start > receipt + STEP;
     }
     if !rules.has(Rule::MessageStart) {

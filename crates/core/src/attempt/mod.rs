@@ -61,9 +61,15 @@ struct Cell {
     state: State,
     /// The future that acquires, or the one that awaits the release.
     waker: Option<Waker>,
-    /// Tasks that await `lost()`.
-    watchers: Vec<(u64, Waker)>,
-    next_watcher: u64,
+    /// Tasks that await `lost()`. Few guards are ever asked, and each is kept small for those that are not.
+    watchers: Option<Box<Watchers>>,
+}
+
+/// Tasks that await the same thing, each by its key.
+#[derive(Debug, Default)]
+struct Watchers {
+    tasks: Vec<(u64, Waker)>,
+    last_key: u64,
 }
 
 impl fmt::Debug for Attempt {
@@ -92,8 +98,7 @@ impl Attempt {
             cell: Mutex::new(Cell {
                 state: State::new(now),
                 waker: None,
-                watchers: Vec::new(),
-                next_watcher: 0,
+                watchers: None,
             }),
         }
     }
@@ -184,17 +189,16 @@ impl Attempt {
         let effects = cell.state.on(event, now, &self.spec.rules);
         let found = look(&cell.state);
         let waker = if effects.wake { cell.waker.take() } else { None };
-        let watchers = if effects.wake_watchers {
-            std::mem::take(&mut cell.watchers)
-        } else {
-            Vec::new()
+        let tasks = match &mut cell.watchers {
+            Some(watchers) if effects.wake_watchers => std::mem::take(&mut watchers.tasks),
+            _ => Vec::new(),
         };
         drop(cell);
         if let Some(waker) = waker {
             waker.wake();
         }
-        for (_, watcher) in watchers {
-            watcher.wake();
+        for (_, task) in tasks {
+            task.wake();
         }
         (effects, found)
     }
@@ -243,13 +247,15 @@ impl Attempt {
         self.on(Event::Hold(HoldEvent::Looked), now);
         let mut cell = self.cell();
         if cell.state.loss().is_none() && cell.state.held().is_some() {
-            cell.add_watcher(key, cx);
+            cell.watchers.get_or_insert_default().add(key, cx);
         }
         cell.state
     }
 
     pub(crate) fn remove_watcher(&self, key: u64) {
-        self.cell().watchers.retain(|(other, _)| *other != key);
+        if let Some(watchers) = &mut self.cell().watchers {
+            watchers.tasks.retain(|(other, _)| *other != key);
+        }
     }
 }
 
@@ -260,15 +266,17 @@ impl Cell {
             none => *none = Some(cx.waker().clone()),
         }
     }
+}
 
-    fn add_watcher(&mut self, key: &mut Option<u64>, cx: &Context<'_>) {
+impl Watchers {
+    fn add(&mut self, key: &mut Option<u64>, cx: &Context<'_>) {
         let own = *key.get_or_insert_with(|| {
-            self.next_watcher += 1;
-            self.next_watcher
+            self.last_key += 1;
+            self.last_key
         });
-        match self.watchers.iter_mut().find(|(other, _)| *other == own) {
+        match self.tasks.iter_mut().find(|(other, _)| *other == own) {
             Some((_, waker)) => waker.clone_from(cx.waker()),
-            None => self.watchers.push((own, cx.waker().clone())),
+            None => self.tasks.push((own, cx.waker().clone())),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::ask::Waited;
 use super::event::{Effects, Ended, Event, LookAt, Step};
-use super::lease::{Lease, claim_deadline};
+use super::lease::{Known, Lease, claim_deadline};
 use super::rules::{Rule, Rules};
 use crate::base::clock::Moment;
 use crate::types::loss::Loss;
@@ -35,13 +35,12 @@ pub(super) enum Stage {
     Gone(Option<Ended>),
 }
 
-/// Requests that were sent and have not been answered.
+/// Requests that were sent and have not been answered, apart from ends.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(super) struct UnderWay {
     pub(super) acquires: u32,
     /// The latest `not_after` of an acquire, milliseconds of the server.
     pub(super) not_after: u64,
-    pub(super) ends: u32,
     pub(super) renewal: bool,
     pub(super) refresh: bool,
 }
@@ -65,12 +64,11 @@ pub(crate) struct State {
     closed: bool,
     /// An end was answered, and the attempt held something or had a place.
     pub(super) gave_up: bool,
+    /// Ends that were sent and have not been answered.
+    pub(super) ends: u32,
     pub(super) under_way: UnderWay,
     pub(super) news: News,
-    /// When the request of the last reply about this attempt was sent, and the reply's stamp.
-    pub(super) sample: Option<(Moment, u64)>,
-    /// When the first request was sent.
-    started: Moment,
+    pub(super) known: Known,
     /// When the last usable answer came.
     pub(super) heard: Moment,
     pub(super) latch: Waited,
@@ -83,10 +81,10 @@ impl State {
             loss: None,
             closed: false,
             gave_up: false,
+            ends: 0,
             under_way: UnderWay {
                 acquires: 0,
                 not_after: 0,
-                ends: 0,
                 renewal: false,
                 refresh: false,
             },
@@ -94,8 +92,7 @@ impl State {
                 stamp: 0,
                 applied_at: now,
             },
-            sample: None,
-            started: now,
+            known: Known::by_request(now),
             heard: now,
             latch: Waited::NOTHING,
         }
@@ -176,7 +173,7 @@ impl State {
     /// Older information never overwrites newer information (rule 4).
     pub(super) fn is_news(&mut self, stamp: u64, sent: Moment, now: Moment, rules: &Rules) -> bool {
         self.heard = now;
-        self.sample = Some((sent, stamp));
+        self.known = Known::by_reply(sent, stamp);
         if !matches!(self.stage, Stage::Asking | Stage::Queued | Stage::Granted(_)) {
             return false;
         }
@@ -299,8 +296,7 @@ impl State {
             } if new && waits => {
                 self.note(stamp, now);
                 let window = window.min(rules.lease);
-                let known = (self.sample, self.started);
-                let (deadline, stepped) = claim_deadline(window, stamp, known, now, rules);
+                let (deadline, stepped) = claim_deadline(window, stamp, self.known, now, rules);
                 let weight = rules.weight;
                 let lease = Lease::new((token, weight), now + delay, deadline, !rules.upgrade, window);
                 self.grant(lease.confirm_first(stepped), now, rules, out);
@@ -438,18 +434,18 @@ impl State {
     /// Forgets what no event can reveal any longer: when the server last answered, how often an end
     /// was sent; with `news` the newest stamp, because nothing older is under way; with `started`
     /// the first send, because a later one counts.
-    pub(super) const fn forget_past(&mut self, past: Moment, news: bool, started: bool) {
+    pub(super) fn forget_past(&mut self, past: Moment, news: bool, started: bool) {
         self.heard = past;
         self.gave_up = false;
-        self.under_way.ends = 0;
+        self.ends = 0;
         if news {
             self.news = News {
                 stamp: 0,
                 applied_at: past,
             };
         }
-        if started {
-            self.started = past;
+        if started && self.known.reply().is_none() {
+            self.known = Known::by_request(past);
         }
     }
 }

@@ -59,8 +59,7 @@ impl std::ops::Add<Duration> for Moment {
     type Output = Self;
 
     fn add(self, time: Duration) -> Self {
-        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        Self(self.0.saturating_add(nanos))
+        Self(self.0.saturating_add(nanos(time)))
     }
 }
 
@@ -68,9 +67,13 @@ impl std::ops::Sub<Duration> for Moment {
     type Output = Self;
 
     fn sub(self, time: Duration) -> Self {
-        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        Self(self.0.saturating_sub(nanos))
+        Self(self.0.saturating_sub(nanos(time)))
     }
+}
+
+/// Nanoseconds; what does not fit is cut.
+pub(crate) fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Whole milliseconds, rounded up; what does not fit is cut.

@@ -9,7 +9,7 @@ use redis::{Cmd, Value};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
-use crate::base::clock::{Moment, until};
+use crate::base::clock::{Moment, nanos, until};
 use crate::connection::failure::Failure;
 use crate::connection::refusal::{Target, breaks_connection, classify, is_no_script};
 use crate::types::error::{Error, ErrorKind, Result};
@@ -176,15 +176,13 @@ impl Commands {
 
     fn note_round_trip(&self, time: Duration) {
         let before = self.round_trip.load(Ordering::Relaxed);
-        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        let mean = before - before / 8 + nanos / 8;
+        let mean = before - before / 8 + nanos(time) / 8;
         self.round_trip.store(mean, Ordering::Relaxed);
     }
 
     /// Restarts the average on a new connection, from the time of its handshake.
     pub(crate) fn set_round_trip(&self, time: Duration) {
-        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        self.round_trip.store(nanos, Ordering::Relaxed);
+        self.round_trip.store(nanos(time), Ordering::Relaxed);
     }
 
     /// Returns the average round trip. Time limits leave room for several, also because the average

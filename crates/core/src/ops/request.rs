@@ -189,7 +189,7 @@ fn latch_request(
         by: (changes && asked.by > 0).then_some(asked.by),
         once: asked.once.as_deref(),
         to: asked.to.filter(|_| changes),
-        generation: state.latch().generation,
+        generation: state.latch().generation(),
         polls: !shared.schedule.is_listening(),
     };
     latch(&attempt.key, &attempt.id, &args)

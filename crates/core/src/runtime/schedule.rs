@@ -16,7 +16,7 @@ use super::worker;
 use crate::attempt::Attempt;
 use crate::attempt::event::LookAt;
 use crate::base::backoff::jitter;
-use crate::base::clock::Moment;
+use crate::base::clock::{Moment, nanos};
 
 /// A waiter is seen at least this often; the engine drops one that was not seen for 10 s.
 pub(crate) const TICK_MOST: Duration = Duration::from_secs(3);
@@ -340,8 +340,7 @@ impl Schedule {
     }
 
     pub(crate) fn note_lateness(&self, late: Duration) {
-        let nanos = u64::try_from(late.as_nanos()).unwrap_or(u64::MAX);
-        self.lateness.fetch_max(nanos, Ordering::Relaxed);
+        self.lateness.fetch_max(nanos(late), Ordering::Relaxed);
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::bounds::{Bounds, Id, START, TICK, TICK_US};
 use super::world::{By, Life, Packet, Query, Sent, Slot, Stamp, World};
 use crate::attempt::event::Ended;
-use crate::attempt::lease::Lease;
+use crate::attempt::lease::{Known, Lease};
 use crate::attempt::rules::{Rule, Rules};
 use crate::attempt::state::{Stage, State};
 use crate::base::clock::Moment;
@@ -102,15 +102,15 @@ fn tidy_state(state: &mut State, now: Moment, stamps: &[u64], rules: &Rules) {
     }
     if !waits {
         state.under_way.refresh = false;
-        state.sample = None;
+        state.known = Known::by_request(START);
     }
-    if let Some((sent, stamp)) = state.sample
+    if let Some((sent, stamp)) = state.known.reply()
         && rules.has(Rule::ByStamp)
     {
         // What counts is by how much the server's clock was ahead of the sending.
         let lag = stamp / TICK_US * TICK_US;
         let since = u64::try_from(sent.since(START).as_micros()).unwrap_or(u64::MAX);
-        state.sample = Some((START, lag.saturating_sub(since)));
+        state.known = Known::by_reply(START, lag.saturating_sub(since));
     }
     let older = stamps.iter().filter(|stamp| **stamp < state.news.stamp).max();
     match older {
@@ -118,7 +118,7 @@ fn tidy_state(state: &mut State, now: Moment, stamps: &[u64], rules: &Rules) {
         _ => state.news.stamp = 0,
     }
     let quiet = state.news.stamp == 0;
-    state.forget_past(START, quiet, !waits || state.sample.is_some());
+    state.forget_past(START, quiet, !waits);
     if let Stage::Granted(lease) | Stage::Held(lease) = &mut state.stage {
         tidy_lease(lease, now);
     }

@@ -139,3 +139,11 @@ fn a_late_look_finds_the_loss() {
         "{shown}"
     );
 }
+
+/// A service may hold tens of thousands of guards. What is seldom needed lies elsewhere.
+#[test]
+fn an_attempt_stays_small() {
+    assert!(size_of::<State>() <= 144, "{}", size_of::<State>());
+    let attempt = size_of::<crate::attempt::Attempt>();
+    assert!(attempt <= 248, "{attempt}");
+}

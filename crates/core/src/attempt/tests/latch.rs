@@ -98,11 +98,11 @@ fn an_open_latch_lets_an_attempt_pass() {
 #[test]
 fn a_latch_that_is_not_open_is_waited_for() {
     let mut attempt = attempt(1);
-    assert_eq!(attempt.state.latch().generation, 0, "not known yet");
+    assert_eq!(attempt.state.latch().generation(), 0, "not known yet");
     assert!(attempt.waits().waits);
     assert_eq!(attempt.state.is_queued(), Some(true));
     let latch = attempt.state.latch();
-    assert_eq!((latch.generation, latch.answered), (5, true));
+    assert_eq!((latch.generation(), latch.answered), (5, true));
     assert!(attempt.over(5, Over::Finished, true).wake);
     assert_eq!(attempt.poll(3), Step::Pass { left: 0 });
     assert!(!attempt.over(5, Over::Reset, true).wake, "that was before");
@@ -133,7 +133,7 @@ fn a_message_about_another_generation_changes_nothing() {
     attempt.waits();
     for generation in [4, 6] {
         assert!(!attempt.over(generation, Over::Finished, true).wake);
-        assert_eq!(attempt.state.latch().early, None, "it knows its own");
+        assert_eq!(attempt.state.latch().generation(), 5, "it knows its own");
     }
     assert_eq!(attempt.poll(3), Step::Wait);
 }

@@ -1,7 +1,7 @@
 //! A hold by the client's own account, moment by moment.
 
 use super::*;
-use crate::attempt::lease::claim_deadline;
+use crate::attempt::lease::{Known, claim_deadline};
 
 /// Two milliseconds are the margin for drift, and nothing else.
 fn rules() -> Rules {
@@ -148,13 +148,12 @@ fn a_renewal_that_is_due_soon_joins_the_request() {
 
 #[test]
 fn a_grant_by_message_counts_from_its_stamp() {
-    let deadline = |sample, stamp, receipt: Moment, rules: &Rules| {
-        claim_deadline(WINDOW, stamp, (sample, START), receipt, rules)
-    };
+    let deadline =
+        |known, stamp, receipt: Moment, rules: &Rules| claim_deadline(WINDOW, stamp, known, receipt, rules);
     let (rules, window) = (rules(), ms(998));
     // The last reply had stamp 1 s, and was asked for 100 ms after the start.
-    let sample = Some((at(100), 1_000_000));
-    let by_stamp = |stamp, receipt| deadline(sample, stamp, receipt, &rules);
+    let known = Known::by_reply(at(100), 1_000_000);
+    let by_stamp = |stamp, receipt| deadline(known, stamp, receipt, &rules);
     assert_eq!(
         by_stamp(1_300_000, at(700)),
         (at(400) + window, false),
@@ -163,9 +162,9 @@ fn a_grant_by_message_counts_from_its_stamp() {
     assert_eq!(by_stamp(900_000, at(700)), (at(100) + window, false), "at least");
     assert_eq!(by_stamp(1_602_000, at(700)), (at(700) + window, false), "drift");
     assert_eq!(by_stamp(1_602_001, at(700)), (at(700) + window, true), "a step");
-    let first = deadline(None, 1_300_000, at(700), &rules);
+    let first = deadline(Known::by_request(START), 1_300_000, at(700), &rules);
     assert_eq!(first, (START + window, false), "from the first send");
     let off = rules.without(Rule::MessageStart);
-    let receipt = deadline(sample, 1_300_000, at(700), &off);
+    let receipt = deadline(known, 1_300_000, at(700), &off);
     assert_eq!(receipt, (at(700) + window, false), "without the rule");
 }
