@@ -110,6 +110,11 @@ impl Script {
         script.expect("a script of this verb")
     }
 
+    /// The file that `cargo xtask scripts` writes it to.
+    pub(crate) fn file(self) -> String {
+        format!("{}.lua", self.verb())
+    }
+
     /// Its text, as it is sent to servers.
     pub(crate) fn source(self) -> String {
         self.of(&scripts()).text.clone()

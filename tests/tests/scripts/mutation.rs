@@ -4,13 +4,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use latchwork_tests::mutants;
 
-use crate::{latch_random, random, shortcuts};
+use crate::{latch_random, random, recorded, shortcuts};
 
 /// Requests per world: few notice most.
-const ROUNDS: [u32; 2] = [100, 400];
+const FEW: u32 = 100;
 
-/// A name, and random tests of so many requests.
-type Round = (&'static str, fn(u32));
+/// A name, and a random test.
+type Round = (&'static str, fn());
 
 fn is_of_latches(mutant: &str) -> bool {
     mutant.starts_with("latch") || mutant.starts_with("peek")
@@ -18,33 +18,24 @@ fn is_of_latches(mutant: &str) -> bool {
 
 /// What the mutants in this thread are noticed by, if it is one of the random tests.
 fn noticed_by(mutant: &str) -> Option<&'static str> {
-    let rounds: &[Round] = if is_of_latches(mutant) {
-        &[
-            ("latch_random", latch_random::agrees_in),
-            ("shortcuts", shortcuts::of_latches_change_nothing_in),
-        ]
-    } else {
-        &[
-            ("random", random::all_agree_in),
-            ("shortcuts", shortcuts::of_locks_change_nothing_in),
-            ("latch_random", latch_random::agrees_in),
-        ]
-    };
-    // Locks and latches share some of the files.
     let is_shared = ["record", "mail", "queue", "end", "tick"]
         .iter()
         .any(|name| mutant.starts_with(name));
-    let rounds = &rounds[..if is_of_latches(mutant) || is_shared {
-        rounds.len()
-    } else {
-        2
-    }];
+    let latches: [Round; 3] = [
+        ("latch_random", || latch_random::agrees_in(FEW)),
+        ("shortcuts", || shortcuts::of_latches_change_nothing_in(FEW)),
+        ("recorded", recorded::latches_are_as_recorded),
+    ];
+    let locks: [Round; 3] = [
+        ("random", || random::all_agree_in(FEW)),
+        ("shortcuts", || shortcuts::of_locks_change_nothing_in(FEW)),
+        ("recorded", recorded::locks_are_as_recorded),
+    ];
     mutants::choose(mutant);
-    let all = ROUNDS
-        .iter()
-        .flat_map(|requests| rounds.iter().map(move |round| (*requests, round)));
-    for (requests, (name, run)) in all {
-        if catch_unwind(AssertUnwindSafe(|| run(requests))).is_err() {
+    let of_locks = locks.iter().filter(|_| !is_of_latches(mutant));
+    let of_latches = latches.iter().filter(|_| is_of_latches(mutant) || is_shared);
+    for (name, run) in of_locks.chain(of_latches) {
+        if catch_unwind(AssertUnwindSafe(run)).is_err() {
             return Some(*name);
         }
     }

@@ -2,6 +2,8 @@
 
 use proptest::prelude::*;
 
+use crate::model::{DEAF, PATIENCE, UNIT, UNITS};
+
 /// Attempts in play at one time. Those of the last slots belong to the second record.
 pub(crate) const SLOTS: usize = 12;
 pub(crate) const CLIENTS: usize = 3;
@@ -66,6 +68,8 @@ pub(crate) const LESS: char = '!';
 pub(crate) enum Step {
     /// Time passes, ms and µs.
     Pass(i64, i64),
+    /// Time passes until something in the record is due, or so many ms after or before.
+    Due(usize, i64),
     /// The clock is set back, ms.
     SetBack(i64),
     /// A client's inbox comes or goes.
@@ -131,6 +135,29 @@ pub(crate) enum Token {
     None,
     /// One that is off by so much.
     Wrong(i64),
+}
+
+/// How long it is until something in a record is due, or so many ms after or before: one of the moments at which something
+/// ends, or at which a place that was seen then is as good as left. `None`: nothing will be.
+pub(crate) fn until_due(now: i64, ends: &[i64], seen: &[i64], which: usize, off: i64) -> Option<i64> {
+    let left = |seen: &i64| {
+        let age = (now.div_euclid(UNIT) - seen).rem_euclid(UNITS);
+        [DEAF, PATIENCE].map(|limit| (now.div_euclid(UNIT) - age + limit + 1) * UNIT)
+    };
+    let moments = ends.iter().copied().chain(seen.iter().flat_map(left));
+    let mut waits: Vec<_> = moments.map(|moment| moment + off - now).collect();
+    waits.retain(|wait| *wait >= 0);
+    waits.sort_unstable();
+    waits.get(which % waits.len().max(1)).copied()
+}
+
+/// The same steps, but often time passes until something is due.
+pub(crate) fn with_borders(steps: Vec<Step>) -> Vec<Step> {
+    let border = |step| match step {
+        Step::Pass(ms, us) if us % 2 == 1 => Step::Due(usize::try_from(ms).unwrap(), us / 2 % 3 - 1),
+        step => step,
+    };
+    steps.into_iter().map(border).collect()
 }
 
 pub(crate) fn step(world: World) -> impl Strategy<Value = Step> {

@@ -111,6 +111,21 @@ impl<'a> World<'a> {
     pub(crate) fn apply(&mut self, step: &Step) -> Result<(), String> {
         match step {
             Step::Pass(ms, us) => self.bench.now_us += ms * 1000 + us,
+            Step::Due(which, off) => {
+                let ends = self
+                    .records
+                    .iter()
+                    .flat_map(|record| record.holds.iter().map(|hold| hold.end));
+                let seen = self
+                    .records
+                    .iter()
+                    .flat_map(|record| record.queue.iter().map(|waiter| waiter.seen));
+                let (ends, seen): (Vec<_>, Vec<_>) = (ends.collect(), seen.collect());
+                let now = self.bench.now();
+                if let Some(ms) = crate::steps::until_due(now, &ends, &seen, *which, *off) {
+                    self.bench.now_us = (now + ms) * 1000;
+                }
+            }
             Step::SetBack(ms) => self.bench.now_us -= ms * 1000,
             Step::Inbox(client, on) => self.inbox(*client, *on),
             Step::Fresh(slot, shape) => {

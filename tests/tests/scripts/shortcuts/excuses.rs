@@ -2,10 +2,9 @@
 
 use latchwork_testkit::Reply;
 
-use super::game::Request;
-use super::probe::{Both, Members, Run};
 use crate::bench::{Script, numbers, whole};
 use crate::compare::same;
+use crate::histories::{Members, Ran, Request, Run};
 
 /// What a run came to, with a reply in full.
 fn in_full((script, _, args): &Request, now_us: i64, run: &Run) -> Run {
@@ -23,14 +22,15 @@ fn in_full((script, _, args): &Request, now_us: i64, run: &Run) -> Run {
 }
 
 /// Says what differs. What may differ stands in `excused`.
-pub(super) fn compare(request: &Request, now_us: i64, before: &Members, both: &Both) -> Result<(), String> {
-    let of = |run: &Run| excused(request, now_us, both.settled.is_some(), run);
-    let [with, without] = [&both.with, &both.without].map(of);
+pub(super) fn compare(request: &Request, now_us: i64, before: &Members, ran: &Ran) -> Result<(), String> {
+    let of = |run: &Run| excused(request, now_us, ran.settled.is_some(), run);
+    let other = ran.other.as_ref().expect("the same without shortcuts");
+    let [with, without] = [&ran.one, other].map(of);
     if !excused_reply(request, before, &with.reply, &without.reply) {
         same("the reply", &with.reply, &without.reply)?;
     }
     // What is over is left to the next call that settles. So that is done first, if there was anything.
-    let settled = both.settled.as_ref().map(|both| both.each_ref().map(of));
+    let settled = ran.settled.as_ref().map(|both| both.each_ref().map(of));
     let [mut with, without] = settled.unwrap_or([with, without]);
     for ((member, score), (_, other)) in with.members.iter_mut().zip(&without.members) {
         // The half says that a count-down has to look whether somebody waits. One look too many finds

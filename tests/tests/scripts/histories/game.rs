@@ -4,15 +4,17 @@ use std::collections::BTreeSet;
 
 use crate::attempt::Attempt;
 use crate::bench::Script;
-use crate::steps::{self, CLIENTS, Floor, SLOTS, Step, Token, World as Kind};
+use latchwork_core::kit::record::{Kind, Member, decode};
+
+use crate::steps::{self, CLIENTS, Floor, SLOTS, Step, Token, World};
 use crate::world::MINUTE;
 
-use super::probe::Both;
+use super::probe::Ran;
 
 /// What a game is about.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules {
-    pub(super) kind: Kind,
+    pub(super) kind: World,
     pub(super) capacity: i64,
     pub(super) weights: &'static [i64],
     /// So many attempts at one time.
@@ -27,10 +29,10 @@ pub(super) struct Rules {
 pub(super) const HOLDER: usize = SLOTS * 8;
 
 /// A request: the script, how many keys it takes, and its arguments.
-pub(super) type Request = (Script, usize, Vec<String>);
+pub(crate) type Request = (Script, usize, Vec<String>);
 
 #[derive(Debug)]
-pub(super) struct Game {
+pub(crate) struct Game {
     pub(super) rules: Rules,
     pub(super) now_us: i64,
     pub(super) life: i64,
@@ -66,7 +68,7 @@ impl Game {
     }
 
     fn counted(&self) -> bool {
-        self.rules.kind == Kind::Counted
+        self.rules.kind == World::Counted
     }
 
     fn attempt(&mut self, client: usize, shape: usize) -> Attempt {
@@ -74,7 +76,7 @@ impl Game {
         let weight = self.rules.weights[shape % self.rules.weights.len()];
         let (lease, window) = [(40, 10), (100, 400), (1000, 256), (15_000, 400)][shape / 3 % 4];
         match shape % 3 {
-            owner @ 1.. if self.rules.kind == Kind::Owners => {
+            owner @ 1.. if self.rules.kind == World::Owners => {
                 Attempt::owned(client, self.attempts, owner, weight, lease, window)
             }
             _ => Attempt::new(client, self.attempts, weight, lease, window),
@@ -138,11 +140,32 @@ impl Game {
         format!("{capacity}{suffix}")
     }
 
+    fn pass_until_due(&mut self, which: usize, off: i64) {
+        let (mut ends, mut seen) = (Vec::new(), Vec::new());
+        for (member, score) in &self.members {
+            match decode(Kind::Lock, member, *score) {
+                Some(Member::Waiter { seen: at, .. }) => seen.push(at),
+                Some(Member::Holder { ends: at, .. } | Member::Tombstone { ends: at, .. }) => ends.push(at),
+                _ => {}
+            }
+        }
+        // The record's life has to be prolonged if less is left of it than a lease and the retention.
+        let lives = self
+            .slots
+            .iter()
+            .map(|(who, _)| self.life - who.lease - 3 * MINUTE);
+        ends.extend(lives.filter(|_| self.life >= 0));
+        if let Some(ms) = steps::until_due(self.now(), &ends, &seen, which, off) {
+            self.now_us = (self.now() + ms) * 1000;
+        }
+    }
+
     /// What the step asks of the server, if anything.
     pub(super) fn apply(&mut self, step: &Step) -> Option<Request> {
         let count = self.slots.len();
         match step {
             Step::Pass(ms, us) => self.now_us += ms * 1000 + us,
+            Step::Due(which, off) => self.pass_until_due(*which, *off),
             Step::SetBack(ms) => self.now_us -= ms * 1000,
             Step::Inbox(client, on) => self.listening[*client] = *on,
             Step::Fresh(slot, shape) => {
@@ -337,9 +360,9 @@ impl Game {
     }
 
     /// What the record is now; and an attempt that holds everything knows its token.
-    pub(super) fn learn(&mut self, both: &Both) {
-        self.members.clone_from(&both.with.members);
-        self.life = both.with.life;
+    pub(super) fn learn(&mut self, ran: &Ran) {
+        self.members.clone_from(&ran.one.members);
+        self.life = ran.one.life;
         let token = self.last_token();
         let all = self.rules.capacity;
         let exclusive = |who: &Attempt| who.weight >= all && who.base().is_none();

@@ -7,7 +7,7 @@ use crate::world::MINUTE;
 use latchwork_testkit::Reply;
 
 use super::game::Request;
-use super::probe::Both;
+use super::probe::Ran;
 
 #[derive(Debug)]
 struct Slot {
@@ -20,7 +20,7 @@ struct Slot {
 }
 
 #[derive(Debug)]
-pub(super) struct LatchGame {
+pub(crate) struct LatchGame {
     pub(super) now_us: i64,
     pub(super) life: i64,
     pub(super) listening: [bool; 3],
@@ -129,12 +129,12 @@ impl LatchGame {
         Some((Script::Latch, 1, arguments(&ask)))
     }
 
-    pub(super) fn learn(&mut self, both: &Both) {
-        self.life = both.with.life;
+    pub(super) fn learn(&mut self, ran: &Ran) {
+        self.life = ran.one.life;
         let Some(slot) = self.asked.map(|slot| &mut self.slots[slot]) else {
             return;
         };
-        let words: Vec<_> = both.with.reply.items().iter().filter_map(Reply::int).collect();
+        let words: Vec<_> = ran.one.reply.items().iter().filter_map(Reply::int).collect();
         slot.answered |= matches!(words.first(), None | Some(1 | 2));
         if let [2, _, generation] = words[..] {
             slot.generation = generation;

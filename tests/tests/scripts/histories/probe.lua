@@ -1,5 +1,5 @@
--- Runs a script with its shortcuts and without them on two copies of a record, at one time, and says what each of them did.
--- The texts of the scripts stand in place of the names in braces.
+-- Runs a script on a record and, if there is another one to compare it with, that one on a copy, at the same time. Says what
+-- each of them did. Functions with the scripts stand in place of the names in braces; {OTHER} may be `nil`.
 --
 -- KEYS      the record, and two others with a name of the same form and length, for copies
 -- ARGV[1]   s, ARGV[2] us: the time, as TIME says it
@@ -11,8 +11,8 @@
 -- ARGV[9..] arguments of the script
 --
 -- Returns  {hits, one, other}, where one and other are {reply, members, life, messages}; `hits` are the branches of the
---          shortcuts that were taken. Of other the reply alone, if all else is the same. Then, if they differ and there was something over in the record: what one and other
---          are once a tick has settled both.
+--          shortcuts that were taken. Of other the reply alone, if all else is the same; nothing, if there is no other. Then,
+--          if they differ and there was something over in the record: what one and other are once a tick has settled both.
 local server, frozen, refuses = redis, { ARGV[1], ARGV[2] }, ARGV[5] == '1'
 local now = ARGV[1] * 1000 + math.floor(ARGV[2] / 1000)
 local life, mail, hits = tonumber(ARGV[3]), {}, {}
@@ -60,15 +60,9 @@ end
 local function hit(branch)
   hits[#hits + 1] = branch
 end
-local function with_shortcuts(KEYS, ARGV)
-{WITH}
-end
-local function without(KEYS, ARGV)
-{WITHOUT}
-end
-local function tick(KEYS, ARGV)
-{TICK}
-end
+local script = {ONE}
+local compared = {OTHER}
+local tick = {TICK}
 
 local function run(script, key, since, args, count)
   life, mail = since, {}
@@ -101,11 +95,14 @@ if since and since <= now then
   server.call('DEL', record)
   since = nil
 end
+local count = tonumber(ARGV[6])
+if not compared then
+  return { hits, run(script, record, since, args, count) }
+end
 server.call('DEL', second, third)
 server.call('COPY', record, second)
 server.call('COPY', record, third)
-local count = tonumber(ARGV[6])
-local one, other = run(with_shortcuts, record, since, args, count), run(without, second, since, args, count)
+local one, other = run(script, record, since, args, count), run(compared, second, since, args, count)
 local answer = { hits, one, other }
 if not alike(one, other) then
   local before = { '', server.call('ZRANGE', third, 0, -1, 'WITHSCORES'), since or -1, {} }

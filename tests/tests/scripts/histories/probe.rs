@@ -7,47 +7,78 @@ use latchwork_testkit::{Reply, RespClient};
 use crate::bench::Script;
 
 /// Where a branch of a shortcut begins: file, line and text.
-pub(super) type Branches = BTreeMap<i64, String>;
+pub(crate) type Branches = BTreeMap<i64, String>;
 
 /// The members of a record, with their scores.
-pub(super) type Members = Vec<(String, f64)>;
+pub(crate) type Members = Vec<(String, f64)>;
 
 /// What a run of a script came to.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Run {
-    pub(super) reply: Reply,
-    pub(super) members: Members,
+pub(crate) struct Run {
+    pub(crate) reply: Reply,
+    pub(crate) members: Members,
     /// When the record ends, server's clock in ms; -1: there is none.
-    pub(super) life: i64,
+    pub(crate) life: i64,
     /// Channel and text; sorted.
-    pub(super) mail: Vec<String>,
+    pub(crate) mail: Vec<String>,
 }
 
-/// The same request with the shortcuts and without.
+/// What a request came to.
 #[derive(Debug)]
-pub(super) struct Both {
-    pub(super) hits: Vec<i64>,
-    pub(super) with: Run,
-    pub(super) without: Run,
+pub(crate) struct Ran {
+    pub(crate) hits: Vec<i64>,
+    pub(crate) one: Run,
+    /// The same request by another script, if there is one to compare with.
+    pub(crate) other: Option<Run>,
     /// What the two came to once a tick had settled them, if something was over before.
-    pub(super) settled: Option<[Run; 2]>,
+    pub(crate) settled: Option<[Run; 2]>,
 }
 
-/// Loads a script with its probe. Returns its hash, and the branches of its shortcuts by number.
-pub(super) fn load(client: &mut RespClient, script: Script) -> (String, Branches) {
-    let (with, branches) = instrument(script);
-    let parts = [
-        ("{WITHOUT}", exact_lives(&script.general())),
-        ("{WITH}", exact_lives(&with)),
-        ("{TICK}", exact_lives(&Script::Tick.general())),
-    ];
-    let probe = parts
-        .iter()
-        .fold(include_str!("probe.lua").to_owned(), |text, (name, part)| {
-            text.replace(name, part)
-        });
-    let hash = client.call(&["SCRIPT", "LOAD", &probe]).unwrap();
-    (hash.text().unwrap(), branches)
+/// A script in a probe.
+#[derive(Debug)]
+pub(crate) struct Probe {
+    pub(crate) hash: String,
+    /// Of its shortcuts.
+    pub(crate) branches: Branches,
+}
+
+impl Probe {
+    /// Compares a script with itself without its shortcuts.
+    pub(crate) fn of_shortcuts(client: &mut RespClient, script: Script) -> Self {
+        let (with, branches) = instrument(script);
+        let other = function(&exact_lives(&script.general()));
+        let tick = function(&exact_lives(&Script::Tick.general()));
+        Self::load(client, &function(&exact_lives(&with)), &other, &tick, branches)
+    }
+
+    /// Compares a script with another text, if there is one.
+    pub(crate) fn of(client: &mut RespClient, script: Script, other: Option<&str>) -> Self {
+        let other = other.map_or_else(|| "nil".to_owned(), function);
+        let tick = function(&Script::Tick.source());
+        Self::load(
+            client,
+            &function(&script.source()),
+            &other,
+            &tick,
+            Branches::new(),
+        )
+    }
+
+    fn load(client: &mut RespClient, one: &str, other: &str, tick: &str, branches: Branches) -> Self {
+        let parts = [("{ONE}", one), ("{OTHER}", other), ("{TICK}", tick)];
+        let probe = parts
+            .iter()
+            .fold(include_str!("probe.lua").to_owned(), |text, (name, part)| {
+                text.replace(name, part)
+            });
+        let hash = client.call(&["SCRIPT", "LOAD", &probe]).unwrap();
+        let hash = hash.text().unwrap_or_else(|| panic!("{hash:?}"));
+        Self { hash, branches }
+    }
+}
+
+fn function(text: &str) -> String {
+    format!("function(KEYS, ARGV)\n{text}\nend")
 }
 
 /// A script that sets lives as they are asked for, not an eighth longer: that is set at other moments with
@@ -129,27 +160,27 @@ impl Run {
     }
 }
 
-impl Both {
-    pub(super) fn read(reply: &Reply) -> Self {
-        let (hits, [with, without, rest @ ..]) = (&reply.items()[0], &reply.items()[1..]) else {
+impl Ran {
+    pub(crate) fn read(reply: &Reply) -> Self {
+        let [hits, one, rest @ ..] = reply.items() else {
             panic!("{reply:?}");
         };
-        let with = Run::read(with);
-        let without = match without.items() {
+        let one = Run::read(one);
+        let other = rest.first().map(|other| match other.items() {
             [reply] => Run {
                 reply: reply.clone(),
-                ..with.clone()
+                ..one.clone()
             },
-            _ => Run::read(without),
-        };
-        let settled = match rest {
-            [one, other] => Some([with.then(one), without.then(other)]),
+            _ => Run::read(other),
+        });
+        let settled = match (rest, &other) {
+            ([_, left, right], Some(other)) => Some([one.then(left), other.then(right)]),
             _ => None,
         };
         Self {
             hits: hits.items().iter().filter_map(Reply::int).collect(),
-            with,
-            without,
+            one,
+            other,
             settled,
         }
     }

@@ -50,13 +50,13 @@ const GAMES: [Rules; 13] = [
 ];
 
 /// A history that has begun.
-pub(super) enum History {
+pub(crate) enum History {
     Lock(Box<Game>, Vec<Step>),
     Latch(Box<LatchGame>, Vec<latch_random::Step>),
 }
 
 /// Where histories come from.
-pub(super) struct Draw {
+pub(crate) struct Draw {
     runner: TestRunner,
     locks: Vec<(Rules, BoxedStrategy<Vec<Step>>)>,
     latches: Vec<BoxedStrategy<(Vec<Shape>, Vec<latch_random::Step>)>>,
@@ -76,7 +76,7 @@ impl Draw {
         }
     }
 
-    pub(super) fn of_locks(seed: u64) -> Self {
+    pub(crate) fn of_locks(seed: u64) -> Self {
         let any = |rules: &Rules| prop::collection::vec(steps::step(rules.kind), STEPS);
         let steps = |rules: &Rules| match rules.slots {
             ..7 => prop_oneof![4 => calm(rules.slots), 1 => any(rules)].boxed(),
@@ -88,7 +88,16 @@ impl Draw {
         }
     }
 
-    pub(super) fn of_latches(seed: u64) -> Self {
+    /// The same, but often time passes until something is due.
+    pub(crate) fn of_locks_at_borders(seed: u64) -> Self {
+        let mut draw = Self::of_locks(seed);
+        for (_, steps) in &mut draw.locks {
+            *steps = steps.clone().prop_map(steps::with_borders).boxed();
+        }
+        draw
+    }
+
+    pub(crate) fn of_latches(seed: u64) -> Self {
         Self {
             latches: vec![
                 latch_random::case().boxed(),
@@ -99,7 +108,7 @@ impl Draw {
         }
     }
 
-    pub(super) fn history(&mut self) -> History {
+    pub(crate) fn history(&mut self) -> History {
         self.turn += 1;
         if let Some((rules, steps)) = self.locks.get(self.turn % self.locks.len().max(1)) {
             let mut steps = steps.new_tree(&mut self.runner).unwrap().current();

@@ -1,0 +1,168 @@
+//! What the scripts do in random histories is what it was when it was recorded: replies, records, lives and messages.
+//!
+//! Clients of several versions share one record, so a change here has to be meant. `LATCHWORK_BLESS=1` records it. What
+//! differs is found with the scripts from before it, which `cargo xtask scripts <folder>` wrote there:
+//! `LATCHWORK_SCRIPTS_BEFORE=<folder>` compares both, request for request, in as many histories as
+//! `LATCHWORK_SCRIPT_CASES` says.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::{env, fs};
+
+use latchwork_testkit::RespClient;
+use latchwork_tests::mutants;
+
+use crate::bench::{Script, server};
+use crate::histories::{Draw, Probe, asked, play, seed};
+
+/// Histories of locks, and of latches.
+const RECORDED: [(&str, usize, fn(u64) -> Draw); 2] = [
+    ("locks", 1300, Draw::of_locks_at_borders),
+    ("latches", 300, Draw::of_latches),
+];
+/// Of the histories that are recorded.
+const SEED: u64 = 1;
+/// Digests in a line of the file.
+const IN_A_LINE: usize = 10;
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scripts/recorded");
+
+/// FNV-1a, 64 bits <http://www.isthe.com/chongo/tech/comp/fnv/>.
+#[derive(Clone, Copy)]
+struct Digest(u64);
+
+impl Digest {
+    const NOTHING: Self = Self(0xcbf2_9ce4_8422_2325);
+
+    fn add(&mut self, text: &str) {
+        for byte in text.bytes() {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    /// Half of it is enough to notice a change.
+    fn text(self) -> String {
+        format!("{:08x}", self.0 >> 32)
+    }
+}
+
+fn path(of: &str) -> String {
+    format!("{FOLDER}/{of}.txt")
+}
+
+fn read(of: &str) -> Vec<String> {
+    let text = fs::read_to_string(path(of)).unwrap_or_default();
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+fn write(of: &str, digests: &[String]) {
+    let lines = digests.chunks(IN_A_LINE).map(|some| some.join(" ") + "\n");
+    fs::create_dir_all(FOLDER).unwrap();
+    fs::write(path(of), lines.collect::<String>()).unwrap();
+}
+
+fn probes(client: &mut RespClient, before: Option<&Path>) -> BTreeMap<Script, Probe> {
+    let probe = |script: Script| {
+        let other = before.map(|folder| fs::read_to_string(folder.join(script.file())).unwrap());
+        (script, Probe::of(client, script, other.as_deref()))
+    };
+    asked().map(probe).collect()
+}
+
+/// The digests of so many histories; ends early with one that is not as expected.
+fn digests(from: fn(u64) -> Draw, count: usize, expected: &[String]) -> Vec<String> {
+    let server = server();
+    let mut client = RespClient::connect(server.port()).unwrap();
+    let probes = probes(&mut client, None);
+    let (mut draw, mut left) = (from(SEED), count);
+    let digests = RefCell::new(vec![Digest::NOTHING; count]);
+    let differs = Cell::new(false);
+    play(
+        &mut client,
+        &probes,
+        |over| {
+            if let Some(number) = over.map(|table| table.number) {
+                let expected = expected.get(number);
+                let differs_now = expected.is_some_and(|text| *text != digests.borrow()[number].text());
+                differs.set(differs.get() || differs_now);
+            }
+            left = left.checked_sub(1)?;
+            Some(draw.history())
+        },
+        |table, (script, ..), ran| {
+            digests.borrow_mut()[table.number].add(&format!("{script:?} {:?}", ran.one));
+            !differs.get()
+        },
+    );
+    let digests = digests.into_inner();
+    digests.iter().map(|digest| digest.text()).collect()
+}
+
+fn are_as_recorded((of, count, from): (&str, usize, fn(u64) -> Draw)) {
+    let expected = read(of);
+    if env::var_os("LATCHWORK_BLESS").is_some() && !mutants::is_chosen() {
+        return write(of, &digests(from, count, &[]));
+    }
+    let digests = digests(from, count, &expected);
+    let differs = (0..count).find(|at| digests.get(*at) != expected.get(*at));
+    assert_eq!(
+        differs, None,
+        "the first history of {of} that differs: see tests/scripts/recorded.rs"
+    );
+}
+
+/// Compares with the scripts that are in this folder.
+#[allow(clippy::print_stdout, reason = "it is what was asked for")]
+fn are_as_before(folder: &Path, (of, count, from): (&str, usize, fn(u64) -> Draw)) {
+    let count = env::var("LATCHWORK_SCRIPT_CASES").map_or(count, |text| text.parse().unwrap());
+    let seed = seed();
+    let server = server();
+    let mut client = RespClient::connect(server.port()).unwrap();
+    let probes = probes(&mut client, Some(folder));
+    let (mut draw, mut left, mut requests) = (from(seed), count, 0_u64);
+    play(
+        &mut client,
+        &probes,
+        |_| {
+            left = left.checked_sub(1)?;
+            Some(draw.history())
+        },
+        |table, (script, ..), ran| {
+            requests += 1;
+            let said = || table.said.join("\n");
+            let before = &table.before;
+            assert!(
+                ran.other.as_ref() == Some(&ran.one),
+                "{script:?} differs\nas asked:\n{}\nbefore: {before:#?}\nnow and then: {ran:#?}",
+                said()
+            );
+            true
+        },
+    );
+    println!("{count} histories of {of}, {requests} requests: no difference");
+}
+
+fn are_what_they_were(histories: (&str, usize, fn(u64) -> Draw)) {
+    match env::var_os("LATCHWORK_SCRIPTS_BEFORE") {
+        Some(folder) => are_as_before(Path::new(&folder), histories),
+        None => are_as_recorded(histories),
+    }
+}
+
+pub(crate) fn locks_are_as_recorded() {
+    are_as_recorded(RECORDED[0]);
+}
+
+pub(crate) fn latches_are_as_recorded() {
+    are_as_recorded(RECORDED[1]);
+}
+
+#[test]
+fn histories_of_locks_are_what_they_were() {
+    are_what_they_were(RECORDED[0]);
+}
+
+#[test]
+fn histories_of_latches_are_what_they_were() {
+    are_what_they_were(RECORDED[1]);
+}
