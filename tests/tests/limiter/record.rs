@@ -335,3 +335,29 @@ fn another_rate_or_algorithm_is_named() {
         assert_eq!(ints(&bench.refund(&says, &[(1, 0, 1)])), [8, 0], "nor given back");
     }
 }
+
+#[test]
+fn a_refund_that_finds_nothing_does_not_touch_the_life() {
+    for terms in BOTH {
+        let mut bench = Bench::start();
+        bench.ask(&terms, 1, terms.reach(), 1);
+        bench.redis(&["PEXPIRE", KEY, "5000"]);
+        bench.refund(&terms, &[(7, 0, 1)]);
+        let life = bench.redis(&["PTTL", KEY]).int().unwrap();
+        assert!(life <= 5000, "{terms:?}: {life} ms");
+    }
+}
+
+#[test]
+fn the_oldest_piece_counts_until_it_is_over() {
+    let mut bench = Bench::start();
+    let terms = window(1, SECOND);
+    bench.ask(&terms, 1, 0, 1);
+    bench.now_us += 50 * terms.piece();
+    let reply = bench.ask(&terms, 1, -1, 0);
+    assert_eq!(
+        reply,
+        [3, terms.piece(), 0, terms.piece()],
+        "wait, left and reset"
+    );
+}

@@ -328,3 +328,39 @@ fn who_waits_or_holds_keeps_the_record() {
         lock.resize(4, 100);
     });
 }
+
+#[test]
+fn a_waiter_that_is_dropped_is_not_told_of_the_claim_before_it() {
+    let mut lock = Lock::new(2);
+    let [holder, head, dead] =
+        [(1, 2), (2, 1), (3, 1)].map(|(count, weight)| Attempt::new(count, 1, weight, 60_000, 400));
+    lock.listens(&head);
+    lock.listens(&dead);
+    for who in [&holder, &head, &dead] {
+        lock.acquire(who, WAIT);
+    }
+    lock.bench.advance(PATIENCE - UNIT);
+    lock.tick('w', &head, 0);
+    lock.bench.advance(2 * UNIT);
+    lock.end(&holder, None);
+    let told = lock.bench.messages();
+    assert_eq!(told.len(), 1, "its place is gone: {told:?}");
+    assert_eq!(lock.holders(), [head.id]);
+    assert!(lock.queue().is_empty());
+}
+
+/// In the first 256 ms of a cycle of 19 hours a place says when it was seen with zeroes.
+#[test]
+fn a_waiter_that_missed_a_claim_gets_a_longer_one_whenever_it_was_seen() {
+    const CYCLE: i64 = 256 << 18;
+    let mut lock = Lock::new(1);
+    let [a, b] = [1, 2].map(|count| attempt(count, 1));
+    let now = lock.now();
+    lock.bench.advance(CYCLE - now % CYCLE);
+    lock.listens(&b);
+    lock.acquire(&a, WAIT);
+    lock.acquire(&b, WAIT);
+    lock.bench.redis(&["ZINCRBY", KEY, "262144", &b.id]);
+    lock.end(&a, None);
+    assert_eq!(lock.dump().holds[&b.id], (lock.now() + 2 * WINDOW, Some(1)));
+}

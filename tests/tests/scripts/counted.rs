@@ -1,7 +1,7 @@
 //! Counted primitives by hand: the capacity in the record, resize, drain, split and merge.
 
 use crate::bench::Script;
-use crate::lock::{LEASE, Lock, TRY, Terms, WAIT, WINDOW, attempt};
+use crate::lock::{KEY, LEASE, Lock, TRY, Terms, WAIT, WINDOW, attempt};
 
 const DRAIN: Terms = Terms { room: -1, ..WAIT };
 
@@ -160,4 +160,41 @@ fn a_claim_that_is_split_is_confirmed() {
     lock.tick('w', &a, 0);
     assert!(lock.queue().is_empty(), "it does not go back to the queue");
     assert_eq!(lock.dump().shared, None);
+}
+
+#[test]
+fn a_hold_that_takes_another_is_renewed() {
+    let mut lock = Lock::counted(5);
+    let [one, other] = [1, 2].map(|count| attempt(count, 1));
+    lock.acquire(&one, WAIT);
+    lock.acquire(&other, WAIT);
+    lock.bench.advance(100);
+    lock.part(Script::Merge, &one, &other, 100);
+    assert_eq!(lock.dump().holds[&one.id], (lock.now() + LEASE, None));
+}
+
+#[test]
+fn a_list_leaves_out_what_nobody_holds_any_more() {
+    let mut lock = Lock::counted(5);
+    let [one, other] = [(1, 1), (2, 3)].map(|(count, weight)| attempt(count, weight));
+    lock.acquire(&one, WAIT);
+    lock.bench.advance(100);
+    lock.acquire(&other, WAIT);
+    let used = |lock: &mut Lock| lock.inspect(10).items()[6].int();
+    assert_eq!(used(&mut lock), Some(4));
+    lock.bench.advance(LEASE - 100);
+    assert_eq!(used(&mut lock), Some(3), "though nobody has settled it");
+}
+
+#[test]
+fn a_counted_record_of_somebody_else_is_left_alone() {
+    let mut lock = Lock::counted(5);
+    let [one, other] = [1, 2].map(|count| attempt(count, 1));
+    lock.bench
+        .redis(&["ZADD", KEY, "1700000009999", &one.id, "1700000009999", &other.id]);
+    let mark = [8, lock.stamp()];
+    assert_eq!(lock.resize(3, 100), mark);
+    assert_eq!(lock.part(Script::Split, &other, &one, 100), mark);
+    assert_eq!(lock.part(Script::Merge, &one, &other, 100), mark);
+    assert_eq!(lock.bench.redis(&["ZCARD", KEY]).int(), Some(2));
 }

@@ -352,3 +352,16 @@ fn what_is_wrong_with_one_of_many_is_nothing_to_the_others() {
         "it has a place, and nobody's fast path removes one"
     );
 }
+
+#[test]
+fn a_tick_that_hands_on_says_that_a_message_was_refused() {
+    let mut lock = Lock::new(1);
+    let [a, b] = [1, 2].map(|count| attempt(count, 1));
+    lock.acquire(&a, WAIT);
+    lock.acquire(&b, WAIT);
+    lock.bench.redis(&["ACL", "SETUSER", "default", "-publish"]);
+    lock.bench.advance(LEASE);
+    let reply = lock.tick_raw(&[KEY], &[('w', &b, 0, LEASE)]);
+    assert_eq!(reply.items()[1].int(), Some(1), "H46");
+    assert_eq!(lock.holders(), [b.id]);
+}

@@ -297,3 +297,45 @@ fn a_late_copy_of_a_reset_to_zero_is_told_what_there_is() {
         "it was reset since, and by whom does not matter"
     );
 }
+
+#[test]
+fn a_count_down_at_zero_is_remembered_as_long_as_a_copy_of_it_may_come() {
+    let mut bench = Bench::start();
+    let all = count_down(&bench, id(1, 1), 3);
+    assert_eq!(ints(&call(&mut bench, &all))[3], 0);
+    bench.redis(&["PEXPIRE", KEY, "1000"]);
+    let late = count_down(&bench, id(1, 2), 1);
+    assert_eq!(ints(&call(&mut bench, &late))[3], 0);
+    let life = bench.redis(&["PTTL", KEY]).int().unwrap();
+    assert!(life > 4000, "{life} ms are left");
+}
+
+#[test]
+fn a_record_without_a_generation_is_not_ours() {
+    let mut bench = Bench::start();
+    let first = count_down(&bench, id(1, 1), 1);
+    call(&mut bench, &first);
+    bench.redis(&["ZREM", KEY, "t1"]);
+    let look = Ask {
+        count: -1,
+        room: 0,
+        ..wait(&bench, id(1, 2))
+    };
+    assert_eq!(ints(&call(&mut bench, &look)), [8, bench.now_us]);
+}
+
+#[test]
+fn places_of_the_dead_are_not_listed() {
+    let mut bench = Bench::start();
+    let dead = wait(&bench, id(1, 1));
+    call(&mut bench, &dead);
+    let waiting = |bench: &mut Bench| {
+        let reply = bench.call(Script::Peek, &[KEY], &["10"]);
+        (reply.items()[4].int(), reply.items()[5].items().len())
+    };
+    let unit = bench.now().rem_euclid(256);
+    bench.advance(41 * 256 - unit - 1);
+    assert_eq!(waiting(&mut bench), (Some(1), 1), "patience is 40 units");
+    bench.advance(1);
+    assert_eq!(waiting(&mut bench), (Some(0), 0));
+}

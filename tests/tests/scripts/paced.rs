@@ -513,3 +513,39 @@ fn no_time_has_more_starts_than_the_burst_and_what_comes_back() {
     }
     assert!(sequences < 24 || starts > 200, "{starts} starts");
 }
+
+#[test]
+fn a_drain_takes_what_may_start_now() {
+    let mut paced = Paced::new(10, 2, 10);
+    let [first, second] = [1, 2].map(|count| attempt(count, 10));
+    let pace = paced.pace();
+    let reply = paced.ask(KEY, &first, -1, &pace, "0");
+    assert_eq!((reply[0], &reply[5..]), (1, &[2, 0][..]), "the burst, at once");
+    let stamp = paced.bench.now_us;
+    let busy = paced.ask(KEY, &second, -1, &pace, "0");
+    assert_eq!(busy, [3, stamp, LEASE], "nothing more may start");
+    paced.bench.advance(1000);
+    let reply = paced.ask(KEY, &second, -1, &pace, "0");
+    assert_eq!((reply[0], &reply[5..]), (1, &[1, 0][..]), "one came back");
+}
+
+#[test]
+fn a_waiter_whose_start_is_too_far_away_is_told_so_and_holds_nobody_up() {
+    let mut paced = Paced {
+        window: S / 2,
+        ..Paced::new(1, 1, 1)
+    };
+    let [holder, waiter] = [1, 2].map(|count| attempt(count, 1));
+    paced.listens(&waiter);
+    assert_eq!(paced.starts_in(&holder), 0);
+    assert_eq!(paced.acquire(&waiter)[0], 2, "queued");
+    paced.bench.advance(100);
+    paced.end(&holder);
+    assert_eq!(
+        paced.told().remove(&2),
+        Some(vec![Told::Look]),
+        "its start is 0.9 s away"
+    );
+    let waits = paced.members(KEY).into_values().any(|score| score < 0.0);
+    assert!(!waits, "it has to ask again, and is refused");
+}

@@ -1,6 +1,6 @@
 //! Upgrades and downgrades by hand: the interleavings that the design page lists.
 
-use crate::lock::{LEASE, Lock, TRY, Terms, WAIT, attempt};
+use crate::lock::{LEASE, Lock, TRY, Terms, WAIT, attempt, ints};
 use crate::model::Attempt;
 
 pub(crate) const ALL: i64 = 999_999;
@@ -249,4 +249,87 @@ fn downgrades_need_no_memory() {
     lock.bench.redis(&["CONFIG", "SET", "maxmemory", "1"]);
     assert_eq!(lock.downgrade(&shared, &writer, token, 100)[0], 1, "H40");
     assert_eq!(lock.dump().shared, Some(2), "the reader came in");
+}
+
+/// The second of two upgrades of one hold came first, and waits behind the other.
+#[test]
+fn an_upgrade_that_waited_leaves_the_queue_when_it_replaces_the_one_before() {
+    let (mut lock, base, reader) = shared();
+    let (first, second) = (Attempt::upgrade(&base, 3, ALL), Attempt::upgrade(&base, 4, ALL));
+    lock.acquire(&second, WAIT);
+    lock.acquire(&first, WAIT);
+    assert_eq!(lock.queue(), [first.id.clone(), second.id.clone()]);
+    lock.end(&reader, None);
+    assert_eq!(lock.dump().upgraded[&base.id], 3);
+    assert_eq!(lock.acquire(&second, WAIT)[0], 1, "it makes the upgrade its own");
+    let dump = lock.dump();
+    assert_eq!((dump.queue.len(), dump.next), (0, None), "nobody waits");
+    dump.check(ALL).unwrap();
+}
+
+#[test]
+fn nobody_is_let_in_beside_an_upgrade() {
+    let (mut lock, base, reader) = shared();
+    let (upgrade, waits) = (Attempt::upgrade(&base, 3, ALL), attempt(5, 1));
+    lock.listens(&waits);
+    lock.acquire(&upgrade, WAIT);
+    lock.acquire(&waits, WAIT);
+    lock.end(&reader, None);
+    assert_eq!(lock.holders(), [base.id], "it has everything");
+    assert_eq!(lock.queue(), [waits.id]);
+}
+
+#[test]
+fn an_upgrade_whose_base_is_over_does_not_hold_up_those_behind() {
+    let (mut lock, base, reader) = shared();
+    let (upgrade, waits) = (Attempt::upgrade(&base, 3, ALL), attempt(5, 1));
+    lock.listens(&waits);
+    lock.bench.advance(LEASE / 2);
+    lock.tick('h', &reader, 0);
+    lock.acquire(&upgrade, WAIT);
+    lock.acquire(&waits, WAIT);
+    lock.bench.advance(LEASE / 2);
+    lock.tick('w', &waits, 0);
+    assert_eq!(lock.holders(), [reader.id, waits.id], "granted in the same step");
+    assert!(lock.queue().is_empty());
+}
+
+#[test]
+fn who_adopts_an_upgraded_hold_has_all_of_it() {
+    let (mut lock, base, reader) = shared();
+    let upgrade = Attempt::upgrade(&base, 3, ALL);
+    lock.end(&reader, None);
+    let token = lock.acquire(&upgrade, TRY)[2];
+    let next = attempt(6, UPGRADABLE);
+    assert_eq!(lock.adopt(&next, &base, token, 100)[0], 1);
+    assert_eq!(
+        lock.dump().upgraded.get(&next.id),
+        Some(&3),
+        "the mark goes with it"
+    );
+    let listed = lock.inspect(10);
+    assert_eq!(ints(&listed.items()[8]), [ALL], "and so it is listed");
+    lock.end(&next, None);
+    let dump = lock.dump();
+    assert_eq!((dump.shared, dump.upgraded.len()), (None, 0), "all of it is free");
+}
+
+/// Its client knows that the guard is lost, and does not wait for another.
+#[test]
+fn a_claim_that_lapsed_before_its_downgrade_does_not_go_back_to_the_queue() {
+    let mut lock = Lock::new(ALL);
+    let [holder, writer] = [1, 2].map(|count| attempt(count, ALL));
+    let shared = attempt(3, 1);
+    lock.listens(&writer);
+    lock.acquire(&holder, WAIT);
+    lock.acquire(&writer, WAIT);
+    lock.end(&holder, None);
+    let token = lock.dump().token.unwrap();
+    lock.bench.advance(LEASE);
+    assert_eq!(
+        lock.downgrade(&shared, &writer, token, 100),
+        [3, lock.stamp(), -1]
+    );
+    let dump = lock.dump();
+    assert_eq!((dump.queue.len(), dump.holds.len()), (0, 0), "{dump:?}");
 }

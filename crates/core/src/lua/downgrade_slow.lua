@@ -3,7 +3,6 @@ read_capacity(capacity)
 if now > not_after then -- a copy that was stuck on the way; the client asks again
   return { 4, now_us }
 end
-redis.call('ZREMRANGEBYSCORE', lock, 1, 0) -- a first write that removes nothing and is allowed when memory is full (H40)
 settle()
 for i = #record.lapsed, 1, -1 do -- the claim of a guard that is out: its client knows that it is lost
   if record.lapsed[i][1] == old then

@@ -14,7 +14,6 @@ read_capacity(capacity)
 if redis.call('ZCARD', lock) > 0 and not redis.call('ZSCORE', lock, '%TOKEN%') then
   return { 8, 0, 0 }
 end
-redis.call('ZREM', lock, '%EXTENDED%' .. id) -- the first write is one that is allowed when memory is full (H40)
 settle()
 for i = #record.lapsed, 1, -1 do
   if record.lapsed[i][1] == id then

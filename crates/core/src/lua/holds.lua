@@ -88,7 +88,8 @@ local function measure()
   return last, most
 end
 
--- Removes what is over, and counts what is in use.
+-- Removes what is over, and counts what is in use. Its first write is one that is allowed when memory is full; then the
+-- others of the script are, too (H40).
 local function settle()
   redis.call('ZREMRANGEBYSCORE', lock, %TOMB%, %TOMB% + now)
   record.rate = nil -- a tick settles many records

@@ -28,7 +28,6 @@ local function send_mail()
       refused = 1
     end
   end
-  mail = {}
 end
 
 -- A hint, not a proof: NUMSUB counts this node's subscribers, half-open ones too. So it only passes an entry

@@ -20,7 +20,6 @@ local function held(who)
   return tonumber(redis.call('ZSCORE', lock, '%WEIGHT%' .. who) or string.match(who, ':(%d+):%d+:%d+$') or 1)
 end
 
-redis.call('ZADD', lock, 'XX', 'GT', 0, '%TOKEN%') -- changes nothing; refused when memory is full (H40)
 if redis.call('ZCARD', lock) > 0 and not redis.call('ZSCORE', lock, '%TOKEN%') then
   return { 8, now_us }
 end

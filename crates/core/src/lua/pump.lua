@@ -62,12 +62,10 @@ local function try_upgrade(who, score)
     return true
   elseif record.used == held(base) and record.shared < capacity then
     redis.call('ZREM', lock, who)
-    gone[who] = true
     local _, most = fields(who)
     post(who, 'g ' .. string.sub(who, 23) .. ' ' .. text(upgrade(base, counter, 0)) .. ' ' .. text(now_us) .. ' ' .. text(most))
     return true
   end
-  return false
 end
 
 -- Grants from the head of the queue while it fits.

@@ -1,6 +1,5 @@
 -- resize: the contract is in resize_fast.lua, the functions are in the engine's parts.
 read_capacity(capacity)
-redis.call('ZADD', lock, 'XX', 'GT', 0, '%TOKEN%') -- changes nothing; refused when memory is full (H40)
 if redis.call('ZCARD', lock) > 0 and not redis.call('ZSCORE', lock, '%TOKEN%') then
   return { 8, now_us }
 elseif now > not_after then

@@ -3,7 +3,6 @@ local function weight_of(who)
   return tonumber(string.match(who, ':(%d+):%d+:%d+$') or 1)
 end
 
-redis.call('ZADD', lock, 'XX', 'GT', 0, '%TOKEN%') -- changes nothing; refused when memory is full (H40)
 local reply = answered(0)
 if reply then
   return reply

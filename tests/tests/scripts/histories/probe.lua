@@ -1,5 +1,5 @@
 -- Runs a script on a record and, if there is another one to compare it with, that one on a copy, at the same time. Says what
--- each of them did. Functions with the scripts stand in place of the names in braces; {OTHER} may be `nil`.
+-- each of them did. Functions with the scripts stand in place of the names in braces; the other one may be nil.
 --
 -- KEYS      the record, and two others with a name of the same form and length, for copies
 -- ARGV[1]   s, ARGV[2] us: the time, as TIME says it
