@@ -364,3 +364,16 @@ fn a_waiter_that_missed_a_claim_gets_a_longer_one_whenever_it_was_seen() {
     lock.end(&a, None);
     assert_eq!(lock.dump().holds[&b.id], (lock.now() + 2 * WINDOW, Some(1)));
 }
+
+#[test]
+fn a_floor_may_be_a_day_ahead_of_the_clock_and_no_more() {
+    const DAY: i64 = 86_400_000_000;
+    let mut lock = Lock::new(1);
+    let [a, b] = [1, 2].map(|count| attempt(count, 1));
+    let floor = |more: i64| Terms {
+        floor: 1_700_000_000_000_000 + DAY + more,
+        ..WAIT
+    };
+    assert_eq!(lock.acquire(&a, floor(1)), [7, lock.stamp()]);
+    assert_eq!(lock.acquire(&b, floor(0))[2], lock.stamp() + DAY + 1, "its token");
+}

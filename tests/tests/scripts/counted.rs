@@ -198,3 +198,17 @@ fn a_counted_record_of_somebody_else_is_left_alone() {
     assert_eq!(lock.part(Script::Merge, &one, &other, 100), mark);
     assert_eq!(lock.bench.redis(&["ZCARD", KEY]).int(), Some(2));
 }
+
+#[test]
+fn a_hold_with_a_longer_lease_keeps_it_when_it_is_split_or_takes_another() {
+    let mut lock = Lock::counted(5);
+    let [whole, part] = [(1, 5), (2, 2)].map(|(count, weight)| attempt(count, weight));
+    lock.acquire(&whole, WAIT);
+    lock.tick('x', &whole, 0);
+    let ends = (lock.now() + 5 * LEASE, None);
+    lock.bench.advance(100);
+    lock.part(Script::Split, &part, &whole, 100);
+    assert_eq!(lock.dump().holds[&whole.id], ends);
+    lock.part(Script::Merge, &whole, &part, 100);
+    assert_eq!(lock.dump().holds[&whole.id], ends);
+}

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use latchwork_testkit::RespClient;
+use latchwork_tests::mutants;
 
 pub(crate) use self::draw::{Draw, History};
 pub(crate) use self::game::Request;
@@ -20,6 +21,8 @@ use crate::lock::INBOX;
 
 /// Histories side by side, so that server and test need not wait for each other.
 const SIDE_BY_SIDE: usize = 48;
+/// The same where many mutants are tried: the first histories are over soon.
+const FOR_MUTANTS: usize = 6;
 
 /// A history under way.
 pub(crate) struct Table {
@@ -143,7 +146,12 @@ pub(crate) fn play(
         drawn += 1;
         Some(Table::new(seat, drawn - 1, draw(over)?))
     };
-    let mut tables: Vec<_> = (0..SIDE_BY_SIDE).map_while(|seat| table(seat, None)).collect();
+    let seats = if mutants::is_one_of_many() {
+        FOR_MUTANTS
+    } else {
+        SIDE_BY_SIDE
+    };
+    let mut tables: Vec<_> = (0..seats).map_while(|seat| table(seat, None)).collect();
     let mut more = true;
     while more && !tables.is_empty() {
         let mut requests = Vec::new();

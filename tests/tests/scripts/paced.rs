@@ -549,3 +549,25 @@ fn a_waiter_whose_start_is_too_far_away_is_told_so_and_holds_nobody_up() {
     let waits = paced.members(KEY).into_values().any(|score| score < 0.0);
     assert!(!waits, "it has to ask again, and is refused");
 }
+
+#[test]
+fn who_was_passed_over_may_start_too_late_for_a_grant() {
+    let mut paced = Paced {
+        window: S / 2,
+        ..Paced::new(2, 2, 1)
+    };
+    let [holder, deaf, next] = [(1, 2), (2, 1), (3, 1)].map(|(count, weight)| attempt(count, weight));
+    paced.listens(&next);
+    paced.acquire(&holder);
+    paced.acquire(&deaf);
+    paced.acquire(&next);
+    paced.bench.advance(1000);
+    paced.end(&holder);
+    assert_eq!(
+        paced.told().remove(&3),
+        Some(vec![Told::Start(0)]),
+        "the only start there is"
+    );
+    let waits = paced.members(KEY).into_values().any(|score| score < 0.0);
+    assert!(!waits, "the other one has to ask again, and is refused");
+}

@@ -333,3 +333,16 @@ fn a_claim_that_lapsed_before_its_downgrade_does_not_go_back_to_the_queue() {
     let dump = lock.dump();
     assert_eq!((dump.queue.len(), dump.holds.len()), (0, 0), "{dump:?}");
 }
+
+#[test]
+fn a_copy_of_a_downgrade_at_the_end_of_the_new_lease_is_told_so() {
+    let mut lock = Lock::new(ALL);
+    let (writer, shared) = (attempt(1, ALL), attempt(2, 1));
+    let token = lock.acquire(&writer, WAIT)[2];
+    lock.downgrade(&shared, &writer, token, 2 * LEASE);
+    lock.bench.advance(LEASE);
+    assert_eq!(
+        lock.downgrade(&shared, &writer, token, LEASE),
+        [3, lock.stamp(), -1]
+    );
+}
