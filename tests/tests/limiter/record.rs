@@ -322,8 +322,13 @@ fn another_rate_or_algorithm_is_named() {
         (one, gcra(10, SECOND, 4)),
         (one, gcra(10, SECOND + 1, 3)),
         (other, window(4, SECOND)),
+        (Terms { set: true, ..one }, gcra(11, SECOND, 3)),
+        (Terms { set: true, ..other }, window(4, SECOND)),
     ] {
         let mut bench = Bench::start();
+        if made.set {
+            bench.change(&made);
+        }
         bench.ask(&made, 1, 0, 1);
         let before = bench.record();
         for most in [-1, 0] {
@@ -360,4 +365,62 @@ fn the_oldest_piece_counts_until_it_is_over() {
         [3, terms.piece(), 0, terms.piece()],
         "wait, left and reset"
     );
+}
+
+#[test]
+fn a_rate_that_is_set_before_anybody_asks_begins_with_nothing_used() {
+    for terms in BOTH {
+        let mut bench = Bench::start();
+        let set = Terms { set: true, ..terms };
+        bench.change(&set);
+        let made = bench.ask(&set, 1, -1, 0);
+        bench.reset();
+        bench.ask(&terms, 1, 0, 7);
+        bench.now_us += terms.reach() + terms.period * 2;
+        bench.change(&set);
+        let back = bench.ask(&set, 1, -1, 0);
+        assert_eq!(made, back, "all has come back: {terms:?}");
+        let reply = bench.ask(&set, 1, 0, 1);
+        assert_eq!((reply[0], reply.last()), (1, Some(&0)), "nobody was before it");
+    }
+}
+
+#[test]
+fn a_change_keeps_a_single_permit_of_the_oldest_piece() {
+    let mut bench = Bench::start();
+    let terms = window(1, SECOND);
+    bench.ask(&terms, 1, 0, 1);
+    bench.now_us += 50 * terms.piece();
+    let set = Terms { set: true, ..terms };
+    bench.change(&set);
+    assert_eq!(bench.ask(&set, 1, 0, 2)[0], 3, "it is in use");
+}
+
+#[test]
+fn nothing_is_left_of_a_limit_that_was_lowered() {
+    let mut bench = Bench::start();
+    let terms = window(5, SECOND);
+    bench.ask(&terms, 5, 0, 1);
+    let set = Terms {
+        set: true,
+        ..window(2, SECOND)
+    };
+    bench.change(&set);
+    assert_eq!(bench.ask(&set, 1, -1, 0)[2], 0);
+}
+
+#[test]
+fn a_slot_that_was_waited_for_leaves_no_trace_when_it_is_given_back() {
+    let mut bench = Bench::start();
+    let terms = window(2, SECOND);
+    bench.ask(&terms, 2, 0, 1);
+    bench.now_us += 49 * terms.piece();
+    let before = bench.ask(&terms, 1, -1, 0);
+    assert_eq!(
+        bench.ask(&terms, 1, terms.reach(), 2)[0],
+        1,
+        "the next piece or so"
+    );
+    bench.refund(&terms, &[(2, 1, 1)]);
+    assert_eq!(bench.ask(&terms, 1, -1, 0), before);
 }

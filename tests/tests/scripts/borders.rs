@@ -58,9 +58,12 @@ fn a_full_queue_makes_room_when_the_patience_is_over() {
 
 #[test]
 fn the_one_behind_is_told_when_a_claim_is_shorter_than_its_head_was_unseen() {
-    let window = 3 * UNIT;
     for tomb in [None, Some(100)] {
-        for (unseen, told) in [(window, 0), (window + UNIT, 1)] {
+        for (window, unseen, told) in [
+            (3 * UNIT, 3 * UNIT, 0),
+            (3 * UNIT, 4 * UNIT, 1),
+            (3 * UNIT - 1, 3 * UNIT, 1),
+        ] {
             let mut lock = Lock::new(1);
             let [holds, head, behind] =
                 [1, 2, 3].map(|count| Attempt::new(count, count as u64, 1, 60_000, window));
@@ -262,6 +265,7 @@ fn an_upgrade_by_a_message_has_a_token_above_one_that_is_the_floor() {
 #[test]
 fn the_last_ticket_is_nobodys() {
     const LAST: &str = "8589934591";
+    const LAST_BUT_ONE: &str = "8589934590";
     let mut lock = Lock::new(1);
     let [a, b, c] = [1, 2, 3].map(|count| attempt(count, 1));
     lock.acquire(&a, WAIT);
@@ -269,6 +273,13 @@ fn the_last_ticket_is_nobodys() {
     lock.bench.redis(&["ZADD", KEY, LAST, "q"]);
     assert_eq!(lock.acquire(&c, WAIT)[0], 6, "the queue is full");
     assert_eq!(lock.queue(), [b.id]);
+    let mut lock = Lock::counted(1);
+    let [a, b, c, d] = [1, 2, 3, 4].map(|count| attempt(count, 1));
+    lock.acquire(&a, WAIT);
+    lock.acquire(&b, WAIT);
+    lock.bench.redis(&["ZADD", KEY, LAST_BUT_ONE, "q"]);
+    assert_eq!(lock.acquire(&c, WAIT)[0], 2, "the one before it is somebody's");
+    assert_eq!(lock.acquire(&d, WAIT)[0], 6, "the queue is full");
 }
 
 /// An earlier request set its life, which is over soon.
@@ -352,11 +363,9 @@ fn a_waiter_that_is_dropped_is_not_told_of_the_claim_before_it() {
 /// In the first 256 ms of a cycle of 19 hours a place says when it was seen with zeroes.
 #[test]
 fn a_waiter_that_missed_a_claim_gets_a_longer_one_whenever_it_was_seen() {
-    const CYCLE: i64 = 256 << 18;
     let mut lock = Lock::new(1);
     let [a, b] = [1, 2].map(|count| attempt(count, 1));
-    let now = lock.now();
-    lock.bench.advance(CYCLE - now % CYCLE);
+    cycle(&mut lock, 0);
     lock.listens(&b);
     lock.acquire(&a, WAIT);
     lock.acquire(&b, WAIT);
@@ -376,4 +385,61 @@ fn a_floor_may_be_a_day_ahead_of_the_clock_and_no_more() {
     };
     assert_eq!(lock.acquire(&a, floor(1)), [7, lock.stamp()]);
     assert_eq!(lock.acquire(&b, floor(0))[2], lock.stamp() + DAY + 1, "its token");
+}
+
+/// The clock at the beginning of a cycle, and a little before it.
+fn cycle(lock: &mut Lock, ms: i64) {
+    const CYCLE: i64 = UNIT << 18;
+    let now = lock.now();
+    lock.bench.advance(CYCLE - now % CYCLE + ms);
+}
+
+#[test]
+fn who_listens_and_who_polls_is_told_apart_whenever_it_was_seen() {
+    for ms in [-UNIT, 0, UNIT] {
+        for polls in [0, 3] {
+            let mut lock = Lock::new(1);
+            cycle(&mut lock, ms);
+            let [holder, deaf, listens] = [1, 2, 3].map(|count| attempt(count, 1));
+            lock.listens(&listens);
+            lock.acquire(&holder, WAIT);
+            lock.acquire(&deaf, Terms { polls, ..WAIT });
+            lock.acquire(&listens, WAIT);
+            lock.end(&holder, Some(100));
+            let next = if polls == 3 { deaf } else { listens };
+            assert_eq!(lock.holders(), [next.id], "seen {ms} ms after, polls {polls}");
+        }
+    }
+}
+
+#[test]
+fn who_polls_keeps_its_place() {
+    let mut lock = Lock::new(1);
+    let [holder, first, second] = [1, 2, 3].map(|count| attempt(count, 1));
+    for who in [&holder, &first, &second] {
+        lock.acquire(who, Terms { polls: 3, ..WAIT });
+    }
+    let tickets = lock.dump().tickets;
+    for _ in 0..2 {
+        lock.tick('p', &first, 0);
+        lock.tick('p', &second, 0);
+    }
+    assert_eq!(lock.dump().tickets, tickets);
+}
+
+#[test]
+fn a_tick_of_two_records_tells_of_a_claim_once() {
+    let mut lock = Lock::new(1);
+    let [holder, head, behind] = [1, 2, 3].map(|count| Attempt::new(count, 1, 1, 10_000, 2 * UNIT));
+    lock.listens(&head);
+    lock.listens(&behind);
+    for who in [&holder, &head, &behind] {
+        lock.acquire(who, WAIT);
+    }
+    lock.bench.advance(10_000);
+    let items = [('w', &behind, 0, LEASE), ('w', &holder, 0, LEASE)];
+    lock.tick_raw(&[KEY, "latchwork:lock:{other}"], &items);
+    let told: Vec<_> = lock.bench.messages().into_values().flatten().collect();
+    let lines = told.iter().flat_map(|text| text.split(';'));
+    assert_eq!(lines.filter(|line| line.starts_with('w')).count(), 1, "{told:?}");
 }

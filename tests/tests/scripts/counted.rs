@@ -1,7 +1,7 @@
 //! Counted primitives by hand: the capacity in the record, resize, drain, split and merge.
 
 use crate::bench::Script;
-use crate::lock::{KEY, LEASE, Lock, TRY, Terms, WAIT, WINDOW, attempt};
+use crate::lock::{KEY, LEASE, Lock, TRY, Terms, WAIT, WINDOW, attempt, ints};
 
 const DRAIN: Terms = Terms { room: -1, ..WAIT };
 
@@ -120,7 +120,13 @@ fn split_and_merge_move_weight_once() {
     assert_eq!(lock.part(Script::Merge, &whole, &part, -1), [4, lock.stamp()]);
     for _ in 0..2 {
         assert_eq!(lock.part(Script::Merge, &whole, &part, 100), [1, lock.stamp()]);
-        assert_eq!(lock.dump().weights[&whole.id], 5);
+        let dump = lock.dump();
+        assert_eq!(dump.weights[&whole.id], 5);
+        assert_eq!(
+            dump.tombs[&part.id],
+            lock.now() + 1100,
+            "a copy of the split may come"
+        );
     }
     assert_eq!(
         lock.part(Script::Split, &part, &whole, 100),
@@ -182,6 +188,8 @@ fn a_list_leaves_out_what_nobody_holds_any_more() {
     lock.acquire(&other, WAIT);
     let used = |lock: &mut Lock| lock.inspect(10).items()[6].int();
     assert_eq!(used(&mut lock), Some(4));
+    let weights = ints(&lock.inspect(10).items()[8]);
+    assert_eq!(weights, [1, 3], "of both");
     lock.bench.advance(LEASE - 100);
     assert_eq!(used(&mut lock), Some(3), "though nobody has settled it");
 }
@@ -204,6 +212,7 @@ fn a_hold_with_a_longer_lease_keeps_it_when_it_is_split_or_takes_another() {
     let mut lock = Lock::counted(5);
     let [whole, part] = [(1, 5), (2, 2)].map(|(count, weight)| attempt(count, weight));
     lock.acquire(&whole, WAIT);
+    lock.bench.advance(1);
     lock.tick('x', &whole, 0);
     let ends = (lock.now() + 5 * LEASE, None);
     lock.bench.advance(100);

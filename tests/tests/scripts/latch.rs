@@ -67,8 +67,13 @@ fn calls(bench: &Bench) -> [Ask; 5] {
 
 #[test]
 fn a_sorted_set_of_somebody_else_is_left_alone() {
+    left_alone(&["5", "n"]);
+    left_alone(&["5", "n", "7", "i", "-3", "c"]);
+}
+
+fn left_alone(theirs: &[&str]) {
     let mut bench = Bench::start();
-    bench.redis(&["ZADD", KEY, "5", "n", "7", "i", "-3", "c"]);
+    bench.redis(&[&["ZADD", KEY], theirs].concat());
     let members = dump(&mut bench);
     for ask in calls(&bench) {
         assert_eq!(ints(&call(&mut bench, &ask)), [8, bench.now_us], "{ask:?}");
@@ -338,4 +343,105 @@ fn places_of_the_dead_are_not_listed() {
     assert_eq!(waiting(&mut bench), (Some(1), 1), "patience is 40 units");
     bench.advance(1);
     assert_eq!(waiting(&mut bench), (Some(0), 0));
+}
+
+#[test]
+fn h26_the_general_path_keeps_a_finished_latch_as_long_as_its_marks() {
+    let mut bench = Bench::start();
+    let last = Ask {
+        once: "x".to_owned(),
+        memory: 1000,
+        ..count_down(&bench, id(1, 1), 3)
+    };
+    assert_eq!(ints(&call(&mut bench, &last))[3], 0);
+    let life = bench.redis(&["PTTL", KEY]).int().unwrap();
+    assert!(life > 4000, "a copy may come until {life} ms from now");
+}
+
+#[test]
+fn what_counts_under_an_id_counts_once() {
+    let mut bench = Bench::start();
+    let once = |bench: &Bench, number| Ask {
+        once: "x".to_owned(),
+        ..count_down(bench, id(1, number), 1)
+    };
+    for number in [1, 2] {
+        let ask = once(&bench, number);
+        assert_eq!(ints(&call(&mut bench, &ask))[3], 2);
+    }
+}
+
+#[test]
+fn who_counts_and_does_not_wait_is_told_that_it_goes_on() {
+    let mut bench = Bench::start();
+    let ask = Ask {
+        room: 0,
+        ..count_down(&bench, id(1, 1), 1)
+    };
+    assert_eq!(ints(&call(&mut bench, &ask)), [3, bench.now_us]);
+}
+
+/// A copy of its request, of which it did not hear.
+#[test]
+fn who_counted_last_passes_however_late_it_asks() {
+    let mut bench = Bench::start();
+    for (by, left) in [(2, 1), (1, 0)] {
+        let ask = Ask {
+            room: 10,
+            ..count_down(&bench, id(1, by), i64::try_from(by).unwrap())
+        };
+        call(&mut bench, &ask);
+        bench.advance(5500);
+        let code = if left == 0 { 1 } else { 4 };
+        assert_eq!(ints(&call(&mut bench, &ask))[0], code, "{left} left");
+    }
+}
+
+#[test]
+fn who_waited_for_a_generation_that_finished_passes_after_its_reset() {
+    let mut bench = Bench::start();
+    let last = count_down(&bench, id(1, 1), 3);
+    let generation = ints(&call(&mut bench, &last))[2];
+    let reset = Ask {
+        to: 5,
+        ..count_down(&bench, id(1, 2), 0)
+    };
+    call(&mut bench, &reset);
+    let waits = Ask {
+        asked: generation,
+        ..wait(&bench, id(1, 3))
+    };
+    assert_eq!(
+        ints(&call(&mut bench, &waits)),
+        [1, bench.now_us, generation, 0, 0]
+    );
+}
+
+/// A mark has room for 63 numbers; then they begin anew.
+#[test]
+fn a_copy_counts_once_in_whichever_generation() {
+    let mut bench = Bench::start();
+    for number in 0..130 {
+        let count = count_down(&bench, id(1, 2 * number), 1);
+        let reset = Ask {
+            to: 3,
+            ..count_down(&bench, id(1, 2 * number + 1), 0)
+        };
+        call(&mut bench, &reset);
+        for _ in 0..2 {
+            assert_eq!(ints(&call(&mut bench, &count))[3], 2, "generation {number}");
+        }
+        bench.advance(1);
+    }
+}
+
+#[test]
+fn all_who_wait_are_listed() {
+    let mut bench = Bench::start();
+    for number in 0..3 {
+        let ask = wait(&bench, id(1, number));
+        call(&mut bench, &ask);
+    }
+    let reply = bench.call(Script::Peek, &[KEY], &["10"]);
+    assert_eq!(reply.items()[5].items().len(), 3);
 }

@@ -72,6 +72,7 @@ fn an_upgrade_that_was_given_up_is_taken_back() {
     lock.acquire(&waits, WAIT);
     lock.end(&reader, None);
     assert_eq!(lock.end(&first, Some(100)), [1, 0, 0], "the grant was on its way");
+    assert!(lock.dump().upgraded.is_empty());
     assert_eq!(
         lock.holders(),
         [base.id.clone(), waits.id.clone()],
