@@ -425,6 +425,14 @@ fn who_polls_keeps_its_place() {
         lock.tick('p', &second, 0);
     }
     assert_eq!(lock.dump().tickets, tickets);
+    lock.tick('w', &first, 0);
+    let chances: Vec<_> = lock
+        .dump()
+        .queue
+        .into_iter()
+        .map(|(_, chance, _)| chance)
+        .collect();
+    assert_eq!(chances, [0, 3], "the first one listens again");
 }
 
 #[test]
@@ -442,4 +450,95 @@ fn a_tick_of_two_records_tells_of_a_claim_once() {
     let told: Vec<_> = lock.bench.messages().into_values().flatten().collect();
     let lines = told.iter().flat_map(|text| text.split(';'));
     assert_eq!(lines.filter(|line| line.starts_with('w')).count(), 1, "{told:?}");
+}
+
+#[test]
+fn patience_is_the_same_across_the_end_of_a_cycle() {
+    for (units, dropped) in [(40, false), (41, true)] {
+        let mut lock = Lock::new(1);
+        cycle(&mut lock, -20 * UNIT);
+        let [holder, waits] = [1, 2].map(|count| Attempt::new(count, 1, 1, 60_000, 400));
+        lock.listens(&waits);
+        lock.acquire(&holder, WAIT);
+        lock.acquire(&waits, WAIT);
+        lock.bench.advance(units * UNIT);
+        lock.end(&holder, Some(100));
+        assert_eq!(lock.holders().is_empty(), dropped, "after {units} units");
+    }
+}
+
+#[test]
+fn a_waiter_of_some_hours_ago_is_dropped() {
+    const HOUR: i64 = 3_600_000;
+    let mut lock = Lock::new(1);
+    let [holder, waits] = [1, 2].map(|count| Attempt::new(count, 1, 1, 10 * HOUR, 400));
+    lock.listens(&waits);
+    lock.acquire(&holder, WAIT);
+    lock.acquire(&waits, WAIT);
+    lock.bench.advance(8 * HOUR);
+    lock.end(&holder, Some(100));
+    assert!(lock.holders().is_empty());
+}
+
+#[test]
+fn a_tick_keeps_the_chances_of_a_waiter_whenever_it_was_seen() {
+    for ms in [-UNIT, 0] {
+        for missed in [0, 1, 2] {
+            let mut lock = Lock::new(1);
+            cycle(&mut lock, ms);
+            let [holder, waits] = [1, 2].map(|count| attempt(count, 1));
+            lock.acquire(&holder, WAIT);
+            lock.acquire(&waits, WAIT);
+            lock.bench
+                .redis(&["ZINCRBY", KEY, &(missed << 18).to_string(), &waits.id]);
+            lock.tick('w', &waits, 0);
+            assert_eq!(lock.dump().queue[0].1, missed, "{ms} ms after the beginning");
+        }
+    }
+}
+
+/// As if it had been seen twelve units before.
+#[test]
+fn a_claim_that_lapses_when_a_cycle_begins_goes_back_to_the_front() {
+    let mut lock = Lock::new(1);
+    cycle(&mut lock, -WINDOW);
+    let [holder, claims, next] = [1, 2, 3].map(|count| attempt(count, 1));
+    lock.listens(&claims);
+    lock.listens(&next);
+    for who in [&holder, &claims, &next] {
+        lock.acquire(who, WAIT);
+    }
+    lock.end(&holder, Some(100));
+    lock.bench.advance(WINDOW);
+    lock.bench.advance(1);
+    lock.tick('w', &next, 0);
+    assert_eq!(lock.holders(), [next.id]);
+    assert_eq!(lock.dump().queue, [(claims.id, 1, (1 << 18) - 12)]);
+}
+
+#[test]
+fn two_tickets_are_two_whenever_their_waiters_were_seen() {
+    for ms in [-UNIT, 0] {
+        let mut lock = Lock::new(1);
+        cycle(&mut lock, ms);
+        let [holder, first, second] = [1, 3, 2].map(|count| attempt(count, 1));
+        let polls = Terms { polls: 3, ..WAIT };
+        lock.acquire(&holder, WAIT);
+        lock.acquire(&first, polls);
+        lock.acquire(&second, Terms { ahead: 1, ..polls });
+        assert_eq!(lock.queue(), [first.id, second.id], "{ms} ms after the beginning");
+    }
+}
+
+#[test]
+fn a_claim_lasts_no_longer_than_the_lease() {
+    for tomb in [None, Some(100)] {
+        let mut lock = Lock::new(1);
+        let [holder, waits] = [1, 2].map(|count| Attempt::new(count, 1, 1, 1000, 1001));
+        lock.listens(&waits);
+        lock.acquire(&holder, WAIT);
+        lock.acquire(&waits, WAIT);
+        lock.end(&holder, tomb);
+        assert_eq!(lock.dump().holds[&waits.id].0, lock.now() + 1000);
+    }
 }

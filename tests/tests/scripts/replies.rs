@@ -302,6 +302,16 @@ fn fence_admits_what_is_not_older() {
     let keys = ["latchwork:fence:{r}", "resource"];
     let mut fence = |keys: &[&str], args: &[&str]| ints(&lock.bench.call(Script::Fence, keys, args));
     assert_eq!(
+        fence(&keys, &["0", "60000", "w"]),
+        [0, 0],
+        "nobody has written yet"
+    );
+    assert_eq!(
+        fence(&keys[..1], &["1", "60000"]),
+        [1, 1],
+        "the least token there may be"
+    );
+    assert_eq!(
         fence(&keys[..1], &["1700000000000005", "60000"]),
         [1, 1_700_000_000_000_005]
     );

@@ -78,7 +78,7 @@ elseif changes and to >= 0 then
   end
   generation = math.max(generation + 1, now_us)
   number = number + 1
-  made = 2 * to + ((made % 2 == 1 or made ~= 2 * to) and 1 or 0)
+  made = 2 * to + (made ~= 2 * to and 1 or 0)
   redis.call('ZADD', lock, generation, '%TOKEN%')
 end
 if makes or changes then
