@@ -196,15 +196,22 @@ fn a_list_leaves_out_what_nobody_holds_any_more() {
 
 #[test]
 fn a_counted_record_of_somebody_else_is_left_alone() {
-    let mut lock = Lock::counted(5);
     let [one, other] = [1, 2].map(|count| attempt(count, 1));
-    lock.bench
-        .redis(&["ZADD", KEY, "1700000009999", &one.id, "1700000009999", &other.id]);
-    let mark = [8, lock.stamp()];
-    assert_eq!(lock.resize(3, 100), mark);
-    assert_eq!(lock.part(Script::Split, &other, &one, 100), mark);
-    assert_eq!(lock.part(Script::Merge, &one, &other, 100), mark);
-    assert_eq!(lock.bench.redis(&["ZCARD", KEY]).int(), Some(2));
+    for members in 1..=2 {
+        let mut lock = Lock::counted(5);
+        for who in [&one, &other].into_iter().take(members) {
+            lock.bench.redis(&["ZADD", KEY, "1700000009999", &who.id]);
+        }
+        let mark = [8, lock.stamp()];
+        assert_eq!(lock.resize(3, 100), mark);
+        assert_eq!(lock.part(Script::Split, &other, &one, 100), mark);
+        assert_eq!(lock.part(Script::Merge, &one, &other, 100), mark);
+        let left = lock.bench.redis(&["ZCARD", KEY]).int();
+        assert_eq!(left, Some(i64::try_from(members).unwrap()));
+    }
+    let mut lock = Lock::counted(5);
+    let nothing = lock.part(Script::Merge, &one, &other, 100);
+    assert_eq!(nothing, [3, lock.stamp()], "there is no record");
 }
 
 #[test]

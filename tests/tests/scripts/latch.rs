@@ -445,3 +445,37 @@ fn all_who_wait_are_listed() {
     let reply = bench.call(Script::Peek, &[KEY], &["10"]);
     assert_eq!(reply.items()[5].items().len(), 3);
 }
+
+#[test]
+fn a_count_down_that_is_a_millisecond_too_late_counts_nothing() {
+    for once in ["", "x"] {
+        let mut bench = Bench::start();
+        let first = count_down(&bench, id(1, 1), 1);
+        call(&mut bench, &first);
+        let ask = |bench: &Bench, number, late| Ask {
+            once: once.to_owned(),
+            not_after: bench.now() - late,
+            ..count_down(bench, id(1, number), 1)
+        };
+        let (late, just) = (ask(&bench, 2, 1), ask(&bench, 3, 0));
+        assert_eq!(ints(&call(&mut bench, &late)), [4, bench.now_us]);
+        assert_eq!(ints(&call(&mut bench, &just))[3], 1, "the last moment");
+    }
+}
+
+#[test]
+fn a_reset_to_the_number_that_it_was_made_with_is_no_other_number() {
+    let mut bench = Bench::start();
+    let first = count_down(&bench, id(1, 1), 1);
+    call(&mut bench, &first);
+    let reset = Ask {
+        to: 3,
+        ..count_down(&bench, id(1, 2), 0)
+    };
+    call(&mut bench, &reset);
+    let other = Ask {
+        count: 4,
+        ..wait(&bench, id(1, 3))
+    };
+    assert_eq!(ints(&call(&mut bench, &other)), [9, bench.now_us, 3]);
+}

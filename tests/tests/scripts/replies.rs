@@ -330,6 +330,8 @@ fn fence_admits_what_is_not_older() {
         [0, 1_700_000_000_000_005],
         "only asked"
     );
+    let life = lock.bench.redis(&["PTTL", keys[0]]).int().unwrap();
+    assert!((1..=60_000).contains(&life), "{life} ms");
     lock.bench.redis(&["SET", keys[0], "2:17"]);
     assert_eq!(
         ints(&lock.bench.call(Script::Fence, &keys, &["1", "60000", "w"])),
