@@ -377,6 +377,8 @@ fn a_rate_that_is_set_before_anybody_asks_begins_with_nothing_used() {
         let set = Terms { set: true, ..terms };
         bench.change(&set);
         let made = bench.ask(&set, 1, -1, 0);
+        let reply = bench.ask(&set, 1, 0, 1);
+        assert_eq!((reply[0], reply.last()), (1, Some(&0)), "nobody was before it");
         bench.reset();
         bench.ask(&terms, 1, 0, 7);
         bench.now_us += terms.reach() + terms.period * 2;
@@ -391,12 +393,13 @@ fn a_rate_that_is_set_before_anybody_asks_begins_with_nothing_used() {
 #[test]
 fn a_change_keeps_a_single_permit_of_the_oldest_piece() {
     let mut bench = Bench::start();
-    let terms = window(1, SECOND);
+    let terms = window(2, SECOND);
     bench.ask(&terms, 1, 0, 1);
     bench.now_us += 50 * terms.piece();
+    bench.ask(&terms, 1, 0, 2);
     let set = Terms { set: true, ..terms };
     bench.change(&set);
-    assert_eq!(bench.ask(&set, 1, 0, 2)[0], 3, "it is in use");
+    assert_eq!(bench.ask(&set, 1, 0, 3)[0], 3, "both are in use");
 }
 
 #[test]
@@ -414,10 +417,16 @@ fn nothing_is_left_of_a_limit_that_was_lowered() {
 
 #[test]
 fn a_slot_that_was_waited_for_leaves_no_trace_when_it_is_given_back() {
+    for pieces in [49, 50] {
+        given_back(pieces);
+    }
+}
+
+fn given_back(pieces: i64) {
     let mut bench = Bench::start();
     let terms = window(2, SECOND);
     bench.ask(&terms, 2, 0, 1);
-    bench.now_us += 49 * terms.piece();
+    bench.now_us += pieces * terms.piece();
     let before = bench.ask(&terms, 1, -1, 0);
     assert_eq!(
         bench.ask(&terms, 1, terms.reach(), 2)[0],
@@ -434,4 +443,44 @@ fn nothing_is_used_of_what_nobody_asked_for() {
     let terms = window(5, SECOND);
     assert_eq!(bench.ask(&terms, 1, -1, 0), [3, 0, 5, 0], "wait, left and reset");
     assert_eq!(ints(&bench.reset()), [1, bench.now_us]);
+}
+
+#[test]
+fn a_slot_that_was_waited_for_counts_when_its_time_has_come() {
+    let mut bench = Bench::start();
+    let terms = window(1, SECOND);
+    bench.ask(&terms, 1, 0, 1);
+    bench.now_us += 50 * terms.piece();
+    assert_eq!(bench.ask(&terms, 1, terms.reach(), 2)[0], 1, "in the next piece");
+    bench.now_us += terms.piece();
+    assert_eq!(bench.ask(&terms, 1, 0, 3)[0], 3, "that is now");
+}
+
+#[test]
+fn a_burst_that_was_lowered_is_used_up_and_no_more() {
+    let mut bench = Bench::start();
+    let terms = gcra(10, SECOND, 10);
+    bench.ask(&terms, 10, 0, 1);
+    let set = Terms {
+        set: true,
+        ..gcra(10, SECOND, 2)
+    };
+    bench.change(&set);
+    assert_eq!(
+        bench.ask(&set, 1, -1, 0)[1],
+        SECOND / 10,
+        "one comes back, and is it"
+    );
+}
+
+#[test]
+fn h66_a_refusal_after_the_clock_was_set_back_keeps_the_life() {
+    for terms in BOTH {
+        let mut bench = Bench::start();
+        bench.ask(&terms, 3, 0, 1);
+        bench.now_us -= SECOND;
+        assert_eq!(bench.ask(&terms, 3, 0, 2)[0], 3, "{terms:?}");
+        let life = bench.redis(&["PTTL", KEY]).int().unwrap();
+        assert!((80_000_000..=86_400_000).contains(&life), "{terms:?}: {life} ms");
+    }
 }

@@ -518,15 +518,62 @@ fn a_claim_that_lapses_when_a_cycle_begins_goes_back_to_the_front() {
 
 #[test]
 fn two_tickets_are_two_whenever_their_waiters_were_seen() {
-    for ms in [-UNIT, 0] {
+    for (ms, polls) in [(-UNIT, 0), (-UNIT, 3), (0, 0), (0, 3)] {
         let mut lock = Lock::new(1);
         cycle(&mut lock, ms);
         let [holder, first, second] = [1, 3, 2].map(|count| attempt(count, 1));
-        let polls = Terms { polls: 3, ..WAIT };
+        let terms = Terms { polls, ..WAIT };
         lock.acquire(&holder, WAIT);
-        lock.acquire(&first, polls);
-        lock.acquire(&second, Terms { ahead: 1, ..polls });
-        assert_eq!(lock.queue(), [first.id, second.id], "{ms} ms after the beginning");
+        lock.acquire(&first, terms);
+        lock.acquire(&second, Terms { ahead: 1, ..terms });
+        assert_eq!(
+            lock.queue(),
+            [first.id, second.id],
+            "{ms} ms after, polls {polls}"
+        );
+    }
+}
+
+#[test]
+fn a_free_ticket_is_taken_whenever_the_next_waiter_was_seen() {
+    let mut lock = Lock::new(1);
+    cycle(&mut lock, 0);
+    let [holder, first, second] = [1, 2, 3].map(|count| attempt(count, 1));
+    lock.acquire(&holder, WAIT);
+    lock.acquire(&first, Terms { ahead: 1, ..WAIT });
+    lock.bench.advance(10);
+    lock.acquire(&second, Terms { ahead: 12, ..WAIT });
+    let tickets = lock.dump().tickets;
+    assert_eq!(tickets[&second.id] + 1, tickets[&first.id], "just before it");
+}
+
+#[test]
+fn an_owners_mark_goes_with_its_last_waiter_whenever_that_was_seen() {
+    for (ms, polls) in [(-UNIT, 3), (0, 0)] {
+        let mut lock = Lock::new(1);
+        cycle(&mut lock, ms);
+        let owned = |count| Attempt::owned(1, count, 5, 1, LEASE, WINDOW);
+        let (holder, first, second, next) = (attempt(1, 1), owned(2), owned(3), attempt(4, 1));
+        for who in [&holder, &first, &second, &next] {
+            lock.acquire(who, Terms { polls, ..WAIT });
+        }
+        lock.end(&first, None);
+        assert_eq!(lock.dump().marks.len(), 1, "one more waits: {ms} ms after");
+        lock.end(&second, None);
+        assert_eq!(lock.dump().marks.len(), 0, "nobody waits for it: {ms} ms after");
+    }
+}
+
+#[test]
+fn h49_a_hold_may_outlast_its_lease_by_a_millisecond() {
+    for (ms, cut) in [(1, false), (2, true)] {
+        let mut lock = Lock::new(1);
+        let [holder, waits] = [1, 2].map(|count| attempt(count, 1));
+        lock.acquire(&holder, WAIT);
+        lock.bench.advance(-ms);
+        lock.acquire(&waits, WAIT);
+        let left = lock.dump().holds[&holder.id].0 - lock.now();
+        assert_eq!(left, if cut { LEASE } else { LEASE + ms }, "set back by {ms} ms");
     }
 }
 
