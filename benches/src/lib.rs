@@ -13,6 +13,7 @@ mod chart;
 pub mod command_line;
 pub mod contender;
 pub mod floor;
+pub mod kinds;
 pub mod ours;
 mod page;
 mod row;

@@ -20,6 +20,8 @@ impl Metric {
     pub(crate) const Messages: Self = Self("messages");
     /// The server's own time.
     pub(crate) const Server: Self = Self("server_us");
+    /// Commands inside scripts.
+    pub(crate) const Commands: Self = Self("commands");
     /// Waiters that were overtaken.
     pub(crate) const Inversions: Self = Self("inversions");
     pub(crate) const Bytes: Self = Self("bytes");

@@ -12,6 +12,11 @@ pub struct Stage {
     pub server: TestServer,
 }
 
+/// What the names of commands that scripts call begin with. Outside of them a client calls none of these.
+const INSIDE: [&str; 10] = [
+    "z", "time", "pttl", "pexpire", "publish", "pubsub", "get", "set", "del", "exists",
+];
+
 /// What scripts have cost the server so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 #[non_exhaustive]
@@ -86,6 +91,16 @@ impl Stage {
             (Some(user), Some(system)) => Ok((user + system) * 1e6),
             _ => Err("INFO cpu does not say what the server used".into()),
         }
+    }
+
+    /// How many commands ran inside scripts.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub fn commands(&self) -> Result<u64> {
+        let calls = self.server.command_calls()?.into_iter();
+        let inside = calls.filter(|(name, _)| INSIDE.iter().any(|prefix| name.starts_with(prefix)));
+        Ok(inside.map(|(_, calls)| calls).sum())
     }
 
     /// How often a command ran, in scripts too.

@@ -1,7 +1,9 @@
 //! Scripts with one line changed on purpose, to see whether a test notices: `LATCHWORK_MUTANT=file:line:kind`.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::OnceLock;
 
 use latchwork_core::kit::{self, Joined};
 
@@ -97,27 +99,61 @@ pub fn with(mutant: &str) -> Option<Vec<Joined>> {
     found.then_some(scripts)
 }
 
+/// The parts of all scripts, each once.
+fn parts() -> &'static BTreeMap<String, String> {
+    static PARTS: OnceLock<BTreeMap<String, String>> = OnceLock::new();
+    PARTS.get_or_init(|| {
+        let parts = kit::scripts().into_iter().flat_map(|script| script.parts);
+        parts.map(|(name, text)| (name.to_owned(), text)).collect()
+    })
+}
+
 /// The line that a mutant changes, as it was.
 #[must_use]
 pub fn line(mutant: &str) -> Option<String> {
     let mut words = mutant.split(':');
     let (file, number) = (words.next()?, words.next()?.parse::<usize>().ok()?);
-    let mut parts = kit::scripts().into_iter().flat_map(|script| script.parts);
-    let (_, part) = parts.find(|(name, _)| *name == file)?;
+    let part = parts().get(file)?;
     part.lines().nth(number.checked_sub(1)?).map(str::to_owned)
+}
+
+/// What a mutant makes of its line: `file | code`, for the list of those that nobody can notice. It stays the same when other
+/// lines move.
+#[must_use]
+pub fn shown(mutant: &str) -> Option<String> {
+    let [file, _, kind] = mutant.split(':').collect::<Vec<_>>().try_into().ok()?;
+    let line = line(mutant)?;
+    let code = match kind {
+        "drop" => format!("without: {}", code(&line).trim()),
+        "skip" => format!("without the {}", line.trim().trim_start_matches("-- ")),
+        _ => mutations(&line).into_iter().find(|(name, _)| name == kind)?.1,
+    };
+    Some(format!("{file} | {}", code.trim()))
+}
+
+/// Mutants that nobody can notice, as [`shown`], each with the reason.
+///
+/// # Panics
+/// The list does not begin with a reason.
+#[must_use]
+pub fn explained() -> BTreeMap<String, String> {
+    let mut reason = None;
+    let mut all = BTreeMap::new();
+    for line in include_str!("../tests/scripts/unnoticed.txt").lines() {
+        match line.strip_prefix("# ") {
+            Some(text) => reason = Some(text),
+            None if line.is_empty() => {}
+            None => drop(all.insert(line.to_owned(), reason.expect("a reason first").to_owned())),
+        }
+    }
+    all
 }
 
 /// The names of all mutants, of one that does not load too.
 #[must_use]
 pub fn all() -> Vec<String> {
-    let mut parts: Vec<_> = kit::scripts()
-        .into_iter()
-        .flat_map(|script| script.parts)
-        .collect();
-    parts.sort();
-    parts.dedup();
     let mut names = Vec::new();
-    for (file, part) in &parts {
+    for (file, part) in parts() {
         for (at, line) in part.lines().enumerate() {
             if line.trim_start().starts_with("-- shortcut: ") {
                 names.push(format!("{file}:{}:skip", at + 1));
@@ -152,9 +188,14 @@ fn without_shortcuts(text: &str) -> String {
     rest
 }
 
+/// A line without its comment.
+fn code(line: &str) -> &str {
+    line.split("--").next().unwrap_or_default().trim_end()
+}
+
 /// A line without it, with one comparison turned, with one number changed by 1: kind and text.
 fn mutations(line: &str) -> Vec<(String, String)> {
-    let code = line.split("--").next().unwrap_or_default().trim_end();
+    let code = code(line);
     if code.trim().is_empty() {
         return Vec::new();
     }

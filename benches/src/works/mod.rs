@@ -1,6 +1,7 @@
 //! The works: what is measured, each in a file of its own. A new one is a file and a line in [`WORKS`].
 
 mod contended;
+mod cost;
 mod deep_queue;
 mod hand_off;
 mod lanes;
@@ -146,6 +147,7 @@ pub(crate) const WORKS: &[Named] = &[
     }),
     work!(everybody "hand-off", "A holds, B waits, A unlocks: until B holds", |bench| hand_off::run(bench)),
     work!(everybody "contended", "8 clients of 8 tasks, empty section", |bench| contended::run(bench)),
+    work!(ours "cost", "server time of a turn, by primitive", |bench| cost::run(bench)),
     work!(ours "deep-queue", "server time of a hand-off with 1 to 5 000 waiters", |bench| deep_queue::run(bench)),
     work!(everybody "waiting", "1 000 waiters of 10 clients, for 10 s", |bench| waiting::run(bench)),
     work!(ours "renewal", "10 000 guards held by one client", |bench| renewal::run(bench)),

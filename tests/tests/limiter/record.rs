@@ -377,7 +377,7 @@ fn a_rate_that_is_set_before_anybody_asks_begins_with_nothing_used() {
         let set = Terms { set: true, ..terms };
         bench.change(&set);
         let made = bench.ask(&set, 1, -1, 0);
-        let reply = bench.ask(&set, 1, 0, 1);
+        let reply = bench.ask(&set, 1, 0, 9);
         assert_eq!((reply[0], reply.last()), (1, Some(&0)), "nobody was before it");
         bench.reset();
         bench.ask(&terms, 1, 0, 7);
@@ -385,7 +385,7 @@ fn a_rate_that_is_set_before_anybody_asks_begins_with_nothing_used() {
         bench.change(&set);
         let back = bench.ask(&set, 1, -1, 0);
         assert_eq!(made, back, "all has come back: {terms:?}");
-        let reply = bench.ask(&set, 1, 0, 1);
+        let reply = bench.ask(&set, 1, 0, 9);
         assert_eq!((reply[0], reply.last()), (1, Some(&0)), "nobody was before it");
     }
 }
@@ -483,4 +483,29 @@ fn h66_a_refusal_after_the_clock_was_set_back_keeps_the_life() {
         let life = bench.redis(&["PTTL", KEY]).int().unwrap();
         assert!((80_000_000..=86_400_000).contains(&life), "{terms:?}: {life} ms");
     }
+}
+
+#[test]
+fn a_change_keeps_what_waits_for_the_last_piece() {
+    let mut bench = Bench::start();
+    let terms = window(1, SECOND);
+    bench.ask(&terms, 1, 0, 1);
+    assert_eq!(bench.ask(&terms, 1, terms.reach(), 2)[0], 1, "a window later");
+    let before = bench.ask(&terms, 1, -1, 0);
+    let set = Terms { set: true, ..terms };
+    bench.change(&set);
+    assert_eq!(bench.ask(&set, 1, -1, 0), before);
+}
+
+#[test]
+fn a_change_forgets_a_piece_that_is_just_over() {
+    let mut bench = Bench::start();
+    let terms = window(2, SECOND);
+    bench.ask(&terms, 1, 0, 1);
+    bench.now_us += 50 * terms.piece();
+    bench.ask(&terms, 1, 0, 2);
+    bench.now_us += 2 * terms.piece();
+    let set = Terms { set: true, ..terms };
+    assert_eq!(ints(&bench.change(&set)), [1, bench.now_us]);
+    assert_eq!(bench.ask(&set, 1, -1, 0)[2], 1, "one of two is left");
 }

@@ -360,18 +360,27 @@ fn a_waiter_that_is_dropped_is_not_told_of_the_claim_before_it() {
     assert!(lock.queue().is_empty());
 }
 
-/// In the first 256 ms of a cycle of 19 hours a place says when it was seen with zeroes.
+/// In the first 256 ms of a cycle of 19 hours a place says when it was seen with zeroes, in the last with ones.
 #[test]
 fn a_waiter_that_missed_a_claim_gets_a_longer_one_whenever_it_was_seen() {
-    let mut lock = Lock::new(1);
-    let [a, b] = [1, 2].map(|count| attempt(count, 1));
-    cycle(&mut lock, 0);
-    lock.listens(&b);
-    lock.acquire(&a, WAIT);
-    lock.acquire(&b, WAIT);
-    lock.bench.redis(&["ZINCRBY", KEY, "262144", &b.id]);
-    lock.end(&a, None);
-    assert_eq!(lock.dump().holds[&b.id], (lock.now() + 2 * WINDOW, Some(1)));
+    for (ms, missed, tomb) in [
+        (0, 1, None),
+        (0, 1, Some(100)),
+        (-UNIT, 0, None),
+        (-UNIT, 0, Some(100)),
+    ] {
+        let mut lock = Lock::new(1);
+        let [a, b] = [1, 2].map(|count| attempt(count, 1));
+        cycle(&mut lock, ms);
+        lock.listens(&b);
+        lock.acquire(&a, WAIT);
+        lock.acquire(&b, WAIT);
+        lock.bench
+            .redis(&["ZINCRBY", KEY, &(missed << 18).to_string(), &b.id]);
+        lock.end(&a, tomb);
+        let claim = (lock.now() + (1 + missed) * WINDOW, Some(missed));
+        assert_eq!(lock.dump().holds[&b.id], claim, "{ms} ms after, missed {missed}");
+    }
 }
 
 #[test]
@@ -549,13 +558,22 @@ fn a_free_ticket_is_taken_whenever_the_next_waiter_was_seen() {
 
 #[test]
 fn an_owners_mark_goes_with_its_last_waiter_whenever_that_was_seen() {
-    for (ms, polls) in [(-UNIT, 3), (0, 0)] {
+    for (ms, of_first, polls) in [(-UNIT, 3, 3), (0, 0, 0), (0, 3, 0)] {
         let mut lock = Lock::new(1);
         cycle(&mut lock, ms);
         let owned = |count| Attempt::owned(1, count, 5, 1, LEASE, WINDOW);
         let (holder, first, second, next) = (attempt(1, 1), owned(2), owned(3), attempt(4, 1));
-        for who in [&holder, &first, &second, &next] {
-            lock.acquire(who, Terms { polls, ..WAIT });
+        lock.acquire(&holder, WAIT);
+        lock.acquire(
+            &first,
+            Terms {
+                polls: of_first,
+                ..WAIT
+            },
+        );
+        lock.acquire(&second, Terms { polls, ..WAIT });
+        if of_first == polls {
+            lock.acquire(&next, Terms { polls, ..WAIT });
         }
         lock.end(&first, None);
         assert_eq!(lock.dump().marks.len(), 1, "one more waits: {ms} ms after");

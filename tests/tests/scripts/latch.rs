@@ -89,6 +89,7 @@ fn h26_a_finished_latch_lives_as_long_as_the_marks_of_those_who_counted() {
     for (number, left) in [(1, 2), (2, 0)] {
         let ask = Ask {
             memory: 1000,
+            not_after: bench.now() + if left == 0 { 2000 } else { 5000 },
             ..count_down(&bench, id(1, number), if left == 0 { 2 } else { 1 })
         };
         assert_eq!(ints(&call(&mut bench, &ask))[3], left);

@@ -1,0 +1,245 @@
+//! What a turn costs the server: each primitive free, contended, and with thousands in its queue.
+//!
+//! A turn is an acquisition and its release. What counts is the time of scripts and the commands that run inside them.
+
+use std::sync::Arc;
+
+use latchwork::Client;
+use tokio::task::JoinSet;
+
+use super::{Bench, Findings};
+use crate::Result;
+use crate::contender::{Held, Lock};
+use crate::kinds::Kind;
+use crate::row::{Metric, Row};
+use crate::sample::{count, median};
+use crate::stage::Stage;
+use crate::turns::Waiting;
+
+const WORK: &str = "cost";
+const CLIENTS: usize = 8;
+/// Waiters of one client.
+const DEPTH: usize = 5000;
+
+/// What a contended turn may cost, in turns of a contended mutex.
+fn limit(kind: &str) -> Option<f64> {
+    Some(match kind {
+        "rwlock-writers" => 1.05,
+        "fair" | "rwlock-one-write-in-ten" | "semaphore-1-of-1" | "semaphore-1-of-3" => 1.1,
+        "fair-two-priorities" | "rwlock-upgradable" | "reentrant" | "semaphore-1-to-3-of-5" => 1.4,
+        "semaphore-with-a-rate" => 1.5,
+        _ => return None,
+    })
+}
+
+/// The cost of one turn, window by window.
+#[derive(Debug, Default)]
+struct Cost {
+    micros: Vec<f64>,
+    commands: Vec<f64>,
+}
+
+impl Cost {
+    /// What `work` cost, which is so many turns.
+    async fn note(
+        &mut self,
+        stage: &Stage,
+        turns: usize,
+        work: impl Future<Output = Result<()>>,
+    ) -> Result<()> {
+        let (scripts, commands) = (stage.scripts()?, stage.commands()?);
+        work.await?;
+        let turns = count(turns);
+        self.micros.push(stage.scripts()?.since(scripts).micros / turns);
+        self.commands.push(count(stage.commands()? - commands) / turns);
+        Ok(())
+    }
+
+    fn micros(&mut self) -> Option<f64> {
+        median(&mut self.micros)
+    }
+
+    fn rows(&mut self, what: &str, n: usize) -> Vec<Row> {
+        let commands = median(&mut self.commands);
+        let row = |metric, value: Option<f64>| {
+            Some(Row::new(WORK, format!("latchwork/{what}"), metric, value?).n(n))
+        };
+        let rows = [
+            row(Metric::Server, self.micros()),
+            row(Metric::Commands, commands),
+        ];
+        rows.into_iter().flatten().collect()
+    }
+}
+
+/// Tasks that take turns, those of each client with handles of their own.
+struct Crowd {
+    clients: Vec<Client>,
+    tasks: usize,
+}
+
+impl Crowd {
+    async fn connect(stage: &Stage, clients: usize, tasks: usize) -> Result<Self> {
+        let mut all = Vec::new();
+        for _ in 0..clients {
+            all.push(Client::connect(&stage.url()).await?);
+        }
+        Ok(Self { clients: all, tasks })
+    }
+
+    fn len(&self) -> usize {
+        self.clients.len() * self.tasks
+    }
+
+    /// Everybody takes so many turns.
+    async fn take(&self, kind: Kind, name: &str, turns: usize) -> Result<()> {
+        let mut tasks = JoinSet::<Result<()>>::new();
+        for who in 0..self.len() {
+            let client = &self.clients[who % self.clients.len()];
+            let lock = kind.lock(client, name, u32::try_from(who)?)?;
+            tasks.spawn(async move {
+                for _ in 0..turns {
+                    Arc::clone(&lock).hold().await?.release().await?;
+                }
+                Ok(())
+            });
+        }
+        while let Some(done) = tasks.join_next().await {
+            done??;
+        }
+        Ok(())
+    }
+}
+
+pub(super) async fn run(bench: &Bench) -> Result<Findings> {
+    let mut findings = Findings::default();
+    if !bench.has_ours() {
+        return Ok(findings);
+    }
+    free(bench, &mut findings).await?;
+    contended(bench, &mut findings).await?;
+    if !bench.quick {
+        crowded(bench, &mut findings).await?;
+        deep(&mut findings).await?;
+    }
+    Ok(findings)
+}
+
+async fn free(bench: &Bench, findings: &mut Findings) -> Result<()> {
+    let stage = Stage::start()?;
+    let alone = Crowd::connect(&stage, 1, 1).await?;
+    let turns = bench.pick(100, 400);
+    let mut costs = Kind::ALL.map(|_| Cost::default());
+    for round in 0..bench.pick(5, 9) {
+        for (kind, cost) in Kind::ALL.iter().zip(&mut costs) {
+            if round == 0 {
+                alone.take(*kind, kind.name, turns).await?; // warm
+            }
+            cost.note(&stage, turns, alone.take(*kind, kind.name, turns))
+                .await?;
+        }
+    }
+    let plain = Kind::ALL
+        .iter()
+        .zip(&mut costs)
+        .find(|(kind, _)| kind.name == Kind::SEMAPHORE.name);
+    let plain = plain.and_then(|(_, cost)| cost.micros());
+    for (kind, cost) in Kind::ALL.iter().zip(&mut costs) {
+        let rows = cost.rows(&format!("{}/free", kind.name), 1);
+        let with_rate = kind.name == "semaphore-with-a-rate";
+        findings.rows.extend(rows.into_iter().map(|row| match row.metric {
+            Metric::Server if with_rate => row.floor(plain).limit(1.5),
+            _ => row,
+        }));
+    }
+    Ok(())
+}
+
+/// In turns with the mutex, so that all have the same weather.
+async fn contended(bench: &Bench, findings: &mut Findings) -> Result<()> {
+    let stage = Stage::start()?;
+    let crowd = Crowd::connect(&stage, CLIENTS, 1).await?;
+    let turns = bench.pick(60, 250);
+    let mut mutex = Cost::default();
+    for kind in Kind::ALL {
+        let mut cost = Cost::default();
+        for _ in 0..5 {
+            for (kind, cost) in [(Kind::MUTEX, &mut mutex), (kind, &mut cost)] {
+                let taken = crowd.take(kind, kind.name, turns);
+                cost.note(&stage, turns * crowd.len(), taken).await?;
+            }
+        }
+        let floor = median(&mut mutex.micros.split_off(mutex.micros.len() - 5));
+        let rows = cost.rows(&format!("{}/contended", kind.name), CLIENTS);
+        findings
+            .rows
+            .extend(rows.into_iter().map(|row| match (row.metric, limit(kind.name)) {
+                (Metric::Server, Some(limit)) => row.floor(floor).limit(limit),
+                _ => row,
+            }));
+    }
+    Ok(())
+}
+
+/// Many tasks of each client: the queue is long, and most hand-offs stay within a client.
+async fn crowded(bench: &Bench, findings: &mut Findings) -> Result<()> {
+    for kind in Kind::ALL {
+        let stage = Stage::start()?;
+        let mut floor = None;
+        for tasks in [1, 64, 400] {
+            let crowd = Crowd::connect(&stage, CLIENTS, tasks).await?;
+            let turns = (bench.pick(500, 4000) / crowd.len()).max(2);
+            let mut cost = Cost::default();
+            for _ in 0..3 {
+                let taken = crowd.take(kind, kind.name, turns);
+                cost.note(&stage, turns * crowd.len(), taken).await?;
+            }
+            if tasks == 1 {
+                floor = cost.micros();
+                continue;
+            }
+            let rows = cost.rows(&format!("{}/crowded", kind.name), crowd.len());
+            findings.rows.extend(rows.into_iter().map(|row| match row.metric {
+                Metric::Server => row.floor(floor).limit(1.3),
+                _ => row,
+            }));
+        }
+    }
+    Ok(())
+}
+
+/// Thousands come, while somebody has everything, and are served one after the other.
+async fn deep(findings: &mut Findings) -> Result<()> {
+    for kind in Kind::ALL {
+        let stage = Stage::start()?;
+        let client = Client::connect(&stage.url()).await?;
+        let holder = kind.whole(&client, kind.name)?.hold().await?;
+        let lock = |who: usize| kind.lock(&client, kind.name, u32::try_from(who)?);
+        let mut waiting = Waiting::new();
+        let mut waiters = JoinSet::<Option<Held>>::new();
+        let locks: Vec<Arc<dyn Lock>> = (0..DEPTH).map(lock).collect::<Result<_>>()?;
+        let (mut join, mut serve) = (Cost::default(), Cost::default());
+        let come = async {
+            for lock in locks {
+                waiters.spawn(waiting.join(lock));
+            }
+            waiting.joined(DEPTH).await
+        };
+        join.note(&stage, DEPTH, come).await?;
+        let go = async {
+            holder.release().await?;
+            while let Some(held) = waiters.join_next().await {
+                held?.ok_or("a waiter failed")?.release().await?;
+            }
+            Ok(())
+        };
+        serve.note(&stage, DEPTH, go).await?;
+        findings
+            .rows
+            .extend(join.rows(&format!("{}/join", kind.name), DEPTH));
+        findings
+            .rows
+            .extend(serve.rows(&format!("{}/serve", kind.name), DEPTH));
+    }
+    Ok(())
+}
