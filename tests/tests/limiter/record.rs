@@ -418,23 +418,19 @@ fn nothing_is_left_of_a_limit_that_was_lowered() {
 #[test]
 fn a_slot_that_was_waited_for_leaves_no_trace_when_it_is_given_back() {
     for pieces in [49, 50] {
-        given_back(pieces);
+        let mut bench = Bench::start();
+        let terms = window(2, SECOND);
+        bench.ask(&terms, 2, 0, 1);
+        bench.now_us += pieces * terms.piece();
+        let before = bench.ask(&terms, 1, -1, 0);
+        assert_eq!(
+            bench.ask(&terms, 1, terms.reach(), 2)[0],
+            1,
+            "the next piece or so"
+        );
+        bench.refund(&terms, &[(2, 1, 1)]);
+        assert_eq!(bench.ask(&terms, 1, -1, 0), before);
     }
-}
-
-fn given_back(pieces: i64) {
-    let mut bench = Bench::start();
-    let terms = window(2, SECOND);
-    bench.ask(&terms, 2, 0, 1);
-    bench.now_us += pieces * terms.piece();
-    let before = bench.ask(&terms, 1, -1, 0);
-    assert_eq!(
-        bench.ask(&terms, 1, terms.reach(), 2)[0],
-        1,
-        "the next piece or so"
-    );
-    bench.refund(&terms, &[(2, 1, 1)]);
-    assert_eq!(bench.ask(&terms, 1, -1, 0), before);
 }
 
 #[test]

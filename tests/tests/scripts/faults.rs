@@ -31,34 +31,32 @@ fn call_each(lock: &mut Lock) -> Vec<(Script, Reply)> {
 
 #[test]
 fn a_sorted_set_of_somebody_else_is_left_alone() {
-    left_alone(&["5", ""]);
-    left_alone(&["5", "", "1700000000000", "b", "-3", "c"]);
-}
-
-fn left_alone(theirs: &[&str]) {
-    let mut lock = Lock::new(1);
-    lock.bench.redis(&[&["ZADD", KEY], theirs].concat());
-    let members = lock.bench.redis(&["ZRANGE", KEY, "0", "-1", "WITHSCORES"]);
-    let stamp = lock.stamp();
-    for (script, reply) in call_each(&mut lock) {
-        let mark = match script {
-            Script::End | Script::Force => vec![8, 0, 0],
-            Script::Inspect => vec![8],
-            _ => vec![8, stamp],
-        };
-        assert_eq!(ints(&reply), mark, "{script:?}");
+    const SETS: [&[&str]; 2] = [&["5", ""], &["5", "", "1700000000000", "b", "-3", "c"]];
+    for theirs in SETS {
+        let mut lock = Lock::new(1);
+        lock.bench.redis(&[&["ZADD", KEY], theirs].concat());
+        let members = lock.bench.redis(&["ZRANGE", KEY, "0", "-1", "WITHSCORES"]);
+        let stamp = lock.stamp();
+        for (script, reply) in call_each(&mut lock) {
+            let mark = match script {
+                Script::End | Script::Force => vec![8, 0, 0],
+                Script::Inspect => vec![8],
+                _ => vec![8, stamp],
+            };
+            assert_eq!(ints(&reply), mark, "{script:?}");
+        }
+        let a = attempt(1, 1);
+        assert_eq!(lock.tick('h', &a, 1), [8]);
+        assert_eq!(lock.tick('w', &a, 0), [8]);
+        // In a small record it is looked for at once, and is not there.
+        let mark = if theirs.len() < 6 { 0 } else { 8 };
+        assert_eq!(lock.end(&a, None), [mark, 0, 0]);
+        assert_eq!(
+            lock.bench.redis(&["ZRANGE", KEY, "0", "-1", "WITHSCORES"]),
+            members
+        );
+        assert_eq!(lock.pttl(), -1);
     }
-    let a = attempt(1, 1);
-    assert_eq!(lock.tick('h', &a, 1), [8]);
-    assert_eq!(lock.tick('w', &a, 0), [8]);
-    // In a small record it is looked for at once, and is not there.
-    let mark = if theirs.len() < 6 { 0 } else { 8 };
-    assert_eq!(lock.end(&a, None), [mark, 0, 0]);
-    assert_eq!(
-        lock.bench.redis(&["ZRANGE", KEY, "0", "-1", "WITHSCORES"]),
-        members
-    );
-    assert_eq!(lock.pttl(), -1);
 }
 
 #[test]

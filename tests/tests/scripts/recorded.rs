@@ -16,8 +16,11 @@ use latchwork_tests::mutants;
 use crate::bench::{Script, server};
 use crate::histories::{Draw, Probe, asked, play, seed};
 
+/// A name, how many there are, and where they come from.
+type Histories = (&'static str, usize, fn(u64) -> Draw);
+
 /// Histories of locks, and of latches.
-const RECORDED: [(&str, usize, fn(u64) -> Draw); 2] = [
+const RECORDED: [Histories; 2] = [
     ("locks", 650, Draw::of_locks_at_borders),
     ("latches", 150, Draw::of_latches),
 ];
@@ -103,7 +106,7 @@ fn digests(from: fn(u64) -> Draw, count: usize, expected: &[String]) -> Vec<Stri
     digests.iter().map(|digest| digest.text()).collect()
 }
 
-fn are_as_recorded((of, count, from): (&str, usize, fn(u64) -> Draw)) {
+fn are_as_recorded((of, count, from): Histories) {
     let expected = read(of);
     if env::var_os("LATCHWORK_BLESS").is_some() && !mutants::is_chosen() {
         return write(of, &digests(from, count, &[]));
@@ -118,7 +121,7 @@ fn are_as_recorded((of, count, from): (&str, usize, fn(u64) -> Draw)) {
 
 /// Compares with the scripts that are in this folder.
 #[allow(clippy::print_stdout, reason = "it is what was asked for")]
-fn are_as_before(folder: &Path, (of, count, from): (&str, usize, fn(u64) -> Draw)) {
+fn are_as_before(folder: &Path, (of, count, from): Histories) {
     let count = env::var("LATCHWORK_SCRIPT_CASES").map_or(count, |text| text.parse().unwrap());
     let seed = seed();
     let server = server();
@@ -147,7 +150,7 @@ fn are_as_before(folder: &Path, (of, count, from): (&str, usize, fn(u64) -> Draw
     println!("{count} histories of {of}, {requests} requests: no difference");
 }
 
-fn are_what_they_were(histories: (&str, usize, fn(u64) -> Draw)) {
+fn are_what_they_were(histories: Histories) {
     match env::var_os("LATCHWORK_SCRIPTS_BEFORE") {
         Some(folder) => are_as_before(Path::new(&folder), histories),
         None => are_as_recorded(histories),
