@@ -1,4 +1,4 @@
-//! Every way to hold something that the libraries of this workspace know, each as a lock that takes turns.
+//! The kinds of locks and permits that the bench of costs compares.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -10,18 +10,18 @@ use latchwork::{Client, FairMutex, Mutex, Owner, Rate, ReentrantMutex, RwLock, S
 use crate::contender::{Held, Lock, Work};
 use crate::{Result, cycles};
 
-/// How often something may start, where a rate is there only for what it costs.
+/// A rate that delays nobody: only its cost is measured.
 const PER_SECOND: NonZeroU32 = NonZeroU32::new(1_000_000).unwrap();
 
 /// A primitive, and how it is used.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Kind {
-    /// In the results.
+    /// The name in the results.
     pub name: &'static str,
-    /// What one more who takes turns has: the number says who it is.
+    /// Makes the lock of one task; the number identifies the task.
     make: Make,
-    /// Takes everything, so that nobody else has a turn.
+    /// Makes a lock that takes the whole capacity.
     whole: Make,
 }
 
@@ -33,7 +33,7 @@ impl std::fmt::Debug for Kind {
     }
 }
 
-/// Takes what the number of the turn says.
+/// A lock that may take something else each turn.
 struct Turns {
     hold: Box<dyn Fn(u32) -> Work<'static, Held> + Send + Sync>,
     turn: AtomicU32,
@@ -101,7 +101,7 @@ impl Kind {
         Ok(turns!(|_turn| mutex.lock(), unlock))
     });
 
-    /// A semaphore without anything special.
+    /// A semaphore without a rate.
     pub const SEMAPHORE: Self = Self::shared(
         "semaphore-1-of-3",
         |client, name, _| {
@@ -114,7 +114,7 @@ impl Kind {
         },
     );
 
-    /// All of them, the mutex first.
+    /// All kinds, the mutex first.
     pub const ALL: [Self; 11] = [
         Self::MUTEX,
         Self::exclusive("fair", |client, name, _| {
@@ -167,7 +167,7 @@ impl Kind {
         ),
     ];
 
-    /// Every turn takes everything.
+    /// A kind of which every turn takes the whole capacity.
     const fn exclusive(name: &'static str, make: Make) -> Self {
         Self {
             name,
@@ -180,7 +180,7 @@ impl Kind {
         Self { name, make, whole }
     }
 
-    /// One more who takes turns at what is called `name`.
+    /// Returns the lock of one task.
     ///
     /// # Errors
     /// The name or the options are refused.
@@ -188,7 +188,7 @@ impl Kind {
         Ok(Arc::new((self.make)(client, name, who)?))
     }
 
-    /// What takes everything there is.
+    /// Returns a lock that takes the whole capacity.
     ///
     /// # Errors
     /// As [`lock`](Self::lock).

@@ -12,7 +12,7 @@ pub struct Stage {
     pub server: TestServer,
 }
 
-/// What the names of commands that scripts call begin with. Outside of them a client calls none of these.
+/// Prefixes of the commands that only scripts run.
 const INSIDE: [&str; 10] = [
     "z", "time", "pttl", "pexpire", "publish", "pubsub", "get", "set", "del", "exists",
 ];
@@ -93,7 +93,7 @@ impl Stage {
         }
     }
 
-    /// How many commands ran inside scripts.
+    /// Returns the number of commands that ran inside scripts.
     ///
     /// # Errors
     /// The server does not answer.
@@ -225,6 +225,10 @@ mod tests {
         }
         let spent = stage.scripts().unwrap().since(before);
         assert_eq!(spent.calls, 10);
+        let inside = stage.commands().unwrap();
+        let script = "redis.call('ZADD', 'k', 1, 'a') redis.call('PTTL', 'k')";
+        stage.server.admin(&["EVAL", script, "1", "k"]).unwrap();
+        assert_eq!(stage.commands().unwrap() - inside, 2, "and not the script itself");
         assert!(spent.micros > 0.0, "{spent:?}");
         assert!(stage.cpu_micros().unwrap() > 0.0);
     }

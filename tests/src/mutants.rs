@@ -117,8 +117,7 @@ pub fn line(mutant: &str) -> Option<String> {
     part.lines().nth(number.checked_sub(1)?).map(str::to_owned)
 }
 
-/// What a mutant makes of its line: `file | code`, for the list of those that nobody can notice. It stays the same when other
-/// lines move.
+/// Returns the line that a mutant makes, as `file | code`. It does not change when other lines move.
 #[must_use]
 pub fn shown(mutant: &str) -> Option<String> {
     let [file, _, kind] = mutant.split(':').collect::<Vec<_>>().try_into().ok()?;

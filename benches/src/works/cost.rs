@@ -1,6 +1,7 @@
 //! What a turn costs the server: each primitive free, contended, and with thousands in its queue.
 //!
-//! A turn is an acquisition and its release. What counts is the time of scripts and the commands that run inside them.
+//! A turn is an acquisition and its release. Its cost is the time of its scripts and the number of
+//! commands that they run.
 
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ const CLIENTS: usize = 8;
 /// Waiters of one client.
 const DEPTH: usize = 5000;
 
-/// What a contended turn may cost, in turns of a contended mutex.
+/// The bar of a contended turn, as a multiple of a contended turn of the mutex.
 fn limit(kind: &str) -> Option<f64> {
     Some(match kind {
         "rwlock-writers" => 1.05,
@@ -40,7 +41,7 @@ struct Cost {
 }
 
 impl Cost {
-    /// What `work` cost, which is so many turns.
+    /// Adds the cost of `work`, which takes `turns` turns.
     async fn note(
         &mut self,
         stage: &Stage,
@@ -91,7 +92,7 @@ impl Crowd {
         self.clients.len() * self.tasks
     }
 
-    /// Everybody takes so many turns.
+    /// Lets each task take `turns` turns.
     async fn take(&self, kind: Kind, name: &str, turns: usize) -> Result<()> {
         let mut tasks = JoinSet::<Result<()>>::new();
         for who in 0..self.len() {

@@ -1,16 +1,16 @@
 //! Changes lines of the scripts, one at a time, and says which changes no test notices.
 //!
-//! `cargo run -p latchwork-tests --bin mutate-lua -- [how many] [seed]` tries so many random ones (otherwise all: some
-//! hours); `-- after <a log>` goes on with a run that was broken off; `-- latch_slow.lua pump.lua:39:drop` tries those
-//! of a file, or single ones. A mutant is `file:line:kind`; `LATCHWORK_MUTANT` with that name, before any test of the
-//! scripts, repeats one.
+//! `cargo run -p latchwork-tests --bin mutate-lua -- [count] [seed]` tries `count` random mutants, or
+//! all of them, which takes some hours. `-- after <log>` continues an interrupted run.
+//! `-- latch_slow.lua pump.lua:39:drop` tries the mutants of a file, or single ones. A mutant is
+//! `file:line:kind`; `LATCHWORK_MUTANT` with that name, before any test of the scripts, repeats it.
 //!
-//! Those that nobody can notice stand in `tests/scripts/unnoticed.txt`, each with the reason; `-- show <a log>` prints
-//! the survivors that are not in it.
+//! `tests/scripts/unnoticed.txt` lists the mutants that cannot be noticed, with reasons.
+//! `-- show <log>` prints the survivors that are not in it.
 //!
-//! The tests run in stages, and one that fails ends the run: few random requests first, as they notice most, and some
-//! of the histories that were recorded; then examples; then many random requests, and all that was recorded. The
-//! binaries are copied at the start, so the code may change meanwhile.
+//! The tests run in stages, and a failure ends the run. First come a few random requests, which notice
+//! most mutants, and some recorded histories; then examples; then many random requests and all
+//! recorded histories. The binaries are copied at the start, so the code may change during a run.
 #![allow(clippy::print_stdout, reason = "it is what it is for")]
 
 use std::collections::{BTreeSet, VecDeque};

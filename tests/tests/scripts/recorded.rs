@@ -72,7 +72,7 @@ fn probes(client: &mut RespClient, before: Option<&Path>) -> BTreeMap<Script, Pr
     asked().map(probe).collect()
 }
 
-/// The digests of so many histories; ends early with one that is not as expected.
+/// Returns the digests of `count` histories. Stops at the first one that is not as expected.
 fn digests(from: fn(u64) -> Draw, count: usize, expected: &[String]) -> Vec<String> {
     let server = server();
     let mut client = RespClient::connect(server.port()).unwrap();

@@ -68,7 +68,7 @@ pub(crate) const LESS: char = '!';
 pub(crate) enum Step {
     /// Time passes, ms and µs.
     Pass(i64, i64),
-    /// Time passes until something in the record is due, or so many ms after or before.
+    /// Time passes until something in the record is due, plus an offset in ms.
     Due(usize, i64),
     /// The clock is set back, ms.
     SetBack(i64),
@@ -137,8 +137,9 @@ pub(crate) enum Token {
     Wrong(i64),
 }
 
-/// How long it is until something in a record is due, or so many ms after or before: one of the moments at which something
-/// ends, or at which a place that was seen then is as good as left. `None`: nothing will be.
+/// Returns the time until something in a record is due, plus `off`, in ms; `None` if nothing is.
+///
+/// Holds and marks are due when they end, places when their waiters are taken for deaf or dead.
 pub(crate) fn until_due(now: i64, ends: &[i64], seen: &[i64], which: usize, off: i64) -> Option<i64> {
     let left = |seen: &i64| {
         let age = (now.div_euclid(UNIT) - seen).rem_euclid(UNITS);

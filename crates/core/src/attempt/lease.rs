@@ -144,7 +144,8 @@ impl Lease {
 /// What an attempt knows of the server's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Known {
-    /// When the request of the last reply was sent; before the first reply, when the first request was.
+    /// When the request of the last reply was sent. Before the first reply: when the first request
+    /// was sent.
     pub(super) sent: Moment,
     /// The stamp of that reply, microseconds of the server.
     stamp: u64,

@@ -61,7 +61,7 @@ struct Cell {
     state: State,
     /// The future that acquires, or the one that awaits the release.
     waker: Option<Waker>,
-    /// Tasks that await `lost()`. Few guards are ever asked, and each is kept small for those that are not.
+    /// Tasks that await `lost()`. Boxed, because most guards have none.
     watchers: Option<Box<Watchers>>,
 }
 
