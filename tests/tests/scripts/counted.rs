@@ -1,7 +1,7 @@
 //! Counted primitives by hand: the capacity in the record, resize, drain, split and merge.
 
 use crate::bench::Script;
-use crate::lock::{KEY, LEASE, Lock, TRY, Terms, WAIT, WINDOW, attempt, ints};
+use crate::lock::{KEY, LEASE, Lock, TRY, Terms, WAIT, WINDOW, attempt, error, ints};
 
 const DRAIN: Terms = Terms { room: -1, ..WAIT };
 
@@ -227,4 +227,26 @@ fn a_hold_with_a_longer_lease_keeps_it_when_it_is_split_or_takes_another() {
     assert_eq!(lock.dump().holds[&whole.id], ends);
     lock.part(Script::Merge, &whole, &part, 100);
     assert_eq!(lock.dump().holds[&whole.id], ends);
+}
+
+#[test]
+fn h40_with_a_full_memory_permits_stay_as_they_are() {
+    let mut lock = Lock::counted(5);
+    let [whole, part, other] = [(1, 3), (2, 1), (3, 1)].map(|(count, weight)| attempt(count, weight));
+    lock.acquire(&whole, WAIT);
+    lock.acquire(&other, WAIT);
+    let before = lock.dump();
+    lock.bench.redis(&["CONFIG", "SET", "maxmemory", "1"]);
+    let later = (lock.now() + 100).to_string();
+    let (id, lease, ttl) = (&whole.id, "10000", "310000");
+    let calls: [(Script, Vec<&str>); 3] = [
+        (Script::Split, vec![&part.id, lease, ttl, id, &later]),
+        (Script::Merge, vec![id, lease, ttl, &other.id, &later]),
+        (Script::Resize, vec!["4c", ttl, &later]),
+    ];
+    for (script, args) in calls {
+        let reply = lock.bench.call(script, &[KEY], &args);
+        assert!(error(&reply).contains("OOM"), "{script:?}: {reply:?}");
+        assert_eq!(lock.dump(), before, "{script:?} changed something");
+    }
 }
