@@ -37,7 +37,8 @@ impl World<'_> {
         };
         let expected = model(&mut self.records[at], &mut call);
         let mail = call.mail;
-        same("the reply", &outcome.reply, &expected)?;
+        same("the reply", &outcome.reply, &expected)
+            .map_err(|why| format!("{why} now {now_us} after {:?}", outcome.after[0]))?;
         self.note(&format!("{script:?} {}", code(&expected, 1)).to_lowercase());
         if let (Script::Acquire | Script::Adopt, [Reply::Int(1), _, Reply::Int(token), ..]) =
             (script, expected.items())

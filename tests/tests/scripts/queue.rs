@@ -3,7 +3,7 @@
 use crate::model::{Attempt, Call, DEAF, Hold, PATIENCE, POLLS, Record, UNIT, UNITS, Waiter};
 
 /// The ticket of whoever comes to an empty queue, and the first that cannot be given any more.
-const FIRST: i64 = 1 << 32;
+pub(crate) const FIRST: i64 = 1 << 32;
 const LAST: i64 = (1 << 33) - 1;
 /// Upgrades and claims that lapsed have tickets below it, everybody else has one from it on.
 const FRONT: i64 = 1 << 30;
@@ -60,9 +60,9 @@ impl Record {
     pub(crate) fn ticket(&mut self, call: &Call<'_>, who: &Attempt, ahead: i64) -> (i64, i64) {
         let next = self.next.unwrap_or(FIRST);
         if let Some(mark) = self.mark(who) {
-            return (mark, next);
+            return (mark, next + 1);
         } else if who.base().is_some() {
-            return (self.front(), next);
+            return (self.front(), next + 1);
         } else if self.since.is_none() && ahead == 0 {
             return (next, next + 1);
         }
@@ -121,7 +121,7 @@ impl Record {
         let any = !lapsed.is_empty();
         for Hold { who, claim, .. } in lapsed.into_iter().rev() {
             let ticket = self.mark(&who).unwrap_or_else(|| self.front());
-            self.next.get_or_insert(FIRST);
+            *self.next.get_or_insert(FIRST) += 1; // so that never more wait than tickets were given
             self.enter(who, ticket, claim.map_or(0, |missed| missed + 1), seen);
         }
         if any {

@@ -1,17 +1,19 @@
 //! When the scripts take their fast path: then they leave alone what is over, and everything else is as always.
 
-use crate::model::{Attempt, Call, Hold, PATIENCE, Record, UNITS};
+use crate::model::{Attempt, Call, DEAF, Hold, Record, UNITS};
+use crate::queue::FIRST;
 use crate::requests::Acquire;
 
-impl Attempt {
-    fn is_plain(&self) -> bool {
-        self.owner().is_none() && self.base().is_none()
-    }
-}
+/// More grants in a step are not for the fast path.
+const MOST: usize = 100;
 
 impl Record {
     fn first(&self) -> Option<&Hold> {
         self.holds.iter().min_by(|a, b| a.order().cmp(&b.order()))
+    }
+
+    fn last(&self) -> Option<&Hold> {
+        self.holds.iter().max_by(|a, b| a.order().cmp(&b.order()))
     }
 
     fn knows(&self, id: &str) -> bool {
@@ -20,38 +22,9 @@ impl Record {
             || self.tombs.contains_key(id)
     }
 
-    /// Nobody waits, and all holds have what their ids say.
-    fn is_unmarked(&self) -> bool {
-        self.next.is_none()
-            && self.since.is_none()
-            && self.extended.is_empty()
-            && self
-                .holds
-                .iter()
-                .all(|hold| hold.weight.is_none() && hold.upgraded.is_none())
-    }
-
-    /// One that has everything is in the way; or there is room, and nobody waits.
+    /// Nothing is over, nobody who waits can be granted, and no hold that is looked at outlasts its lease.
     pub(crate) fn acquires_quickly(&self, call: &Call<'_>, ask: &Acquire) -> bool {
         let now = call.now();
-        if self.token.is_none() || now > ask.not_after || ask.floor != 0 || self.knows(&ask.who.id) {
-            return false;
-        }
-        let first = self.first();
-        if call.exclusive(ask.who.weight) {
-            let full = self.waiting() >= ask.room;
-            return ask.who.is_plain()
-                && ask.who.weight == call.capacity
-                && ask.ahead == 0
-                && (ask.room == 0 || !full && self.since.is_none())
-                && first.is_some_and(|hold| {
-                    hold.who.is_plain()
-                        && hold.who.weight == call.capacity
-                        && !hold.is_over(now)
-                        && hold.end - now + i64::from(hold.claim.is_some()) <= hold.who.lease + 1
-                });
-        }
-        let used = self.used();
         let there = match self.stored {
             Some((stored, resized)) if call.counted => {
                 if !resized && stored != call.capacity {
@@ -59,38 +32,131 @@ impl Record {
                 }
                 stored
             }
-            _ if call.counted => return false,
             _ => call.capacity,
         };
-        ask.room >= 0
-            && ask.who.base().is_none()
-            && self.is_unmarked()
-            && self
-                .holds
-                .iter()
-                .all(|hold| !hold.is_over(now) && !call.exclusive(hold.who.weight))
-            && used + ask.who.weight <= there
+        let late = now > ask.not_after || ask.floor != 0;
+        if late || ask.who.base().is_some() || self.knows(&ask.who.id) {
+            return false;
+        }
+        if ask.room >= 0 && ask.who.weight > there {
+            return false;
+        }
+        let outlasts = |hold: &Hold| hold.end - now + i64::from(hold.claim.is_some()) > hold.who.lease + 1;
+        let looked_at = if call.counted { self.first() } else { self.last() };
+        if looked_at.is_some_and(outlasts) || self.first().is_some_and(|hold| hold.is_over(now)) {
+            return false;
+        }
+        let used = self.used();
+        let owner = self.owner(call);
+        if let Some(head) = self.queue.first()
+            && (used < there || owner.is_some())
+        {
+            let same = owner.is_some() && owner.as_deref() == head.who.owner();
+            let silent = (call.seen_now() - head.seen).rem_euclid(UNITS) > DEAF;
+            if silent || head.who.base().is_some() || used + head.who.weight <= there || same {
+                return false;
+            }
+        }
+        let enters_again = owner.is_some() && owner.as_deref() == ask.who.owner();
+        let fits = if ask.room < 0 {
+            used < there
+        } else {
+            used + ask.who.weight <= there
+        };
+        if enters_again || (fits && self.queue.is_empty()) {
+            return true;
+        }
+        if ask.room <= 0 {
+            let alone = self.holds.len() == 1 && owner.is_none() && !call.counted;
+            return alone || !self.last().is_some_and(outlasts);
+        }
+        let (_, next) = self.clone().ticket(call, &ask.who, ask.ahead);
+        next - FIRST <= ask.room || self.members(call) <= ask.room
     }
 
-    /// It shares, and nobody waits; or it has everything, and the next one in the queue is like it, and listens.
+    /// How many members the record has.
+    fn members(&self, call: &Call<'_>) -> i64 {
+        let dump = self.dump(if call.counted { 0 } else { call.capacity });
+        let derived = [
+            self.token.is_some(),
+            self.stored.is_some(),
+            dump.shared.is_some(),
+            dump.next.is_some(),
+            dump.since.is_some(),
+        ];
+        let count = derived.into_iter().filter(|is| *is).count()
+            + self.queue.len()
+            + self.holds.len()
+            + self.extended.len()
+            + dump.weights.len()
+            + dump.marks.len()
+            + dump.upgraded.len()
+            + self.tombs.len()
+            + self.forced.len();
+        i64::try_from(count).unwrap()
+    }
+
+    /// It holds, and all who are granted to live, listen and missed no claim.
     pub(crate) fn ends_quickly(&self, call: &Call<'_>, who: &Attempt, not_after: i64) -> bool {
+        let now = call.now();
         let own = self.holds.iter().find(|hold| hold.who.id == who.id);
-        let (true, 0, Some(own)) = (who.is_plain(), not_after, own) else {
+        let (None, 0, Some(own)) = (who.base(), not_after, own) else {
             return false;
         };
-        if call.counted || who.weight != call.capacity {
-            return self.is_unmarked();
+        if own.is_over(now) || own.upgraded.is_some() {
+            return false;
         }
-        let Some(head) = self.queue.first() else {
+        let there = self
+            .stored
+            .filter(|_| call.counted)
+            .map_or(call.capacity, |(stored, _)| stored);
+        let exclusive = call.exclusive(own.who.weight);
+        if who.owner().is_some() && !self.queue.is_empty() && self.holds.len() > 1 {
             return false;
-        };
-        let age = (call.seen_now() - head.seen).rem_euclid(UNITS); // a clock that was set back is out of the ordinary
-        self.holds.len() == 1
-            && !own.is_over(call.now())
-            && head.who.is_plain()
-            && head.who.weight == call.capacity
-            && head.chance == 0
-            && age <= PATIENCE
-            && call.listening.iter().any(|client| client == head.who.parts().0)
+        }
+        let mut used = if exclusive { 0 } else { self.used() - own.has() };
+        for (at, head) in self.queue.iter().enumerate() {
+            if used >= there {
+                break;
+            }
+            let age = (call.seen_now() - head.seen).rem_euclid(UNITS); // a clock that was set back is out of the ordinary
+            if head.who.base().is_some() || head.chance != 0 || age > DEAF || head.who.weight > there {
+                return false;
+            }
+            if used + head.who.weight > there {
+                break;
+            }
+            let behind = self.queue.get(at + 1);
+            let shares = head.who.owner().is_some()
+                && (who.owner().is_none() || behind.is_some_and(|next| next.ticket == head.ticket));
+            let listens = call.listening.iter().any(|client| client == head.who.parts().0);
+            if at == MOST || !listens || shares {
+                return false;
+            }
+            used += head.who.weight;
+        }
+        true
+    }
+
+    /// It is all there is, but for what is in use and how much there is.
+    pub(crate) fn is_all(&self, id: &str, capacity: i64) -> bool {
+        let dump = self.dump(capacity);
+        let there = self
+            .holds
+            .iter()
+            .map(|hold| &hold.who.id)
+            .chain(self.tombs.keys());
+        let is_counted = self.stored.is_some() && dump.shared.is_none();
+        there.eq([id])
+            && !is_counted
+            && self.token.is_some()
+            && dump.queue.is_empty()
+            && dump.next.is_none()
+            && dump.since.is_none()
+            && dump.extended.is_empty()
+            && dump.weights.is_empty()
+            && dump.marks.is_empty()
+            && dump.upgraded.is_empty()
+            && dump.forced.is_empty()
     }
 }

@@ -76,6 +76,7 @@ impl Record {
             return numbers(&[10, stamp, call.capacity]);
         }
         let enters_again = self.used() >= call.capacity && self.fits(call, &ask.who);
+        let since = self.since; // counting begins with who joins
         let mut ticket = None;
         if enters_again || (ask.who.base().is_none() && self.may_go_first(call, ask, &mut ticket)) {
             let drained = Some(call.capacity - self.used()).filter(|_| ask.room < 0);
@@ -85,6 +86,7 @@ impl Record {
                     ..Hold::new(&ask.who, now + ask.who.lease)
                 };
                 let token = self.admit(call, hold, ask.floor);
+                self.since = since;
                 self.keep(call.ttl);
                 if let Some(weight) = drained {
                     return numbers(&[1, stamp, 0, ask.who.lease, 0, weight]);
@@ -93,12 +95,14 @@ impl Record {
             }
         }
         if ask.room <= 0 {
+            self.since = since;
             return numbers(&[3, stamp, self.wake(now)]);
         }
         let (ticket, next) = ticket.unwrap_or_else(|| self.ticket(call, &ask.who, ask.ahead));
         if ask.who.base().is_none() && self.waiting() >= ask.room {
             self.sweep(call);
             if self.waiting() >= ask.room {
+                self.since = since;
                 return numbers(&[6, stamp]);
             }
         }
@@ -149,10 +153,10 @@ impl Record {
 
     pub(crate) fn end(&mut self, call: &mut Call<'_>, who: &Attempt, not_after: i64) -> Reply {
         let id = who.id.as_str();
-        if not_after == 0 && !call.counted && self.members(call.capacity) < 3 {
-            // The fast path removes the one other member unseen: it may be a hold whose time is over, or a tombstone.
-            let removed = self.remove_hold(id) || self.tombs.remove(id).is_some();
-            return numbers(&[i64::from(removed), 0, 0]);
+        if not_after == 0 && self.is_all(id, if call.counted { 0 } else { call.capacity }) {
+            // The fast path removes it unseen: it may be a hold whose time is over, or a tombstone.
+            let _ = self.remove_hold(id) || self.tombs.remove(id).is_some();
+            return numbers(&[1, 0, 0]);
         }
         let now = call.now();
         let mut lapsed = if self.ends_quickly(call, who, not_after) {
@@ -186,26 +190,6 @@ impl Record {
             self.tell_head(call);
         }
         numbers(&[had, 0, 0])
-    }
-
-    fn members(&self, capacity: i64) -> usize {
-        let dump = self.dump(capacity);
-        let derived = [
-            self.token.is_some(),
-            self.stored.is_some(),
-            dump.shared.is_some(),
-            dump.next.is_some(),
-            dump.since.is_some(),
-        ];
-        derived.into_iter().filter(|is| *is).count()
-            + self.queue.len()
-            + self.holds.len()
-            + self.extended.len()
-            + dump.weights.len()
-            + dump.marks.len()
-            + dump.upgraded.len()
-            + self.tombs.len()
-            + self.forced.len()
     }
 
     pub(crate) fn force(&mut self, call: &mut Call<'_>) -> Reply {

@@ -1,6 +1,6 @@
--- acquire: takes the primitive, or joins its queue. This part has shortcuts for three kinds of
--- record: nobody holds; one holder has everything; or the holders share, and nobody waits. The
--- engine's parts and acquire_slow.lua follow below the early returns, where text costs nothing.
+-- acquire: takes the primitive, or joins its queue. This part has a shortcut for a record that is
+-- free, and the usual answers. The engine's parts and acquire_slow.lua follow below the early
+-- returns, where text costs nothing.
 --
 -- KEYS[1]   lock       zset  <prefix>:lock:{<name>}  see docs/design.md for the bands of its scores
 -- ARGV[1]   id         id of the caller's attempt
@@ -44,69 +44,234 @@ local T = ARGV.time or redis.call('TIME') -- once, at the top: before Redis 7.2 
 local now_us = T[1] * 1000000 + T[2]
 local now = (now_us - now_us % 1000) / 1000
 
--- A record of ours has a token. Its rank is the number of other members, except arrival and starts,
--- which only exist together with a rate below it. This command raises WRONGTYPE before any write
--- (H41).
-local ours = redis.call('ZRANK', lock, '%TOKEN%')
--- shortcut: nobody holds, or one holder has everything, or the holders share and nobody waits
-local fresh -- the token of a hold that is granted here; 0: it is shared and has none
+-- The token has the highest score, except of a counted primitive with a rate; the hold that ends last is next. The first
+-- command raises WRONGTYPE before any write (H41).
+local top = string.sub(capacity, -1) == 'c' and {} or redis.call('ZREVRANGE', lock, '0', '1')
 local plain = now <= tonumber(ARGV[6]) and floor == '0'
-if weight == capacity then
-  if plain and (ours == 0 or not ours and redis.call('ZCARD', lock) == 0) then
-    -- Each number as an argument costs 0.4 us, text does not; TIME does not pad.
-    local us = #T[2] == 6 and T[1] .. T[2] or string.format('%.0f', now_us)
-    local changed = redis.call('ZADD', lock, 'GT', 'CH', us, '%TOKEN%', string.format('%.0f', now + ARGV[2]), id)
-    fresh = changed == 2 and now_us or tonumber(redis.call('ZINCRBY', lock, 1, '%TOKEN%')) -- the clock is behind the last one
-  elseif plain and ours and ahead == '0' then
-    -- The hold that ends first is within its lease (H49), has everything and names no owner, nor
-    -- does this attempt: nothing can be granted.
-    local holder = redis.call('ZRANGEBYSCORE', lock, '%HOLDER%', '%TOMB%', 'WITHSCORES', 'LIMIT', '0', '1')
-    local has, most = string.match(holder[1] or '', '^%d+:(%d+):(%d+)', 24)
-    local left = has == weight and string.find(id, '^%d+:', 24) and holder[2] - now or 0
-    if left > 0 and left <= most + 1 then
-      local known, room = redis.call('ZMSCORE', lock, id, '%SINCE%', '%NEXT%'), tonumber(ARGV[7])
-      local ticket = tonumber(known[3] or %FIRST_TICKET%)
-      if not known[1] and room == 0 then
-        redis.call('ZADD', lock, 'XX', 'GT', '0', '%TOKEN%') -- changes nothing; refused when memory is full (H40)
-        return { 3, now_us, math.ceil(left) }
-      elseif not (known[1] or known[2]) and ticket < %LAST_TICKET% and redis.call('ZCOUNT', lock, '-inf', '(0') < room then
-        local low = polls * %CHANCE% + math.floor(now / %UNIT%) % %CHANCE%
-        redis.call('ZADD', lock, ticket + 1, '%NEXT%', %BASE% + ticket * %TICKET% + low, id)
-        if redis.call('PTTL', lock) < tonumber(ARGV[3]) then
-          redis.call('PEXPIRE', lock, ARGV[3] + math.floor(ARGV[3] / 8))
-        end
-        return { 2, now_us, math.ceil(left), 0 }
-      end
-    end
+local lease, ttl, room = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[7])
+-- shortcut: it takes everything, and nobody holds or waits
+if plain and weight == capacity and not top[2] and (top[1] or '%TOKEN%') == '%TOKEN%' then
+  local token, ends = now_us, string.format('%d', now + lease) -- a number as an argument costs five times as much
+  if redis.call('ZADD', lock, 'GT', 'CH', string.format('%d', now_us), '%TOKEN%', ends, id) == 1 then -- the clock is behind the last token
+    token = tonumber(redis.call('ZINCRBY', lock, 1, '%TOKEN%'))
   end
-elseif plain and ours and ARGV[7] ~= '-1' and pace == '' then
-  local there, used, known = tonumber(capacity), 0, 0 -- no number if counted
-  local alone, stored, mine = ours == 0, nil, nil
-  if ours == 1 and not there then
-    stored = redis.call('ZSCORE', lock, '%CAPACITY%')
-    alone = stored
-  elseif not alone then
-    local scores = redis.call('ZMSCORE', lock, id, '%USED%', '%CAPACITY%')
-    mine, used, stored, known = scores[1], tonumber(scores[2] or 0), scores[3], (scores[2] and 1 or 0) + (scores[3] and 1 or 0)
+  local life = ttl + math.ceil((token - now_us) / 1000)
+  if not top[1] or redis.call('PTTL', lock) < life then
+    redis.call('PEXPIRE', lock, life + math.floor(life / 8)) -- longer than necessary, so that it is seldom renewed
   end
-  if stored then
-    there = (stored % 2 == 1 or stored - string.sub(capacity, 1, -2) * 2 == 0) and math.floor(stored / 2)
-  end
-  -- Weight in use and capacity are the only members below the end of the first hold: no waiter, no
-  -- mark of any kind.
-  local below = used > 0 and string.format('%.0f', now) or '(%TOMB%'
-  if there and used + weight <= there and not mine and (alone or redis.call('ZCOUNT', lock, '-inf', below) == known) then
-    redis.call('ZADD', lock, used > 0 and used + weight or weight, '%USED%', string.format('%.0f', now + ARGV[2]), id)
-    fresh = 0
-  end
-end
-if fresh then
-  local ttl = ARGV[3] + math.max(math.ceil((fresh - now_us) / 1000), 0)
-  if not ours or redis.call('PTTL', lock) < ttl then
-    redis.call('PEXPIRE', lock, ttl + math.floor(ttl / 8)) -- longer than necessary, so that it is seldom renewed
-  end
-  return fresh <= now_us and now_us or { 1, now_us, fresh, tonumber(ARGV[2]), 0 }
+  return token == now_us and now_us or { 1, now_us, token, tonumber(lease), 0 }
 end
 -- end of shortcut
-local lease, ttl, not_after = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[6])
-local room = tonumber(ARGV[7])
+
+-- The ticket of a newcomer, that of the next, and since when tickets count time. It is behind all others, unless it has a
+-- head start. That is in milliseconds, so tickets are, too, from the first one on that may be compared with one that has a
+-- head start. Every newcomer counts as coming later than the one before, so that equal head starts never change the order.
+local function take_ticket(lock, now, next_ticket, since, ahead)
+  next_ticket, since = tonumber(next_ticket or %FIRST_TICKET%), tonumber(since or nil)
+  if not since and ahead == '0' then
+    return next_ticket, next_ticket + 1
+  end
+  since = since or (now - (next_ticket - %FIRST_TICKET%)) % %CYCLE%
+  local passed = (now - since) % %CYCLE%
+  if passed > %CYCLE% / 2 then -- the clock was set back
+    passed = passed - %CYCLE%
+  end
+  local came = math.max(next_ticket, %FIRST_TICKET% + math.min(passed, %LONGEST%))
+  local ticket = math.max(came - ahead, %FRONT%)
+  -- A ticket that nobody has, from this one on: the next one, unless owners share some. Where `high` tickets have fewer
+  -- than `high` waiters one is free; that is looked for by doubling and halving, so that a crowd costs little.
+  local from, low, high = %BASE% + ticket * %TICKET%, 0, 1
+  local function taken(count)
+    return redis.call('ZCOUNT', lock, string.format('%d', from), string.format('%d', from + count * %TICKET% - 1)) >= count
+  end
+  while taken(high) do
+    low, high = high, high * 2
+  end
+  while high - low > 1 do
+    local middle = math.floor((low + high) / 2)
+    if taken(middle) then
+      low = middle
+    else
+      high = middle
+    end
+  end
+  ticket = ticket + low
+  return ticket, (tonumber(ahead) == 0 and ticket or came) + 1, since
+end
+
+-- Grants, queues or refuses a newcomer. It reads once and writes once. Nothing is returned, and nothing was written, if the
+-- record has to be settled first, or the engine knows better. `sweep`: it was settled; makes room in the queue.
+local function answer(lock, id, weight, capacity, lease, ttl, room, pace, patience, floor, polls, ahead, now_us, now, top, sweep)
+  local kin = string.match(id, '^%d+(@?[^:^]*):', 24) -- no upgrade
+  local there, ours, known, rate = tonumber(capacity), top[1], nil, nil -- no number if counted
+  local counted = not there
+  if not kin or (there and (top[1] or '%TOKEN%') ~= '%TOKEN%') then
+    return
+  elseif kin ~= '' then
+    known = redis.call('ZMSCORE', lock, id, '%NEXT%', '%SINCE%', '%USED%', top[2] or id, '%OWNER%' .. string.sub(kin, 2))
+  elseif there then
+    known = redis.call('ZMSCORE', lock, id, '%NEXT%', '%SINCE%', '%USED%', top[2] or id)
+  else
+    known = redis.call('ZMSCORE', lock, id, '%NEXT%', '%SINCE%', '%USED%', top[2] or id, '%TOKEN%', '%CAPACITY%', '%INTERVAL%')
+    local as_made, interval = not known[7] or known[7] % 2 == 0, known[8]
+    there = math.floor((known[7] or 2 * string.sub(capacity, 1, -2)) / 2)
+    if pace ~= '' or interval then
+      local made = { string.match(pace, '^([%d.]+) (%d+) (%d+)$') }
+      rate = interval and redis.call('ZMSCORE', lock, '%BURST%', '%PERIOD%', '%ARRIVAL%') or not known[7] and { made[2], made[3] }
+      interval = interval or rate and made[1]
+      if as_made and not (rate and made[1] and made[1] - interval == 0 and made[2] - rate[1] == 0 and made[3] - rate[2] == 0) then
+        return
+      end
+      rate = rate and { interval = interval, burst = rate[1], window = tonumber(rate[2]), arrival = tonumber(rate[3] or 0) }
+    end
+    ours = known[6]
+    if as_made and there .. 'c' ~= capacity or not ours and redis.call('ZCARD', lock) > 0 then
+      return
+    end
+  end
+  if known[1] or weight > there and room >= 0 then
+    return
+  end
+
+  -- The holds: of a counted primitive the first one to end is looked at, of others the last one.
+  local used, owner, left, all = tonumber(known[4] or 0), '', -1, true
+  local holder, ends = top[2], tonumber(known[5] or 0)
+  if counted and used > 0 then
+    holder, ends = unpack(redis.call('ZRANGEBYSCORE', lock, '%HOLDER%', '%TOMB%', 'WITHSCORES', 'LIMIT', '0', '1'))
+  elseif ends >= %TOMB% then
+    holder, ends = unpack(redis.call('ZREVRANGEBYSCORE', lock, '%TOMB%', '%HOLDER%', 'WITHSCORES', 'LIMIT', '0', '1'))
+  end
+  if holder and tonumber(ends) >= %HOLDER% then
+    local its, has, most = string.match(holder, '^%d+([^:]*):(%d+):(%d+)', 24)
+    has, left = tonumber(has), ends - now
+    if left > most + 1 and not sweep then -- it would outlast its own lease (H49)
+      return
+    elseif used == 0 then
+      used, owner = has, has >= there and its or ''
+    end
+    all = used == has and owner == '' and not counted -- of a counted one it may have less than its id says
+    if not (all or counted) then -- others hold, too
+      left = redis.call('ZRANGEBYSCORE', lock, '%HOLDER%', '%TOMB%', 'WITHSCORES', 'LIMIT', '0', '1')[2] - now
+    end
+    if left <= 0 and not sweep then
+      return
+    end
+    left = math.max(math.ceil(left), 0)
+  end
+
+  -- Who waits.
+  local fits = used + weight <= there
+  local ticket, following, since
+  if room < 0 then -- whatever is free, and may start now
+    weight = there - used
+    if rate then
+      weight = math.min(weight, math.floor((now_us - math.max(rate.arrival, now_us)) / rate.interval + rate.burst))
+    end
+    fits = weight > 0
+  end
+  if known[2] and (used < there or owner ~= '') then
+    local head = redis.call('ZRANGE', lock, '0', '0', 'WITHSCORES')
+    local head_kin, gets = string.match(head[1], '^%d+(@?[^:^]*):(%d+)', 24)
+    local silent = ((now - now % %UNIT%) / %UNIT% - head[2]) % %CHANCE% > %DEAF% -- it may be dropped
+    if not sweep and (silent or not gets or used + gets <= there or (owner ~= '' and owner == head_kin)) then
+      return
+    elseif fits and tonumber(ahead) > 0 then -- its head start may put it before all others
+      ticket, following, since = take_ticket(lock, now, known[2], known[3], ahead)
+      fits = %BASE% + (ticket + 1) * %TICKET% <= tonumber(head[2])
+    else
+      fits = false
+    end
+  end
+
+  local adds, reply
+  if owner ~= '' and owner == kin then -- a re-entry overtakes the queue
+    adds, reply = { string.format('%d', now + lease), id }, { 1, now_us, tonumber(redis.call('ZSCORE', lock, '%TOKEN%')), tonumber(lease), 0 }
+  elseif fits and there == weight and not counted then
+    local token = math.max(now_us, floor + 1, (redis.call('ZSCORE', lock, '%TOKEN%') or 0) + 1)
+    adds, reply = { token, '%TOKEN%', now + lease, id }, { 1, now_us, token, tonumber(lease), 0 }
+    ttl = ttl + math.ceil((token - now_us) / 1000)
+  elseif fits then
+    adds, reply = { string.format('%d', used + weight), '%USED%', string.format('%d', now + lease), id }, now_us
+    local function add(score, member)
+      adds[#adds + 1] = score
+      adds[#adds + 1] = member
+    end
+    if not ours then -- it makes the record ours
+      add(now_us, '%TOKEN%')
+    end
+    if counted and not known[7] then
+      add(2 * there, '%CAPACITY%')
+      if rate then
+        add(rate.interval, '%INTERVAL%')
+        add(rate.burst, '%BURST%')
+        add(rate.window, '%PERIOD%')
+      end
+    end
+    if room < 0 then
+      add(weight, '%WEIGHT%' .. id)
+      reply = { 1, now_us, 0, tonumber(lease), 0, weight }
+    end
+    if rate then -- GCRA
+      local after = math.max(rate.arrival, now_us) + weight * rate.interval
+      local start = math.max(after - rate.burst * rate.interval, now_us)
+      if rate.arrival - now_us > rate.window + rate.burst * rate.interval then
+        return
+      elseif start - now_us > math.min(tonumber(patience) or rate.window, rate.window) then
+        return { 12, now_us, math.ceil(start - now_us) }
+      elseif start > now_us then
+        add(start, '%START%' .. id)
+      end
+      add(after, '%ARRIVAL%')
+      ttl = math.max(ttl, math.ceil((after - now_us) / 1000))
+      reply = { 1, now_us, 0, tonumber(lease), 0, weight, math.ceil(start - now_us) }
+    end
+  elseif room <= 0 then
+    if not (all or sweep) then -- no waiter's tick will look at the last hold
+      local last = redis.call('ZREVRANGEBYSCORE', lock, '%TOMB%', '%HOLDER%', 'WITHSCORES', 'LIMIT', '0', '1')
+      if last[2] - now > string.match(last[1], ':(%d+):%d+$') + 1 then
+        return
+      end
+    end
+    redis.call('ZADD', lock, 'XX', 'GT', '0', '%TOKEN%') -- changes nothing; refused when memory is full (H40)
+    return { 3, now_us, left }
+  else
+    if kin ~= '' and known[6] then -- it waits beside another of its owner
+      ticket, following = known[6], known[2] + 1
+    elseif not ticket then
+      ticket, following, since = take_ticket(lock, now, known[2], known[3], ahead)
+    end
+    -- No more wait than came since nobody waited, which `following` counts, and no more than there are members.
+    if following - %FIRST_TICKET% > room and redis.call('ZCARD', lock) > room then
+      if not sweep then
+        return
+      elseif sweep() >= room then
+        return { 6, now_us }
+      end
+    end
+    if following - 1 >= %LAST_TICKET% then
+      return { 6, now_us }
+    end
+    local place = %BASE% + ticket * %TICKET% + polls * %CHANCE% + math.floor(now / %UNIT%) % %CHANCE%
+    adds, reply = { string.format('%d', following), '%NEXT%', string.format('%d', place), id }, { 2, now_us, left, 0 }
+    if kin ~= '' then
+      adds[5], adds[6] = ticket, '%OWNER%' .. string.sub(kin, 2)
+    end
+    if since and not known[3] then
+      adds[#adds + 1], adds[#adds + 2] = since, '%SINCE%'
+    end
+  end
+  redis.call('ZADD', lock, unpack(adds))
+  if redis.call('PTTL', lock) < ttl then
+    redis.call('PEXPIRE', lock, ttl + math.floor(ttl / 8))
+  end
+  return reply
+end
+weight, polls = tonumber(weight), tonumber(polls)
+-- shortcut: no hold is over, and nothing can be granted to who waits
+if plain then
+  local reply = answer(lock, id, weight, capacity, lease, ttl, room, pace, patience, 0, polls, ahead, now_us, now, top)
+  if reply then
+    return reply
+  end
+end
+-- end of shortcut

@@ -16,3 +16,4 @@
 --          {5, stamp_us}                     the new attempt has ended
 --          {8, stamp_us}                     not our record, or another schema version
 local token, not_after = tonumber(ARGV[5]), tonumber(ARGV[6])
+local mark_of = '%UPGRADED%'

@@ -3,15 +3,14 @@ local reply = answered(token)
 if reply then
   return reply
 end
-local ends = tonumber(redis.call('ZSCORE', lock, old) or 0)
 if mine ~= 0 or ends <= now or ends >= %TOMB% or (token > 0 and last ~= token) then
   return { 3, now_us, -1 }
 end
-local upgraded = redis.call('ZSCORE', lock, '%UPGRADED%' .. old)
 redis.call('ZREM', lock, old, '%EXTENDED%' .. old, '%UPGRADED%' .. old) -- first: allowed when memory is full
-redis.call('ZADD', lock, now + lease, id)
-if upgraded then
-  redis.call('ZADD', lock, upgraded, '%UPGRADED%' .. id)
+if mark then
+  redis.call('ZADD', lock, now + lease, id, mark, '%UPGRADED%' .. id)
+else
+  redis.call('ZADD', lock, now + lease, id)
 end
 if redis.call('PTTL', lock) < ttl then
   redis.call('PEXPIRE', lock, ttl)

@@ -1,29 +1,32 @@
 -- downgrade: the contract is in downgrade_fast.lua, the functions are in the engine's parts.
-read_capacity(capacity)
-if now > not_after then -- a copy that was stuck on the way; the client asks again
+local step = new_step(ttl, read_capacity(capacity))
+local function note(of_id, of_old, of_mark)
+  return tonumber(of_id or 0), tonumber(of_old or 0), of_mark
+end
+local mine, ends, mark = note(read(step, id, old, '%UPGRADED%' .. old))
+if not step.token and redis.call('ZCARD', lock) > 0 then
+  return { 8, now_us }
+elseif now > not_after then -- a copy that was stuck on the way; the client asks again
   return { 4, now_us }
 end
-settle()
-for i = #record.lapsed, 1, -1 do -- the claim of a guard that is out: its client knows that it is lost
-  if record.lapsed[i][1] == old then
-    table.remove(record.lapsed, i)
-  end
+if settle(step, old) then -- a claim of a guard that is out: its client knows that it is lost
+  mine, ends, mark = note(unpack(redis.call('ZMSCORE', lock, id, old, '%UPGRADED%' .. old)))
 end
 local reply
-mine = tonumber(redis.call('ZSCORE', lock, id) or 0)
 if mine >= %TOMB% then
   reply = { 5, now_us }
 elseif mine > 0 then
   reply = { 1, now_us, 0, math.floor(mine) - now, 0 }
-elseif not holds(old) or (token > 0 and last ~= token) then
+elseif ends <= now or ends >= %TOMB% or (of_token > 0 and step.token ~= of_token) then
   reply = { 3, now_us, -1 }
 else
-  give_back(old)
-  measure()
-  admit(id, (fields(id)), now + lease, 0)
-  keep(ttl)
+  give_back(step, old, mark)
+  step.shared = step.shared + string.match(id, ':(%d+):%d+:%d+$')
+  step.used, step.owner = step.shared, ''
+  add(step, now + lease, id)
+  live(step, ttl)
   reply = { 1, now_us, 0, lease, 0 }
 end
-hand_on()
-send_mail()
+hand_on(step)
+send_mail(step)
 return reply

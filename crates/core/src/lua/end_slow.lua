@@ -1,56 +1,59 @@
--- end, when a shortcut does not apply. The contract is in end_fast.lua, the functions are in the
--- engine's parts.
-
--- Tells the head of the queue when the claim before it ends.
-local function tell_head()
-  local head = redis.call('ZRANGE', lock, 0, 0, 'WITHSCORES')
-  local claim = redis.call('ZRANGEBYSCORE', lock, %HOLDER%, %TOMB%, 'WITHSCORES', 'LIMIT', 0, 1)
-  if tonumber(head[2] or 0) < 0 and claim[1] and claim[2] % 1 > 0 then
-    tell(head[1], math.max(math.ceil(claim[2] - now), 0))
-  end
+-- end, when it is not as usual. The contract is in end_fast.lua, the functions are in the engine's
+-- parts.
+local step = new_step(ttl, read_capacity(capacity))
+local base, counter, own, mark, start
+if kin and string.byte(kin) == 94 then -- '^'
+  base, counter = base_of(id)
+  own, mark = read(step, id, '%UPGRADED%' .. base)
+elseif step.counted then
+  own, mark, start = read(step, id, '%WEIGHT%' .. id, '%START%' .. id)
+else
+  own, mark = read(step, id, '%UPGRADED%' .. id)
 end
-
-read_capacity(capacity)
-if redis.call('ZCARD', lock) > 0 and not redis.call('ZSCORE', lock, '%TOKEN%') then
+if not step.token and low[1] then
   return { 8, 0, 0 }
 end
-settle()
-for i = #record.lapsed, 1, -1 do
-  if record.lapsed[i][1] == id then
-    table.remove(record.lapsed, i)
+local score, had, first = tonumber(own or 0), 0, false
+if settle(step, id) then
+  if base then
+    mark = redis.call('ZSCORE', lock, '%UPGRADED%' .. base)
   end
+  score = tonumber(redis.call('ZSCORE', lock, id) or 0)
 end
-
-local score = tonumber(redis.call('ZSCORE', lock, id) or 0)
-local base, counter = base_of(id)
-local had = 0
-local first = false
-if base and tonumber(redis.call('ZSCORE', lock, '%UPGRADED%' .. base) or 0) == counter then -- the hold stays, and is shared again
-  redis.call('ZREM', lock, '%UPGRADED%' .. base)
-  set_shared((fields(base)))
-  record.used = record.shared
-  had = 1
+if base and tonumber(mark or 0) == counter then -- the hold stays, and is shared again
+  drop(step, '%UPGRADED%' .. base)
+  step.shared = tonumber(string.match(base, ':(%d+):%d+:%d+$'))
+  step.used, had = step.shared, 1
 elseif score < 0 then
-  first = redis.call('ZRANK', lock, id) == 0
-  leave_queue(id, score)
+  first = low[1] == id
+  leave(step, id, kin, score)
   had = 2
 elseif score > 0 and score < %TOMB% then
-  local weight_of = give_back(id)
-  record.used = math.max(record.used - weight_of, record.shared)
-  if record.owner then -- it may have other holds
-    measure()
+  give_back(step, id, mark, start)
+  step.used, step.owner = step.shared, ''
+  if kin ~= '' then -- its owner may have other holds
+    commit(lock, step)
+    look(step)
   end
   had = 1
 end
 if not_after > 0 then -- a copy of the acquire may still be under way (H14, H35)
   local ends = math.max(now, not_after) + 1000
-  redis.call('ZADD', lock, 'NX', now_us, '%TOKEN%')
-  redis.call('ZADD', lock, 'GT', %TOMB% + ends, id) -- an older copy of this request must not shorten it
-  keep(math.max(ttl, ends - now))
+  if not step.token then
+    add(step, now_us, '%TOKEN%')
+  end
+  drop(step, '%EXTENDED%' .. id) -- a first write that is allowed when memory is full
+  add(step, math.max(score, %TOMB% + ends), id) -- an older copy of this request must not shorten it
+  live(step, math.max(ttl, ends - now))
 end
-hand_on()
+commit(lock, step)
+hand_on(step)
 if first then -- it may have been told when the claim before it ends; now that is for the next one to know
-  tell_head()
+  local next_one = redis.call('ZRANGE', lock, 0, 0, 'WITHSCORES')
+  local claim = redis.call('ZRANGEBYSCORE', lock, %HOLDER%, %TOMB%, 'WITHSCORES', 'LIMIT', 0, 1)
+  if tonumber(next_one[2] or 0) < 0 and claim[1] and claim[2] % 1 > 0 then
+    post(lock, step, 'w ', next_one[1], string.format(' %d %d', math.max(math.ceil(claim[2] - now), 0), now_us))
+  end
 end
-send_mail()
-return { had, record.more, refused }
+send_mail(step)
+return { had, step.more, step.refused }

@@ -1,25 +1,25 @@
 -- force: the contract is in force_fast.lua, the functions are in the engine's parts.
-read_capacity(capacity)
-if redis.call('ZCARD', lock) == 0 then
-  return { 0, 0, 0 }
-elseif not redis.call('ZSCORE', lock, '%TOKEN%') then
-  return { 8, 0, 0 }
+local step = new_step(ttl, read_capacity(capacity))
+read(step)
+if not step.token then
+  return { redis.call('ZCARD', lock) == 0 and 0 or 8, 0, 0 }
 end
-settle()
+settle(step)
 local holders = redis.call('ZRANGEBYSCORE', lock, %HOLDER%, %TOMB%, 'LIMIT', 0, BOUND + 1)
-for i = 1, math.min(#holders, BOUND) do
-  local _, lease = fields(holders[i])
-  give_back(holders[i])
-  redis.call('ZADD', lock, %TOMB% + now + lease + 1000, '%FORCED%' .. holders[i]) -- so that a renewal learns why
-  keep(lease + 1000)
-  post(holders[i], 'f ' .. string.sub(holders[i], 23) .. ' ' .. text(now_us))
+local rest = table.remove(holders, BOUND + 1) and 1 or 0
+end_all(step, holders, 1)
+for _, who in ipairs(holders) do
+  local lease = string.match(who, ':(%d+):%d+$')
+  add(step, %TOMB% + now + lease + 1000, '%FORCED%' .. who) -- so that a renewal learns why
+  live(step, lease + 1000)
+  post(lock, step, 'f ', who, ' ' .. string.format('%d', now_us))
 end
-local rest = #holders > BOUND
-measure()
-if rest then -- nobody is let in: the next call would end that hold, too
-  put_back()
-else
-  hand_on()
+commit(lock, step)
+look(step)
+if rest == 0 then
+  hand_on(step)
+elseif step.lapsed then -- nobody is let in: the next call would end that hold, too
+  put_back(step)
 end
-send_mail()
-return { holders[1] and 1 or 0, rest and 1 or 0, refused }
+send_mail(step)
+return { holders[1] and 1 or 0, rest, step.refused }

@@ -97,4 +97,3 @@ end
 -- end of shortcut
 local ttl, memory, not_after = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6] - 1000
 local polls = tonumber(ARGV[11] or 0)
-local capacity = 0 -- nobody ever holds

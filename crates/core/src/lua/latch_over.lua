@@ -3,7 +3,7 @@
 -- reads: lock, now_us, now, generation, memory
 
 -- All who wait: their places go, and each of their clients gets one message.
-local function release(kind)
+local function release(step, kind)
   local waiting = redis.call('ZRANGEBYSCORE', lock, '-inf', '(0')
   if not waiting[1] then
     return
@@ -14,13 +14,13 @@ local function release(kind)
     one_of[string.sub(waiting[i], 1, 22)] = waiting[i]
   end
   for _, who in pairs(one_of) do
-    post(who, kind .. ' ' .. string.sub(who, 23) .. ' ' .. text(generation) .. ' ' .. text(now_us))
+    post(lock, step, kind .. ' ', who, string.format(' %d %d', generation, now_us))
   end
 end
 
 -- The record of a latch that has just come to zero lives for so long, whatever was asked for before: but not less than its marks.
-local function finish()
-  release('d')
+local function finish(step)
+  release(step, 'd')
   local last = redis.call('ZREVRANGEBYSCORE', lock, %MICROS%, %TOMB%, 'WITHSCORES', 'LIMIT', 0, 1)
   redis.call('PEXPIRE', lock, math.max(memory, last[1] and math.ceil(last[2] - %TOMB% - now) or 0))
 end

@@ -1,5 +1,6 @@
 -- latch, when a shortcut does not apply. The contract is in latch_fast.lua, the functions are in
 -- latch_over.lua and the engine's parts.
+local step = new_step(ttl, 0)
 local DONE_MEMORY = 60000 -- how long a finished generation is known after its reset: many ticks
 redis.call('ZADD', lock, 'XX', 'GT', 0, '%TOKEN%') -- changes nothing; refused when memory is full (H40)
 if generation == 0 and redis.call('ZCARD', lock) > 0 then
@@ -14,7 +15,7 @@ local function full(after)
     return false
   end
   local waiting = redis.call('ZCOUNT', lock, '-inf', '(0')
-  return waiting >= room and sweep(waiting) >= room
+  return waiting >= room and sweep(step, waiting) >= room
 end
 
 -- Ids of `count_down_once` of earlier generations, a few at a time: there may be many.
@@ -42,7 +43,7 @@ elseif left < 0 and not makes then
     return { 3, now_us }
   end
 elseif left >= 0 and asked > 0 and asked ~= generation then
-  if redis.call('ZSCORE', lock, '%FINISHED%' .. text(asked)) then
+  if redis.call('ZSCORE', lock, '%FINISHED%' .. string.format('%d', asked)) then
     return { 1, now_us, asked, 0, 0 }
   end
   return { 11, now_us }
@@ -72,11 +73,11 @@ if makes then
   number = 1
   made = 2 * before + (before ~= count and 1 or 0)
 elseif changes and to >= 0 then
-  release('r')
+  release(step, 'r')
   if left == 0 then
-    redis.call('ZADD', lock, %TOMB% + now + DONE_MEMORY, '%FINISHED%' .. text(generation))
+    redis.call('ZADD', lock, %TOMB% + now + DONE_MEMORY, '%FINISHED%' .. string.format('%d', generation))
   end
-  generation = math.max(generation + 1, now_us)
+  generation = math.max(generation + 1, now_us, now)
   number = number + 1
   made = 2 * to + (made ~= 2 * to and 1 or 0)
   redis.call('ZADD', lock, generation, '%TOKEN%')
@@ -100,32 +101,33 @@ end
 local reply = { 1, now_us, generation, after, 0 }
 if after == 0 then
   if makes or (changes and (to >= 0 or before > 0)) then
-    finish()
+    finish(step)
   elseif changes then
-    keep(not_after + 1000 - now)
+    live(step, not_after + 1000 - now)
   end
 elseif room == 0 then
-  keep(ttl)
+  live(step, ttl)
   reply = { 3, now_us }
 else
   if room > 0 then
     if place < 0 then
-      renew_place(id, place, polls)
+      redis.call('ZADD', lock, 'XX', renewed(place, polls), id)
     else
       redis.call('ZADD', lock, 'NX', now_us, '%TOKEN%')
-      redis.call('ZADD', lock, %BASE% + %FIRST_TICKET% * %TICKET% + polls * %CHANCE% + seen_now, id)
+      redis.call('ZADD', lock, %BASE% + %FIRST_TICKET% * %TICKET% + polls * %CHANCE% + math.floor(now / %UNIT%) % %CHANCE%, id)
     end
     reply = { 2, now_us, tonumber(redis.call('ZSCORE', lock, '%TOKEN%')) }
   end
-  keep(ttl)
+  live(step, ttl)
 end
 if after > 0 then
   -- The half says that a count-down has to look: somebody waits, or there was a reset.
   local look = (number > 1 or redis.call('ZCOUNT', lock, '-inf', '(0') > 0) and 0.5 or 0
   redis.call('ZADD', lock, 'XX', after + 1 + look, counter)
 end
-send_mail()
+commit(lock, step)
+send_mail(step)
 if reply[1] == 1 then
-  reply[5] = refused
+  reply[5] = step.refused
 end
 return reply

@@ -16,15 +16,12 @@ local id, lease, ttl, part, not_after = ARGV[1], tonumber(ARGV[2]), tonumber(ARG
 local T = redis.call('TIME') -- once (H50)
 local now_us = T[1] * 1000000 + T[2]
 local now = (now_us - now_us % 1000) / 1000
-local function held(who)
-  return tonumber(redis.call('ZSCORE', lock, '%WEIGHT%' .. who) or string.match(who, ':(%d+):%d+:%d+$') or 1)
-end
-
-if redis.call('ZCARD', lock) > 0 and not redis.call('ZSCORE', lock, '%TOKEN%') then
+local scores = redis.call('ZMSCORE', lock, '%TOKEN%', id, part, '%WEIGHT%' .. id, '%WEIGHT%' .. part)
+if not scores[1] and redis.call('ZCARD', lock) > 0 then
   return { 8, now_us }
 end
-local ends = tonumber(redis.call('ZSCORE', lock, id) or 0)
-local other = tonumber(redis.call('ZSCORE', lock, part) or 0)
+local ends, other = tonumber(scores[2] or 0), tonumber(scores[3] or 0)
+local has = (scores[4] or string.match(id, ':(%d+):%d+:%d+$')) + (scores[5] or string.match(part, ':(%d+):%d+:%d+$'))
 if ends <= now or ends >= %TOMB% or other <= now then
   return { 3, now_us }
 elseif other >= %TOMB% then -- the mark of an earlier copy
@@ -35,7 +32,7 @@ end
 if ends % 1 > 0 or ends < now + lease then -- a claim is confirmed by it, as in split
   ends = now + lease
 end
-redis.call('ZADD', lock, ends, id, held(id) + held(part), '%WEIGHT%' .. id, %TOMB% + not_after + 1000, part)
+redis.call('ZADD', lock, ends, id, has, '%WEIGHT%' .. id, %TOMB% + not_after + 1000, part)
 redis.call('ZREM', lock, '%EXTENDED%' .. part, '%WEIGHT%' .. part, '%START%' .. part)
 if redis.call('PTTL', lock) < ttl then
   redis.call('PEXPIRE', lock, ttl)

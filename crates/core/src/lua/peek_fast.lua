@@ -19,4 +19,3 @@ if not (scores[1] and scores[2]) then
   return { (scores[1] or redis.call('ZCARD', lock) == 0) and 0 or 8 }
 end
 local made = scores[2] - 1
-local capacity, ttl = 0, 0

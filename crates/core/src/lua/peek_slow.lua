@@ -4,13 +4,14 @@ local waiting = redis.call('ZCOUNT', lock, '-inf', '(0')
 local places = redis.call('ZRANGEBYSCORE', lock, '-inf', '(0', 'WITHSCORES', 'LIMIT', 0, most)
 local waiters = {}
 for i = 1, #places, 2 do
-  if age(tonumber(places[i + 1])) > %PATIENCE% then
+  local unseen = (math.floor(now / %UNIT%) - places[i + 1]) % %CHANCE%
+  if unseen > %PATIENCE% and unseen <= %CHANCE% / 2 then
     waiting = waiting - 1
   else
     waiters[#waiters + 1] = places[i]
   end
 end
 local number = tonumber(redis.call('ZSCORE', lock, '%GENERATION%'))
-local counter = made % 2 == 1 and '%LEFT%*' or '%LEFT%' .. text(made / 2)
+local counter = made % 2 == 1 and '%LEFT%*' or '%LEFT%' .. string.format('%d', made / 2)
 local remaining = math.floor(redis.call('ZSCORE', lock, counter) or 1) - 1
 return { 1, number, remaining, math.floor(made / 2), waiting, waiters }

@@ -1,130 +1,181 @@
--- pump: grants to waiters, from the head of the queue on.
---
--- reads: lock, capacity, ttl, now_us, now, record.used, record.shared, record.counted, record.owner, record.rate, record.lapsed
--- sets: record.more, gone, grants, doubts
-local grants = 0 -- in this step, whatever the number of records
-local doubts = {} -- who and window: the entry behind a claim that may be a dead one's
+-- pump: grants to waiters.
 
--- It asks again, and learns why.
-local function drop_place(who, score)
-  leave_queue(who, score)
-  tell(who, 0)
-end
-
--- The hand-off: a claim on the head's behalf, and a message to it. If the head may be dead, the entry behind is told, too,
--- unless this step grants to that one as well.
-local function hand_over(who, score, behind)
-  local weight_of, most, window = fields(who)
-  local missed = math.floor(score % %TICKET% / %CHANCE%)
-  if missed == %POLLS% then
-    missed = 0
-  end
-  window = math.min(window * 2 ^ missed, most)
-  keep(window + ttl) -- the head may have set the key's life long ago: a record must not end before its claim
-  local token = admit(who, weight_of, now + window + (1 + missed) / %CLAIM_PARTS%, 0)
-  gone[who] = true
-  unmark_owner(who, score)
-  local delay = record.rate and ' ' .. text(delay_of(who)) or ''
-  post(who, 'g ' .. string.sub(who, 23) .. ' ' .. text(token) .. ' ' .. text(now_us) .. ' ' .. text(window) .. delay)
-  if behind and (missed > 0 or age(score) * %UNIT% > window) then
-    doubts[#doubts + 1] = { behind, window }
-  end
-end
-
-local function tell_doubts()
-  for i = 1, #doubts do
-    if not gone[doubts[i][1]] then
-      tell(doubts[i][1], doubts[i][2])
+-- What goes with the last who waits, and with the last who waits for an owner, if somebody left and nobody looked.
+local function tidy(lock, step)
+  local drops = step.drops
+  for kin, place in pairs(step.loose) do
+    local from = place - place % %TICKET%
+    if kin ~= '' and redis.call('ZCOUNT', lock, from, from + %TICKET% - 1) == 0 then
+      drops[#drops + 1] = '%OWNER%' .. string.sub(kin, 2)
     end
   end
-  doubts = {}
-end
-
--- Whether this step may grant to one more. If not, that one is told to look at once: not every answer has room to say
--- that there is more to do, and the caller may die before it goes on.
-local function may_grant(who)
-  if grants == BOUND then
-    record.more = 1
-    gone[who] = true
-    tell(who, 0)
-    return false
+  if step.next_ticket and not step.lapsed and tonumber(redis.call('ZRANGE', lock, 0, 0, 'WITHSCORES')[2]) >= 0 then
+    drops[#drops + 1] = '%NEXT%'
+    drops[#drops + 1] = '%SINCE%'
+    step.next_ticket, step.since = nil, nil
   end
-  grants = grants + 1
-  return true
+  step.loose = nil
+  commit(lock, step)
 end
 
--- What an upgrade at the head comes to; `true`: it is out of the queue. Its base is a hold that is renewed, so it needs
--- no claim.
-local function try_upgrade(who, score)
-  local base, counter = base_of(who)
-  if not holds(base) then
-    drop_place(who, score)
-    return true
-  elseif record.used == held(base) and record.shared < capacity then
-    redis.call('ZREM', lock, who)
-    local _, most = fields(who)
-    post(who, 'g ' .. string.sub(who, 23) .. ' ' .. text(upgrade(base, counter, 0)) .. ' ' .. text(now_us) .. ' ' .. text(most))
-    return true
-  end
-end
-
--- Grants from the head of the queue while it fits.
-local function pump()
-  local skip, passed = 0, {}
-  for step = 1, SCAN do
-    if record.used >= capacity and not record.owner then
-      return
+-- Grants from the head of the queue on while it fits, with claims on behalf of the waiters and a message to each. Those to
+-- whom nobody listens are passed over until nobody else can be granted. `queue`: the first two of it, if they are known.
+-- Returns an upgrade that has come to the head, and its place, unless it is known that it has to wait.
+local function pump(lock, step, now_us, now, queue, upgrades_wait)
+  local capacity, counted, rate, owner, used = step.capacity, step.counted, step.rate, step.owner, step.used
+  local mail, drops, grants, heard = step.mail, step.drops, step.grants, {}
+  local inbox, stamp = string.match(lock, '^(.-:)[^:{]+:{') .. 'inbox:', string.format('%d', now_us)
+  local at, rank, size, passed, queued, upgrade = 1, 0, 1, nil, true, nil
+  while used < capacity or owner ~= '' do
+    if queued and not (queue and queue[at + 2]) then
+      size = queue and math.min(2 * size, BOUND) or size
+      queue, at = redis.call('ZRANGE', lock, rank, rank + size, 'WITHSCORES'), 1
     end
-    local head = redis.call('ZRANGE', lock, skip, skip + 1, 'WITHSCORES')
-    local who, score = head[1], tonumber(head[2] or 0)
-    local behind = tonumber(head[4] or 0) < 0 and head[3] or nil
-    if not who or score >= 0 then
-      break
-    elseif age(score) > %PATIENCE% or (age(score) > %DEAF% and not listens(who, score)) then
-      leave_queue(who, score)
-    elseif record.counted and fields(who) > capacity then -- resized since
-      drop_place(who, score)
-    elseif fits(who) and not may_start(who) then -- it is refused as too late
-      drop_place(who, score)
-    elseif base_of(who) then
-      if not try_upgrade(who, score) then
-        break
-      end
-    elseif not fits(who) then
-      break -- nobody behind it is granted, but those passed over may fit
-    elseif listens(who, score) then
-      if not may_grant(who) then
-        return
-      end
-      hand_over(who, score, behind)
+    local who, place, behind = queue[at], tonumber(queue[at + 1] or 0), tonumber(queue[at + 3] or 0)
+    local kin, weight, most, window, unseen, missed, start, after
+    local ends, goes, granted, line = place >= 0 or rank == SCAN, false, false, nil -- `ends`: nobody behind it is granted
+    if ends then
+      step.more = place < 0 and 1 or step.more
     else
-      passed[#passed + 1] = { who, score }
-      skip = skip + 1
+      kin, weight, most, window = string.match(who, '^%d+([^:]*):(%d+):(%d+):(%d+)$', 24)
+      weight, missed, unseen = tonumber(weight), 0, ((now - now % %UNIT%) / %UNIT% - place) % %CHANCE%
+      if unseen > %CHANCE% / 2 then -- the clock was set back: just now
+        unseen = 0
+      end
+      if place % %TICKET% >= %CHANCE% then
+        missed = math.floor(place % %TICKET% / %CHANCE%)
+      end
+      local fits = used + weight <= capacity or owner ~= '' and owner == kin
+      local is_late = false
+      if rate then -- GCRA
+        after = math.max(rate.arrival, now_us) + weight * rate.interval
+        start = math.max(after - rate.burst * rate.interval, now_us)
+        is_late = fits and start - now_us > rate.window
+      end
+      -- A hint, not a proof: NUMSUB counts this node's subscribers, half-open ones too. So it only passes an entry over,
+      -- and asks before anything is sent: a grant message must never have to be taken back.
+      local channel, hears = inbox .. string.sub(who, 1, 22), missed == %POLLS% or not fits and unseen <= %DEAF%
+      if not hears then
+        hears = heard[channel]
+        if hears == nil then
+          hears = redis.pcall('PUBSUB', 'NUMSUB', channel)[2] ~= 0 -- no answer is no reason
+          heard[channel] = hears
+        end
+      end
+      if unseen > %PATIENCE% or not hears and unseen > %DEAF% then
+        goes = true
+      elseif is_late or counted and weight > capacity then
+        goes, line = true, 'w ' .. string.sub(who, 23) .. ' 0 ' .. stamp -- or resized since: it asks again, and learns why
+      elseif kin ~= '' and string.sub(kin, 1, 1) == '^' then
+        ends = true
+        upgrade = queued and not upgrades_wait and who or nil
+      elseif not fits then
+        ends = true
+      elseif not hears and queued then
+        passed = passed or {}
+        passed[#passed + 1] = who
+        passed[#passed + 1] = place
+      elseif grants == BOUND then
+        -- Not every answer has room to say that there is more to do, and the caller may die before it goes on. So this one
+        -- is told to look at once.
+        ends, passed, step.more, step.doubts = true, nil, 1, nil
+        line = 'w ' .. string.sub(who, 23) .. ' 0 ' .. stamp
+      else
+        goes, granted, grants = true, true, grants + 1
+      end
+
+      if goes then
+        if passed then -- others stand in front of it: `tidy` looks
+          step.loose = step.loose or {}
+          step.loose[kin] = place
+        else
+          if behind >= 0 and not step.lapsed then -- with the last who waits goes what is known about the queue
+            drops[#drops + 1] = '%NEXT%'
+            drops[#drops + 1] = '%SINCE%'
+            step.next_ticket = nil
+          end
+          if kin ~= '' and math.floor(behind / %TICKET%) ~= math.floor(place / %TICKET%) then
+            drops[#drops + 1] = '%OWNER%' .. string.sub(kin, 2) -- with the last who waits for an owner, the mark of that owner
+          end
+        end
+      end
+      if goes and not granted then
+        drops[#drops + 1] = who
+      elseif granted then
+        local fraction, token, adds = '%FIRST_CLAIM%', '0', step.adds
+        if missed > 0 then
+          missed = missed % %POLLS%
+          window, fraction = window * 2 ^ missed, string.sub((1 + missed) / %CLAIM_PARTS%, 2)
+        end
+        window = math.min(window, most)
+        step.life = math.max(step.life, step.ttl + window) -- a record must not end before its claim
+        used = used + weight
+        if not counted and weight >= capacity and (kin == '' or kin ~= owner) then
+          commit(lock, step)
+          drops, owner, token, step.token = step.drops, kin, stamp, now_us
+          rank = (passed and #passed / 2 or 0) - 1 -- the others are gone
+          if redis.call('ZADD', lock, 'GT', 'CH', stamp, '%TOKEN%', string.format('%d', now + window) .. fraction, who) == 1 then
+            step.token = tonumber(redis.call('ZINCRBY', lock, '1', '%TOKEN%')) -- the clock is behind the last token
+            token = string.format('%d', step.token)
+            step.life = math.max(step.life, step.ttl + window, step.ttl + math.ceil((step.token - now_us) / 1000))
+          end
+        else
+          adds[#adds + 1] = string.format('%d', now + window) .. fraction
+          adds[#adds + 1] = who
+          if counted or weight < capacity then
+            step.shared = step.shared + weight
+          else -- a re-entry has the token of its owner
+            token = string.format('%d', step.token)
+          end
+        end
+        line = 'g ' .. string.sub(who, 23) .. ' ' .. token .. ' ' .. stamp .. ' ' .. window
+        if rate then
+          rate.arrival = after -- it has to be remembered until it has come, or the burst would be there again
+          adds[#adds + 1] = after
+          adds[#adds + 1] = '%ARRIVAL%'
+          if start > now_us then
+            adds[#adds + 1] = start
+            adds[#adds + 1] = '%START%' .. who
+          end
+          step.life = math.max(step.life, step.ttl, math.ceil((after - now_us) / 1000))
+          line = line .. ' ' .. math.ceil(start - now_us)
+        end
+        -- If it may be dead, the next is told when the claim ends, unless this step grants to that one as well.
+        if behind < 0 and (missed > 0 or unseen * %UNIT% > window) then
+          step.doubts = step.doubts or {}
+          table.insert(step.doubts, { queue[at + 2], window })
+        end
+      end
+      if line then
+        local lines = mail[channel]
+        if lines then
+          lines[#lines + 1] = line
+        else
+          mail[channel] = { line }
+        end
+      end
     end
-    if step == SCAN and (record.used < capacity or record.owner) then
-      record.more = 1
+    at, rank = at + 2, rank + 1
+    if upgrade or ends and not (queued and passed) or not queued and not queue[at] then
+      step.used, step.owner, step.grants = used, owner, grants
+      return upgrade, place
+    elseif ends then -- nobody else can be granted
+      queue, at, queued = passed, 1, false
     end
   end
-  for i = 1, #passed do -- nobody else can be granted
-    if not fits(passed[i][1]) then
-      return
-    elseif not may_start(passed[i][1]) then
-      drop_place(passed[i][1], passed[i][2])
-    elseif may_grant(passed[i][1]) then
-      hand_over(passed[i][1], passed[i][2], passed[i + 1] and passed[i + 1][1])
-    else
-      return
-    end
-  end
+  step.used, step.owner, step.grants = used, owner, grants
 end
 
--- What every slow path ends with, before its reply: grant, put back, grant again, tidy, tell.
-local function hand_on()
-  pump()
-  if record.lapsed[1] then
-    put_back()
-    pump()
+-- Writes what is left, and tells what is in doubt.
+local function finish(lock, step, now_us)
+  commit(lock, step)
+  if step.loose then
+    tidy(lock, step)
   end
-  tell_doubts()
-  tidy()
+  for _, it in ipairs(not step.lapsed and step.doubts or {}) do
+    if tonumber(redis.call('ZSCORE', lock, it[1]) or 0) < 0 then -- it still waits
+      post(lock, step, 'w ', it[1], string.format(' %d %d', it[2], now_us))
+    end
+  end
+  step.doubts = step.lapsed and step.doubts
 end

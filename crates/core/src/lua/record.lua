@@ -1,109 +1,270 @@
--- record: reads and writes a record, and keeps what this step knows about it. It is the engine's
--- first part, and the parts below use its functions. wire/record.rs defines the names in percent
--- signs.
---
--- reads: lock, ttl, now_us, now, record.used, record.owner
--- sets: capacity, record, record.shared, record.counted
-local BOUND = 100 -- entries that one step may remove, or grant to; more than that is left to the next call
-local SCAN = 1000 -- waiters that one pump may look at
--- What a step knows about the record; a tick looks at many, one after the other.
-local record = {
-  used = 0, -- weight in use
-  shared = 0, -- the part of it that shared holders have, as recorded
-  counted = false, -- every hold is shared and without a token, the record says how much there is
-  stored = nil, -- the capacity in the record: twice of it, and one more if it was resized
-  rate = nil, -- of a counted primitive: what a permit takes and the window, µs; how many at once
-  owner = nil, -- whose the exclusive holds are, if they say so in their ids: those do not exclude each other
-  lapsed = {}, -- claims that ended unconfirmed and go back to the front
-  more = 0, -- 1: the step left something to the next
-}
+-- record: reads a record, ends what is over, and hands on. `now_us`, `now`, `lock` are the script's.
 
--- `3c`: counted, made with a capacity of 3. `3u`: an upgrade is not for the fast path.
+local function add(step, score, member)
+  step.adds[#step.adds + 1] = score
+  step.adds[#step.adds + 1] = member
+end
+
+local function drop(step, member)
+  step.drops[#step.drops + 1] = member
+end
+
+local function live(step, ms)
+  step.life = math.max(step.life, ms)
+end
+
+-- Somebody left the queue, and nobody looked who stood behind.
+local function leave(step, who, kin, place)
+  drop(step, who)
+  step.loose = step.loose or {}
+  step.loose[kin] = place
+end
+
+-- Sets the next token, which is above this one, too.
+local function set_token(step, above)
+  step.token = math.max(now_us, above + 1, (step.token or 0) + 1)
+  add(step, step.token, '%TOKEN%')
+  if step.token > now_us then -- one that is ahead of the clock has to be remembered longer
+    live(step, step.ttl + math.ceil((step.token - now_us) / 1000))
+  end
+end
+
+-- `3c`: counted, made with a capacity of 3. `3u`: an upgrade.
 local function read_capacity(of)
   local number, suffix = string.match(of, '^(%d+)(%a?)$')
-  capacity = tonumber(number)
-  record.counted = suffix == 'c'
+  return tonumber(number), suffix == 'c'
 end
 
-local function fields(of)
-  local weight_of, lease_of, window_of = string.match(of, ':(%d+):(%d+):(%d+)$')
-  return tonumber(weight_of or 1), tonumber(lease_of or 0), tonumber(window_of or 0)
+-- Reads the marks once. Returns the scores of other members.
+local function read(step, ...)
+  local scores
+  if step.counted then
+    scores = redis.call('ZMSCORE', lock, '%TOKEN%', '%USED%', '%NEXT%', '%SINCE%', '%CAPACITY%', '%INTERVAL%', ...)
+  else
+    scores = redis.call('ZMSCORE', lock, '%TOKEN%', '%USED%', '%NEXT%', '%SINCE%', ...)
+  end
+  step.token, step.shared = tonumber(scores[1] or nil), tonumber(scores[2] or 0)
+  step.next_ticket, step.since = tonumber(scores[3] or nil), tonumber(scores[4] or nil)
+  step.recorded, step.used, step.owner, step.wake, step.more = step.shared, step.shared, '', -1, 0
+  step.stored, step.rate = step.counted and tonumber(scores[5] or nil), nil -- twice the capacity, and one more if it was resized
+  if step.stored then
+    step.capacity = math.floor(step.stored / 2)
+  end
+  if step.stored and scores[6] then
+    local pace = redis.call('ZMSCORE', lock, '%BURST%', '%PERIOD%', '%ARRIVAL%')
+    local rate = { interval = tonumber(scores[6]), burst = tonumber(pace[1]), window = tonumber(pace[2]), arrival = tonumber(pace[3] or 0) }
+    -- Further ahead than any start may be: the clock was set back. Written, or it would be cut anew by each call, and
+    -- freeze until the clock has caught up (H49).
+    local furthest = now_us + rate.window + rate.burst * rate.interval
+    if rate.arrival > furthest then
+      rate.arrival = furthest
+      add(step, furthest, '%ARRIVAL%')
+    end
+    step.rate = rate
+  end
+  return unpack(scores, step.counted and 7 or 5)
 end
 
-local function exclusive(weight_of)
-  return not record.counted and weight_of >= capacity
+-- `<interval> <burst> <window>`; nothing: no rate.
+local function read_pace(of)
+  local interval, burst, window = string.match(of or '', '^([%d.]+) (%d+) (%d+)$')
+  return interval and { interval = tonumber(interval), burst = tonumber(burst), window = tonumber(window), arrival = 0 }
 end
 
--- The owner in the id of a reentrant attempt.
-local function owner_of(who)
-  return string.find(who, '@', 23, true) and string.match(who, '@([^:]+)')
+local function same_pace(one, other)
+  if not one or not other then
+    return not one and not other
+  end
+  return one.interval == other.interval and one.burst == other.burst and one.window == other.window
+end
+
+-- Looks at the holds for what is in use. Returns whether the first to end is over, or the last would outlast its own lease:
+-- then it was made before the clock was set back (H49). If the last is within its lease, none outlasts the longest lease
+-- in play.
+local function look(step)
+  step.used, step.owner, step.wake = step.shared, '', -1
+  local last = redis.call('ZREVRANGEBYSCORE', lock, '%TOMB%', '%HOLDER%', 'WITHSCORES', 'LIMIT', '0', '1')
+  if not last[1] then
+    return false
+  end
+  local kin, weight, most = string.match(last[1], '^%d+([^:]*):(%d+):(%d+)', 24)
+  local ends = last[2]
+  weight = tonumber(weight)
+  if step.shared == 0 then
+    step.used, step.owner = weight, weight >= step.capacity and kin or ''
+  end
+  if step.owner ~= '' or step.counted or step.used ~= weight then -- others may hold, too
+    ends = redis.call('ZRANGEBYSCORE', lock, '%HOLDER%', '%TOMB%', 'WITHSCORES', 'LIMIT', '0', '1')[2]
+  end
+  step.wake = math.max(math.ceil(ends - now), 0)
+  return step.wake == 0 or last[2] - now > most + 1
+end
+
+-- The weight of a holder that leaves becomes free. `mark`: of its weight, or that it was upgraded; `start`: when it may
+-- start. What was reserved for a start that has not come goes to the next, if nobody has a later one.
+local function give_back(step, who, mark, start)
+  local weight = tonumber(step.counted and mark or string.match(who, ':(%d+):%d+:%d+$'))
+  drop(step, who)
+  drop(step, '%EXTENDED%' .. who)
+  if mark then
+    drop(step, (step.counted and '%WEIGHT%' or '%UPGRADED%') .. who)
+    weight = step.counted and weight or step.capacity
+  end
+  if start then
+    drop(step, '%START%' .. who)
+    local rate = step.rate
+    if rate and start - now_us > 0 and math.abs(rate.arrival - start - rate.burst * rate.interval) < 1 then
+      rate.arrival = rate.arrival - weight * rate.interval
+      add(step, rate.arrival, '%ARRIVAL%')
+    end
+  end
+  step.shared = math.max(step.shared - weight, 0)
+end
+
+-- Ends holds: every so many-th entry of the list is one.
+local function end_all(step, list, distance)
+  local marks = {}
+  for i = 1, #list, distance do
+    marks[#marks + 1] = (step.counted and '%WEIGHT%' or '%UPGRADED%') .. list[i]
+    marks[#marks + 1] = '%START%' .. list[i]
+  end
+  local known = marks[1] and redis.call('ZMSCORE', lock, unpack(marks))
+  for i = 1, #marks / 2 do
+    give_back(step, list[(i - 1) * distance + 1], known[2 * i - 1], known[2 * i])
+  end
+end
+
+-- Removes what is over, cuts what would outlast its own lease (H49), and counts what is in use. A claim that ended
+-- unconfirmed is to go back to the queue, unless it is `whose`. Returns whether a hold ended, or may have.
+local function settle(step, whose)
+  redis.call('ZREMRANGEBYSCORE', lock, %TOMB%, %TOMB% + now)
+  if not look(step) then
+    return false
+  end
+  local over = redis.call('ZRANGEBYSCORE', lock, %HOLDER%, now, 'WITHSCORES', 'LIMIT', 0, BOUND)
+  end_all(step, over, 2)
+  for i = 1, #over, 2 do
+    local missed = over[i + 1] % 1 * %CLAIM_PARTS%
+    if (missed == 1 or missed == 2) and over[i] ~= whose then
+      step.lapsed = step.lapsed or {}
+      table.insert(step.lapsed, { over[i], missed })
+    end
+  end
+  if #over == 2 * BOUND then
+    step.more = 1
+  end
+  local last = redis.call('ZREVRANGEBYSCORE', lock, %TOMB%, %HOLDER%, 'WITHSCORES', 'LIMIT', 0, BOUND)
+  for i = 1, #last, 2 do
+    local most = tonumber(string.match(last[i], ':(%d+):%d+$'))
+    if last[i + 1] - now > most then
+      most = math.max(most, tonumber(redis.call('ZSCORE', lock, '%EXTENDED%' .. last[i]) or 0))
+      if last[i + 1] - now > most + 1 then
+        add(step, now + most + last[i + 1] % 1, last[i])
+      end
+    elseif i == 1 then
+      break
+    end
+  end
+  commit(lock, step)
+  look(step)
+  return true
 end
 
 -- The id of the hold that an upgrade is to make exclusive, and the counter of the upgrade.
 local function base_of(who)
-  if string.find(who, '^', 23, true) then
-    local client, counter, base, weight_of, rest = string.match(who, '^(.-)%.(%d+)^(%d+)-(%d+):%d+(:.*)$')
-    return client .. '.' .. base .. ':' .. weight_of .. rest, tonumber(counter)
-  end
-end
-
-local function text(number)
-  return string.format('%.0f', number)
+  local client, counter, base, weight, rest = string.match(who, '^(.-)%.(%d+)^(%d+)-(%d+):%d+(:.*)$')
+  return client .. '.' .. base .. ':' .. weight .. rest, tonumber(counter)
 end
 
 -- What a holder has: what its id says, unless it was split, merged or upgraded.
-local function held(who)
-  if record.counted then
-    return tonumber(redis.call('ZSCORE', lock, '%WEIGHT%' .. who) or nil) or (fields(who))
-  elseif record.shared > 0 and redis.call('ZSCORE', lock, '%UPGRADED%' .. who) then
-    return capacity
+local function held(step, who)
+  local own = tonumber(string.match(who, ':(%d+):%d+:%d+$'))
+  if step.counted then
+    return tonumber(redis.call('ZSCORE', lock, '%WEIGHT%' .. who) or own)
   end
-  return (fields(who))
+  return step.shared > 0 and redis.call('ZSCORE', lock, '%UPGRADED%' .. who) and step.capacity or own
 end
 
-local function holds(who)
-  local score = tonumber(redis.call('ZSCORE', lock, who) or 0)
-  return score > now and score < %TOMB%
+-- Makes a shared hold that is alone exclusive, for the upgrade with this counter.
+local function upgrade(step, base, counter, above)
+  add(step, counter, '%UPGRADED%' .. base)
+  step.shared, step.used = step.capacity, step.capacity
+  set_token(step, above)
 end
 
--- Whether it may be granted beside those who hold.
-local function fits(who)
-  local weight_of = fields(who)
-  return record.used + weight_of <= capacity or (record.owner and record.owner == owner_of(who)) or false
+-- What an upgrade at the head comes to; `true`: it is out of the queue. Its base is a hold that is renewed, so it needs
+-- no claim.
+local function try_upgrade(step, who, place)
+  local base, counter = base_of(who)
+  local score = tonumber(redis.call('ZSCORE', lock, base) or 0)
+  if score <= now or score >= %TOMB% then
+    post(lock, step, 'w ', who, ' 0 ' .. string.format('%d', now_us)) -- it asks again, and learns why
+  elseif step.used == held(step, base) and step.shared < step.capacity then
+    upgrade(step, base, counter, 0)
+    local most = string.match(who, ':(%d+):%d+$')
+    post(lock, step, 'g ', who, string.format(' %d %d ', step.token, now_us) .. most)
+  else
+    return false
+  end
+  leave(step, who, '', place)
+  return true
 end
 
--- Milliseconds until the first hold ends; -1: there is none.
-local function wake_in()
-  local first = redis.call('ZRANGEBYSCORE', lock, %HOLDER%, %TOMB%, 'WITHSCORES', 'LIMIT', 0, 1)
-  if not first[1] then
-    return -1
-  end
-  return math.max(math.ceil(first[2] - now), 0)
+-- The place of the head of the queue; 0 or above: nobody waits.
+local function head_place()
+  return tonumber(redis.call('ZRANGE', lock, 0, 0, 'WITHSCORES')[2] or 0)
 end
 
--- No call shortens the life of a key that others rely on.
-local function keep(ms)
-  if redis.call('PTTL', lock) < ms then
-    redis.call('PEXPIRE', lock, ms + math.floor(ms / 8)) -- more than need be, so that it is seldom due
+-- The ticket before all others, with whatever head start they may come.
+local function front()
+  local place = head_place()
+  return math.min(place < 0 and math.floor((place - %BASE%) / %TICKET%) or %FRONT%, %FRONT%) - 1
+end
+
+-- A claim that lapsed let one other pass and goes back to the front, half-way to being given up: it has a second more
+-- if nobody listens for it, else seven. Those of one owner stay together.
+local function put_back(step)
+  for i = #step.lapsed, 1, -1 do
+    local who, missed = unpack(step.lapsed[i])
+    local tag = string.match(who, '@([^:]+)', 24)
+    local ticket = tonumber(tag and redis.call('ZSCORE', lock, '%OWNER%' .. tag) or front())
+    local seen = (math.floor(now / %UNIT%) - %DEAF% + 4) % %CHANCE%
+    step.next_ticket = step.next_ticket or %FIRST_TICKET%
+    step.next_ticket = step.next_ticket + 1 -- so that never more wait than tickets were given
+    add(step, step.next_ticket, '%NEXT%')
+    add(step, %BASE% + ticket * %TICKET% + missed * %CHANCE% + seen, who)
+    if tag then
+      add(step, ticket, '%OWNER%' .. tag)
+    end
+    commit(lock, step)
+  end
+  step.lapsed = nil
+end
+
+-- What every request ends with that may have made room: grant, put back, grant again, tidy, tell.
+local function hand_on(step)
+  local who, place
+  if step.next_ticket then
+    who, place = pump(lock, step, now_us, now)
+  end
+  while who do
+    commit(lock, step)
+    if try_upgrade(step, who, place) then
+      commit(lock, step)
+      who, place = pump(lock, step, now_us, now)
+    else
+      who = pump(lock, step, now_us, now, nil, true) -- none
+    end
+  end
+  finish(lock, step, now_us)
+  if step.lapsed then
+    put_back(step)
+    return hand_on(step)
   end
 end
 
-local function set_shared(weight)
-  if weight > 0 then
-    redis.call('ZADD', lock, weight, '%USED%')
-  elseif record.shared > 0 then
-    redis.call('ZREM', lock, '%USED%')
-  end
-  record.shared = weight
-end
-
-local function new_token(above)
-  local us = math.max(now_us, above + 1)
-  if redis.call('ZADD', lock, 'GT', 'CH', us, '%TOKEN%') == 0 then
-    us = tonumber(redis.call('ZINCRBY', lock, 1, '%TOKEN%'))
-  end
-  if us > now_us then -- the memory of a token that is ahead of the clock has to last longer
-    keep(ttl + math.ceil((us - now_us) / 1000))
-  end
-  return us
+-- The place of a waiter that was seen now. If it asks by itself it is being polled, and the claims that it missed are
+-- forgiven.
+local function renewed(place, chance)
+  return string.format('%d', place - place % %TICKET% + chance * %CHANCE% + math.floor(now / %UNIT%) % %CHANCE%)
 end

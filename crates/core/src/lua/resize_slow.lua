@@ -1,22 +1,40 @@
 -- resize: the contract is in resize_fast.lua, the functions are in the engine's parts.
-read_capacity(capacity)
-if redis.call('ZCARD', lock) > 0 and not redis.call('ZSCORE', lock, '%TOKEN%') then
+local step = new_step(ttl, read_capacity(capacity))
+local asked = step.capacity
+read(step)
+if not step.token and redis.call('ZCARD', lock) > 0 then
   return { 8, now_us }
 elseif now > not_after then
   return { 4, now_us }
 end
-redis.call('ZADD', lock, 'NX', now_us, '%TOKEN%')
-local before = redis.call('ZSCORE', lock, '%CAPACITY%')
-if what ~= 'pace' or not before then
-  redis.call('ZADD', lock, 2 * capacity + 1, '%CAPACITY%')
-else
-  redis.call('ZADD', lock, before + 1 - before % 2, '%CAPACITY%')
+redis.call('ZADD', lock, 'NX', now_us, '%TOKEN%') -- refused when memory is full (H40)
+if what == 'pace' or not step.stored then
+  local old, new = step.rate, read_pace(pace)
+  if new then
+    -- What was reserved at another rate counts as a burst that is used up, at most; at the same one it stays.
+    new.arrival = old and old.arrival or now_us
+    if not same_pace(old, new) then
+      new.arrival = math.min(new.arrival, now_us + new.burst * new.interval)
+    end
+    add(step, new.interval, '%INTERVAL%')
+    add(step, new.burst, '%BURST%')
+    add(step, new.window, '%PERIOD%')
+    add(step, new.arrival, '%ARRIVAL%')
+    live(step, math.ceil((new.arrival - now_us) / 1000))
+  else
+    for _, member in ipairs({ '%INTERVAL%', '%BURST%', '%PERIOD%', '%ARRIVAL%' }) do
+      drop(step, member)
+    end
+  end
+  step.rate = new
 end
-if what == 'pace' or not before then
-  set_pace(read_pace(pace))
+if what ~= 'pace' or not step.stored then
+  step.capacity, step.stored = asked, 2 * asked
 end
-keep(ttl)
-settle()
-hand_on()
-send_mail()
-return { 1, now_us, record.more, refused }
+add(step, step.stored + 1 - step.stored % 2, '%CAPACITY%')
+live(step, ttl)
+commit(lock, step)
+settle(step)
+hand_on(step)
+send_mail(step)
+return { 1, now_us, step.more, step.refused }

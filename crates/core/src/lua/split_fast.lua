@@ -14,3 +14,4 @@
 --          {5, stamp_us}                 the part has ended
 --          {8, stamp_us}                 not our record, or another schema version
 local not_after = tonumber(ARGV[5])
+local mark_of = '%WEIGHT%'

@@ -7,8 +7,7 @@ local reply = answered(0)
 if reply then
   return reply
 end
-local ends = tonumber(redis.call('ZSCORE', lock, old) or 0)
-local has = tonumber(redis.call('ZSCORE', lock, '%WEIGHT%' .. old) or weight_of(old))
+local has = tonumber(mark or weight_of(old))
 if mine ~= 0 or ends <= now or ends >= %TOMB% or has <= weight_of(id) then
   return { 3, now_us, -1 }
 end

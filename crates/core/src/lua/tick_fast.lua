@@ -29,15 +29,13 @@ redis.pcall('ZREMRANGEBYSCORE', keys[1], 1, 0)
 for i = 1, #keys do
   local at = i * 6 - 5
   local key, op, id = keys[i], items[at], items[at + 1]
-  local score = redis.pcall('ZSCORE', key, id)
-  if type(score) == 'table' then -- WRONGTYPE: this key's alone
-    replies[i + 2] = { 9, score.err }
-  else
-    local in_order = false
-    -- shortcut: a hold whose record need not be settled
-    score = tonumber(score or 0)
+  local in_order = false
+  -- shortcut: a hold whose record need not be settled
+  local score = op == 'h' and redis.pcall('ZSCORE', key, id)
+  score = type(score) == 'string' and tonumber(score) or 0
+  if score > now and score < %TOMB% then
     local token = tonumber(items[at + 2])
-    if op == 'h' and score > now and score < %TOMB% and (token == 0 or tonumber(redis.call('ZSCORE', key, '%TOKEN%')) == token) then
+    if token == 0 or tonumber(redis.call('ZSCORE', key, '%TOKEN%')) == token then
       in_order = true
       local lease, ttl = tonumber(items[at + 3]), tonumber(items[at + 4])
       if redis.call('PTTL', key) < ttl then
@@ -49,14 +47,14 @@ for i = 1, #keys do
       end
       replies[i + 2] = { 1, math.floor(score) - now }
     end
-    -- end of shortcut
-    if not in_order then
-      rest[#rest + 1] = i
-    end
+  end
+  -- end of shortcut
+  if not in_order then
+    rest[#rest + 1] = i
   end
 end
 if not rest[1] then
   return replies
 end
 
-local lock, capacity, ttl = keys[1], nil, nil
+local lock

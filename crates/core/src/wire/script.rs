@@ -27,8 +27,7 @@ macro_rules! part {
 macro_rules! script {
     // The engine, all of it. Its text stands below a fast path that returns: there it costs nothing, on top 3 to 5 us a call.
     ($name:ident, $verb:literal, $($first:literal),+; engine; $last:literal) => {
-        script!($name, $verb, $($first,)+ "record.lua", "mail.lua", "rate.lua", "holds.lua", "queue.lua", "tickets.lua",
-            "pump.lua", $last);
+        script!($name, $verb, $($first,)+ "step.lua", "pump.lua", "record.lua", "queue.lua", $last);
     };
     ($name:ident, $verb:literal, $($file:literal),+) => {
         pub(crate) static $name: Script = Script {
@@ -60,7 +59,7 @@ script!(
     "many_last.lua"
 );
 
-script!(DOWNGRADE, "downgrade", "downgrade_fast.lua", "take_over.lua"; engine; "downgrade_slow.lua");
+script!(DOWNGRADE, "downgrade", "downgrade_fast.lua"; engine; "downgrade_slow.lua");
 script!(
     ADOPT,
     "adopt",
@@ -82,20 +81,14 @@ script!(
     LATCH,
     "latch",
     "latch_fast.lua",
+    "step.lua",
+    "pump.lua",
     "record.lua",
-    "mail.lua",
     "queue.lua",
     "latch_over.lua",
     "latch_slow.lua"
 );
-script!(
-    PEEK,
-    "peek",
-    "peek_fast.lua",
-    "record.lua",
-    "queue.lua",
-    "peek_slow.lua"
-);
+script!(PEEK, "peek", "peek_fast.lua", "peek_slow.lua");
 
 script!(FENCE, "fence", "fence.lua");
 /// What stands before and after a user's script.

@@ -32,6 +32,9 @@ pub(super) fn compare(request: &Request, now_us: i64, before: &Members, ran: &Ra
     // What is over is left to the next call that settles. So that is done first, if there was anything.
     let settled = ran.settled.as_ref().map(|both| both.each_ref().map(of));
     let [mut with, without] = settled.unwrap_or([with, without]);
+    // One who was told when the claim before it ends, and is granted when what is over is settled.
+    let mail = with.mail.clone();
+    with.mail.retain(|line| !is_outdated(line, &mail));
     for ((member, score), (_, other)) in with.members.iter_mut().zip(&without.members) {
         // The half says that a count-down has to look whether somebody waits. One look too many finds
         // nobody.
@@ -50,6 +53,16 @@ pub(super) fn compare(request: &Request, now_us: i64, before: &Members, ran: &Ra
         return Ok(());
     }
     same("the life", &with.life, &without.life)
+}
+
+/// Whether a grant in this mail makes the line, which only says when to look again, say nothing new.
+fn is_outdated(line: &str, mail: &[String]) -> bool {
+    let Some((channel, rest)) = line.split_once(" w ") else {
+        return false;
+    };
+    let who = rest.split(' ').next().unwrap_or_default();
+    mail.iter()
+        .any(|other| other.starts_with(&format!("{channel} g {who} ")))
 }
 
 fn score_of(members: &Members, member: &str) -> Option<f64> {
