@@ -8,3 +8,5 @@ std = {
   },
 }
 max_line_length = 140
+-- A parameter that is called like a variable outside: a function that reads that variable instead costs 0.3 us more.
+ignore = { "431" }

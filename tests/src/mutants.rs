@@ -1,7 +1,7 @@
 //! Scripts with one line changed on purpose, to see whether a test notices: `LATCHWORK_MUTANT=file:line:kind`.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::OnceLock;
 
@@ -146,6 +146,21 @@ pub fn explained() -> BTreeMap<String, String> {
         }
     }
     all
+}
+
+/// Leaves out of the list what is not in `made`: lines that the scripts no longer have.
+///
+/// # Panics
+/// The list cannot be written.
+pub fn forget(made: &BTreeSet<String>) {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scripts/unnoticed.txt");
+    let all = std::fs::read_to_string(path).unwrap();
+    let paragraphs = all.split("\n\n").filter_map(|paragraph| {
+        let (reason, lines) = paragraph.split_once('\n')?;
+        let left: Vec<_> = lines.lines().filter(|line| made.contains(*line)).collect();
+        (!left.is_empty()).then(|| format!("{reason}\n{}", left.join("\n")))
+    });
+    std::fs::write(path, paragraphs.collect::<Vec<_>>().join("\n\n") + "\n").unwrap();
 }
 
 /// The names of all mutants, of one that does not load too.

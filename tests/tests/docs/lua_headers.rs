@@ -63,7 +63,7 @@ fn parts_say_what_they_read_and_set() {
             parts.insert(*file, text);
         }
     }
-    assert!(parts.len() >= 9, "the engine's parts: {:?}", parts.keys());
+    assert!(parts.len() >= 6, "the engine's parts: {:?}", parts.keys());
     let said = |text: &str, what: &str| -> BTreeSet<String> {
         let line = text
             .lines()
@@ -79,7 +79,8 @@ fn parts_say_what_they_read_and_set() {
             "{file} says what it is first"
         );
         let (reads, changes) = (said(text, "reads"), said(text, "sets"));
-        assert!(!reads.is_empty(), "{file} says what it reads");
+        let alone = text.contains("It reads no variable of the script");
+        assert!(alone != !reads.is_empty(), "{file} says what it reads");
         let code = text.lines().map(|line| line.split("--").next().unwrap());
         let used: BTreeSet<&str> = code.clone().flat_map(words).collect();
         for name in reads.union(&changes) {

@@ -230,6 +230,9 @@ fn every_mutant_that_nobody_can_notice_can_be_made() {
         .collect();
     let explained = mutants::explained();
     assert!(explained.len() > 100, "{explained:?}");
+    if std::env::var_os("LATCHWORK_BLESS").is_some() {
+        return mutants::forget(&made);
+    }
     for line in explained.keys() {
         assert!(made.contains(line), "the script has changed since: {line}");
     }

@@ -37,8 +37,7 @@ impl World<'_> {
         };
         let expected = model(&mut self.records[at], &mut call);
         let mail = call.mail;
-        same("the reply", &outcome.reply, &expected)
-            .map_err(|why| format!("{why} now {now_us} after {:?}", outcome.after[0]))?;
+        same("the reply", &outcome.reply, &expected)?;
         self.note(&format!("{script:?} {}", code(&expected, 1)).to_lowercase());
         if let (Script::Acquire | Script::Adopt, [Reply::Int(1), _, Reply::Int(token), ..]) =
             (script, expected.items())

@@ -64,12 +64,12 @@ fn random_requests_notice_a_mutant() {
             .unwrap()
     };
     assert_eq!(
-        noticed_by(drop("enter_queue(id"), ENOUGH),
+        noticed_by(drop("redis.call('ZADD', lock, unpack(adds))"), ENOUGH),
         Some("random"),
         "nobody waits"
     );
     assert_eq!(
-        noticed_by(drop("release('d')"), ENOUGH),
+        noticed_by(drop("release(step, 'd')"), ENOUGH),
         Some("latch_random"),
         "all wait for ever"
     );

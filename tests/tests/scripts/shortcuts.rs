@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use latchwork_testkit::RespClient;
 
-use self::excuses::compare;
+pub(crate) use self::excuses::compare;
 use crate::bench::{Script, server};
 use crate::histories::{Draw, Probe, Ran, Request, Table, asked, play, seed};
 

@@ -71,28 +71,28 @@ fn of_a_lock_that_one_has() {
     for who in [&b, &c, &d] {
         lock.listens(who);
     }
-    let token = lock.acquire_runs("without a record", &a, "time pexpire zadd zcard zrank");
+    let token = lock.acquire_runs("without a record", &a, "time pexpire zadd zrange");
     lock.renewal_runs("a renewal", &a, token, "time pttl zadd zremrangebyscore 2*zscore");
-    lock.try_runs("a try", &next, "time zadd zmscore zrangebyscore zrank");
-    let queued = "time pttl zadd zcount zmscore zrangebyscore zrank";
+    lock.try_runs("a try", &next, "time zadd zmscore zrange");
+    let queued = "time pttl zadd zmscore zrange";
     lock.acquire_runs("the first that waits", &b, queued);
     lock.acquire_runs("the second", &c, queued);
     lock.acquire_runs("the third", &d, queued);
-    lock.try_runs("others wait", &next, "time zadd zmscore zrangebyscore zrank");
+    lock.try_runs("others wait", &next, "time zadd zmscore zrange");
     lock.bench.advance(10);
-    let first = "time publish pubsub zadd zcard zrange zrem zscore";
+    let first = "time publish pubsub zadd zmscore zrange zrem";
     lock.end_runs("three wait", &a, first);
-    let at_the_same_time = "time pttl publish pubsub zadd zcard zincrby zrange zrem zscore";
+    let at_the_same_time = "time pttl publish pubsub zadd zincrby zmscore zrange zrem";
     lock.end_runs("two wait", &b, at_the_same_time);
     lock.bench.advance(10);
-    lock.end_runs("one waits", &c, "time publish pubsub zadd zcard zrange zrem");
-    lock.end_runs("nobody waits", &d, "zcard zrem");
-    let after = "time pttl zadd zrank";
+    lock.end_runs("one waits", &c, "time publish pubsub zadd zmscore zrange zrem");
+    lock.end_runs("nobody waits", &d, "zrange zrem");
+    let after = "time pttl zadd zrange";
     lock.bench.advance(10);
     lock.acquire_runs("nobody has it", &next, after);
-    lock.end_runs("nobody waits", &next, "zcard zrem");
+    lock.end_runs("nobody waits", &next, "zrange zrem");
     lock.bench.advance(-1);
-    lock.acquire_runs("behind the last token", &a, "time pttl zadd zincrby zrank");
+    lock.acquire_runs("behind the last token", &a, "time pttl zadd zincrby zrange");
 }
 
 #[test]
@@ -100,17 +100,17 @@ fn of_a_lock_that_is_shared() {
     let mut lock = Lock::new(3);
     let [a, b, c] = [1, 2, 3].map(|count| attempt(count, 1));
     let all = attempt(4, 3);
-    lock.acquire_runs("the writer", &all, "time pexpire zadd zcard zrank");
-    lock.end_runs("its release", &all, "zcard zrem");
-    lock.acquire_runs("the first reader", &a, "time pttl zadd zrank");
-    let beside = "time pttl zadd zcount zmscore zrank";
-    lock.acquire_runs("the second", &b, beside);
+    lock.acquire_runs("the writer", &all, "time pexpire zadd zrange");
+    lock.end_runs("its release", &all, "zrange zrem");
+    lock.acquire_runs("the first reader", &a, "time pttl zadd zmscore zrange");
+    lock.acquire_runs("the second", &b, "time pttl zadd zmscore zrange");
+    let beside = "time pttl zadd zmscore zrange zrangebyscore";
     lock.renewal_runs("a renewal", &a, 0, "time pttl zadd zremrangebyscore zscore");
     let reply = lock.runs("the third tries", beside, |lock| lock.acquire(&c, TRY));
     assert_eq!(reply[0], 1, "there is room");
-    lock.end_runs("beside two", &c, "zadd zcard zcount zmscore zrem");
-    lock.end_runs("beside one", &b, "zadd zcard zcount zmscore zrem");
-    lock.end_runs("the last", &a, "zcard zrange zrem");
+    lock.end_runs("beside two", &c, "time zadd zmscore zrange zrem");
+    lock.end_runs("beside one", &b, "time zadd zmscore zrange zrem");
+    lock.end_runs("the last", &a, "zrange zrem");
 }
 
 #[test]
@@ -118,12 +118,12 @@ fn of_a_counted_primitive() {
     let mut lock = Lock::counted(3);
     let [a, b, c] = [1, 2, 3].map(|count| attempt(count, 1));
     lock.acquire(&a, WAIT);
-    lock.end_runs("the last", &a, "zcard zrange zrem");
-    lock.acquire_runs("the first", &b, "time pttl zadd zrank zscore");
-    lock.acquire_runs("the second", &c, "time pttl zadd zcount zmscore zrank");
+    lock.end_runs("the last", &a, "zrange zrem");
+    lock.acquire_runs("the first", &b, "time pttl zadd zmscore");
+    lock.acquire_runs("the second", &c, "time pttl zadd zmscore zrangebyscore");
     lock.renewal_runs("a renewal", &b, 0, "time pttl zadd zremrangebyscore zscore");
-    lock.end_runs("beside one", &b, "zadd zcard zcount zmscore zrem");
-    lock.end_runs("the last", &c, "zcard zrange zrem");
+    lock.end_runs("beside one", &b, "time zadd zmscore zrange zrem");
+    lock.end_runs("the last", &c, "zrange zrem");
 }
 
 /// Asks a latch as somebody new, and compares the commands. Returns the reply as it comes.

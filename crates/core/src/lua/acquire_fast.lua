@@ -46,13 +46,13 @@ local now = (now_us - now_us % 1000) / 1000
 
 -- The token has the highest score, except of a counted primitive with a rate; the hold that ends last is next. The first
 -- command raises WRONGTYPE before any write (H41).
-local top = string.sub(capacity, -1) == 'c' and {} or redis.call('ZREVRANGE', lock, '0', '1')
+local top = string.sub(capacity, -1) == 'c' and {} or redis.call('ZRANGE', lock, '-2', '-1')
 local plain = now <= tonumber(ARGV[6]) and floor == '0'
 local lease, ttl, room = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[7])
 -- shortcut: it takes everything, and nobody holds or waits
 if plain and weight == capacity and not top[2] and (top[1] or '%TOKEN%') == '%TOKEN%' then
   local token, ends = now_us, string.format('%d', now + lease) -- a number as an argument costs five times as much
-  if redis.call('ZADD', lock, 'GT', 'CH', string.format('%d', now_us), '%TOKEN%', ends, id) == 1 then -- the clock is behind the last token
+  if redis.call('ZADD', lock, 'GT', 'CH', string.format('%d', now_us), '%TOKEN%', ends, id) == 1 then -- the clock is behind
     token = tonumber(redis.call('ZINCRBY', lock, 1, '%TOKEN%'))
   end
   local life = ttl + math.ceil((token - now_us) / 1000)
@@ -103,16 +103,18 @@ end
 -- record has to be settled first, or the engine knows better. `sweep`: it was settled; makes room in the queue.
 local function answer(lock, id, weight, capacity, lease, ttl, room, pace, patience, floor, polls, ahead, now_us, now, top, sweep)
   local kin = string.match(id, '^%d+(@?[^:^]*):', 24) -- no upgrade
-  local there, ours, known, rate = tonumber(capacity), top[1], nil, nil -- no number if counted
+  local there, ours = tonumber(capacity), top[1] -- no number if counted
+  local known, rate
+  local last = top[2] and top[1] or id
   local counted = not there
-  if not kin or (there and (top[1] or '%TOKEN%') ~= '%TOKEN%') then
+  if not kin or (there and (top[2] or top[1] or '%TOKEN%') ~= '%TOKEN%') then
     return
   elseif kin ~= '' then
-    known = redis.call('ZMSCORE', lock, id, '%NEXT%', '%SINCE%', '%USED%', top[2] or id, '%OWNER%' .. string.sub(kin, 2))
+    known = redis.call('ZMSCORE', lock, id, '%NEXT%', '%SINCE%', '%USED%', last, '%OWNER%' .. string.sub(kin, 2))
   elseif there then
-    known = redis.call('ZMSCORE', lock, id, '%NEXT%', '%SINCE%', '%USED%', top[2] or id)
+    known = redis.call('ZMSCORE', lock, id, '%NEXT%', '%SINCE%', '%USED%', last)
   else
-    known = redis.call('ZMSCORE', lock, id, '%NEXT%', '%SINCE%', '%USED%', top[2] or id, '%TOKEN%', '%CAPACITY%', '%INTERVAL%')
+    known = redis.call('ZMSCORE', lock, id, '%NEXT%', '%SINCE%', '%USED%', last, '%TOKEN%', '%CAPACITY%', '%INTERVAL%')
     local as_made, interval = not known[7] or known[7] % 2 == 0, known[8]
     there = math.floor((known[7] or 2 * string.sub(capacity, 1, -2)) / 2)
     if pace ~= '' or interval then
@@ -135,7 +137,7 @@ local function answer(lock, id, weight, capacity, lease, ttl, room, pace, patien
 
   -- The holds: of a counted primitive the first one to end is looked at, of others the last one.
   local used, owner, left, all = tonumber(known[4] or 0), '', -1, true
-  local holder, ends = top[2], tonumber(known[5] or 0)
+  local holder, ends = last, tonumber(known[5] or 0)
   if counted and used > 0 then
     holder, ends = unpack(redis.call('ZRANGEBYSCORE', lock, '%HOLDER%', '%TOMB%', 'WITHSCORES', 'LIMIT', '0', '1'))
   elseif ends >= %TOMB% then
@@ -185,7 +187,8 @@ local function answer(lock, id, weight, capacity, lease, ttl, room, pace, patien
 
   local adds, reply
   if owner ~= '' and owner == kin then -- a re-entry overtakes the queue
-    adds, reply = { string.format('%d', now + lease), id }, { 1, now_us, tonumber(redis.call('ZSCORE', lock, '%TOKEN%')), tonumber(lease), 0 }
+    local token = tonumber(redis.call('ZSCORE', lock, '%TOKEN%'))
+    adds, reply = { string.format('%d', now + lease), id }, { 1, now_us, token, tonumber(lease), 0 }
   elseif fits and there == weight and not counted then
     local token = math.max(now_us, floor + 1, (redis.call('ZSCORE', lock, '%TOKEN%') or 0) + 1)
     adds, reply = { token, '%TOKEN%', now + lease, id }, { 1, now_us, token, tonumber(lease), 0 }
@@ -227,8 +230,8 @@ local function answer(lock, id, weight, capacity, lease, ttl, room, pace, patien
     end
   elseif room <= 0 then
     if not (all or sweep) then -- no waiter's tick will look at the last hold
-      local last = redis.call('ZREVRANGEBYSCORE', lock, '%TOMB%', '%HOLDER%', 'WITHSCORES', 'LIMIT', '0', '1')
-      if last[2] - now > string.match(last[1], ':(%d+):%d+$') + 1 then
+      local final = redis.call('ZREVRANGEBYSCORE', lock, '%TOMB%', '%HOLDER%', 'WITHSCORES', 'LIMIT', '0', '1')
+      if final[2] - now > string.match(final[1], ':(%d+):%d+$') + 1 then
         return
       end
     end

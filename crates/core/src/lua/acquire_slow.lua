@@ -103,7 +103,7 @@ elseif base and room > 0 then
 elseif base then
   reply = { 3, now_us, step.wake }
 else
-  top = step.counted and top or redis.call('ZREVRANGE', lock, '0', '1')
+  top = step.counted and top or redis.call('ZRANGE', lock, '-2', '-1')
   local function make_room()
     local waiting = redis.call('ZCOUNT', lock, '-inf', '(0')
     return waiting < room and waiting or sweep(step, waiting)

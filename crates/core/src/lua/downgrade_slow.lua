@@ -13,9 +13,9 @@ if settle(step, old) then -- a claim of a guard that is out: its client knows th
   mine, ends, mark = note(unpack(redis.call('ZMSCORE', lock, id, old, '%UPGRADED%' .. old)))
 end
 local reply
-if mine >= %TOMB% then
+if mine > %TOMB% + now then
   reply = { 5, now_us }
-elseif mine > 0 then
+elseif mine > 0 and mine < %TOMB% then
   reply = { 1, now_us, 0, math.floor(mine) - now, 0 }
 elseif ends <= now or ends >= %TOMB% or (of_token > 0 and step.token ~= of_token) then
   reply = { 3, now_us, -1 }

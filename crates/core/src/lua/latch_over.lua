@@ -19,7 +19,7 @@ local function release(step, kind)
 end
 
 -- The record of a latch that has just come to zero lives for so long, whatever was asked for before: but not less than its marks.
-local function finish(step)
+local function complete(step)
   release(step, 'd')
   local last = redis.call('ZREVRANGEBYSCORE', lock, %MICROS%, %TOMB%, 'WITHSCORES', 'LIMIT', 0, 1)
   redis.call('PEXPIRE', lock, math.max(memory, last[1] and math.ceil(last[2] - %TOMB% - now) or 0))

@@ -101,7 +101,7 @@ end
 local reply = { 1, now_us, generation, after, 0 }
 if after == 0 then
   if makes or (changes and (to >= 0 or before > 0)) then
-    finish(step)
+    complete(step)
   elseif changes then
     live(step, not_after + 1000 - now)
   end
@@ -122,8 +122,8 @@ else
 end
 if after > 0 then
   -- The half says that a count-down has to look: somebody waits, or there was a reset.
-  local look = (number > 1 or redis.call('ZCOUNT', lock, '-inf', '(0') > 0) and 0.5 or 0
-  redis.call('ZADD', lock, 'XX', after + 1 + look, counter)
+  local half = (number > 1 or redis.call('ZCOUNT', lock, '-inf', '(0') > 0) and 0.5 or 0
+  redis.call('ZADD', lock, 'XX', after + 1 + half, counter)
 end
 commit(lock, step)
 send_mail(step)

@@ -1,4 +1,4 @@
--- pump: grants to waiters.
+-- pump: grants to waiters. It reads no variable of the script.
 
 -- What goes with the last who waits, and with the last who waits for an owner, if somebody left and nobody looked.
 local function tidy(lock, step)

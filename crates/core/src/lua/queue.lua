@@ -1,4 +1,6 @@
 -- queue: makes room in it.
+--
+-- reads: lock, now
 
 -- The queue is full: places of the dead make room. They may stand anywhere, so a long queue is looked at in parts.
 -- Returns how many are left.

@@ -1,4 +1,6 @@
--- record: reads a record, ends what is over, and hands on. `now_us`, `now`, `lock` are the script's.
+-- record: reads a record, ends what is over, and hands on.
+--
+-- reads: lock, now_us, now
 
 local function add(step, score, member)
   step.adds[#step.adds + 1] = score

@@ -22,6 +22,7 @@ if what == 'pace' or not step.stored then
     add(step, new.arrival, '%ARRIVAL%')
     live(step, math.ceil((new.arrival - now_us) / 1000))
   else
+    step.adds = {} -- an arrival that was cut
     for _, member in ipairs({ '%INTERVAL%', '%BURST%', '%PERIOD%', '%ARRIVAL%' }) do
       drop(step, member)
     end

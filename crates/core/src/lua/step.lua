@@ -1,5 +1,6 @@
--- step: the state of one run of a script, what writes it, and the grants. A function that gets all it needs as parameters
--- costs 0.1 us; each variable from outside would cost 0.3 us more. wire/record.rs defines the names in percent signs.
+-- step: the state of one run of a script, and what writes it. It reads no variable of the script: a function that gets all it
+-- needs as parameters costs 0.1 us, and each variable from outside 0.3 us more. wire/record.rs defines the names in percent
+-- signs.
 local BOUND = 100 -- entries that one step may remove, or grant to; more than that is left to the next call
 local SCAN = 1000 -- waiters that one step may look at
 
