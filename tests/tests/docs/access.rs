@@ -51,8 +51,9 @@ fn the_access_rule_names_every_command_and_no_other() {
         .map(str::to_owned)
         .collect();
     let mut used = commands_of_scripts();
-    // What is sent outside scripts: handshake, heartbeat, scripts, inbox, label.
+    // What is sent outside scripts: handshake, heartbeat, scripts, inbox, label, the position in a queue.
     let sent = [
+        "zrank",
         "ping",
         "info",
         "time",

@@ -9,6 +9,7 @@
 mod attempt;
 mod bench;
 mod borders;
+mod cells;
 mod changes;
 mod clock;
 mod compare;

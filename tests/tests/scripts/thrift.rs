@@ -13,7 +13,7 @@ use crate::lock::{Lock, TRY, WAIT, attempt, ints};
 use crate::model::Attempt;
 
 /// The commands that were run since the counts were reset, as in `zadd 2*zscore`. To set the clock is not the script's.
-fn ran(bench: &Bench) -> String {
+pub(crate) fn ran(bench: &Bench) -> String {
     let mut ran = commands(&bench.server);
     ran.remove("mset");
     assert_eq!(ran.remove("evalsha"), Some(1), "one request: {ran:?}");

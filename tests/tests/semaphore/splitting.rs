@@ -102,7 +102,9 @@ async fn a_part_outlives_the_whole_and_a_dead_part_returns_alone() {
     tokio::time::sleep(LEASE * 2).await;
     assert!(!dead.is_lost(), "the other part is renewed");
     assert_eq!(free(&semaphore).await, 2, "and the forgotten one is back");
-    drop(dead);
+    dead.release().await.expect("released");
+    let all = semaphore.try_acquire_many(4).await.expect("an answer");
+    drop(all.expect("all are back"));
     fixture.over().await;
 }
 

@@ -69,10 +69,6 @@ local function hand_over(lock, id, kin, weight, capacity, ttl, low, now_us, now)
   local inbox, stamp = string.match(lock, '^(.-:)[^:{]+:{') .. 'inbox:', string.format('%d', now_us)
   local queue, at, size, grants, life, doubt = { low[1], place, low[2], behind }, 1, 2, 0, 0, nil
   while place < 0 and used < there do
-    if not queue[at + 2] then
-      queue, at, size = redis.call('ZRANGE', lock, grants, grants + size, 'WITHSCORES'), 1, 2 * size
-      behind = tonumber(queue[4])
-    end
     local who = queue[at]
     local its, gets, most, window = string.match(who, '^%d+(@?[^:^]*):(%d+):(%d+):(%d+)$', 24)
     local unseen = ((now - now % %UNIT%) / %UNIT% - place) % %CHANCE%
@@ -81,6 +77,9 @@ local function hand_over(lock, id, kin, weight, capacity, ttl, low, now_us, now)
       return
     elseif used + gets > there then
       break
+    elseif not queue[at + 2] then
+      queue, at, size = redis.call('ZRANGE', lock, grants, grants + size, 'WITHSCORES'), 1, 2 * size
+      behind = tonumber(queue[4])
     end
     local channel = inbox .. string.sub(who, 1, 22)
     local lines = mail[channel]

@@ -248,7 +248,7 @@ mod tests {
         let slow = ACQUIRE
             .source()
             .lines()
-            .position(|line| line.starts_with("-- acquire, when"));
+            .position(|line| line.starts_with("-- acquire, where"));
         let (file, line, _) = ACQUIRE.locate(slow.expect("a line") + 1).expect("a part");
         assert_eq!((file, line), ("acquire_slow.lua", 1), "its first line");
     }
