@@ -154,13 +154,13 @@ pub fn explained() -> BTreeMap<String, String> {
 /// The list cannot be written.
 pub fn forget(made: &BTreeSet<String>) {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scripts/unnoticed.txt");
-    let all = std::fs::read_to_string(path).unwrap();
+    let all = std::fs::read_to_string(path).expect("the list");
     let paragraphs = all.split("\n\n").filter_map(|paragraph| {
         let (reason, lines) = paragraph.split_once('\n')?;
         let left: Vec<_> = lines.lines().filter(|line| made.contains(*line)).collect();
         (!left.is_empty()).then(|| format!("{reason}\n{}", left.join("\n")))
     });
-    std::fs::write(path, paragraphs.collect::<Vec<_>>().join("\n\n") + "\n").unwrap();
+    std::fs::write(path, paragraphs.collect::<Vec<_>>().join("\n\n") + "\n").expect("it can be written");
 }
 
 /// The names of all mutants, of one that does not load too.

@@ -106,21 +106,6 @@ impl Cell {
         bench.redis(&["ZADD", KEY, &next, "q"]);
     }
 
-    #[track_caller]
-    fn runs(
-        &self,
-        bench: &mut Bench,
-        what: &str,
-        commands: &str,
-        request: impl FnOnce(&mut Bench) -> i64,
-    ) -> i64 {
-        bench.next_goes_alone();
-        bench.server.reset_stats().unwrap();
-        let code = request(bench);
-        assert_eq!(ran(bench), commands, "{what}");
-        code
-    }
-
     fn costs(&self, waiting: u64) {
         let bench = &mut Bench::start();
         self.acquire(bench, 0); // the record is made
@@ -128,8 +113,8 @@ impl Cell {
         bench.advance(10);
         if waiting == 0 {
             let [acquire, end] = self.free;
-            self.runs(bench, "free", acquire, |bench| self.acquire(bench, 1));
-            let held = self.runs(bench, "its end", end, |bench| self.end(bench, 1));
+            runs(bench, "free", acquire, |bench| self.acquire(bench, 1));
+            let held = runs(bench, "its end", end, |bench| self.end(bench, 1));
             assert_eq!(held, 1, "it held");
             return;
         }
@@ -146,9 +131,9 @@ impl Cell {
         bench.advance(10);
         let [acquire, end] = self.waits;
         let newcomer = first + waiting;
-        let queued = self.runs(bench, "queued", acquire, |bench| self.acquire(bench, newcomer));
+        let queued = runs(bench, "queued", acquire, |bench| self.acquire(bench, newcomer));
         assert_eq!(queued, 2, "it waits, too");
-        let held = self.runs(bench, "handed over", end, |bench| self.end(bench, 1));
+        let held = runs(bench, "handed over", end, |bench| self.end(bench, 1));
         assert_eq!(held, 1, "it held");
     }
 
@@ -159,13 +144,22 @@ impl Cell {
     }
 }
 
+#[track_caller]
+fn runs(bench: &mut Bench, what: &str, commands: &str, request: impl FnOnce(&mut Bench) -> i64) -> i64 {
+    bench.next_goes_alone();
+    bench.server.reset_stats().unwrap();
+    let code = request(bench);
+    assert_eq!(ran(bench), commands, "{what}");
+    code
+}
+
 /// The first number of a reply; a number alone is a grant, or the end of a hold.
 fn code(reply: &Reply) -> i64 {
     reply
         .items()
         .first()
         .and_then(Reply::int)
-        .or(reply.int().map(|_| 1))
+        .or_else(|| reply.int().map(|_| 1))
         .unwrap()
 }
 
