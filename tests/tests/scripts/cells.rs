@@ -240,9 +240,9 @@ fn of_a_semaphore_with_a_rate() {
         capacity: "3c",
         holders: 3,
         rest: &["1 1000000 1000000"],
-        free: ["time pttl zadd 2*zmscore", "time zmscore zrange zrem"],
+        free: ["time pttl zadd zmscore", "zmscore zrange zrem"],
         waits: [
-            "time pttl zadd 2*zmscore zrangebyscore",
+            "time pttl zadd zmscore zrangebyscore",
             "time pttl publish pubsub zadd 2*zmscore zrange zrem",
         ],
         ..COUNTED

@@ -103,7 +103,8 @@ impl Record {
         let (None, 0, Some(own)) = (who.base(), not_after, own) else {
             return false;
         };
-        if own.is_over(now) || own.upgraded.is_some() {
+        let is_over = own.is_over(now) && !self.queue.is_empty(); // else nobody looks at the time
+        if is_over || own.upgraded.is_some() {
             return false;
         }
         let there = self

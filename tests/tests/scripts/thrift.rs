@@ -108,8 +108,8 @@ fn of_a_lock_that_is_shared() {
     lock.renewal_runs("a renewal", &a, 0, "time pttl zadd zremrangebyscore zscore");
     let reply = lock.runs("the third tries", beside, |lock| lock.acquire(&c, TRY));
     assert_eq!(reply[0], 1, "there is room");
-    lock.end_runs("beside two", &c, "time zadd zmscore zrange zrem");
-    lock.end_runs("beside one", &b, "time zadd zmscore zrange zrem");
+    lock.end_runs("beside two", &c, "zadd zmscore zrange zrem");
+    lock.end_runs("beside one", &b, "zadd zmscore zrange zrem");
     lock.end_runs("the last", &a, "zrange zrem");
 }
 
@@ -122,7 +122,7 @@ fn of_a_counted_primitive() {
     lock.acquire_runs("the first", &b, "time pttl zadd zmscore");
     lock.acquire_runs("the second", &c, "time pttl zadd zmscore zrangebyscore");
     lock.renewal_runs("a renewal", &b, 0, "time pttl zadd zremrangebyscore zscore");
-    lock.end_runs("beside one", &b, "time zadd zmscore zrange zrem");
+    lock.end_runs("beside one", &b, "zadd zmscore zrange zrem");
     lock.end_runs("the last", &c, "zrange zrem");
 }
 

@@ -114,12 +114,21 @@ local function answer(lock, id, weight, capacity, lease, ttl, room, pace, patien
   elseif there then
     known = redis.call('ZMSCORE', lock, id, '%NEXT%', '%SINCE%', '%USED%', last)
   else
-    known = redis.call('ZMSCORE', lock, id, '%NEXT%', '%SINCE%', '%USED%', last, '%TOKEN%', '%CAPACITY%', '%INTERVAL%')
-    local as_made, interval = not known[7] or known[7] % 2 == 0, known[8]
-    there = math.floor((known[7] or 2 * string.sub(capacity, 1, -2)) / 2)
+    if pace == '' then
+      known = redis.call('ZMSCORE', lock, id, '%NEXT%', '%SINCE%', '%USED%', '%CAPACITY%', '%TOKEN%', '%INTERVAL%')
+    else
+      known = redis.call('ZMSCORE', lock, id, '%NEXT%', '%SINCE%', '%USED%', '%CAPACITY%', '%TOKEN%', '%INTERVAL%',
+        '%BURST%', '%PERIOD%', '%ARRIVAL%')
+    end
+    local as_made, interval = not known[5] or known[5] % 2 == 0, known[7]
+    there = math.floor((known[5] or 2 * string.sub(capacity, 1, -2)) / 2)
     if pace ~= '' or interval then
       local made = { string.match(pace, '^([%d.]+) (%d+) (%d+)$') }
-      rate = interval and redis.call('ZMSCORE', lock, '%BURST%', '%PERIOD%', '%ARRIVAL%') or not known[7] and { made[2], made[3] }
+      if interval then
+        rate = pace ~= '' and { known[8], known[9], known[10] } or redis.call('ZMSCORE', lock, '%BURST%', '%PERIOD%', '%ARRIVAL%')
+      elseif not known[5] then
+        rate = { made[2], made[3] }
+      end
       interval = interval or rate and made[1]
       if as_made and not (rate and made[1] and made[1] - interval == 0 and made[2] - rate[1] == 0 and made[3] - rate[2] == 0) then
         return
@@ -137,7 +146,7 @@ local function answer(lock, id, weight, capacity, lease, ttl, room, pace, patien
 
   -- The holds: of a counted primitive the first one to end is looked at, of others the last one.
   local used, owner, left, all = tonumber(known[4] or 0), '', -1, true
-  local holder, ends = last, tonumber(known[5] or 0)
+  local holder, ends = last, counted and 0 or tonumber(known[5] or 0)
   if counted and used > 0 then
     holder, ends = unpack(redis.call('ZRANGEBYSCORE', lock, '%HOLDER%', '%TOMB%', 'WITHSCORES', 'LIMIT', '0', '1'))
   elseif ends >= %TOMB% then
@@ -202,7 +211,7 @@ local function answer(lock, id, weight, capacity, lease, ttl, room, pace, patien
     if not ours then -- it makes the record ours
       add(now_us, '%TOKEN%')
     end
-    if counted and not known[7] then
+    if counted and not known[5] then
       add(2 * there, '%CAPACITY%')
       if rate then
         add(rate.interval, '%INTERVAL%')
@@ -238,7 +247,7 @@ local function answer(lock, id, weight, capacity, lease, ttl, room, pace, patien
     redis.call('ZADD', lock, 'XX', 'GT', '0', '%TOKEN%') -- changes nothing; refused when memory is full (H40)
     return { 3, now_us, left }
   else
-    if kin ~= '' and known[6] then -- it waits beside another of its owner
+    if kin ~= '' and not counted and known[6] then -- it waits beside another of its owner
       ticket, following = known[6], known[2] + 1
     elseif not ticket then
       ticket, following, since = take_ticket(lock, now, known[2], known[3], ahead)

@@ -30,14 +30,11 @@ if low[#low] == '%TOKEN%' and low[#low - 1] == id and not_after == 0 then
 end
 -- end of shortcut
 
-local T = ARGV.time or redis.call('TIME') -- once (H50)
-local now_us = T[1] * 1000000 + T[2]
-local now = (now_us - now_us % 1000) / 1000
-
 -- Ends a hold and hands over as usual: nothing of it was upgraded or reserved for later, and all who are granted to live,
 -- listen and missed no claim. It reads once and writes once; what is over is left to the next who looks. Nothing is returned,
--- and nothing was written, if the case is another one. Parameters, as a variable from outside costs 0.3 us.
-local function hand_over(lock, id, kin, weight, capacity, ttl, low, now_us, now)
+-- and nothing was written, if the case is another one; the time follows, if it was read. Parameters, as a variable from
+-- outside costs 0.3 us.
+local function hand_over(lock, id, kin, weight, capacity, ttl, low, T, clock)
   local there, used, known = tonumber(capacity), 0 -- no number if counted
   if weight == capacity and kin == '' then
     known = redis.call('ZMSCORE', lock, low[1], id)
@@ -50,23 +47,32 @@ local function hand_over(lock, id, kin, weight, capacity, ttl, low, now_us, now)
     there, used = math.floor((known[6] or 0) / 2), (known[4] or -1) - (known[5] or weight)
   end
   local place, ends, behind, counted = tonumber(known[1]), tonumber(known[2] or 0), tonumber(known[3]), known[6]
-  if ends <= now or ends >= %TOMB% or used < 0 or known[5] and not counted or known[7] and known[7] - now_us > 0 then
-    return
+  if ends < %HOLDER% or ends >= %TOMB% or used < 0 or known[5] and not counted then
+    return nil, T
+  end
+  local now_us, now = 0, 0 -- do not matter if nobody waits
+  if place < 0 or known[7] then
+    T = T or clock()
+    now_us = T[1] * 1000000 + T[2]
+    now = (now_us - now_us % 1000) / 1000
+  end
+  if ends <= now or known[7] and known[7] - now_us > 0 then
+    return nil, T
   elseif kin ~= '' and place < 0 and redis.call('ZCOUNT', lock, '%HOLDER%', '(%TOMB%') > 1 then -- its owner has other holds
-    return
+    return nil, T
   end
   local adds, drops, mail, rate, exclusive = {}, { id, '%EXTENDED%' .. id }, {}, nil, false
   if known[5] or known[7] then
     drops[3], drops[4] = '%WEIGHT%' .. id, '%START%' .. id
   end
-  if known[4] and used == 0 then
-    drops[#drops + 1] = '%USED%'
-  end
   if known[8] and place < 0 then
     rate = redis.call('ZMSCORE', lock, '%BURST%', '%PERIOD%', '%ARRIVAL%')
   end
 
-  local inbox, stamp = string.match(lock, '^(.-:)[^:{]+:{') .. 'inbox:', string.format('%d', now_us)
+  local inbox, stamp
+  if place < 0 then
+    inbox, stamp = string.match(lock, '^(.-:)[^:{]+:{') .. 'inbox:', string.format('%d', now_us)
+  end
   local queue, at, size, grants, life, doubt = { low[1], place, low[2], behind }, 1, 2, 0, 0, nil
   while place < 0 and used < there do
     local who = queue[at]
@@ -74,7 +80,7 @@ local function hand_over(lock, id, kin, weight, capacity, ttl, low, now_us, now)
     local unseen = ((now - now % %UNIT%) / %UNIT% - place) % %CHANCE%
     gets = tonumber(gets)
     if not gets or place % %TICKET% >= %CHANCE% or unseen > %DEAF% or gets > there then -- an upgrade, or nobody sure to take it
-      return
+      return nil, T
     elseif used + gets > there then
       break
     elseif not queue[at + 2] then
@@ -84,11 +90,11 @@ local function hand_over(lock, id, kin, weight, capacity, ttl, low, now_us, now)
     local channel = inbox .. string.sub(who, 1, 22)
     local lines = mail[channel]
     if grants == 100 or not lines and redis.pcall('PUBSUB', 'NUMSUB', channel)[2] == 0 then
-      return
+      return nil, T
     end
     if its ~= '' then
       if kin == '' or math.floor(place / %TICKET%) == math.floor(behind / %TICKET%) then -- others wait for its owner
-        return
+        return nil, T
       end
       drops[#drops + 1] = '%OWNER%' .. string.sub(its, 2)
     end
@@ -104,6 +110,9 @@ local function hand_over(lock, id, kin, weight, capacity, ttl, low, now_us, now)
     local claim, token = string.format('%d%FIRST_CLAIM%', now + window), '0'
     if not counted and gets == there then
       exclusive = true
+      if known[4] then
+        drops[#drops + 1] = '%USED%'
+      end
       redis.call('ZREM', lock, unpack(drops)) -- first, as it is allowed when memory is full, and then the rest is, too (H40)
       token = stamp
       if redis.call('ZADD', lock, 'GT', 'CH', stamp, '%TOKEN%', claim, who) == 1 then -- the clock is behind the last token
@@ -120,7 +129,7 @@ local function hand_over(lock, id, kin, weight, capacity, ttl, low, now_us, now)
       local after = math.max(arrival, now_us) + gets * known[8]
       local start = math.max(after - allowance, now_us)
       if arrival - now_us > rate[2] + allowance or start - now_us > tonumber(rate[2]) then
-        return
+        return nil, T
       elseif start > now_us then
         adds[#adds + 1] = start
         adds[#adds + 1] = '%START%' .. who
@@ -138,6 +147,9 @@ local function hand_over(lock, id, kin, weight, capacity, ttl, low, now_us, now)
   end
 
   if not exclusive then
+    if known[4] and used == 0 then
+      drops[#drops + 1] = '%USED%'
+    end
     redis.call('ZREM', lock, unpack(drops))
     if rate and grants > 0 then
       adds[#adds + 1] = rate[3]
@@ -161,11 +173,18 @@ local function hand_over(lock, id, kin, weight, capacity, ttl, low, now_us, now)
   end
   return refused and { 1, 0, 1 } or 1
 end
+local function clock() -- once (H50)
+  return redis.call('TIME')
+end
+local reply, T
 -- shortcut: all is as usual
 if not_after == 0 and low[2] and kin and string.sub(kin, 1, 1) ~= '^' then
-  local reply = hand_over(lock, id, kin, weight, capacity, ttl, low, now_us, now)
+  reply, T = hand_over(lock, id, kin, weight, capacity, ttl, low, ARGV.time, clock)
   if reply then
     return reply
   end
 end
 -- end of shortcut
+T = T or ARGV.time or clock()
+local now_us = T[1] * 1000000 + T[2]
+local now = (now_us - now_us % 1000) / 1000
