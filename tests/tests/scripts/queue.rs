@@ -56,13 +56,18 @@ impl Record {
         self.queue.first().map_or(FRONT, |head| head.ticket.min(FRONT)) - 1
     }
 
+    /// The next ticket if so many more come: never more wait than tickets were given.
+    fn next_for(&self, more: i64) -> i64 {
+        self.next.unwrap_or(FIRST).max(FIRST + self.waiting() + more)
+    }
+
     /// The ticket of a newcomer and that of the next one.
     pub(crate) fn ticket(&mut self, call: &Call<'_>, who: &Attempt, ahead: i64) -> (i64, i64) {
         let next = self.next.unwrap_or(FIRST);
         if let Some(mark) = self.mark(who) {
             return (mark, next + 1);
         } else if who.base().is_some() {
-            return (self.front(), next + 1);
+            return (self.front(), self.next_for(1));
         } else if self.since.is_none() && ahead == 0 {
             return (next, next + 1);
         }
@@ -121,10 +126,10 @@ impl Record {
         let any = !lapsed.is_empty();
         for Hold { who, claim, .. } in lapsed.into_iter().rev() {
             let ticket = self.mark(&who).unwrap_or_else(|| self.front());
-            *self.next.get_or_insert(FIRST) += 1; // so that never more wait than tickets were given
             self.enter(who, ticket, claim.map_or(0, |missed| missed + 1), seen);
         }
         if any {
+            self.next = Some(self.next_for(0));
             self.pump(call);
         }
         for (behind, window) in std::mem::take(&mut call.doubts) {

@@ -124,26 +124,34 @@ fn are_as_recorded((of, count, from): Histories) {
 
 /// What was done, but for the numbers of tickets, which only order the queue, and for how much longer than its last hold the
 /// record lives: a claim is within the life that its waiter asked for, so that not every hand-over asks for more.
-fn without_counts(ran: &Ran) -> Ran {
+#[allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    reason = "far below 2^53"
+)]
+fn without_counts(ran: &Ran, now_us: i64) -> Ran {
+    let now = now_us.div_euclid(1000) as f64;
+    let lease_of = |id: &str| id.rsplit(':').nth(1)?.parse::<f64>().ok();
     let of = |run: &Run| {
         let mut run = run.clone();
         run.members.retain(|(member, _)| member != "q" && member != "s");
-        let mut place = 0.0;
-        let holds = run
-            .members
-            .iter()
-            .filter(|(_, score)| (1e12..1e14).contains(score));
-        #[allow(clippy::cast_possible_truncation, reason = "far below 2^53")]
-        let last = holds.map(|(_, score)| *score as i64).max();
-        run.life = run.life.min(last.unwrap_or(0));
+        let (mut place, mut last) = (0.0, 0);
         for (member, score) in &mut run.members {
             if *score < 0.0 {
                 place += 1.0;
                 *score = place * TICKET + score.rem_euclid(TICKET) - 1e15;
             } else if member.starts_with('o') {
                 *score = 0.0;
+            } else if (1e12..1e14).contains(score) {
+                // One that outlasts its lease, after the clock was set back, is cut by who has to wait for it.
+                let most = lease_of(member).map_or(*score, |lease| now + lease + score.fract());
+                *score = score.min(most);
+                last = last.max(*score as i64);
             }
         }
+        run.members
+            .sort_by(|(a, one), (b, other)| one.total_cmp(other).then_with(|| a.cmp(b)));
+        run.life = run.life.min(last);
         run
     };
     Ran {
@@ -175,7 +183,12 @@ fn are_as_before(folder: &Path, (of, count, from): Histories) {
             let before = &table.before;
             if ran.other.as_ref() != Some(&ran.one) {
                 differences += 1;
-                if let Err(why) = compare(request, table.now_us(), before, &without_counts(ran)) {
+                if let Err(why) = compare(
+                    request,
+                    table.now_us(),
+                    before,
+                    &without_counts(ran, table.now_us()),
+                ) {
                     let said = table.said.join("\n");
                     panic!("{why}\nas asked:\n{said}\nbefore: {before:#?}\nnow and then: {ran:#?}");
                 }

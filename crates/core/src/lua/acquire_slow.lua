@@ -95,8 +95,7 @@ elseif refuses and not same_pace(rate, read_pace(pace)) then
 elseif room >= 0 and weight > step.capacity then
   reply = { 10, now_us, step.capacity }
 elseif base and room > 0 then
-  step.next_ticket = (step.next_ticket or %FIRST_TICKET%) + 1
-  add(step, step.next_ticket, '%NEXT%')
+  raise_next(step, 1)
   add(step, renewed(%BASE% + front() * %TICKET%, polls), id)
   live(step, ttl)
   reply = { 2, now_us, step.wake, step.more }

@@ -223,6 +223,13 @@ local function front()
   return math.min(place < 0 and math.floor((place - %BASE%) / %TICKET%) or %FRONT%, %FRONT%) - 1
 end
 
+-- Sees to it that no more wait than tickets were given, with so many who come.
+local function raise_next(step, more)
+  local waiting = redis.call('ZCOUNT', lock, '-inf', '(0') + more
+  step.next_ticket = math.max(step.next_ticket or %FIRST_TICKET%, %FIRST_TICKET% + waiting)
+  add(step, step.next_ticket, '%NEXT%')
+end
+
 -- A claim that lapsed let one other pass and goes back to the front, half-way to being given up: it has a second more
 -- if nobody listens for it, else seven. Those of one owner stay together.
 local function put_back(step)
@@ -231,9 +238,6 @@ local function put_back(step)
     local tag = string.match(who, '@([^:]+)', 24)
     local ticket = tonumber(tag and redis.call('ZSCORE', lock, '%OWNER%' .. tag) or front())
     local seen = (math.floor(now / %UNIT%) - %DEAF% + 4) % %CHANCE%
-    step.next_ticket = step.next_ticket or %FIRST_TICKET%
-    step.next_ticket = step.next_ticket + 1 -- so that never more wait than tickets were given
-    add(step, step.next_ticket, '%NEXT%')
     add(step, %BASE% + ticket * %TICKET% + missed * %CHANCE% + seen, who)
     if tag then
       add(step, ticket, '%OWNER%' .. tag)
@@ -241,6 +245,8 @@ local function put_back(step)
     commit(lock, step)
   end
   step.lapsed = nil
+  raise_next(step, 0)
+  commit(lock, step)
 end
 
 -- What every request ends with that may have made room: grant, put back, grant again, tidy, tell.
