@@ -170,7 +170,7 @@ local function answer(lock, id, weight, capacity, lease, ttl, room, pace, patien
     left = math.max(math.ceil(left), 0)
   end
 
-  -- Who waits.
+  -- The queue.
   local fits = used + weight <= there
   local ticket, following, since
   if room < 0 then -- whatever is free, and may start now
@@ -279,7 +279,7 @@ local function answer(lock, id, weight, capacity, lease, ttl, room, pace, patien
   return reply
 end
 weight, polls = tonumber(weight), tonumber(polls)
--- shortcut: no hold is over, and nothing can be granted to who waits
+-- shortcut: no hold is over, and no waiter can be granted
 if plain then
   local reply = answer(lock, id, weight, capacity, lease, ttl, room, pace, patience, 0, polls, ahead, now_us, now, top)
   if reply then

@@ -162,7 +162,7 @@ local function hand_over(lock, id, kin, weight, capacity, ttl, low, T, clock)
   if life > 0 and redis.call('PTTL', lock) < life then
     redis.call('PEXPIRE', lock, life + math.floor(life / 8))
   end
-  if doubt then -- the claim may be a dead one's: the next is told when it ends
+  if doubt then -- the new holder may be dead: tell the next waiter when its claim ends
     local channel = inbox .. string.sub(queue[at], 1, 22)
     mail[channel] = mail[channel] or {}
     table.insert(mail[channel], 'w ' .. string.sub(queue[at], 23) .. ' ' .. doubt .. ' ' .. stamp)

@@ -1,6 +1,6 @@
 -- pump: grants to waiters. It reads no variable of the script.
 
--- What goes with the last who waits, and with the last who waits for an owner, if somebody left and nobody looked.
+-- Removes the marks of a queue that is empty, and of owners for whom nobody waits, after somebody left it unseen.
 local function tidy(lock, step)
   local drops = step.drops
   for kin, place in pairs(step.loose) do
@@ -19,17 +19,17 @@ local function tidy(lock, step)
 end
 
 -- Grants from the head of the queue on while it fits, with claims on behalf of the waiters and a message to each. Those to
--- whom nobody listens are passed over until nobody else can be granted. `queue`: the first two of it, if they are known.
--- Returns an upgrade that has come to the head, and its place, unless it is known that it has to wait.
-local function pump(lock, step, now_us, now, queue, upgrades_wait)
+-- whom nobody listens are passed over until nobody else can be granted. Returns an upgrade that has come to the head, and its
+-- place, unless it is known that it has to wait.
+local function pump(lock, step, now_us, now, upgrades_wait)
   local capacity, counted, rate, owner, used = step.capacity, step.counted, step.rate, step.owner, step.used
   local mail, drops, grants, heard = step.mail, step.drops, step.grants, {}
   local inbox, stamp = string.match(lock, '^(.-:)[^:{]+:{') .. 'inbox:', string.format('%d', now_us)
-  local at, rank, size, passed, queued, upgrade = 1, 0, 1, nil, true, nil
+  local queue, at, rank, size, passed, queued, upgrade = {}, 1, 0, 1, nil, true, nil
   while used < capacity or owner ~= '' do
-    if queued and not (queue and queue[at + 2]) then
-      size = queue and math.min(2 * size, BOUND) or size
+    if queued and not queue[at + 2] then
       queue, at = redis.call('ZRANGE', lock, rank, rank + size, 'WITHSCORES'), 1
+      size = math.min(2 * size, BOUND)
     end
     local who, place, behind = queue[at], tonumber(queue[at + 1] or 0), tonumber(queue[at + 3] or 0)
     local kin, weight, most, window, unseen, missed, start, after
@@ -76,8 +76,7 @@ local function pump(lock, step, now_us, now, queue, upgrades_wait)
         passed[#passed + 1] = who
         passed[#passed + 1] = place
       elseif grants == BOUND then
-        -- Not every answer has room to say that there is more to do, and the caller may die before it goes on. So this one
-        -- is told to look at once.
+        -- Not every answer can say that there is more to do, and the caller may die. So this waiter is told to ask.
         ends, passed, step.more, step.doubts = true, nil, 1, nil
         line = 'w ' .. string.sub(who, 23) .. ' 0 ' .. stamp
       else
@@ -89,13 +88,13 @@ local function pump(lock, step, now_us, now, queue, upgrades_wait)
           step.loose = step.loose or {}
           step.loose[kin] = place
         else
-          if behind >= 0 and not step.lapsed then -- with the last who waits goes what is known about the queue
+          if behind >= 0 and not step.lapsed then -- the queue is empty
             drops[#drops + 1] = '%NEXT%'
             drops[#drops + 1] = '%SINCE%'
             step.next_ticket = nil
           end
           if kin ~= '' and math.floor(behind / %TICKET%) ~= math.floor(place / %TICKET%) then
-            drops[#drops + 1] = '%OWNER%' .. string.sub(kin, 2) -- with the last who waits for an owner, the mark of that owner
+            drops[#drops + 1] = '%OWNER%' .. string.sub(kin, 2) -- nobody else waits for this owner
           end
         end
       end
@@ -140,7 +139,7 @@ local function pump(lock, step, now_us, now, queue, upgrades_wait)
           step.life = math.max(step.life, step.ttl, math.ceil((after - now_us) / 1000))
           line = line .. ' ' .. math.ceil(start - now_us)
         end
-        -- If it may be dead, the next is told when the claim ends, unless this step grants to that one as well.
+        -- If it may be dead, the next waiter is told when the claim ends, unless this step grants to it, too.
         if behind < 0 and (missed > 0 or unseen * %UNIT% > window) then
           step.doubts = step.doubts or {}
           table.insert(step.doubts, { queue[at + 2], window })

@@ -19,7 +19,7 @@ local function sweep(step, count)
   if step.loose then
     commit(lock, step)
     local next_ticket = step.next_ticket
-    step.next_ticket = nil -- the queue goes on with whoever makes room here
+    step.next_ticket = nil -- the caller enters the queue, or it is still full
     tidy(lock, step)
     step.next_ticket = next_ticket
   end

@@ -123,7 +123,7 @@ local function give_back(step, who, mark, start)
   step.shared = math.max(step.shared - weight, 0)
 end
 
--- Ends holds: every so many-th entry of the list is one.
+-- Ends the holds in a list, whose ids are `distance` entries apart.
 local function end_all(step, list, distance)
   local marks = {}
   for i = 1, #list, distance do
@@ -261,7 +261,7 @@ local function hand_on(step)
       commit(lock, step)
       who, place = pump(lock, step, now_us, now)
     else
-      who = pump(lock, step, now_us, now, nil, true) -- none
+      who = pump(lock, step, now_us, now, true) -- none
     end
   end
   finish(lock, step, now_us)

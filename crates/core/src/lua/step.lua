@@ -71,7 +71,7 @@ local function send_mail(step)
   end
 end
 
--- `kind` is `g` or `w`: see the messages in docs/design.md.
+-- Adds a line to the message for a client; docs/design.md lists the kinds.
 local function post(lock, step, kind, who, rest)
   local channel = string.match(lock, '^(.-:)[^:{]+:{') .. 'inbox:' .. string.sub(who, 1, 22) -- begins as all keys do
   local lines = step.mail[channel] or {}
