@@ -204,7 +204,7 @@ fn a_call_that_is_just_in_time_is_not_late() {
 #[test]
 fn what_one_record_left_is_not_said_of_the_next() {
     let mut lock = Lock::new(1000);
-    for count in 0..250 {
+    for count in 0..300 {
         lock.acquire(&attempt(count, 1), TRY);
     }
     let [writer, other] = [(900, 1000), (901, 1000)].map(|(count, weight)| attempt(count, weight));

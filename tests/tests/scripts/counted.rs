@@ -40,7 +40,7 @@ fn the_capacity_in_the_record_counts() {
         [1, lock.stamp(), 0, LEASE, 0],
         "nobody's own number matters now"
     );
-    assert_eq!(lock.acquire(&c, TRY), [3, lock.stamp(), LEASE], "busy");
+    assert_eq!(lock.acquire(&c, TRY), [3, lock.stamp(), LEASE, 0], "busy");
 }
 
 #[test]
@@ -186,12 +186,20 @@ fn a_list_leaves_out_what_nobody_holds_any_more() {
     lock.acquire(&one, WAIT);
     lock.bench.advance(100);
     lock.acquire(&other, WAIT);
-    let used = |lock: &mut Lock| lock.inspect(10).items()[6].int();
-    assert_eq!(used(&mut lock), Some(4));
+    let numbers = |lock: &mut Lock| [6, 9, 10, 11].map(|item| lock.inspect(10).items()[item].int().unwrap());
+    assert_eq!(
+        numbers(&mut lock),
+        [4, 2, 0, 0],
+        "in use, by two; nothing is over"
+    );
     let weights = ints(&lock.inspect(10).items()[8]);
     assert_eq!(weights, [1, 3], "of both");
     lock.bench.advance(LEASE - 100);
-    assert_eq!(used(&mut lock), Some(3), "though nobody has settled it");
+    assert_eq!(
+        numbers(&mut lock),
+        [4, 1, 1, 1],
+        "one is over, and what it had counts no more, though nobody has settled it"
+    );
 }
 
 #[test]

@@ -64,12 +64,16 @@ impl Dump {
             Member::Holder { id, ends, claim } => drop(self.holds.insert(id.to_owned(), (ends, claim))),
             Member::Tombstone { id, ends } => drop(self.tombs.insert(id.to_owned(), ends)),
             Member::Mark { row, of, number } => {
+                if row.name == "PASSED" {
+                    return Ok(()); // it only says where a step begins
+                } else if row.name == "NEXT" {
+                    return note(&mut self.next, whole(number.floor())?); // the fraction: when a full queue was swept
+                }
                 let number = whole(number)?;
                 let marks = match row.name {
                     "TOKEN" => return note(&mut self.token, number),
                     "USED" => return note(&mut self.shared, number),
                     "CAPACITY" => return note(&mut self.stored, (number / 2, number % 2 == 1)),
-                    "NEXT" => return note(&mut self.next, number),
                     "SINCE" => return note(&mut self.since, number),
                     "EXTENDED" => &mut self.extended,
                     "WEIGHT" => &mut self.weights,

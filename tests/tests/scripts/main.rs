@@ -35,6 +35,7 @@ mod recorded;
 mod replies;
 mod requests;
 mod shortcuts;
+mod sizes;
 mod steps;
 mod thrift;
 mod ticking;

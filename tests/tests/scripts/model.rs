@@ -86,6 +86,10 @@ impl Call<'_> {
         self.now_us.div_euclid(1000)
     }
 
+    pub(crate) fn second(&self) -> i64 {
+        self.now().div_euclid(1000)
+    }
+
     pub(crate) fn seen_now(&self) -> i64 {
         self.now().div_euclid(UNIT).rem_euclid(UNITS)
     }
@@ -119,6 +123,8 @@ pub(crate) struct Record {
     /// The next ticket, and since when tickets count milliseconds: forgotten when nobody waits.
     pub(crate) next: Option<i64>,
     pub(crate) since: Option<i64>,
+    /// The second in which the queue was full and the dead were looked for.
+    pub(crate) swept: Option<i64>,
     pub(crate) holds: Vec<Hold>,
     pub(crate) extended: BTreeMap<String, i64>,
     pub(crate) tombs: BTreeMap<String, i64>,
@@ -238,9 +244,11 @@ impl Record {
         self.refresh(call, place, kept);
     }
 
-    /// The queue is full: places of the dead make room.
+    /// The queue is full: places of the dead make room, once a second.
     pub(crate) fn sweep(&mut self, call: &Call<'_>) {
-        self.queue.retain(|waiter| call.age(waiter.seen) <= PATIENCE);
+        if self.swept.replace(call.second()) != Some(call.second()) {
+            self.queue.retain(|waiter| call.age(waiter.seen) <= PATIENCE);
+        }
     }
 
     pub(crate) fn remove_hold(&mut self, id: &str) -> bool {

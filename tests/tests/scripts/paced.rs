@@ -523,7 +523,7 @@ fn a_drain_takes_what_may_start_now() {
     assert_eq!((reply[0], &reply[5..]), (1, &[2, 0][..]), "the burst, at once");
     let stamp = paced.bench.now_us;
     let busy = paced.ask(KEY, &second, -1, &pace, "0");
-    assert_eq!(busy, [3, stamp, LEASE], "nothing more may start");
+    assert_eq!(busy, [3, stamp, LEASE, 0], "nothing more may start");
     paced.bench.advance(1000);
     let reply = paced.ask(KEY, &second, -1, &pace, "0");
     assert_eq!((reply[0], &reply[5..]), (1, &[1, 0][..]), "one came back");

@@ -116,6 +116,7 @@ impl Record {
         if self.queue.is_empty() {
             self.next = None;
             self.since = None;
+            self.swept = None;
         }
     }
 

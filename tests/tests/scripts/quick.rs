@@ -1,10 +1,9 @@
 //! When the scripts take their fast path: then they leave alone what is over, and everything else is as always.
 
 use crate::model::{Attempt, Call, DEAF, Hold, Record, UNITS};
-use crate::queue::FIRST;
 use crate::requests::Acquire;
 
-/// More grants in a step are not for the fast path.
+/// What one step grants at most.
 const MOST: usize = 100;
 
 impl Record {
@@ -70,30 +69,7 @@ impl Record {
             let alone = self.holds.len() == 1 && owner.is_none() && !call.counted;
             return alone || !self.last().is_some_and(outlasts);
         }
-        let (_, next) = self.clone().ticket(call, &ask.who, ask.ahead);
-        next - FIRST <= ask.room || self.members(call) <= ask.room
-    }
-
-    /// How many members the record has.
-    fn members(&self, call: &Call<'_>) -> i64 {
-        let dump = self.dump(if call.counted { 0 } else { call.capacity });
-        let derived = [
-            self.token.is_some(),
-            self.stored.is_some(),
-            dump.shared.is_some(),
-            dump.next.is_some(),
-            dump.since.is_some(),
-        ];
-        let count = derived.into_iter().filter(|is| *is).count()
-            + self.queue.len()
-            + self.holds.len()
-            + self.extended.len()
-            + dump.weights.len()
-            + dump.marks.len()
-            + dump.upgraded.len()
-            + self.tombs.len()
-            + self.forced.len();
-        i64::try_from(count).unwrap()
+        self.waiting() < ask.room || self.swept == Some(call.second())
     }
 
     /// It holds, and all who are granted to live, listen and missed no claim.
@@ -131,7 +107,11 @@ impl Record {
             let shares = head.who.owner().is_some()
                 && (who.owner().is_none() || behind.is_some_and(|next| next.ticket == head.ticket));
             let listens = call.listening.iter().any(|client| client == head.who.parts().0);
-            if at == MOST || !listens || shares {
+            if !listens {
+                return false;
+            } else if at == MOST {
+                break;
+            } else if shares {
                 return false;
             }
             used += head.who.weight;

@@ -29,7 +29,7 @@ fn acquire_grants_queues_and_refuses() {
         [1, lock.stamp(), stamp, LEASE - 300, 0],
         "a replay extends nothing (H26)"
     );
-    assert_eq!(lock.acquire(&b, TRY), [3, lock.stamp(), LEASE - 300], "busy");
+    assert_eq!(lock.acquire(&b, TRY), [3, lock.stamp(), LEASE - 300, 0], "busy");
     assert_eq!(
         lock.acquire(&b, Terms { room: 1, ..WAIT }),
         [2, lock.stamp(), LEASE - 300, 0],
@@ -224,10 +224,12 @@ fn inspect_lists_and_changes_nothing() {
     let holders = Reply::Array(vec![text(&a.id), Reply::Int(lock.now() + LEASE)]);
     let head = [1, lock.stamp(), token, 2].map(Reply::Int).to_vec();
     let counts = vec![Reply::Int(0), Reply::Int(0), Reply::Array(vec![Reply::Int(1)])];
+    let of_all = [1, 0, 0].map(Reply::Int).to_vec();
     let whole = [
         head,
         vec![holders, Reply::Array(vec![text(&b.id), text(&c.id)])],
         counts,
+        of_all,
     ]
     .concat();
 

@@ -96,7 +96,7 @@ impl Record {
         }
         if ask.room <= 0 {
             self.since = since;
-            return numbers(&[3, stamp, self.wake(now)]);
+            return numbers(&[3, stamp, self.wake(now), 0]);
         }
         let (ticket, next) = ticket.unwrap_or_else(|| self.ticket(call, &ask.who, ask.ahead));
         if ask.who.base().is_none() && self.waiting() >= ask.room {
@@ -233,11 +233,11 @@ impl Record {
             .take(most)
             .map(|hold| Reply::Int(hold.has()))
             .collect();
-        let used = if self.stored.is_some() {
-            holds.iter().map(|hold| hold.has()).sum()
-        } else {
-            self.dump(capacity).shared.unwrap_or(0)
-        };
+        let counted = self.stored.is_some();
+        let used = self.dump(if counted { 0 } else { capacity }).shared.unwrap_or(0);
+        let ended = self.holds.iter().filter(|hold| counted && hold.is_over(now));
+        let over = Reply::Int(ended.clone().map(Hold::has).sum());
+        let [there, ended] = [holds.len(), ended.count()].map(|count| Reply::Int(count.try_into().unwrap()));
         let stored = self
             .stored
             .map_or(0, |(stored, resized)| 2 * stored + i64::from(resized));
@@ -252,6 +252,9 @@ impl Record {
             Reply::Int(used),
             Reply::Int(stored),
             Reply::Array(weights),
+            there,
+            ended,
+            over,
         ])
     }
 

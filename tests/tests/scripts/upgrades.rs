@@ -25,7 +25,11 @@ pub(crate) fn shared() -> (Lock, Attempt, Attempt) {
 fn an_upgrade_goes_before_the_queue_and_gets_the_hold_itself() {
     let (mut lock, base, reader) = shared();
     let (upgrade, writer) = (Attempt::upgrade(&base, 3, ALL), attempt(4, ALL));
-    assert_eq!(lock.acquire(&upgrade, TRY), [3, lock.stamp(), LEASE], "not alone");
+    assert_eq!(
+        lock.acquire(&upgrade, TRY),
+        [3, lock.stamp(), LEASE, 0],
+        "not alone"
+    );
     lock.acquire(&writer, WAIT);
     assert_eq!(lock.acquire(&upgrade, WAIT)[0], 2, "it waits");
     assert_eq!(lock.queue(), [upgrade.id.clone(), writer.id.clone()]);

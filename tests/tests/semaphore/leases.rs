@@ -58,3 +58,41 @@ async fn h32_releasing_a_lost_permit_releases_nothing() {
         "nobody has any"
     );
 }
+
+/// A process had hundreds of permits, in holds of one each, and is gone.
+#[tokio::test]
+async fn what_a_crowd_had_is_free_at_the_first_call_after_its_leases() {
+    const CROWD: u32 = 1100;
+    let fixture = Fixture::of(SEMAPHORE);
+    let client = fixture.client().await;
+    let semaphore = semaphore(&client, CROWD);
+    let crowd = || async {
+        for _ in 0..CROWD {
+            semaphore.acquire().await.expect("a permit").forget();
+        }
+        tokio::time::sleep(LEASE).await;
+    };
+    crowd().await;
+    assert_eq!(
+        free(&semaphore).await,
+        CROWD,
+        "counted, though nobody has settled"
+    );
+    let all = semaphore.try_acquire_many(CROWD).await.expect("an answer");
+    all.expect("it is not busy").release().await.expect("released");
+    crowd().await;
+    let all = semaphore.acquire_many(CROWD).await.expect("all of them");
+    all.release().await.expect("released");
+    crowd().await;
+    semaphore.resize(CROWD + 1).await.expect("resized");
+    let counts = fixture
+        .server
+        .admin(&["ZCARD", &fixture.key()])
+        .expect("an answer");
+    assert!(
+        counts.int().expect("a number") < 10,
+        "the resize has removed them all"
+    );
+    assert_eq!(free(&semaphore).await, CROWD + 1);
+    fixture.over().await;
+}

@@ -133,6 +133,8 @@ pub(crate) struct LookAt {
     pub(crate) when: Moment,
     pub(crate) stamp: u64,
     pub(crate) sent: Option<Moment>,
+    /// A step met its bound, and this is the next one.
+    pub(crate) is_next_step: bool,
 }
 
 /// The effects of an event.

@@ -88,8 +88,7 @@ impl State {
                     }
                 }
                 TickItem::Queued { wake, more } => {
-                    let wake = if more { Some(Duration::ZERO) } else { wake };
-                    self.queued(wake, (stamp, sent, now), rules, out);
+                    self.queued(wake, more, (stamp, sent, now), rules, out);
                 }
                 // It is not in the queue. Or there is a tombstone: its end was under way, or it was forced open before
                 // it was handed out. Or its key is not ours any more: acquire has the error (H41).

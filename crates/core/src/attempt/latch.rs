@@ -28,7 +28,7 @@ impl State {
             }
             LatchReply::Queued { stamp, generation } => {
                 out.waits = true;
-                self.queued(None, (stamp, sent, now), rules, out);
+                self.queued(None, false, (stamp, sent, now), rules, out);
                 self.waits_for(generation, now, out);
             }
             LatchReply::Late { .. } => {

@@ -211,8 +211,7 @@ impl State {
             AcquireReply::Granted(grant) => grant,
             AcquireReply::Queued { wake, more } => {
                 out.waits = true;
-                let wake = if more { Some(Duration::ZERO) } else { wake };
-                return self.queued(wake, (stamp, sent, now), rules, out);
+                return self.queued(wake, more, (stamp, sent, now), rules, out);
             }
             AcquireReply::Late => {
                 self.heard = now;
@@ -228,6 +227,7 @@ impl State {
     pub(super) fn queued(
         &mut self,
         wake: Option<Duration>,
+        more: bool,
         (stamp, sent, now): (u64, Moment, Moment),
         rules: &Rules,
         out: &mut Effects,
@@ -235,10 +235,12 @@ impl State {
         if self.is_news(stamp, sent, now, rules) {
             self.enter(Stage::Queued);
         }
+        let wake = if more { Some(Duration::ZERO) } else { wake };
         out.look_at = wake.map(|wake| LookAt {
             when: now + wake,
             stamp,
             sent: Some(sent),
+            is_next_step: more,
         });
     }
 
@@ -312,6 +314,7 @@ impl State {
                     when: now + left,
                     stamp,
                     sent: None,
+                    is_next_step: false,
                 });
             }
             Message::Forced { .. } if new => match self.stage {

@@ -6,8 +6,9 @@ use std::time::Duration;
 /// How many average round trips there have to be in a limit: a single one may take longer than the average.
 pub(crate) const TRIPS: u32 = 4;
 
-/// How often a request is repeated because its reply says that there is more to do.
-pub(crate) const MORE: usize = 100;
+/// How often a request is repeated because its reply says that there is more to do. A step does at least a hundred of
+/// what there is, which is less than a million.
+pub(crate) const MORE: usize = 10_000;
 
 /// How long one request about a hold or place may take: the operation timeout; a third of the lease if that is shorter,
 /// so that what is lost is sent again in time, but not less than a few round trips, as long as an answer after that is

@@ -15,6 +15,7 @@
 --   10     the weight is above the capacity
 --    1     its owner holds: a re-entry overtakes the queue
 --    3, 6, 2  everything is in use, or an upgrade, or others wait before it: it does not wait; the queue is full; queued
+--    3      it does not wait, and more is over than one step can settle: it is to ask again
 --    1, 3   drain: takes what is free and may start now; nothing is
 --   12     the rate would let it start too late
 --    1     it fits
@@ -42,7 +43,7 @@ elseif floor > now_us + 86400000000 then
 end
 redis.call('ZADD', lock, 'XX', 'GT', '0', '%TOKEN%') -- changes nothing; refused when memory is full (H40)
 if place < 0 and now <= not_after then -- seen now, so that this very call does not drop it
-  add(step, renewed(place, polls), id)
+  add(step, renewed(step, place, polls), id)
   commit(lock, step)
 end
 settle(step)
@@ -85,7 +86,7 @@ elseif base and (mark or step.used == held(step, base)) then
   end
   reply = mark and mark > counter and { 5, now_us } or { 1, now_us, step.token, math.floor(base_ends) - now, 0 }
 elseif place < 0 then
-  add(step, renewed(place, polls), id)
+  add(step, renewed(step, place, polls), id)
   live(step, ttl)
   reply = { 2, now_us, step.wake, step.more }
 elseif refuses and made_with ~= step.capacity then
@@ -96,16 +97,17 @@ elseif room >= 0 and weight > step.capacity then
   reply = { 10, now_us, step.capacity }
 elseif base and room > 0 then
   raise_next(step, 1)
-  add(step, renewed(%BASE% + front() * %TICKET%, polls), id)
+  add(step, renewed(step, %BASE% + front() * %TICKET%, polls), id)
   live(step, ttl)
   reply = { 2, now_us, step.wake, step.more }
 elseif base then
-  reply = { 3, now_us, step.wake }
+  reply = { 3, now_us, step.wake, step.more }
+elseif room <= 0 and step.unsettled then
+  reply = { 3, now_us, 0, 1 }
 else
   top = step.counted and top or redis.call('ZRANGE', lock, '-2', '-1')
-  local function make_room()
-    local waiting = redis.call('ZCOUNT', lock, '-inf', '(0')
-    return waiting < room and waiting or sweep(step, waiting)
+  local function make_room(waiting)
+    return sweep(step, waiting)
   end
   reply = answer(lock, id, weight, capacity, lease, ttl, room, pace, patience, floor, polls, ahead, now_us, now, top, make_room)
   if step.more == 1 and type(reply) == 'table' and reply[1] == 2 then

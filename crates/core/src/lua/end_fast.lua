@@ -73,7 +73,7 @@ local function hand_over(lock, id, kin, weight, capacity, ttl, low, T, clock)
   if place < 0 then
     inbox, stamp = string.match(lock, '^(.-:)[^:{]+:{') .. 'inbox:', string.format('%d', now_us)
   end
-  local queue, at, size, grants, life, doubt = { low[1], place, low[2], behind }, 1, 2, 0, 0, nil
+  local queue, at, size, grants, life, doubt, more = { low[1], place, low[2], behind }, 1, 2, 0, 0, nil, 0
   while place < 0 and used < there do
     local who = queue[at]
     local its, gets, most, window = string.match(who, '^%d+(@?[^:^]*):(%d+):(%d+):(%d+)$', 24)
@@ -89,8 +89,11 @@ local function hand_over(lock, id, kin, weight, capacity, ttl, low, T, clock)
     end
     local channel = inbox .. string.sub(who, 1, 22)
     local lines = mail[channel]
-    if grants == 100 or not lines and redis.pcall('PUBSUB', 'NUMSUB', channel)[2] == 0 then
+    if not lines and redis.pcall('PUBSUB', 'NUMSUB', channel)[2] == 0 then
       return nil, T
+    elseif grants == 100 then -- this one is told to look at once
+      more, doubt = 1, '0'
+      break
     end
     if its ~= '' then
       if kin == '' or math.floor(place / %TICKET%) == math.floor(behind / %TICKET%) then -- others wait for its owner
@@ -101,6 +104,7 @@ local function hand_over(lock, id, kin, weight, capacity, ttl, low, T, clock)
     if behind >= 0 then -- nobody waits any more
       drops[#drops + 1] = '%NEXT%'
       drops[#drops + 1] = '%SINCE%'
+      drops[#drops + 1] = '%PASSED%'
     end
     window = math.min(window, most)
     grants, used = grants + 1, used + gets
@@ -171,7 +175,7 @@ local function hand_over(lock, id, kin, weight, capacity, ttl, low, T, clock)
   for channel, lines in pairs(mail) do -- a refusal must not undo what is written (H46)
     refused = type(redis.pcall('PUBLISH', channel, table.concat(lines, ';'))) == 'table' or refused
   end
-  return refused and { 1, 0, 1 } or 1
+  return (refused or more > 0) and { 1, more, refused and 1 or 0 } or 1
 end
 local function clock() -- once (H50)
   return redis.call('TIME')

@@ -1,52 +1,55 @@
 -- inspect: lists holders and waiters. Changes nothing.
 --
--- KEYS[1]  lock  zset  <prefix>:lock:{<name>}
--- ARGV[1]  most  most waiters (and holders) to list
+-- KEYS[1]  lock   zset  <prefix>:lock:{<name>}
+-- ARGV[1]  most   most waiters (and holders) to list
+-- What is seldom said comes last, and may be left out:
+-- ARGV[2]  skip   of a counted primitive: that many holds that are over were added up by earlier calls
+-- ARGV[3]  as_of  server's clock of the first of these calls, ms
 --
 -- Returns  {0}                                            there is no record
---          {1, stamp_us, token, queued, holders, waiters, used, stored, weights}
+--          {1, stamp_us, token, queued, holders, waiters, used, stored, weights, holds, ended, over}
 --              holders: id, end in ms, id, end, ...; waiters: id, id, ...; used: weight of shared holders; stored: the
---              capacity in the record, doubled, and one more if it was resized; 0: there is none; weights: of the holders
+--              capacity in the record, doubled, and one more if it was resized; 0: there is none; weights: of the holders;
+--              holds: how many there are; ended: of a counted primitive, how many are over and still in the record, and
+--              `used`; over: what a thousand of them have
 --          {8}                                            not our record, or another schema version
-local lock = KEYS[1]
-local most = tonumber(ARGV[1])
+local lock, most = KEYS[1], tonumber(ARGV[1])
 local T = redis.call('TIME') -- once (H50)
 local now_us = T[1] * 1000000 + T[2]
 local now = (now_us - now_us % 1000) / 1000
 
-if redis.call('ZCARD', lock) == 0 then
-  return { 0 }
+local marks = redis.call('ZMSCORE', lock, '%TOKEN%', '%USED%', '%CAPACITY%')
+local used, stored = tonumber(marks[2] or 0), tonumber(marks[3] or 0)
+if not marks[1] then
+  return { redis.call('ZCARD', lock) == 0 and 0 or 8 }
 end
-local token = redis.call('ZSCORE', lock, '%TOKEN%')
-if not token then
-  return { 8 }
-end
-local holders = {}
-local found = redis.call('ZRANGEBYSCORE', lock, '(' .. string.format('%.0f', now), '(%TOMB%', 'WITHSCORES', 'LIMIT', 0, most)
-for i = 1, #found, 2 do
-  if tonumber(found[i + 1]) >= %HOLDER% then
-    holders[#holders + 1] = found[i]
-    holders[#holders + 1] = math.floor(tonumber(found[i + 1]))
+
+-- What these have, whose ids are `distance` entries apart.
+local function weights_of(list, distance)
+  local members, weights = {}, {}
+  for i = 1, #list, distance do
+    members[#members + 1] = (stored > 0 and '%WEIGHT%' or '%UPGRADED%') .. list[i]
   end
-end
-local used = tonumber(redis.call('ZSCORE', lock, '%USED%') or 0)
-local stored = tonumber(redis.call('ZSCORE', lock, '%CAPACITY%') or 0)
-local function held(who)
-  if redis.call('ZSCORE', lock, '%UPGRADED%' .. who) then -- upgraded: it has all
-    return used
+  local known = members[1] and redis.call('ZMSCORE', lock, unpack(members))
+  for i = 1, #members do
+    local own = tonumber(string.match(list[(i - 1) * distance + 1], ':(%d+):%d+:%d+$') or 1)
+    weights[i] = known[i] and (stored > 0 and tonumber(known[i]) or used) or own -- one that was upgraded has all
   end
-  return tonumber(redis.call('ZSCORE', lock, '%WEIGHT%' .. who) or string.match(who, ':(%d+):%d+:%d+$') or 1)
+  return weights
 end
-local weights = {}
-for i = 1, #holders, 2 do
-  weights[#weights + 1] = held(holders[i])
+
+local holders = redis.call('ZRANGEBYSCORE', lock, string.format('(%d', now), '(%TOMB%', 'WITHSCORES', 'LIMIT', 0, most)
+for i = 2, #holders, 2 do
+  holders[i] = math.floor(holders[i])
 end
-if stored > 0 then
-  -- Nobody settled since those ended; 1000 at most, so that it stays short.
-  local over = redis.call('ZRANGEBYSCORE', lock, %HOLDER%, now, 'LIMIT', 0, 1000)
-  for i = 1, #over do
-    used = used - held(over[i])
+local ended, over = 0, 0
+if stored > 0 then -- nobody settled since those ended
+  local as_of = ARGV[3] or string.format('%d', now)
+  ended = redis.call('ZCOUNT', lock, '%HOLDER%', as_of)
+  for _, weight in ipairs(weights_of(redis.call('ZRANGEBYSCORE', lock, '%HOLDER%', as_of, 'LIMIT', ARGV[2] or 0, 1000), 1)) do
+    over = over + weight
   end
 end
 local waiters = redis.call('ZRANGEBYSCORE', lock, '-inf', '(0', 'LIMIT', 0, most)
-return { 1, now_us, tonumber(token), redis.call('ZCOUNT', lock, '-inf', '(0'), holders, waiters, used, stored, weights }
+local queued, holds = redis.call('ZCOUNT', lock, '-inf', '(0'), redis.call('ZCOUNT', lock, string.format('(%d', now), '(%TOMB%')
+return { 1, now_us, tonumber(marks[1]), queued, holders, waiters, used, stored, weights_of(holders, 2), holds, ended, over }

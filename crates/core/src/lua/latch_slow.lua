@@ -111,7 +111,7 @@ elseif room == 0 then
 else
   if room > 0 then
     if place < 0 then
-      redis.call('ZADD', lock, 'XX', renewed(place, polls), id)
+      redis.call('ZADD', lock, 'XX', renewed(step, place, polls), id)
     else
       redis.call('ZADD', lock, 'NX', now_us, '%TOKEN%')
       redis.call('ZADD', lock, %BASE% + %FIRST_TICKET% * %TICKET% + polls * %CHANCE% + math.floor(now / %UNIT%) % %CHANCE%, id)

@@ -12,6 +12,7 @@ local function tidy(lock, step)
   if step.next_ticket and not step.lapsed and tonumber(redis.call('ZRANGE', lock, 0, 0, 'WITHSCORES')[2]) >= 0 then
     drops[#drops + 1] = '%NEXT%'
     drops[#drops + 1] = '%SINCE%'
+    drops[#drops + 1] = '%PASSED%'
     step.next_ticket, step.since = nil, nil
   end
   step.loose = nil
@@ -19,13 +20,20 @@ local function tidy(lock, step)
 end
 
 -- Grants from the head of the queue on while it fits, with claims on behalf of the waiters and a message to each. Those to
--- whom nobody listens are passed over until nobody else can be granted. Returns an upgrade that has come to the head, and its
--- place, unless it is known that it has to wait.
+-- whom nobody listens are passed over until nobody else can be granted: a step looks at so many, and notes where the next
+-- one, within a second, goes on. Returns an upgrade that has come to the head, and its place, unless it is known that it has
+-- to wait.
 local function pump(lock, step, now_us, now, upgrades_wait)
   local capacity, counted, rate, owner, used = step.capacity, step.counted, step.rate, step.owner, step.used
   local mail, drops, grants, heard = step.mail, step.drops, step.grants, {}
   local inbox, stamp = string.match(lock, '^(.-:)[^:{]+:{') .. 'inbox:', string.format('%d', now_us)
-  local queue, at, rank, size, passed, queued, upgrade = {}, 1, 0, 1, nil, true, nil
+  local queue, at, rank, size, looked, queued, upgrade = {}, 1, 0, 1, 0, true, nil
+  local unit, passed, last = (now - now % %UNIT%) / %UNIT%, 0, nil -- `passed`: how many; `last`: place that was looked at
+  if step.passed and (unit - step.passed % 1 * %CHANCE%) % %CHANCE% < 4 then
+    local next_place = %BASE% + math.floor(step.passed + 1) * %TICKET%
+    passed = redis.call('ZCOUNT', lock, '-inf', string.format('(%d', next_place))
+    rank = passed
+  end
   while used < capacity or owner ~= '' do
     if queued and not queue[at + 2] then
       queue, at = redis.call('ZRANGE', lock, rank, rank + size, 'WITHSCORES'), 1
@@ -33,12 +41,18 @@ local function pump(lock, step, now_us, now, upgrades_wait)
     end
     local who, place, behind = queue[at], tonumber(queue[at + 1] or 0), tonumber(queue[at + 3] or 0)
     local kin, weight, most, window, unseen, missed, start, after
-    local ends, goes, granted, line = place >= 0 or rank == SCAN, false, false, nil -- `ends`: nobody behind it is granted
-    if ends then
-      step.more = place < 0 and 1 or step.more
-    else
+    local ends, goes, granted, line = place >= 0 or looked == SCAN, false, false, nil -- `ends`: nobody behind it is granted
+    if ends and place < 0 then
+      step.more, step.unsettled = 1, true
+      if passed > 0 then -- the last one that was looked at
+        step.passed = math.floor((last - %BASE%) / %TICKET%) + unit % %CHANCE% / %CHANCE%
+        step.adds[#step.adds + 1] = step.passed
+        step.adds[#step.adds + 1] = '%PASSED%'
+        passed = 0
+      end
+    elseif not ends then
       kin, weight, most, window = string.match(who, '^%d+([^:]*):(%d+):(%d+):(%d+)$', 24)
-      weight, missed, unseen = tonumber(weight), 0, ((now - now % %UNIT%) / %UNIT% - place) % %CHANCE%
+      weight, missed, unseen = tonumber(weight), 0, (unit - place) % %CHANCE%
       if unseen > %CHANCE% / 2 then -- the clock was set back: just now
         unseen = 0
       end
@@ -72,25 +86,24 @@ local function pump(lock, step, now_us, now, upgrades_wait)
       elseif not fits then
         ends = true
       elseif not hears and queued then
-        passed = passed or {}
-        passed[#passed + 1] = who
-        passed[#passed + 1] = place
+        passed = passed + 1
       elseif grants == BOUND then
         -- Not every answer can say that there is more to do, and the caller may die. So this waiter is told to ask.
-        ends, passed, step.more, step.doubts = true, nil, 1, nil
+        ends, passed, step.more, step.doubts = true, 0, 1, nil
         line = 'w ' .. string.sub(who, 23) .. ' 0 ' .. stamp
       else
         goes, granted, grants = true, true, grants + 1
       end
 
       if goes then
-        if passed then -- others stand in front of it: `tidy` looks
+        if passed > 0 then -- others stand in front of it: `tidy` looks
           step.loose = step.loose or {}
           step.loose[kin] = place
         else
           if behind >= 0 and not step.lapsed then -- the queue is empty
             drops[#drops + 1] = '%NEXT%'
             drops[#drops + 1] = '%SINCE%'
+            drops[#drops + 1] = '%PASSED%'
             step.next_ticket = nil
           end
           if kin ~= '' and math.floor(behind / %TICKET%) ~= math.floor(place / %TICKET%) then
@@ -112,7 +125,7 @@ local function pump(lock, step, now_us, now, upgrades_wait)
         if not counted and weight >= capacity and (kin == '' or kin ~= owner) then
           commit(lock, step)
           drops, owner, token, step.token = step.drops, kin, stamp, now_us
-          rank = (passed and #passed / 2 or 0) - 1 -- the others are gone
+          rank = passed - 1 -- the others are gone
           if redis.call('ZADD', lock, 'GT', 'CH', stamp, '%TOKEN%', string.format('%d', now + window) .. fraction, who) == 1 then
             step.token = tonumber(redis.call('ZINCRBY', lock, '1', '%TOKEN%')) -- the clock is behind the last token
             token = string.format('%d', step.token)
@@ -154,12 +167,14 @@ local function pump(lock, step, now_us, now, upgrades_wait)
         end
       end
     end
-    at, rank = at + 2, rank + 1
-    if upgrade or ends and not (queued and passed) or not queued and not queue[at] then
+    at, rank, looked, last = at + 2, rank + 1, looked + 1, place
+    if upgrade or ends and not (queued and passed > 0) or not queued and not queue[at] then
       step.used, step.owner, step.grants = used, owner, grants
       return upgrade, place
     elseif ends then -- nobody else can be granted
-      queue, at, queued = passed, 1, false
+      commit(lock, step)
+      drops, at, queued, looked = step.drops, 1, false, 0
+      queue = redis.call('ZRANGE', lock, 0, math.min(passed - 1, BOUND), 'WITHSCORES')
     end
   end
   step.used, step.owner, step.grants = used, owner, grants

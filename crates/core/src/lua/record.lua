@@ -41,20 +41,20 @@ end
 local function read(step, ...)
   local scores
   if step.counted then
-    scores = redis.call('ZMSCORE', lock, '%TOKEN%', '%USED%', '%NEXT%', '%SINCE%', '%CAPACITY%', '%INTERVAL%', ...)
+    scores = redis.call('ZMSCORE', lock, '%TOKEN%', '%USED%', '%NEXT%', '%SINCE%', '%PASSED%', '%CAPACITY%', '%INTERVAL%', ...)
   else
-    scores = redis.call('ZMSCORE', lock, '%TOKEN%', '%USED%', '%NEXT%', '%SINCE%', ...)
+    scores = redis.call('ZMSCORE', lock, '%TOKEN%', '%USED%', '%NEXT%', '%SINCE%', '%PASSED%', ...)
   end
   step.token, step.shared = tonumber(scores[1] or nil), tonumber(scores[2] or 0)
-  step.next_ticket, step.since = tonumber(scores[3] or nil), tonumber(scores[4] or nil)
+  step.next_ticket, step.since, step.passed = tonumber(scores[3] or nil), tonumber(scores[4] or nil), tonumber(scores[5] or nil)
   step.recorded, step.used, step.owner, step.wake, step.more = step.shared, step.shared, '', -1, 0
-  step.stored, step.rate = step.counted and tonumber(scores[5] or nil), nil -- twice the capacity, and one more if it was resized
+  step.stored, step.rate = step.counted and tonumber(scores[6] or nil), nil -- twice the capacity, and one more if it was resized
   if step.stored then
     step.capacity = math.floor(step.stored / 2)
   end
-  if step.stored and scores[6] then
+  if step.stored and scores[7] then
     local pace = redis.call('ZMSCORE', lock, '%BURST%', '%PERIOD%', '%ARRIVAL%')
-    local rate = { interval = tonumber(scores[6]), burst = tonumber(pace[1]), window = tonumber(pace[2]), arrival = tonumber(pace[3] or 0) }
+    local rate = { interval = tonumber(scores[7]), burst = tonumber(pace[1]), window = tonumber(pace[2]), arrival = tonumber(pace[3] or 0) }
     -- Further ahead than any start may be: the clock was set back. Written, or it would be cut anew by each call, and
     -- freeze until the clock has caught up (H49).
     local furthest = now_us + rate.window + rate.burst * rate.interval
@@ -64,7 +64,7 @@ local function read(step, ...)
     end
     step.rate = rate
   end
-  return unpack(scores, step.counted and 7 or 5)
+  return unpack(scores, step.counted and 8 or 6)
 end
 
 -- `<interval> <burst> <window>`; nothing: no rate.
@@ -139,11 +139,14 @@ end
 -- Removes what is over, cuts what would outlast its own lease (H49), and counts what is in use. A claim that ended
 -- unconfirmed is to go back to the queue, unless it is `whose`. Returns whether a hold ended, or may have.
 local function settle(step, whose)
-  redis.call('ZREMRANGEBYSCORE', lock, %TOMB%, %TOMB% + now)
+  local tombs = redis.call('ZRANGEBYSCORE', lock, %TOMB%, %TOMB% + now, 'LIMIT', 0, ENDS)
+  if tombs[1] then
+    redis.call('ZREM', lock, unpack(tombs))
+  end
   if not look(step) then
     return false
   end
-  local over = redis.call('ZRANGEBYSCORE', lock, %HOLDER%, now, 'WITHSCORES', 'LIMIT', 0, BOUND)
+  local over = redis.call('ZRANGEBYSCORE', lock, %HOLDER%, now, 'WITHSCORES', 'LIMIT', 0, ENDS)
   end_all(step, over, 2)
   for i = 1, #over, 2 do
     local missed = over[i + 1] % 1 * %CLAIM_PARTS%
@@ -152,8 +155,8 @@ local function settle(step, whose)
       table.insert(step.lapsed, { over[i], missed })
     end
   end
-  if #over == 2 * BOUND then
-    step.more = 1
+  if #over == 2 * ENDS then
+    step.more, step.unsettled = 1, true
   end
   local last = redis.call('ZREVRANGEBYSCORE', lock, %TOMB%, %HOLDER%, 'WITHSCORES', 'LIMIT', 0, BOUND)
   for i = 1, #last, 2 do
@@ -223,10 +226,19 @@ local function front()
   return math.min(place < 0 and math.floor((place - %BASE%) / %TICKET%) or %FRONT%, %FRONT%) - 1
 end
 
+-- Somebody stands where all were passed over: the next step begins at the front.
+local function look_again(step)
+  if step.passed then
+    drop(step, '%PASSED%')
+    step.passed = nil
+  end
+end
+
 -- Sees to it that no more wait than tickets were given, with so many who come.
 local function raise_next(step, more)
   local waiting = redis.call('ZCOUNT', lock, '-inf', '(0') + more
-  step.next_ticket = math.max(step.next_ticket or %FIRST_TICKET%, %FIRST_TICKET% + waiting)
+  local next_ticket = step.next_ticket or %FIRST_TICKET%
+  step.next_ticket = math.max(math.floor(next_ticket), %FIRST_TICKET% + waiting) + next_ticket % 1
   add(step, step.next_ticket, '%NEXT%')
 end
 
@@ -245,6 +257,7 @@ local function put_back(step)
     commit(lock, step)
   end
   step.lapsed = nil
+  look_again(step)
   raise_next(step, 0)
   commit(lock, step)
 end
@@ -273,6 +286,9 @@ end
 
 -- The place of a waiter that was seen now. If it asks by itself it is being polled, and the claims that it missed are
 -- forgiven.
-local function renewed(place, chance)
+local function renewed(step, place, chance)
+  if step.passed and math.floor((place - %BASE%) / %TICKET%) <= step.passed then
+    look_again(step)
+  end
   return string.format('%d', place - place % %TICKET% + chance * %CHANCE% + math.floor(now / %UNIT%) % %CHANCE%)
 end

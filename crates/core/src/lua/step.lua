@@ -1,7 +1,8 @@
 -- step: the state of one run of a script, and what writes it. It reads no variable of the script: a function that gets all it
 -- needs as parameters costs 0.1 us, and each variable from outside 0.3 us more. wire/record.rs defines the names in percent
 -- signs.
-local BOUND = 100 -- entries that one step may remove, or grant to; more than that is left to the next call
+local BOUND = 100 -- waiters that one step may grant to; more than that is left to the next call
+local ENDS = 250 -- what is over and that one step may remove
 local SCAN = 1000 -- waiters that one step may look at
 
 -- What a run knows and is going to write. `ttl`: of the record beyond a lease, ms. `counted`: every hold is shared and without
@@ -14,7 +15,8 @@ local SCAN = 1000 -- waiters that one step may look at
 -- `since`: a mark of the queue. `stored`: the capacity in the record, twice of it, and one more if it was resized. `wake`: ms
 -- until the first hold ends, -1: there is none. `lapsed`: claims that ended unconfirmed and go back to the front. `loose`:
 -- kin -> place, of those who left where nobody looked who stands behind them. `doubts`: the entries behind claims
--- that may be a dead one's, and how long those last.
+-- that may be a dead one's, and how long those last. `passed`: the last ticket that was passed over, and when.
+-- `unsettled`: there is more that is over, or nobody looked at.
 local function new_step(ttl, capacity, counted)
   return {
     ttl = ttl,

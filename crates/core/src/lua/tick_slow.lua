@@ -30,7 +30,7 @@ local function refresh(step, of, ids, scores)
       if op == 'p' or chance == %POLLS% then
         chance = op == 'p' and %POLLS% or 0
       end
-      local now_at = renewed(place, chance)
+      local now_at = renewed(step, place, chance)
       places[ids[i]] = tonumber(now_at)
       add(step, now_at, ids[i])
     end

@@ -362,6 +362,7 @@ impl Acquire {
                 None
             }
             Ok(Reading::Busy) => Some(self.nothing_there(Ok(None))),
+            Ok(Reading::Again) => None,
             Ok(Reading::Late) => {
                 let this = self.project();
                 *this.pause = Moment::now() + this.backoff.next();

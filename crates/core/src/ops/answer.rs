@@ -24,6 +24,8 @@ pub(super) enum Reading {
         queued: bool,
     },
     Busy,
+    /// The server knows only after another request.
+    Again,
     /// The request reached the server too late: ask again.
     Late,
 }
@@ -52,7 +54,8 @@ pub(super) fn apply(
     match reply {
         AcquireReply::Fresh | AcquireReply::Granted(_) => Ok(Reading::Applied { queued: false }),
         AcquireReply::Queued { .. } => Ok(Reading::Applied { queued: true }),
-        AcquireReply::Busy => Ok(Reading::Busy),
+        AcquireReply::Busy { more: true } => Ok(Reading::Again),
+        AcquireReply::Busy { more: false } => Ok(Reading::Busy),
         AcquireReply::Late => Ok(Reading::Late),
         // To a caller with a time limit, a start after it is the same as busy.
         AcquireReply::TooLate(_) if wait != Wait::Forever => Ok(Reading::Busy),
@@ -158,7 +161,7 @@ fn refusal(shared: &Shared, spec: &Spec, reply: AcquireReply) -> Error {
         | AcquireReply::Fresh
         | AcquireReply::Granted(_)
         | AcquireReply::Queued { .. }
-        | AcquireReply::Busy
+        | AcquireReply::Busy { .. }
         | AcquireReply::Late => has_ended(),
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::primitive::Primitive;
 use crate::base::clock::{Moment, millis};
+use crate::base::limit;
 use crate::tasks::client::Client;
 use crate::types::error::{Error, Result, foreign};
 use crate::types::owner::Owner;
@@ -17,9 +18,6 @@ use crate::wire::value::Reply;
 
 /// Waiters and holders that an inspection lists.
 const MOST: usize = 100;
-/// Requests of one forced release, of a hundred holds each: more than a read-write lock can have.
-const FORCE_STEPS: usize = 10_000;
-
 /// Who holds a primitive and who waits for it, as of one moment at the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -72,7 +70,7 @@ impl Primitive {
     }
 
     async fn look(&self) -> Result<LockInfo> {
-        let reply = self.client().call(&inspect(self.key(), MOST)).await?.reply;
+        let reply = self.client().call(&inspect(self.key(), MOST, None)).await?.reply;
         let record = match InspectReply::read(reply)? {
             InspectReply::Nothing => {
                 return Ok(LockInfo {
@@ -121,7 +119,7 @@ impl Primitive {
         })
     }
 
-    /// How many holds this owner has; at most 10 000 are counted.
+    /// How many holds this owner has.
     ///
     /// # Errors
     /// As [`inspect`](Self::inspect).
@@ -129,20 +127,22 @@ impl Primitive {
     /// # Cancel safety
     /// Cancel safe: it changes nothing.
     pub async fn holds_of(&self, owner: &Owner) -> Result<u32> {
-        let ids = self
-            .holder_ids(10_000)
-            .await
-            .map_err(|error| error.named(self.name()))?;
-        let ours = ids.iter().filter(|id| id::is_of(id, owner)).count();
-        Ok(u32::try_from(ours).unwrap_or(u32::MAX))
+        let (first, holds) = self.first_holder().await?;
+        let is_ours = first.is_some_and(|id| id::is_of(&id, owner)); // then all are
+        Ok(if is_ours { holds } else { 0 })
     }
 
-    async fn holder_ids(&self, most: usize) -> Result<Vec<String>> {
-        let reply = self.client().call(&inspect(self.key(), most)).await?.reply;
-        match InspectReply::read(reply)? {
-            InspectReply::Nothing => Ok(Vec::new()),
-            InspectReply::Foreign => Err(foreign()),
-            InspectReply::Record(record) => Ok(record.holders.into_iter().map(|(id, _)| id).collect()),
+    /// One who holds, and how many holds there are.
+    async fn first_holder(&self) -> Result<(Option<String>, u32)> {
+        let named = |error: Error| error.named(self.name());
+        let reply = self.client().call(&inspect(self.key(), 1, None)).await;
+        match InspectReply::read(reply.map_err(named)?.reply).map_err(named)? {
+            InspectReply::Nothing => Ok((None, 0)),
+            InspectReply::Foreign => Err(named(foreign())),
+            InspectReply::Record(record) => {
+                let first = record.holders.into_iter().next();
+                Ok((first.map(|(id, _)| id), record.holds))
+            }
         }
     }
 
@@ -154,11 +154,7 @@ impl Primitive {
     /// # Cancel safety
     /// Cancel safe: it changes nothing.
     pub async fn is_locked(&self) -> Result<bool> {
-        let ids = self
-            .holder_ids(1)
-            .await
-            .map_err(|error| error.named(self.name()))?;
-        Ok(!ids.is_empty())
+        Ok(self.first_holder().await?.0.is_some())
     }
 
     /// Ends every hold, whoever has it, tells the holders at once, and hands on. `false`: nobody held.
@@ -174,7 +170,7 @@ impl Primitive {
         let named = |error: Error| error.named(self.name());
         let shared = self.client().shared();
         let mut held = false;
-        for _ in 0..FORCE_STEPS {
+        for _ in 0..limit::MORE {
             let request = force(
                 self.key(),
                 self.spec().capacity(),

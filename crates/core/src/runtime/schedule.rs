@@ -194,9 +194,13 @@ impl Schedule {
     }
 
     /// Arms the timer of a key. An older word never overrides a newer one (rule 4). 5 to 25 ms late, so that the living are
-    /// first and clients do not come together.
+    /// first and clients do not come together; a next step follows at once.
     pub(crate) fn look_at(&self, key: &Arc<[u8]>, look: &LookAt) {
-        let when = look.when + Duration::from_millis(5) + jitter(Duration::from_millis(20));
+        let when = if look.is_next_step {
+            look.when
+        } else {
+            look.when + Duration::from_millis(5) + jitter(Duration::from_millis(20))
+        };
         let timer = KeyTimer {
             stamp: look.stamp,
             when,

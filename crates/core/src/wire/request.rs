@@ -264,9 +264,13 @@ pub(crate) fn force(key: &[u8], capacity: Capacity, retention: u64) -> Request {
     Request::new(&script::FORCE, &[key]).arg(capacity).arg(retention)
 }
 
-/// Lists at most `most` holders and waiters.
-pub(crate) fn inspect(key: &[u8], most: usize) -> Request {
-    Request::new(&script::INSPECT, &[key]).arg(most)
+/// Lists at most `most` holders and waiters. `further`: adds up what was over at this time, ms, without the first so many.
+pub(crate) fn inspect(key: &[u8], most: usize, further: Option<(usize, u64)>) -> Request {
+    let request = Request::new(&script::INSPECT, &[key]).arg(most);
+    match further {
+        None => request,
+        Some((skip, as_of)) => request.arg(skip).arg(as_of),
+    }
 }
 
 /// What is asked of a latch.

@@ -160,7 +160,11 @@ fn requests_about_a_hold_name_both_attempts() {
     };
     assert_eq!(resize(Setting::Capacity), "resize 1 k 4c 20 7 pace capacity");
     assert_eq!(resize(Setting::Pace), "resize 1 k 4c 20 7 pace pace");
-    assert_eq!(said(&request::inspect(b"k", 50)), "inspect 1 k 50");
+    assert_eq!(said(&request::inspect(b"k", 50, None)), "inspect 1 k 50");
+    assert_eq!(
+        said(&request::inspect(b"k", 0, Some((1000, 7)))),
+        "inspect 1 k 0 1000 7"
+    );
 }
 
 #[test]
@@ -243,7 +247,7 @@ fn requests_to_a_limiter_depend_on_its_algorithm() {
 
 #[test]
 fn a_script_can_be_sent_as_text() {
-    let request = request::inspect(b"k", 50);
+    let request = request::inspect(b"k", 50, None);
     assert_eq!(
         words(&request.as_eval()),
         ["EVAL", script::INSPECT.source(), "1", "k", "50"]

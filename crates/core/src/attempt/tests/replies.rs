@@ -111,7 +111,12 @@ fn a_place_in_the_queue_sets_when_to_look_again() {
         let effects = attempt.answered(AcquireReply::Queued { wake, more }, 9, 10, 20);
         assert!(effects.waits, "its place needs refreshing");
         let sent = Some(at(10));
-        let look_at = when.map(|when| LookAt { when, stamp: 9, sent });
+        let look_at = when.map(|when| LookAt {
+            when,
+            stamp: 9,
+            sent,
+            is_next_step: more,
+        });
         assert_eq!(effects.look_at, look_at, "{wake:?} {more}");
         assert_eq!(attempt.state.heard(), at(20));
         assert_eq!(attempt.poll(20), Step::Wait);
@@ -122,7 +127,7 @@ fn a_place_in_the_queue_sets_when_to_look_again() {
 fn an_error_for_the_caller_changes_nothing() {
     let mut attempt = Attempt::queued();
     let before = attempt.state;
-    attempt.answered(AcquireReply::Busy, 2_000_000, 10, 20);
+    attempt.answered(AcquireReply::Busy { more: false }, 2_000_000, 10, 20);
     assert_eq!(attempt.state.heard(), before.heard());
     attempt.answered(AcquireReply::Late, 2_000_000, 10, 20);
     assert_eq!(attempt.state.heard(), at(20), "the server is there");
@@ -206,8 +211,13 @@ fn a_message_about_the_claim_before_is_a_place_in_the_queue() {
             stamp,
         };
         let effects = attempt.on(Event::Told(message), at(20));
-        let (when, sent) = (at(320), None);
-        assert_eq!(effects.look_at, Some(LookAt { when, stamp, sent }));
+        let look = LookAt {
+            when: at(320),
+            stamp,
+            sent: None,
+            is_next_step: false,
+        };
+        assert_eq!(effects.look_at, Some(look));
         attempt.state.is_queued()
     };
     assert_eq!(

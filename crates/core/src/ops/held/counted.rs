@@ -26,8 +26,15 @@ pub struct Count {
     pub available: u32,
 }
 
+/// Holds that are over and that one inspection adds up.
+const PORTION: usize = 1000;
+/// How often they are counted anew, because some were removed meanwhile. Those that are over go with the next request of
+/// anybody, so it ends soon.
+const COUNTS: usize = 8;
+
 impl Primitive {
-    /// How much there is, and how much of it is free. Reads only; one request.
+    /// How much there is, and how much of it is free. Reads only; one request, and one more for each thousand of holds that
+    /// are over and that nobody has looked at since.
     ///
     /// # Errors
     /// `Unavailable`, `Closed`, `Denied`, `WrongType`.
@@ -41,19 +48,45 @@ impl Primitive {
     }
 
     async fn look_at_count(&self) -> Result<Count> {
-        let reply = self.client().call(&inspect(self.key(), 0)).await?.reply;
-        let (stored, used) = match InspectReply::read(reply)? {
-            InspectReply::Nothing => (None, 0),
-            InspectReply::Record(record) => (record.capacity, record.used),
-            InspectReply::Foreign => return Err(foreign()),
-        };
-        let capacity = stored.unwrap_or_else(|| u64::from(self.spec().whole()));
-        let free = capacity.saturating_sub(used);
-        let number = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
-        Ok(Count {
-            capacity: number(capacity),
-            available: number(free),
-        })
+        for _ in 0..COUNTS {
+            if let Some((capacity, used)) = self.add_up().await? {
+                let capacity = capacity.unwrap_or_else(|| u64::from(self.spec().whole()));
+                let number = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+                return Ok(Count {
+                    capacity: number(capacity),
+                    available: number(capacity.saturating_sub(used)),
+                });
+            }
+        }
+        Err(Error::new(
+            ErrorKind::Unavailable,
+            "holds that are over were removed while they were counted, again and again; count again",
+        ))
+    }
+
+    /// The capacity, if the record has it, and what is in use. What is over counts no more: a thousand of those are added up
+    /// in a request. `None`: somebody removed some of them meanwhile.
+    async fn add_up(&self) -> Result<Option<(Option<u64>, u64)>> {
+        let (mut over, mut first) = (0, None);
+        for portion in 0..limit::MORE {
+            let from = first.map(|(as_of, _)| (portion * PORTION, as_of));
+            let reply = self.client().call(&inspect(self.key(), 0, from)).await?.reply;
+            let record = match InspectReply::read(reply)? {
+                InspectReply::Nothing if first.is_none() => return Ok(Some((None, 0))),
+                InspectReply::Nothing => return Ok(None),
+                InspectReply::Record(record) => record,
+                InspectReply::Foreign => return Err(foreign()),
+            };
+            let (_, ended) = *first.get_or_insert((record.stamp / 1000, record.ended));
+            if record.ended != ended {
+                return Ok(None);
+            }
+            over += record.over;
+            if ended <= u64::try_from((portion + 1) * PORTION).unwrap_or(u64::MAX) {
+                return Ok(Some((record.capacity, record.used.saturating_sub(over))));
+            }
+        }
+        Ok(None)
     }
 
     /// Sets how much there is, for everybody and whatever their handles say. Holders keep what they have.
@@ -107,14 +140,17 @@ impl Primitive {
                 ResizeReply::Done { more, refused } => {
                     shared.note_publish(refused);
                     if !more {
-                        break;
+                        return Ok(());
                     }
                 }
                 ResizeReply::Foreign => return Err(foreign()),
                 ResizeReply::Late => return Err(changed_nothing()),
             }
         }
-        Ok(())
+        Err(Error::new(
+            ErrorKind::Unavailable,
+            "it is set, but not all of those who wait and fit were let in yet",
+        ))
     }
 }
 

@@ -58,7 +58,10 @@ pub(crate) enum AcquireReply {
         /// The step met its bound: look again at once.
         more: bool,
     },
-    Busy,
+    Busy {
+        /// More is over than the step could settle: it may not be busy, which another call finds out.
+        more: bool,
+    },
     Late,
     /// The attempt has ended.
     Ended,
@@ -97,7 +100,9 @@ impl AcquireReply {
                 wake: reply.count_at(2).ok().map(ms),
                 more: reply.int_at(3)? != 0,
             },
-            3 => Self::Busy,
+            3 => Self::Busy {
+                more: reply.int_at(3)? != 0,
+            },
             4 => Self::Late,
             5 => Self::Ended,
             6 => Self::QueueFull,

@@ -29,6 +29,12 @@ pub(crate) struct Record {
     pub(crate) capacity: Option<u64>,
     /// Of the holders.
     pub(crate) weights: Vec<u32>,
+    /// How many holds there are, listed or not.
+    pub(crate) holds: u32,
+    /// Of a counted primitive: how many are over and still in the record, and in `used`.
+    pub(crate) ended: u64,
+    /// What a thousand of these have.
+    pub(crate) over: u64,
 }
 
 /// The answer to `inspect`.
@@ -49,6 +55,7 @@ impl InspectReply {
         }
         let (stamp, token, queued) = (reply.count_at(1)?, reply.count_at(2)?, reply.count_at(3)?);
         let (used, stored) = (reply.int_at(6)?, reply.count_at(7)?);
+        let (holds, ended, over) = (reply.count_at(9)?, reply.count_at(10)?, reply.count_at(11)?);
         let mut parts = reply.items()?.into_iter().skip(4);
         let held = texts(parts.next())?;
         let waiters = texts(parts.next())?;
@@ -68,6 +75,9 @@ impl InspectReply {
                 .into_iter()
                 .filter_map(|weight| u32::try_from(weight.int().ok()?).ok())
                 .collect(),
+            holds: u32::try_from(holds).unwrap_or(u32::MAX),
+            ended,
+            over,
         }))
     }
 }

@@ -38,6 +38,8 @@ fn each_field_of_an_acquire_is_read_from_its_place() {
         let wake = Some(Duration::from_millis(12));
         let queued = AcquireReply::Queued { wake, more };
         assert_eq!(read(&[2, 11, 12, more.into()]), (11, queued));
+        let busy = AcquireReply::Busy { more };
+        assert_eq!(read(&[3, 11, 12, more.into()]), (11, busy));
     }
     let none = AcquireReply::Queued {
         wake: None,
@@ -177,6 +179,7 @@ fn each_field_of_an_inspected_record_is_read_from_its_place() {
         items.push(Value::Array(vec![text("c")]));
         items.extend([Value::Int(14), Value::Int(stored)]);
         items.push(Value::Array(vec![Value::Int(2), Value::Int(3)]));
+        items.extend([15, 16, 17].map(Value::Int));
         match InspectReply::read(Reply(Value::Array(items))) {
             Ok(InspectReply::Record(record)) => record,
             other => panic!("{other:?}"),
@@ -192,6 +195,7 @@ fn each_field_of_an_inspected_record_is_read_from_its_place() {
         "twice 3, and resized"
     );
     assert_eq!(record.weights, [2, 3]);
+    assert_eq!((record.holds, record.ended, record.over), (15, 16, 17));
     assert_eq!(read(0).capacity, None, "it has none");
 }
 
