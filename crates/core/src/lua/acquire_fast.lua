@@ -205,8 +205,7 @@ local function answer(lock, id, weight, capacity, lease, ttl, room, pace, patien
   elseif fits then
     adds, reply = { string.format('%d', used + weight), '%USED%', string.format('%d', now + lease), id }, now_us
     local function add(score, member)
-      adds[#adds + 1] = score
-      adds[#adds + 1] = member
+      adds[#adds + 1], adds[#adds + 2] = score, member
     end
     if not ours then -- it makes the record ours
       add(now_us, '%TOKEN%')

@@ -102,8 +102,7 @@ local function hand_over(lock, id, kin, weight, capacity, ttl, low, T, clock)
       drops[#drops + 1] = '%OWNER%' .. string.sub(its, 2)
     end
     if behind >= 0 then -- nobody waits any more
-      drops[#drops + 1] = '%NEXT%'
-      drops[#drops + 1] = '%SINCE%'
+      drops[#drops + 1], drops[#drops + 2] = '%NEXT%', '%SINCE%'
       drops[#drops + 1] = '%PASSED%'
     end
     window = math.min(window, most)
@@ -124,8 +123,7 @@ local function hand_over(lock, id, kin, weight, capacity, ttl, low, T, clock)
         life = math.max(life, ttl + window, ttl + math.ceil((token - now_us) / 1000))
       end
     else
-      adds[#adds + 1] = claim
-      adds[#adds + 1] = who
+      adds[#adds + 1], adds[#adds + 2] = claim, who
     end
     local line = 'g ' .. string.sub(who, 23) .. ' ' .. token .. ' ' .. stamp .. ' ' .. window
     if rate then -- GCRA
@@ -135,8 +133,7 @@ local function hand_over(lock, id, kin, weight, capacity, ttl, low, T, clock)
       if arrival - now_us > rate[2] + allowance or start - now_us > tonumber(rate[2]) then
         return nil, T
       elseif start > now_us then
-        adds[#adds + 1] = start
-        adds[#adds + 1] = '%START%' .. who
+        adds[#adds + 1], adds[#adds + 2] = start, '%START%' .. who
       end
       rate[3], line = after, line .. ' ' .. math.ceil(start - now_us)
       life = math.max(life, ttl, math.ceil((after - now_us) / 1000))
@@ -156,8 +153,7 @@ local function hand_over(lock, id, kin, weight, capacity, ttl, low, T, clock)
     end
     redis.call('ZREM', lock, unpack(drops))
     if rate and grants > 0 then
-      adds[#adds + 1] = rate[3]
-      adds[#adds + 1] = '%ARRIVAL%'
+      adds[#adds + 1], adds[#adds + 2] = rate[3], '%ARRIVAL%'
     end
     if used > 0 then
       redis.call('ZADD', lock, string.format('%d', used), '%USED%', unpack(adds))

@@ -10,10 +10,9 @@ local function tidy(lock, step)
     end
   end
   if step.next_ticket and not step.lapsed and tonumber(redis.call('ZRANGE', lock, 0, 0, 'WITHSCORES')[2]) >= 0 then
-    drops[#drops + 1] = '%NEXT%'
-    drops[#drops + 1] = '%SINCE%'
+    drops[#drops + 1], drops[#drops + 2] = '%NEXT%', '%SINCE%'
     drops[#drops + 1] = '%PASSED%'
-    step.next_ticket, step.since = nil, nil
+    step.next_ticket = nil
   end
   step.loose = nil
   commit(lock, step)
@@ -46,8 +45,7 @@ local function pump(lock, step, now_us, now, upgrades_wait)
       step.more, step.unsettled = 1, true
       if passed > 0 then -- the last one that was looked at
         step.passed = math.floor((last - %BASE%) / %TICKET%) + unit % %CHANCE% / %CHANCE%
-        step.adds[#step.adds + 1] = step.passed
-        step.adds[#step.adds + 1] = '%PASSED%'
+        step.adds[#step.adds + 1], step.adds[#step.adds + 2] = step.passed, '%PASSED%'
         passed = 0
       end
     elseif not ends then
@@ -101,8 +99,7 @@ local function pump(lock, step, now_us, now, upgrades_wait)
           step.loose[kin] = place
         else
           if behind >= 0 and not step.lapsed then -- the queue is empty
-            drops[#drops + 1] = '%NEXT%'
-            drops[#drops + 1] = '%SINCE%'
+            drops[#drops + 1], drops[#drops + 2] = '%NEXT%', '%SINCE%'
             drops[#drops + 1] = '%PASSED%'
             step.next_ticket = nil
           end
@@ -132,8 +129,7 @@ local function pump(lock, step, now_us, now, upgrades_wait)
             step.life = math.max(step.life, step.ttl + window, step.ttl + math.ceil((step.token - now_us) / 1000))
           end
         else
-          adds[#adds + 1] = string.format('%d', now + window) .. fraction
-          adds[#adds + 1] = who
+          adds[#adds + 1], adds[#adds + 2] = string.format('%d', now + window) .. fraction, who
           if counted or weight < capacity then
             step.shared = step.shared + weight
           else -- a re-entry has the token of its owner
@@ -143,11 +139,9 @@ local function pump(lock, step, now_us, now, upgrades_wait)
         line = 'g ' .. string.sub(who, 23) .. ' ' .. token .. ' ' .. stamp .. ' ' .. window
         if rate then
           rate.arrival = after -- it has to be remembered until it has come, or the burst would be there again
-          adds[#adds + 1] = after
-          adds[#adds + 1] = '%ARRIVAL%'
+          adds[#adds + 1], adds[#adds + 2] = after, '%ARRIVAL%'
           if start > now_us then
-            adds[#adds + 1] = start
-            adds[#adds + 1] = '%START%' .. who
+            adds[#adds + 1], adds[#adds + 2] = start, '%START%' .. who
           end
           step.life = math.max(step.life, step.ttl, math.ceil((after - now_us) / 1000))
           line = line .. ' ' .. math.ceil(start - now_us)

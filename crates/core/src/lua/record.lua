@@ -3,8 +3,7 @@
 -- reads: lock, now_us, now
 
 local function add(step, score, member)
-  step.adds[#step.adds + 1] = score
-  step.adds[#step.adds + 1] = member
+  step.adds[#step.adds + 1], step.adds[#step.adds + 2] = score, member
 end
 
 local function drop(step, member)
@@ -39,22 +38,18 @@ end
 
 -- Reads the marks once. Returns the scores of other members.
 local function read(step, ...)
-  local scores
-  if step.counted then
-    scores = redis.call('ZMSCORE', lock, '%TOKEN%', '%USED%', '%NEXT%', '%SINCE%', '%PASSED%', '%CAPACITY%', '%INTERVAL%', ...)
-  else
-    scores = redis.call('ZMSCORE', lock, '%TOKEN%', '%USED%', '%NEXT%', '%SINCE%', '%PASSED%', ...)
+  local scores = redis.call('ZMSCORE', lock, '%TOKEN%', '%USED%', '%NEXT%', '%PASSED%', '%CAPACITY%', '%INTERVAL%',
+    '%BURST%', '%PERIOD%', '%ARRIVAL%', ...)
+  local known = {}
+  for i = 1, 9 do
+    known[i] = tonumber(scores[i] or nil)
   end
-  step.token, step.shared = tonumber(scores[1] or nil), tonumber(scores[2] or 0)
-  step.next_ticket, step.since, step.passed = tonumber(scores[3] or nil), tonumber(scores[4] or nil), tonumber(scores[5] or nil)
+  step.token, step.shared, step.next_ticket, step.passed = known[1], known[2] or 0, known[3], known[4]
   step.recorded, step.used, step.owner, step.wake, step.more = step.shared, step.shared, '', -1, 0
-  step.stored, step.rate = step.counted and tonumber(scores[6] or nil), nil -- twice the capacity, and one more if it was resized
-  if step.stored then
-    step.capacity = math.floor(step.stored / 2)
-  end
-  if step.stored and scores[7] then
-    local pace = redis.call('ZMSCORE', lock, '%BURST%', '%PERIOD%', '%ARRIVAL%')
-    local rate = { interval = tonumber(scores[7]), burst = tonumber(pace[1]), window = tonumber(pace[2]), arrival = tonumber(pace[3] or 0) }
+  step.stored, step.rate = step.counted and known[5], nil -- of a latch the marks of a rate are others
+  step.capacity = step.stored and math.floor(step.stored / 2) or step.capacity
+  if step.stored and known[6] then
+    local rate = { interval = known[6], burst = known[7], window = known[8], arrival = known[9] or 0 }
     -- Further ahead than any start may be: the clock was set back. Written, or it would be cut anew by each call, and
     -- freeze until the clock has caught up (H49).
     local furthest = now_us + rate.window + rate.burst * rate.interval
@@ -64,7 +59,7 @@ local function read(step, ...)
     end
     step.rate = rate
   end
-  return unpack(scores, step.counted and 8 or 6)
+  return unpack(scores, 10)
 end
 
 -- `<interval> <burst> <window>`; nothing: no rate.
@@ -74,10 +69,8 @@ local function read_pace(of)
 end
 
 local function same_pace(one, other)
-  if not one or not other then
-    return not one and not other
-  end
-  return one.interval == other.interval and one.burst == other.burst and one.window == other.window
+  return one == other
+    or one and other and one.interval == other.interval and one.burst == other.burst and one.window == other.window
 end
 
 -- Looks at the holds for what is in use. Returns whether the first to end is over, or the last would outlast its own lease:
@@ -215,14 +208,9 @@ local function try_upgrade(step, who, place)
   return true
 end
 
--- The place of the head of the queue; 0 or above: nobody waits.
-local function head_place()
-  return tonumber(redis.call('ZRANGE', lock, 0, 0, 'WITHSCORES')[2] or 0)
-end
-
 -- The ticket before all others, with whatever head start they may come.
 local function front()
-  local place = head_place()
+  local place = tonumber(redis.call('ZRANGE', lock, 0, 0, 'WITHSCORES')[2] or 0) -- not below 0: nobody waits
   return math.min(place < 0 and math.floor((place - %BASE%) / %TICKET%) or %FRONT%, %FRONT%) - 1
 end
 

@@ -12,7 +12,7 @@ local SCAN = 1000 -- waiters that one step may look at
 -- 1: something is left to the next step. `refused`: 1: the server refused to publish.
 --
 -- What is not there at first: `rate`: of a counted primitive: interval, window and arrival, us; burst. `token`: the last one.
--- `since`: a mark of the queue. `stored`: the capacity in the record, twice of it, and one more if it was resized. `wake`: ms
+-- `stored`: the capacity in the record, twice of it, and one more if it was resized. `wake`: ms
 -- until the first hold ends, -1: there is none. `lapsed`: claims that ended unconfirmed and go back to the front. `loose`:
 -- kin -> place, of those who left where nobody looked who stands behind them. `doubts`: the entries behind claims
 -- that may be a dead one's, and how long those last. `passed`: the last ticket that was passed over, and when.
@@ -43,8 +43,7 @@ local function commit(lock, step)
   if shared ~= step.recorded then
     step.recorded = shared
     if shared > 0 then
-      adds[#adds + 1] = string.format('%d', shared)
-      adds[#adds + 1] = '%USED%'
+      adds[#adds + 1], adds[#adds + 2] = string.format('%d', shared), '%USED%'
     else
       drops[#drops + 1] = '%USED%'
     end
