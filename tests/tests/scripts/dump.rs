@@ -29,6 +29,8 @@ pub(crate) struct Dump {
     pub(crate) next: Option<i64>,
     /// Member `s`: since when tickets count milliseconds.
     pub(crate) since: Option<i64>,
+    /// Member `z`: the second in which a full queue was looked through.
+    pub(crate) swept: Option<i64>,
     /// `o` members: owner and ticket.
     pub(crate) marks: BTreeMap<String, i64>,
     /// `p` members: id of the hold that was upgraded, and counter of the upgrade.
@@ -66,14 +68,14 @@ impl Dump {
             Member::Mark { row, of, number } => {
                 if row.name == "PASSED" {
                     return Ok(()); // it only says where a step begins
-                } else if row.name == "NEXT" {
-                    return note(&mut self.next, whole(number.floor())?); // the fraction: when a full queue was swept
                 }
                 let number = whole(number)?;
                 let marks = match row.name {
                     "TOKEN" => return note(&mut self.token, number),
                     "USED" => return note(&mut self.shared, number),
                     "CAPACITY" => return note(&mut self.stored, (number / 2, number % 2 == 1)),
+                    "NEXT" => return note(&mut self.next, number),
+                    "SWEPT" => return note(&mut self.swept, number),
                     "SINCE" => return note(&mut self.since, number),
                     "EXTENDED" => &mut self.extended,
                     "WEIGHT" => &mut self.weights,

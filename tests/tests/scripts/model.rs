@@ -173,6 +173,7 @@ impl Record {
                 .collect(),
             next: self.next,
             since: self.since,
+            swept: self.swept,
             marks: places
                 .filter_map(|place| Some((place.who.owner()?.to_owned(), place.ticket)))
                 .collect(),

@@ -67,7 +67,7 @@ end
 -- head start. That is in milliseconds, so tickets are, too, from the first one on that may be compared with one that has a
 -- head start. Every newcomer counts as coming later than the one before, so that equal head starts never change the order.
 local function take_ticket(lock, now, next_ticket, since, ahead)
-  next_ticket, since = math.floor(next_ticket or %FIRST_TICKET%), tonumber(since or nil)
+  next_ticket, since = tonumber(next_ticket or %FIRST_TICKET%), tonumber(since or nil)
   if not since and ahead == '0' then
     return next_ticket, next_ticket + 1
   end
@@ -247,21 +247,19 @@ local function answer(lock, id, weight, capacity, lease, ttl, room, pace, patien
     return { 3, now_us, left, 0 }
   else
     if kin ~= '' and not counted and known[6] then -- it waits beside another of its owner
-      ticket, following = known[6], math.floor(known[2]) + 1
+      ticket, following = known[6], known[2] + 1
     elseif not ticket then
       ticket, following, since = take_ticket(lock, now, known[2], known[3], ahead)
     end
     -- No more wait than came since nobody waited, which `following` counts, and no more than there are members.
-    local swept = (known[2] or 0) % 1 -- when it was last full: the second, as a fraction
     if following - %FIRST_TICKET% > room and redis.call('ZCARD', lock) > room then
-      local second = ((now - now % 1000) / 1000 % %SECONDS% + 1) / %SECONDS% / 2
-      local waiting = redis.call('ZCOUNT', lock, '-inf', '(0')
-      if waiting >= room and swept ~= second then
+      local waiting, second = redis.call('ZCOUNT', lock, '-inf', '(0'), math.floor(now / 1000)
+      if waiting >= room and tonumber(redis.call('ZSCORE', lock, '%SWEPT%') or 0) ~= second then
         if not sweep then
           return
         end
-        waiting, swept = sweep(waiting), second
-        redis.call('ZADD', lock, 'XX', math.floor(known[2]) + swept, '%NEXT%')
+        waiting = sweep(waiting)
+        redis.call('ZADD', lock, second, '%SWEPT%')
       end
       if waiting >= room then
         return { 6, now_us }
@@ -272,9 +270,6 @@ local function answer(lock, id, weight, capacity, lease, ttl, room, pace, patien
     end
     local place = %BASE% + ticket * %TICKET% + polls * %CHANCE% + math.floor(now / %UNIT%) % %CHANCE%
     adds, reply = { string.format('%d', following), '%NEXT%', string.format('%d', place), id }, { 2, now_us, left, 0 }
-    if swept > 0 then
-      adds[1] = following + swept
-    end
     if kin ~= '' then
       adds[5], adds[6] = ticket, '%OWNER%' .. string.sub(kin, 2)
     end

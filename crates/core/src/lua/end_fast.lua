@@ -103,7 +103,7 @@ local function hand_over(lock, id, kin, weight, capacity, ttl, low, T, clock)
     end
     if behind >= 0 then -- nobody waits any more
       drops[#drops + 1], drops[#drops + 2] = '%NEXT%', '%SINCE%'
-      drops[#drops + 1] = '%PASSED%'
+      drops[#drops + 1], drops[#drops + 2] = '%PASSED%', '%SWEPT%'
     end
     window = math.min(window, most)
     grants, used = grants + 1, used + gets

@@ -11,7 +11,7 @@ local function tidy(lock, step)
   end
   if step.next_ticket and not step.lapsed and tonumber(redis.call('ZRANGE', lock, 0, 0, 'WITHSCORES')[2]) >= 0 then
     drops[#drops + 1], drops[#drops + 2] = '%NEXT%', '%SINCE%'
-    drops[#drops + 1] = '%PASSED%'
+    drops[#drops + 1], drops[#drops + 2] = '%PASSED%', '%SWEPT%'
     step.next_ticket = nil
   end
   step.loose = nil
@@ -100,7 +100,7 @@ local function pump(lock, step, now_us, now, upgrades_wait)
         else
           if behind >= 0 and not step.lapsed then -- the queue is empty
             drops[#drops + 1], drops[#drops + 2] = '%NEXT%', '%SINCE%'
-            drops[#drops + 1] = '%PASSED%'
+            drops[#drops + 1], drops[#drops + 2] = '%PASSED%', '%SWEPT%'
             step.next_ticket = nil
           end
           if kin ~= '' and math.floor(behind / %TICKET%) ~= math.floor(place / %TICKET%) then

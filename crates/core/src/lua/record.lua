@@ -225,8 +225,7 @@ end
 -- Sees to it that no more wait than tickets were given, with so many who come.
 local function raise_next(step, more)
   local waiting = redis.call('ZCOUNT', lock, '-inf', '(0') + more
-  local next_ticket = step.next_ticket or %FIRST_TICKET%
-  step.next_ticket = math.max(math.floor(next_ticket), %FIRST_TICKET% + waiting) + next_ticket % 1
+  step.next_ticket = math.max(step.next_ticket or %FIRST_TICKET%, %FIRST_TICKET% + waiting)
   add(step, step.next_ticket, '%NEXT%')
 end
 

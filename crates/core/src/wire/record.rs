@@ -115,7 +115,7 @@ const ID: &str = "attempt id";
 
 /// All kinds of members.
 #[rustfmt::skip] // a table
-pub const ROWS: [Row; 25] = {
+pub const ROWS: [Row; 26] = {
     use Band::{Holder, Micros, Once, Place, Small, Tomb};
     use Kind::{Latch, Lock};
     [
@@ -123,14 +123,14 @@ pub const ROWS: [Row; 25] = {
         row(Lock, Small, "USED", ("u", ""), "weight in use by shared holders (absent: nobody, or one exclusive holder)"),
         row(Lock, Small, "CAPACITY", ("c", ""), "counted primitives only: twice the capacity, and one more if it was resized"),
         row(Lock, Small, "WEIGHT", ("w", ID), "counted primitives only: what a holder has, if it is not the weight in its id"),
-        row(Lock, Small, "NEXT", ("q", ""), "next ticket; present exactly when somebody waits. The fraction is the second \
-            in which the queue was found full (modulo 2^16), and 1, in 2^17ths"),
+        row(Lock, Small, "NEXT", ("q", ""), "next ticket; present exactly when somebody waits"),
         row(Lock, Small, "UPGRADED", ("p", ID), "the hold was upgraded and has everything: the counter of the upgrade"),
         row(Lock, Small, "OWNER", ("o", "owner"), "the ticket that all waiters of this owner have"),
         row(Lock, Small, "SINCE", ("s", ""), "tickets count milliseconds since then (modulo 2^36): a head start was \
             or may be compared"),
         row(Lock, Small, "PASSED", ("l", ""), "waiters up to this ticket were passed over, as nobody listens for them; \
             the fraction is when, as `seen`, in 2^18ths"),
+        row(Lock, Small, "SWEPT", ("z", ""), "the queue was full and was looked through for places of the dead, s"),
         row(Lock, Small, "INTERVAL", ("i", ""), "counted primitives with a rate only: what a permit takes, µs"),
         row(Lock, Small, "BURST", ("b", ""), "with a rate only: how many permits may start at once"),
         row(Lock, Small, "PERIOD", ("d", ""), "with a rate only: the period, µs"),
@@ -154,7 +154,7 @@ pub const ROWS: [Row; 25] = {
 };
 
 /// The numbers in the scripts, by name.
-const NUMBERS: [(&str, &str); 22] = [
+const NUMBERS: [(&str, &str); 21] = [
     // Bands.
     ("ONCE_BAND", "100000000000"),
     ("HOLDER", "1000000000000"),
@@ -181,8 +181,6 @@ const NUMBERS: [(&str, &str); 22] = [
     ("LONGEST", "1073741824"),
     // 2^36 ms: what `SINCE` counts modulo, so that it stays in its band.
     ("CYCLE", "68719476736"),
-    // Seconds of the clock that `NEXT` can tell apart.
-    ("SECONDS", "65536"),
     // `seen` is in units of so many ms.
     ("UNIT", "256"),
     // In units: a waiter that was not seen for longer is dropped when it reaches the front (H8).
