@@ -105,7 +105,7 @@ impl Record {
             }
             let behind = self.queue.get(at + 1);
             let shares = head.who.owner().is_some()
-                && (who.owner().is_none() || behind.is_some_and(|next| next.ticket == head.ticket));
+                && behind.is_some_and(|next| who.owner().is_none() || next.ticket == head.ticket);
             let listens = call.listening.iter().any(|client| client == head.who.parts().0);
             if !listens {
                 return false;

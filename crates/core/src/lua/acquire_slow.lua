@@ -115,5 +115,5 @@ else
   end
 end
 commit(lock, step)
-send_mail(step)
+step.refused = send(step.mail) and 1 or 0
 return reply

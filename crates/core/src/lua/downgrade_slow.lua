@@ -28,5 +28,5 @@ else
   reply = { 1, now_us, 0, lease, 0 }
 end
 hand_on(step)
-send_mail(step)
+step.refused = send(step.mail) and 1 or 0
 return reply

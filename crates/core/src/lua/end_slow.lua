@@ -52,8 +52,8 @@ if first then -- it may have been told when the claim before it ends; now that i
   local next_one = redis.call('ZRANGE', lock, 0, 0, 'WITHSCORES')
   local claim = redis.call('ZRANGEBYSCORE', lock, %HOLDER%, %TOMB%, 'WITHSCORES', 'LIMIT', 0, 1)
   if tonumber(next_one[2] or 0) < 0 and claim[1] and claim[2] % 1 > 0 then
-    post(lock, step, 'w ', next_one[1], string.format(' %d %d', math.max(math.ceil(claim[2] - now), 0), now_us))
+    post(lock, step.mail, 'w ', next_one[1], string.format(' %d %d', math.max(math.ceil(claim[2] - now), 0), now_us))
   end
 end
-send_mail(step)
+step.refused = send(step.mail) and 1 or 0
 return { had, step.more, step.refused }

@@ -14,7 +14,7 @@ local function release(step, kind)
     one_of[string.sub(waiting[i], 1, 22)] = waiting[i]
   end
   for _, who in pairs(one_of) do
-    post(lock, step, kind .. ' ', who, string.format(' %d %d', generation, now_us))
+    post(lock, step.mail, kind .. ' ', who, string.format(' %d %d', generation, now_us))
   end
 end
 

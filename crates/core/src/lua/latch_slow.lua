@@ -20,7 +20,7 @@ end
 
 -- Ids of `count_down_once` of earlier generations, a few at a time: there may be many.
 local function forget_ids()
-  local old = redis.call('ZRANGEBYSCORE', lock, %ONCE_BAND%, %ONCE_BAND% + number - 1, 'LIMIT', 0, BOUND)
+  local old = redis.call('ZRANGEBYSCORE', lock, %ONCE_BAND%, %ONCE_BAND% + number - 1, 'LIMIT', 0, %GRANTS%)
   if old[1] then
     redis.call('ZREM', lock, unpack(old))
   end
@@ -126,7 +126,7 @@ if after > 0 then
   redis.call('ZADD', lock, 'XX', after + 1 + half, counter)
 end
 commit(lock, step)
-send_mail(step)
+step.refused = send(step.mail) and 1 or 0
 if reply[1] == 1 then
   reply[5] = step.refused
 end

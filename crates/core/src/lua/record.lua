@@ -132,14 +132,14 @@ end
 -- Removes what is over, cuts what would outlast its own lease (H49), and counts what is in use. A claim that ended
 -- unconfirmed is to go back to the queue, unless it is `whose`. Returns whether a hold ended, or may have.
 local function settle(step, whose)
-  local tombs = redis.call('ZRANGEBYSCORE', lock, %TOMB%, %TOMB% + now, 'LIMIT', 0, ENDS)
+  local tombs = redis.call('ZRANGEBYSCORE', lock, %TOMB%, %TOMB% + now, 'LIMIT', 0, %ENDS%)
   if tombs[1] then
     redis.call('ZREM', lock, unpack(tombs))
   end
   if not look(step) then
     return false
   end
-  local over = redis.call('ZRANGEBYSCORE', lock, %HOLDER%, now, 'WITHSCORES', 'LIMIT', 0, ENDS)
+  local over = redis.call('ZRANGEBYSCORE', lock, %HOLDER%, now, 'WITHSCORES', 'LIMIT', 0, %ENDS%)
   end_all(step, over, 2)
   for i = 1, #over, 2 do
     local missed = over[i + 1] % 1 * %CLAIM_PARTS%
@@ -148,10 +148,10 @@ local function settle(step, whose)
       table.insert(step.lapsed, { over[i], missed })
     end
   end
-  if #over == 2 * ENDS then
+  if #over == 2 * %ENDS% then
     step.more, step.unsettled = 1, true
   end
-  local last = redis.call('ZREVRANGEBYSCORE', lock, %TOMB%, %HOLDER%, 'WITHSCORES', 'LIMIT', 0, BOUND)
+  local last = redis.call('ZREVRANGEBYSCORE', lock, %TOMB%, %HOLDER%, 'WITHSCORES', 'LIMIT', 0, %GRANTS%)
   for i = 1, #last, 2 do
     local most = tonumber(string.match(last[i], ':(%d+):%d+$'))
     if last[i + 1] - now > most then
@@ -196,11 +196,11 @@ local function try_upgrade(step, who, place)
   local base, counter = base_of(who)
   local score = tonumber(redis.call('ZSCORE', lock, base) or 0)
   if score <= now or score >= %TOMB% then
-    post(lock, step, 'w ', who, ' 0 ' .. string.format('%d', now_us)) -- it asks again, and learns why
+    post(lock, step.mail, 'w ', who, ' 0 ' .. string.format('%d', now_us)) -- it asks again, and learns why
   elseif step.used == held(step, base) and step.shared < step.capacity then
     upgrade(step, base, counter, 0)
     local most = string.match(who, ':(%d+):%d+$')
-    post(lock, step, 'g ', who, string.format(' %d %d ', step.token, now_us) .. most)
+    post(lock, step.mail, 'g ', who, string.format(' %d %d ', step.token, now_us) .. most)
   else
     return false
   end

@@ -37,5 +37,5 @@ live(step, ttl)
 commit(lock, step)
 settle(step)
 hand_on(step)
-send_mail(step)
+step.refused = send(step.mail) and 1 or 0
 return { 1, now_us, step.more, step.refused }

@@ -1,10 +1,6 @@
 -- step: the state of one run of a script, and what writes it. It reads no variable of the script: a function that gets all it
 -- needs as parameters costs 0.1 us, and each variable from outside 0.3 us more. wire/record.rs defines the names in percent
 -- signs.
-local BOUND = 100 -- waiters that one step may grant to; more than that is left to the next call
-local ENDS = 250 -- what is over and that one step may remove
-local SCAN = 1000 -- waiters that one step may look at
-
 -- What a run knows and is going to write. `ttl`: of the record beyond a lease, ms. `counted`: every hold is shared and without
 -- a token, and the record says how much there is. `used`: of the capacity. `owner`: whose the exclusive holds are, as `@owner`,
 -- if their ids say so: those do not exclude each other. `shared`: what shared holders have; `recorded`: the same, in the record.
@@ -61,21 +57,4 @@ local function commit(lock, step)
     redis.call('PEXPIRE', lock, life + math.floor(life / 8)) -- more than need be, so that it is seldom due
   end
   step.life = 0
-end
-
--- Last of all, and through pcall: a refused PUBLISH must not undo what is written (H46).
-local function send_mail(step)
-  for channel, lines in pairs(step.mail) do
-    if type(redis.pcall('PUBLISH', channel, table.concat(lines, ';'))) == 'table' then
-      step.refused = 1
-    end
-  end
-end
-
--- Adds a line to the message for a client; docs/design.md lists the kinds.
-local function post(lock, step, kind, who, rest)
-  local channel = string.match(lock, '^(.-:)[^:{]+:{') .. 'inbox:' .. string.sub(who, 1, 22) -- begins as all keys do
-  local lines = step.mail[channel] or {}
-  step.mail[channel] = lines
-  lines[#lines + 1] = kind .. string.sub(who, 23) .. rest
 end

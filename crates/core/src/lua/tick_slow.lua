@@ -106,6 +106,6 @@ for _, key in ipairs(order) do
   end
   commit(lock, step)
 end
-send_mail(step)
+step.refused = send(step.mail) and 1 or 0
 replies[2] = step.refused
 return replies

@@ -154,7 +154,7 @@ pub const ROWS: [Row; 26] = {
 };
 
 /// The numbers in the scripts, by name.
-const NUMBERS: [(&str, &str); 21] = [
+const NUMBERS: [(&str, &str); 24] = [
     // Bands.
     ("ONCE_BAND", "100000000000"),
     ("HOLDER", "1000000000000"),
@@ -181,6 +181,10 @@ const NUMBERS: [(&str, &str); 21] = [
     ("LONGEST", "1073741824"),
     // 2^36 ms: what `SINCE` counts modulo, so that it stays in its band.
     ("CYCLE", "68719476736"),
+    // What one step does at most: waiters that it grants to, what it removes of what is over, waiters that it looks at.
+    ("GRANTS", "100"),
+    ("ENDS", "250"),
+    ("SCAN", "1000"),
     // `seen` is in units of so many ms.
     ("UNIT", "256"),
     // In units: a waiter that was not seen for longer is dropped when it reaches the front (H8).

@@ -27,7 +27,7 @@ macro_rules! part {
 macro_rules! script {
     // The engine, all of it. Its text stands below a fast path that returns: there it costs nothing, on top 3 to 5 us a call.
     ($name:ident, $verb:literal, $($first:literal),+; engine; $last:literal) => {
-        script!($name, $verb, $($first,)+ "step.lua", "pump.lua", "record.lua", "queue.lua", $last);
+        script!($name, $verb, $($first,)+ "let_in.lua", "step.lua", "pump.lua", "record.lua", "queue.lua", $last);
     };
     ($name:ident, $verb:literal, $($file:literal),+) => {
         pub(crate) static $name: Script = Script {
@@ -40,7 +40,18 @@ macro_rules! script {
 }
 
 script!(ACQUIRE, "acquire", "acquire_fast.lua"; engine; "acquire_slow.lua");
-script!(END, "end", "end_fast.lua"; engine; "end_slow.lua");
+script!(
+    END,
+    "end",
+    "end_fast.lua",
+    "let_in.lua",
+    "hand_over.lua",
+    "step.lua",
+    "pump.lua",
+    "record.lua",
+    "queue.lua",
+    "end_slow.lua"
+);
 script!(TICK, "tick", "tick_fast.lua"; engine; "tick_slow.lua");
 script!(FORCE, "force", "force_fast.lua"; engine; "force_slow.lua");
 script!(RESIZE, "resize", "resize_fast.lua"; engine; "resize_slow.lua");
@@ -56,6 +67,8 @@ script!(
     "end_many",
     "many_first.lua",
     "end_fast.lua",
+    "let_in.lua",
+    "hand_over.lua",
     "many_last.lua"
 );
 
@@ -81,6 +94,7 @@ script!(
     LATCH,
     "latch",
     "latch_fast.lua",
+    "let_in.lua",
     "step.lua",
     "pump.lua",
     "record.lua",

@@ -1,0 +1,187 @@
+-- let_in: grants to those who wait. Its functions read no variable of the script.
+
+-- Sends what was collected, last of all and through pcall: a refused PUBLISH must not undo what is written (H46). Returns
+-- whether one was refused.
+local function send(mail)
+  local refused = false
+  for channel, lines in pairs(mail) do
+    refused = type(redis.pcall('PUBLISH', channel, table.concat(lines, ';'))) == 'table' or refused
+  end
+  return refused
+end
+
+-- Adds a line to the message for a client; docs/design.md lists the kinds.
+local function post(lock, mail, kind, who, rest)
+  local channel = string.match(lock, '^(.-:)[^:{]+:{') .. 'inbox:' .. string.sub(who, 1, 22) -- begins as all keys do
+  mail[channel] = mail[channel] or {}
+  table.insert(mail[channel], kind .. string.sub(who, 23) .. rest)
+end
+
+-- Grants from the head of the queue on while it fits, with claims on behalf of the waiters and a line to each. `queue`: what
+-- is known of it from `rank` on, members and places. What is to be written is added to `adds` and `drops`; if one is granted
+-- everything, it is written at once. Who is not sure to take it, or waits for an upgrade, is for the engine: `step` is its
+-- state, and without one nothing is returned in that case, and nothing was written. Returns what is in use, how long the
+-- record has to live at least, whether one has everything, and 1 if there is more to do; then who is behind the last one, if
+-- that may be dead, and how long its claim lasts.
+local function let_in(lock, queue, rank, used, there, owner, counted, rate, ttl, now_us, now, adds, drops, mail, step, commit)
+  local inbox, stamp = string.match(lock, '^(.-:)[^:{]+:{') .. 'inbox:', string.format('%d', now_us)
+  local unit, heard, at, size, grants, life, more = (now - now % %UNIT%) / %UNIT%, {}, 1, 2, step and step.grants or 0, 0, 0
+  local all, behind, doubt, last = false, nil, nil, nil
+  local passed, looked = step and step.front or 0, 0 -- how many are in front that were passed over
+  while used < there or owner ~= '' do
+    local is_full = not step and queue[at] and used + (string.match(queue[at], ':(%d+)', 24) or 0) > there
+    if not (queue[at + 2] or is_full or step and step.deaf) then
+      queue, at = redis.call('ZRANGE', lock, rank, rank + size, 'WITHSCORES'), 1
+      size = math.min(2 * size, %GRANTS%)
+    end
+    local who, place, next_place = queue[at], tonumber(queue[at + 1] or 0), tonumber(queue[at + 3] or 0)
+    if place >= 0 then
+      break
+    elseif looked == %SCAN% then -- the next step goes on behind the last one that was passed over
+      more, step.unsettled = 1, true
+      if passed > 0 then
+        step.passed = math.floor((last - %BASE%) / %TICKET%) + unit % %CHANCE% / %CHANCE%
+        adds[#adds + 1], adds[#adds + 2] = step.passed, '%PASSED%'
+        passed = 0
+      end
+      break
+    end
+    local kin, gets, most, window = string.match(who, '^%d+(@?[^:^]*):(%d+):(%d+):(%d+)$', 24) -- nothing of an upgrade
+    local channel, missed, unseen = inbox .. string.sub(who, 1, 22), 0, (unit - place) % %CHANCE%
+    local goes, grant, line, start, after = false, false, nil, nil, nil
+    gets = tonumber(gets)
+    if step and unseen > %CHANCE% / 2 then -- the clock was set back: just now
+      unseen = 0
+    end
+    if place % %TICKET% >= %CHANCE% then
+      missed = math.floor(place % %TICKET% / %CHANCE%)
+    end
+    local fits = gets and (used + gets <= there or owner ~= '' and owner == kin)
+    if rate and fits then -- GCRA
+      after = math.max(rate.arrival, now_us) + gets * rate.interval
+      start = math.max(after - rate.burst * rate.interval, now_us)
+    end
+    local is_late = start and start - now_us > rate.window
+    -- A hint, not a proof: NUMSUB counts this node's subscribers, half-open ones too. So it only passes an entry over, and
+    -- asks before anything is sent: a grant message must never have to be taken back.
+    local hears = missed == %POLLS% or not fits and unseen <= %DEAF%
+    if not hears then
+      hears = heard[channel]
+      if hears == nil then
+        hears = redis.pcall('PUBSUB', 'NUMSUB', channel)[2] ~= 0 -- no answer is no reason
+        heard[channel] = hears
+      end
+    end
+    if not step and (is_late or not gets or missed > 0 or unseen > %DEAF% or not hears or gets > there) then
+      return
+    elseif unseen > %PATIENCE% or not hears and unseen > %DEAF% then
+      goes = true
+    elseif is_late or counted and gets and gets > there then -- or resized since: it asks again, and learns why
+      goes, line = true, 'w ' .. string.sub(who, 23) .. ' 0 ' .. stamp
+    elseif not gets then
+      if not (step.deaf or step.upgrades_wait) then
+        step.upgrade, step.place = who, place
+      end
+      break
+    elseif not fits then
+      break
+    elseif not hears and not step.deaf then
+      passed = passed + 1
+    elseif grants == %GRANTS% then
+      -- Not every answer can say that there is more to do, and the caller may die. So this waiter is told to ask.
+      more, passed, behind = 1, 0, nil
+      line = 'w ' .. string.sub(who, 23) .. ' 0 ' .. stamp
+    else
+      goes, grant = true, true
+    end
+
+    if goes and not grant then
+      drops[#drops + 1] = who
+    end
+    if goes and passed > 0 then -- others stand in front of it: `tidy` looks
+      step.loose = step.loose or {}
+      step.loose[kin or ''] = place
+    elseif goes then
+      local shares = math.floor(next_place / %TICKET%) == math.floor(place / %TICKET%)
+      if kin ~= '' and not step and (shares or next_place == -1) then -- others wait for its owner, or may
+        return
+      elseif kin and kin ~= '' and not shares then
+        drops[#drops + 1] = '%OWNER%' .. string.sub(kin, 2)
+      end
+      if next_place >= 0 and not (step and step.lapsed) then -- nobody waits any more
+        drops[#drops + 1], drops[#drops + 2] = '%NEXT%', '%SINCE%'
+        drops[#drops + 1], drops[#drops + 2] = '%PASSED%', '%SWEPT%'
+        if step then
+          step.next_ticket = nil
+        end
+      end
+    end
+    if grant then
+      local fraction, token = '%FIRST_CLAIM%', '0'
+      if missed > 0 then
+        missed = missed % %POLLS%
+        window, fraction = window * 2 ^ missed, string.sub((1 + missed) / %CLAIM_PARTS%, 2)
+      end
+      window, used, grants = math.min(window, most), used + gets, grants + 1
+      if step or most - window < (unseen + 1) * %UNIT% then -- else the key's life was set to that and more when it was last seen
+        life = math.max(life, ttl + window)
+      end
+      local claim = string.format('%d', now + window) .. fraction
+      if not counted and gets >= there and (kin == '' or kin ~= owner) then
+        all, token = true, stamp
+        if step then
+          commit(lock, step)
+          adds, drops, owner, step.token = step.adds, step.drops, kin, now_us
+          rank = passed - 1 -- the others are gone
+        else
+          redis.call('ZREM', lock, unpack(drops)) -- first, as it is allowed when memory is full, and then the rest is, too (H40)
+        end
+        if redis.call('ZADD', lock, 'GT', 'CH', stamp, '%TOKEN%', claim, who) == 1 then -- the clock is behind the last token
+          token = string.format('%d', redis.call('ZINCRBY', lock, '1', '%TOKEN%'))
+          life = math.max(life, ttl + window, ttl + math.ceil((token - now_us) / 1000))
+          if step then
+            step.token = tonumber(token)
+          end
+        end
+      else
+        adds[#adds + 1], adds[#adds + 2] = claim, who
+        if not counted and gets >= there then -- a re-entry has the token of its owner
+          token = string.format('%d', step.token)
+        elseif step then
+          step.shared = step.shared + gets
+        end
+      end
+      line = 'g ' .. string.sub(who, 23) .. ' ' .. token .. ' ' .. stamp .. ' ' .. window
+      if rate then -- what was reserved has to be remembered until it has come, or the burst would be there again
+        rate.arrival, line = after, line .. ' ' .. math.ceil(start - now_us)
+        adds[#adds + 1], adds[#adds + 2] = after, '%ARRIVAL%'
+        if start > now_us then
+          adds[#adds + 1], adds[#adds + 2] = start, '%START%' .. who
+        end
+        life = math.max(life, ttl, math.ceil((after - now_us) / 1000))
+      end
+      -- If it may be dead, the next waiter is told when the claim ends, unless this step grants to it, too.
+      behind, doubt = next_place < 0 and (missed > 0 or unseen * %UNIT% > window) and queue[at + 2] or nil, window
+      if behind and step then
+        step.doubts = step.doubts or {}
+        table.insert(step.doubts, { behind, doubt })
+      end
+    end
+    if line then
+      mail[channel] = mail[channel] or {}
+      table.insert(mail[channel], line)
+    end
+    if more > 0 then
+      if step then
+        step.doubts = nil
+      end
+      break
+    end
+    at, rank, looked, last = at + 2, rank + 1, looked + 1, place
+  end
+  if step then
+    step.used, step.owner, step.grants, step.front = used, owner, grants, passed
+    step.life, step.more = math.max(step.life, life), math.max(step.more, more)
+  end
+  return used, life, all, more, behind, doubt
+end
