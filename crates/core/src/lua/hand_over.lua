@@ -6,7 +6,7 @@
 -- listen and missed no claim. It reads once and writes once; what is over is left to the next who looks. Nothing is returned,
 -- and nothing was written, if the case is another one; the time follows, if it was read. Parameters, as a variable from
 -- outside costs 0.3 us.
-local function hand_over(lock, id, kin, weight, capacity, ttl, low, T, clock)
+local function hand_over(lock, id, kin, weight, capacity, ttl, low, T, clock, let_in, post, send)
   local there, used, known = tonumber(capacity), 0 -- no number if counted
   if weight == capacity and kin == '' then
     known = redis.call('ZMSCORE', lock, low[1], id)
@@ -73,7 +73,7 @@ end
 local reply, T
 -- shortcut: all is as usual
 if not_after == 0 and low[2] and kin and string.sub(kin, 1, 1) ~= '^' then
-  reply, T = hand_over(lock, id, kin, weight, capacity, ttl, low, ARGV.time, clock)
+  reply, T = hand_over(lock, id, kin, weight, capacity, ttl, low, ARGV.time, clock, let_in, post, send)
   if reply then
     return reply
   end

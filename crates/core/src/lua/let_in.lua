@@ -25,12 +25,11 @@ end
 -- that may be dead, and how long its claim lasts.
 local function let_in(lock, queue, rank, used, there, owner, counted, rate, ttl, now_us, now, adds, drops, mail, step, commit)
   local inbox, stamp = string.match(lock, '^(.-:)[^:{]+:{') .. 'inbox:', string.format('%d', now_us)
-  local unit, heard, at, size, grants, life, more = (now - now % %UNIT%) / %UNIT%, {}, 1, 2, step and step.grants or 0, 0, 0
+  local unit, heard, at, size, grants, life, more = (now - now % %UNIT%) / %UNIT%, step and {} or mail, 1, 2, step and step.grants or 0, 0, 0
   local all, behind, doubt, last = false, nil, nil, nil
-  local passed, looked = step and step.front or 0, 0 -- how many are in front that were passed over
+  local deaf, passed, looked = step and step.deaf, step and step.front or 0, 0 -- `passed`: so many are in front
   while used < there or owner ~= '' do
-    local is_full = not step and queue[at] and used + (string.match(queue[at], ':(%d+)', 24) or 0) > there
-    if not (queue[at + 2] or is_full or step and step.deaf) then
+    if not queue[at + 2] and not deaf and (step or used + (string.match(queue[at], ':(%d+)', 24) or 0) <= there) then
       queue, at = redis.call('ZRANGE', lock, rank, rank + size, 'WITHSCORES'), 1
       size = math.min(2 * size, %GRANTS%)
     end
@@ -69,44 +68,50 @@ local function let_in(lock, queue, rank, used, there, owner, counted, rate, ttl,
       hears = heard[channel]
       if hears == nil then
         hears = redis.pcall('PUBSUB', 'NUMSUB', channel)[2] ~= 0 -- no answer is no reason
-        heard[channel] = hears
+        if step then
+          heard[channel] = hears
+        end
       end
     end
-    if not step and (is_late or not gets or missed > 0 or unseen > %DEAF% or not hears or gets > there) then
+    if fits and hears and missed == 0 and unseen <= %DEAF% and not is_late then
+      grant = true
+    elseif not step and (not gets or missed > 0 or unseen > %DEAF% or fits or gets > there) then
       return
     elseif unseen > %PATIENCE% or not hears and unseen > %DEAF% then
       goes = true
     elseif is_late or counted and gets and gets > there then -- or resized since: it asks again, and learns why
       goes, line = true, 'w ' .. string.sub(who, 23) .. ' 0 ' .. stamp
     elseif not gets then
-      if not (step.deaf or step.upgrades_wait) then
+      if not (deaf or step.upgrades_wait) then
         step.upgrade, step.place = who, place
       end
       break
     elseif not fits then
       break
-    elseif not hears and not step.deaf then
+    elseif not hears and not deaf then
       passed = passed + 1
-    elseif grants == %GRANTS% then
-      -- Not every answer can say that there is more to do, and the caller may die. So this waiter is told to ask.
-      more, passed, behind = 1, 0, nil
-      line = 'w ' .. string.sub(who, 23) .. ' 0 ' .. stamp
     else
-      goes, grant = true, true
+      grant = true
     end
 
-    if goes and not grant then
+    if grant and grants == %GRANTS% then
+      -- Not every answer can say that there is more to do, and the caller may die. So this waiter is told to ask.
+      grant, more, passed, behind = false, 1, 0, nil
+      line = 'w ' .. string.sub(who, 23) .. ' 0 ' .. stamp
+    elseif goes then
       drops[#drops + 1] = who
     end
-    if goes and passed > 0 then -- others stand in front of it: `tidy` looks
+    if (goes or grant) and passed > 0 then -- others stand in front of it: `tidy` looks
       step.loose = step.loose or {}
       step.loose[kin or ''] = place
-    elseif goes then
-      local shares = math.floor(next_place / %TICKET%) == math.floor(place / %TICKET%)
-      if kin ~= '' and not step and (shares or next_place == -1) then -- others wait for its owner, or may
-        return
-      elseif kin and kin ~= '' and not shares then
-        drops[#drops + 1] = '%OWNER%' .. string.sub(kin, 2)
+    elseif goes or grant then
+      if kin and kin ~= '' then
+        local shares = math.floor(next_place / %TICKET%) == math.floor(place / %TICKET%)
+        if not step and (shares or next_place == -1) then -- others wait for its owner, or may
+          return
+        elseif not shares then
+          drops[#drops + 1] = '%OWNER%' .. string.sub(kin, 2)
+        end
       end
       if next_place >= 0 and not (step and step.lapsed) then -- nobody waits any more
         drops[#drops + 1], drops[#drops + 2] = '%NEXT%', '%SINCE%'
@@ -117,16 +122,16 @@ local function let_in(lock, queue, rank, used, there, owner, counted, rate, ttl,
       end
     end
     if grant then
-      local fraction, token = '%FIRST_CLAIM%', '0'
+      local form, token = '%d%FIRST_CLAIM%', '0'
       if missed > 0 then
         missed = missed % %POLLS%
-        window, fraction = window * 2 ^ missed, string.sub((1 + missed) / %CLAIM_PARTS%, 2)
+        window, form = window * 2 ^ missed, '%d' .. string.sub((1 + missed) / %CLAIM_PARTS%, 2)
       end
       window, used, grants = math.min(window, most), used + gets, grants + 1
       if step or most - window < (unseen + 1) * %UNIT% then -- else the key's life was set to that and more when it was last seen
         life = math.max(life, ttl + window)
       end
-      local claim = string.format('%d', now + window) .. fraction
+      local claim = string.format(form, now + window)
       if not counted and gets >= there and (kin == '' or kin ~= owner) then
         all, token = true, stamp
         if step then
@@ -168,8 +173,12 @@ local function let_in(lock, queue, rank, used, there, owner, counted, rate, ttl,
       end
     end
     if line then
-      mail[channel] = mail[channel] or {}
-      table.insert(mail[channel], line)
+      local lines = mail[channel]
+      if lines then
+        lines[#lines + 1] = line
+      else
+        mail[channel] = { line }
+      end
     end
     if more > 0 then
       if step then
