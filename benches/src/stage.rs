@@ -142,6 +142,15 @@ impl Stage {
         }
     }
 
+    /// Returns how long the server has been ready to run, but other processes had its core. Zero
+    /// where that is not known: Linux only.
+    pub fn waited(&self) -> Duration {
+        let path = format!("/proc/{}/schedstat", self.server.pid());
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let nanos = text.split_whitespace().nth(1);
+        Duration::from_nanos(nanos.and_then(|nanos| nanos.parse().ok()).unwrap_or(0))
+    }
+
     /// Returns the number of commands that ran inside scripts.
     ///
     /// # Errors

