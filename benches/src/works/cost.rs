@@ -13,7 +13,7 @@ use crate::Result;
 use crate::contender::{Held, Lock};
 use crate::kinds::Kind;
 use crate::row::{Metric, Row};
-use crate::sample::{count, median};
+use crate::sample::{count, median, minimum};
 use crate::stage::Stage;
 use crate::turns::Waiting;
 
@@ -54,6 +54,11 @@ impl Cost {
         self.micros.push(stage.scripts()?.since(scripts).micros / turns);
         self.commands.push(count(stage.commands()? - commands) / turns);
         Ok(())
+    }
+
+    /// Keeps the time of the round that others disturbed least.
+    pub(super) fn keep_least(&mut self) {
+        self.micros = minimum(&self.micros).into_iter().collect();
     }
 
     pub(super) fn micros(&mut self) -> Option<f64> {

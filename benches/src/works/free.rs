@@ -15,7 +15,7 @@ use crate::floor::{Floor, UNLOCK, connect, load};
 use crate::kinds::Kind;
 use crate::ours::Latchwork;
 use crate::row::{Metric, Row};
-use crate::sample::{count, median};
+use crate::sample::{count, minimum};
 use crate::stage::Stage;
 use crate::{Result, cycles};
 
@@ -23,6 +23,9 @@ use crate::{Result, cycles};
 const WITH_RATE: f64 = 1.5;
 /// The bar of a mutex, as a multiple of bare scripts.
 const MUTEX: f64 = 1.6;
+
+/// Turns in a round: so few that a round is either disturbed or not.
+const TURNS: usize = 40;
 
 /// Something that takes turns, and what they cost.
 struct Lane {
@@ -40,13 +43,13 @@ impl Lane {
         }
     }
 
-    async fn prepare(&self, turns: usize) -> Result<()> {
-        in_task(Arc::clone(&self.lock).prepare(turns)).await
+    async fn prepare(&self) -> Result<()> {
+        in_task(Arc::clone(&self.lock).prepare(TURNS)).await
     }
 
-    fn turns(&self, turns: usize) -> impl Future<Output = Result<()>> + use<> {
+    fn turns(&self) -> impl Future<Output = Result<()>> + use<> {
         let lock = Arc::clone(&self.lock);
-        async move { in_task(lock.cycles(turns)).await.map(drop) }
+        async move { in_task(lock.cycles(TURNS)).await.map(drop) }
     }
 }
 
@@ -137,17 +140,17 @@ impl Plain {
         })
     }
 
-    async fn window(&mut self, stage: &Stage, turns: usize) -> Result<()> {
+    async fn window(&mut self, stage: &Stage) -> Result<()> {
         // No other `SET` runs meanwhile, nor one in the script.
         let commands = ["set", "evalsha"];
         let before = stage.spent_on(&commands)?;
-        for _ in 0..turns {
+        for _ in 0..TURNS {
             for command in [&self.set, &self.unlock] {
                 self.connection.send_packed_command(command).await?;
             }
         }
         let spent = stage.spent_on(&commands)?.since(before);
-        self.micros.push(spent.micros / count(turns));
+        self.micros.push(spent.micros / count(TURNS));
         Ok(())
     }
 }
@@ -176,21 +179,22 @@ pub(super) async fn run(bench: &Bench, findings: &mut Findings) -> Result<()> {
     let mut bare = Lane::new("floor", bare);
     let mut plain = Plain::connect(&stage).await?;
 
-    let turns = bench.pick(100, 400);
-    for round in 0..bench.pick(5, 9) {
+    for round in 0..bench.pick(15, 90) {
         for lane in lanes.iter_mut().chain([&mut bare]) {
             if round == 0 {
-                lane.prepare(turns).await?;
-                lane.turns(turns).await?; // warm
+                lane.prepare().await?;
+                lane.turns().await?; // warm
             }
-            lane.prepare(turns).await?;
-            let taken = lane.turns(turns);
-            lane.cost.note(&stage, turns, taken).await?;
+            lane.prepare().await?;
+            let taken = lane.turns();
+            lane.cost.note(&stage, TURNS, taken).await?;
         }
-        plain.window(&stage, turns).await?;
+        plain.window(&stage).await?;
     }
+    bare.cost.keep_least();
     let bare = bare.cost.micros();
     for mut lane in lanes {
+        lane.cost.keep_least();
         let floor = match lane.name {
             "mutex" => bare,
             "semaphore-with-a-rate" => findings.server("semaphore-1-of-3/free"),
@@ -205,7 +209,7 @@ pub(super) async fn run(bench: &Bench, findings: &mut Findings) -> Result<()> {
     }
     if let Some(mutex) = findings.server("mutex/free") {
         let row = Row::new(WORK, "latchwork/mutex/free-plain-set", Metric::Server, mutex);
-        findings.rows.push(row.floor(median(&mut plain.micros)));
+        findings.rows.push(row.floor(minimum(&plain.micros)));
     }
     Ok(())
 }
