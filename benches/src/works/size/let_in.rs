@@ -54,8 +54,11 @@ pub(super) async fn owner(scene: &mut Scene) -> Result<()> {
     scene.measure("let-in-owner", scene.n, all_in).await
 }
 
+/// How a wait has ended: with an error of this kind, or at zero.
+type End = Option<ErrorKind>;
+
 /// A latch with one left to count, and all who wait for it.
-async fn latch(scene: &Scene, theirs: &Client) -> Result<(CountdownLatch, Crowd<Option<ErrorKind>>)> {
+async fn latch(scene: &Scene, theirs: &Client) -> Result<(CountdownLatch, Crowd<End>)> {
     let ours = scene.client().await?;
     let (latch, waited_for) = (
         CountdownLatch::new(&ours, "loaded", 1)?,
@@ -71,7 +74,7 @@ async fn latch(scene: &Scene, theirs: &Client) -> Result<(CountdownLatch, Crowd<
 }
 
 /// How the waits have ended, other than `expected`.
-fn others(ends: &[Option<ErrorKind>], expected: Option<ErrorKind>) -> usize {
+fn others(ends: &[End], expected: End) -> usize {
     ends.iter().filter(|end| **end != expected).count()
 }
 
