@@ -22,7 +22,8 @@ use crate::works::{Bench, Findings, Named, WORKS};
 const HELP: &str = "\
 Usage: cargo xtask bench [options]
 
-  --quick        fewer rounds: all works within three minutes
+  --quick        fewer rounds: all works within four minutes
+  --huge         50 000 of everything in the work `size`, too: takes minutes
   --only WORK    only this work; may be repeated
   --json FILE    also write a line of JSON for each result
   --plot         write results and charts into docs/performance.md and docs/performance/
@@ -43,6 +44,7 @@ pub enum Run {
 #[derive(Default)]
 struct Options {
     quick: bool,
+    huge: bool,
     plot: bool,
     json: Option<PathBuf>,
     only: Vec<String>,
@@ -107,7 +109,7 @@ fn measure(run: Run, options: &Options, peers: Vec<Arc<dyn Library>>) -> Result<
     for peer in peers {
         contenders.push(Arc::new(Blamed(peer)));
     }
-    let bench = Bench::new(Arc::new(Floor::new()), contenders, options.quick);
+    let bench = Bench::new(Arc::new(Floor::new()), contenders, options.quick).huge(options.huge);
     // With one worker the library confirms each hand-off, which is another request. A program has
     // two or more.
     let workers = available_parallelism().map_or(2, |cores| cores.get().max(2));
@@ -177,6 +179,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
         match argument {
             Short('h') | Long("help") => return Ok(None),
             Long("quick") => options.quick = true,
+            Long("huge") => options.huge = true,
             Long("plot") => options.plot = true,
             Long("json") => options.json = Some(parser.value()?.into()),
             Long("only") => options.only.push(parser.value()?.string()?),
@@ -202,14 +205,14 @@ mod tests {
     #[test]
     fn options_are_read() {
         let parsed = |line: &str| parse(lexopt::Parser::from_args(line.split_whitespace()));
-        let all = "--quick --plot --json a.jsonl --only reads --only memory --as floor";
+        let all = "--quick --huge --plot --json a.jsonl --only reads --only memory --as floor";
         let all = parsed(all).unwrap().unwrap();
-        assert!(all.quick && all.plot);
+        assert!(all.quick && all.huge && all.plot);
         assert_eq!(all.json, Some("a.jsonl".into()));
         let instead = all.instead.map(|library| library.name());
         assert_eq!((all.only.len(), instead), (2, Some("floor")));
         let none = parsed("").unwrap().unwrap();
-        assert!(!none.quick && !none.plot && none.json.is_none() && none.only.is_empty());
+        assert!(!none.quick && !none.huge && !none.plot && none.json.is_none() && none.only.is_empty());
         assert!(none.instead.is_none());
         assert!(parsed("--quick --help").unwrap().is_none());
         for line in ["quick", "--only", "--as nobody", "--fast"] {

@@ -20,7 +20,7 @@ const LEASE_MS: u32 = 10_000;
 const OWNER: &str = "owner-of-22-characters.1";
 
 const LOCK: &str = "if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end return 0";
-const UNLOCK: &str =
+pub(crate) const UNLOCK: &str =
     "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
 
 /// The textbook's counted lock: owners in a sorted set by the end of their lease.

@@ -78,7 +78,8 @@ fn charts(run: Run, rows: &[Row]) -> Vec<(&'static str, Chart)> {
 fn bars(rows: &[Row]) -> Chart {
     let mut chart = Chart::new("What is used of what each bar allows (1 = all of it)");
     chart.line = Some(1.0);
-    for row in rows.iter().filter(|row| row.is_ours()) {
+    // The rows of `size` are too many for a chart.
+    for row in rows.iter().filter(|row| row.is_ours() && row.work != "size") {
         let (work, of, n, metric) = row.subject();
         let n = if n > 1 { format!(" {n}") } else { String::new() };
         let name = format!("{work} {of}{n} {}", metric.0).replace("  ", " ");

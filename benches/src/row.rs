@@ -25,6 +25,16 @@ impl Metric {
     /// Waiters that were overtaken.
     pub(crate) const Inversions: Self = Self("inversions");
     pub(crate) const Bytes: Self = Self("bytes");
+    /// The longest script.
+    pub(crate) const Longest: Self = Self("longest_ms");
+    /// From the beginning of an operation to its end.
+    pub(crate) const Took: Self = Self("took_ms");
+    /// The longest cycle of a client that has nothing to do with what is measured.
+    pub(crate) const Bystander: Self = Self("bystander_ms");
+    /// Holds that ended under their guards.
+    pub(crate) const Lost: Self = Self("lost");
+    /// Calls that failed, were answered wrong or did not end.
+    pub(crate) const Wrong: Self = Self("wrong");
 }
 
 /// One line of the results.

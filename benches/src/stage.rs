@@ -1,5 +1,7 @@
 //! A server of a work's own, on a core of its own, with a look into its statistics.
 
+use std::time::Duration;
+
 use latchwork_testkit::{Proxy, TestServer};
 
 use crate::Result;
@@ -17,7 +19,12 @@ const INSIDE: [&str; 10] = [
     "z", "time", "pttl", "pexpire", "publish", "pubsub", "get", "set", "del", "exists",
 ];
 
-/// What scripts have cost the server so far.
+/// The commands that run scripts.
+const SCRIPTS: [&str; 2] = ["evalsha", "eval"];
+/// The server notes commands that take at least this long, µs.
+const SLOW: i64 = 500;
+
+/// What scripts, or other commands, have cost the server so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Scripts {
@@ -67,14 +74,56 @@ impl Stage {
     /// # Errors
     /// The server does not answer.
     pub fn scripts(&self) -> Result<Scripts> {
+        self.spent_on(&SCRIPTS)
+    }
+
+    /// What these commands have cost so far, in scripts and outside (`INFO commandstats`).
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub fn spent_on(&self, commands: &[&str]) -> Result<Scripts> {
         let info = self.info("commandstats")?;
         Ok(info
             .lines()
-            .filter_map(script_line)
+            .filter_map(|line| cost_line(line, commands))
             .fold(Scripts::default(), |sum, of| Scripts {
                 calls: sum.calls + of.calls,
                 micros: sum.micros + of.micros,
             }))
+    }
+
+    /// Forgets the scripts that were slow so far, and begins to note them (`SLOWLOG`).
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub fn note_slow_scripts(&self) -> Result<()> {
+        let least = SLOW.to_string();
+        for (option, value) in [
+            ("slowlog-log-slower-than", least.as_str()),
+            ("slowlog-max-len", "100000"),
+        ] {
+            self.server.admin(&["CONFIG", "SET", option, value])?;
+        }
+        self.server.admin(&["SLOWLOG", "RESET"])?;
+        Ok(())
+    }
+
+    /// Returns how long the slowest script took since slow ones are noted, or 0.5 ms if none took
+    /// longer.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub fn slowest_script(&self) -> Result<Duration> {
+        let log = self.server.admin(&["SLOWLOG", "GET", "100000"])?;
+        let micros = log.items().iter().filter_map(|entry| {
+            let [_, _, micros, command, ..] = entry.items() else {
+                return None;
+            };
+            let name = command.items().first()?.text()?.to_lowercase();
+            micros.int().filter(|_| SCRIPTS.contains(&name.as_str()))
+        });
+        let slowest = micros.max().unwrap_or(0).max(SLOW);
+        Ok(Duration::from_micros(slowest.try_into()?))
     }
 
     /// How long the server's process has been working so far, microseconds (`INFO cpu`).
@@ -91,6 +140,15 @@ impl Stage {
             (Some(user), Some(system)) => Ok((user + system) * 1e6),
             _ => Err("INFO cpu does not say what the server used".into()),
         }
+    }
+
+    /// Returns how long the server has been ready to run, but other processes had its core. Zero
+    /// where that is not known: Linux only.
+    pub fn waited(&self) -> Duration {
+        let path = format!("/proc/{}/schedstat", self.server.pid());
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let nanos = text.split_whitespace().nth(1);
+        Duration::from_nanos(nanos.and_then(|nanos| nanos.parse().ok()).unwrap_or(0))
     }
 
     /// Returns the number of commands that ran inside scripts.
@@ -116,10 +174,10 @@ impl Stage {
     }
 }
 
-/// Reads `cmdstat_evalsha:calls=2,usec=13,...`, and the same of `eval`.
-fn script_line(line: &str) -> Option<Scripts> {
+/// Reads `cmdstat_evalsha:calls=2,usec=13,...` if it is one of these commands.
+fn cost_line(line: &str, commands: &[&str]) -> Option<Scripts> {
     let (name, values) = line.strip_prefix("cmdstat_")?.split_once(':')?;
-    if !matches!(name, "evalsha" | "eval") {
+    if !commands.contains(&name) {
         return None;
     }
     let value = |name: &str| {
@@ -208,9 +266,26 @@ mod tests {
             calls: 12,
             micros: 340.0,
         };
-        assert_eq!(script_line(line), Some(read));
-        assert_eq!(script_line(&line.replace("evalsha", "get")), None);
-        assert_eq!(script_line("# Commandstats"), None);
+        assert_eq!(cost_line(line, &SCRIPTS), Some(read));
+        assert_eq!(cost_line(line, &["get"]), None);
+        assert_eq!(cost_line("# Commandstats", &SCRIPTS), None);
+    }
+
+    #[test]
+    fn the_slowest_script_is_known() {
+        let stage = Stage::start().unwrap();
+        stage.note_slow_scripts().unwrap();
+        let run = |loops: u32| {
+            let script = format!("for i = 1, {loops} do local _ = i end");
+            stage.server.admin(&["EVAL", &script, "0"]).unwrap();
+            stage.slowest_script().unwrap()
+        };
+        assert_eq!(run(1), Duration::from_micros(500), "none is slow");
+        let slowest = run(10_000_000);
+        assert!(slowest > Duration::from_millis(2), "{slowest:?}");
+        assert_eq!(run(1), slowest, "the later one is not slower");
+        stage.note_slow_scripts().unwrap();
+        assert_eq!(run(1), Duration::from_micros(500), "the slow one is forgotten");
     }
 
     #[test]

@@ -69,11 +69,20 @@ impl Waiting {
 
     /// Waits for `lock`, and tells this when it is known to wait, or that it failed.
     pub fn join(&self, lock: Arc<dyn Lock>) -> impl Future<Output = Option<Held>> + Send + 'static {
+        self.watch(lock.hold())
+    }
+
+    /// As [`join`](Self::join), for any future.
+    pub fn watch<T, F>(&self, asked: F) -> impl Future<Output = Option<T>> + Send + 'static
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
         let sender = self.sender.clone();
         async move {
-            let (held, _) = watch(lock.hold(), || sender.send(Ok(()))).await;
-            match held {
-                Ok(held) => Some(held),
+            let (output, _) = watch(asked, || sender.send(Ok(()))).await;
+            match output {
+                Ok(output) => Some(output),
                 Err(error) => {
                     let _nobody_asks = sender.send(Err(error)).is_err();
                     None
@@ -97,6 +106,16 @@ impl Waiting {
         tokio::time::timeout(limit, all)
             .await
             .map_err(|_| "not everybody who was to wait does, after a minute")?
+    }
+
+    /// Returns why somebody failed.
+    pub fn failure(&mut self) -> Box<dyn std::error::Error + Send + Sync> {
+        while let Ok(told) = self.receiver.try_recv() {
+            if let Err(error) = told {
+                return error;
+            }
+        }
+        "a waiter failed".into()
     }
 }
 

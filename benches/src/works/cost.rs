@@ -8,16 +8,16 @@ use std::sync::Arc;
 use latchwork::Client;
 use tokio::task::JoinSet;
 
-use super::{Bench, Findings};
+use super::{Bench, Findings, free};
 use crate::Result;
 use crate::contender::{Held, Lock};
 use crate::kinds::Kind;
 use crate::row::{Metric, Row};
-use crate::sample::{count, median};
+use crate::sample::{count, median, minimum};
 use crate::stage::Stage;
 use crate::turns::Waiting;
 
-const WORK: &str = "cost";
+pub(super) const WORK: &str = "cost";
 const CLIENTS: usize = 8;
 /// Waiters of one client.
 const DEPTH: usize = 5000;
@@ -35,14 +35,14 @@ fn limit(kind: &str) -> Option<f64> {
 
 /// The cost of one turn, window by window.
 #[derive(Debug, Default)]
-struct Cost {
+pub(super) struct Cost {
     micros: Vec<f64>,
     commands: Vec<f64>,
 }
 
 impl Cost {
     /// Adds the cost of `work`, which takes `turns` turns.
-    async fn note(
+    pub(super) async fn note(
         &mut self,
         stage: &Stage,
         turns: usize,
@@ -56,11 +56,16 @@ impl Cost {
         Ok(())
     }
 
-    fn micros(&mut self) -> Option<f64> {
+    /// Keeps the time of the round that others disturbed least.
+    pub(super) fn keep_least(&mut self) {
+        self.micros = minimum(&self.micros).into_iter().collect();
+    }
+
+    pub(super) fn micros(&mut self) -> Option<f64> {
         median(&mut self.micros)
     }
 
-    fn rows(&mut self, what: &str, n: usize) -> Vec<Row> {
+    pub(super) fn rows(&mut self, what: &str, n: usize) -> Vec<Row> {
         let commands = median(&mut self.commands);
         let row = |metric, value: Option<f64>| {
             Some(Row::new(WORK, format!("latchwork/{what}"), metric, value?).n(n))
@@ -117,43 +122,13 @@ pub(super) async fn run(bench: &Bench) -> Result<Findings> {
     if !bench.has_ours() {
         return Ok(findings);
     }
-    free(bench, &mut findings).await?;
+    free::run(bench, &mut findings).await?;
     contended(bench, &mut findings).await?;
     if !bench.quick {
         crowded(bench, &mut findings).await?;
         deep(&mut findings).await?;
     }
     Ok(findings)
-}
-
-async fn free(bench: &Bench, findings: &mut Findings) -> Result<()> {
-    let stage = Stage::start()?;
-    let alone = Crowd::connect(&stage, 1, 1).await?;
-    let turns = bench.pick(100, 400);
-    let mut costs = Kind::ALL.map(|_| Cost::default());
-    for round in 0..bench.pick(5, 9) {
-        for (kind, cost) in Kind::ALL.iter().zip(&mut costs) {
-            if round == 0 {
-                alone.take(*kind, kind.name, turns).await?; // warm
-            }
-            cost.note(&stage, turns, alone.take(*kind, kind.name, turns))
-                .await?;
-        }
-    }
-    let plain = Kind::ALL
-        .iter()
-        .zip(&mut costs)
-        .find(|(kind, _)| kind.name == Kind::SEMAPHORE.name);
-    let plain = plain.and_then(|(_, cost)| cost.micros());
-    for (kind, cost) in Kind::ALL.iter().zip(&mut costs) {
-        let rows = cost.rows(&format!("{}/free", kind.name), 1);
-        let with_rate = kind.name == "semaphore-with-a-rate";
-        findings.rows.extend(rows.into_iter().map(|row| match row.metric {
-            Metric::Server if with_rate => row.floor(plain).limit(1.5),
-            _ => row,
-        }));
-    }
-    Ok(())
 }
 
 /// In turns with the mutex, so that all have the same weather.

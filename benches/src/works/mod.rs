@@ -3,6 +3,7 @@
 mod contended;
 mod cost;
 mod deep_queue;
+mod free;
 mod hand_off;
 mod lanes;
 mod latch;
@@ -11,6 +12,7 @@ mod memory;
 mod pairs;
 mod reads;
 mod renewal;
+mod size;
 mod throughput;
 mod waiting;
 
@@ -29,8 +31,10 @@ pub(crate) struct Bench {
     pub(crate) floor: Arc<dyn Library>,
     /// Who is measured; the bars are for those that are ours.
     pub(crate) contenders: Vec<Arc<dyn Library>>,
-    /// Fewer rounds: all of it within three minutes.
+    /// Fewer rounds: all of it within four minutes.
     pub(crate) quick: bool,
+    /// 50 000 of everything, too, where that is asked.
+    pub(crate) huge: bool,
 }
 
 impl std::fmt::Debug for Bench {
@@ -40,6 +44,7 @@ impl std::fmt::Debug for Bench {
             .field("floor", &self.floor.name())
             .field("contenders", &names)
             .field("quick", &self.quick)
+            .field("huge", &self.huge)
             .finish()
     }
 }
@@ -51,7 +56,12 @@ impl Bench {
             floor,
             contenders,
             quick,
+            huge: false,
         }
+    }
+
+    pub(crate) fn huge(self, huge: bool) -> Self {
+        Self { huge, ..self }
     }
 
     /// Rounds, turns or samples: fewer if it has to be quick.
@@ -149,6 +159,7 @@ pub(crate) const WORKS: &[Named] = &[
     work!(everybody "contended", "8 clients of 8 tasks, empty section", |bench| contended::run(bench)),
     work!(ours "cost", "server time of a turn, by primitive", |bench| cost::run(bench)),
     work!(ours "deep-queue", "server time of a hand-off with 1 to 5 000 waiters", |bench| deep_queue::run(bench)),
+    work!(ours "size", "longest script and stall with 100 to 50 000 of everything", |bench| size::run(bench)),
     work!(everybody "waiting", "1 000 waiters of 10 clients, for 10 s", |bench| waiting::run(bench)),
     work!(ours "renewal", "10 000 guards held by one client", |bench| renewal::run(bench)),
     work!(everybody "reads", "read + unlock beside 1 and 1 000 readers", |bench| reads::run(bench)),
