@@ -1,4 +1,4 @@
--- inspect: lists holders and waiters. Changes nothing.
+-- inspect: lists holders and waiters. Changes nothing. clock.lua stands in front.
 --
 -- KEYS[1]  lock  zset  <prefix>:lock:{<name>}
 -- ARGV[1]  most  most waiters (and holders) to list
@@ -8,27 +8,12 @@
 --              holders: id, end in ms, id, end, ...; waiters: id, id, ...; used: weight of shared holders; stored: the
 --              capacity in the record, doubled, and one more if it was resized; 0: there is none; weights: of the holders
 --          {8}                                            not our record, or another schema version
-local lock = KEYS[1]
-local most = tonumber(ARGV[1])
-local T = redis.call('TIME') -- once (H50)
-local now_us = T[1] * 1000000 + T[2]
-local now = (now_us - now_us % 1000) / 1000
-
-if redis.call('ZCARD', lock) == 0 then
-  return { 0 }
-end
+local lock, most = KEYS[1], tonumber(ARGV[1])
 local token = redis.call('ZSCORE', lock, '%TOKEN%')
 if not token then
-  return { 8 }
+  return { redis.call('ZCARD', lock) == 0 and 0 or 8 }
 end
-local holders = {}
 local found = redis.call('ZRANGEBYSCORE', lock, '(' .. string.format('%.0f', now), '(%TOMB%', 'WITHSCORES', 'LIMIT', 0, most)
-for i = 1, #found, 2 do
-  if tonumber(found[i + 1]) >= %HOLDER% then
-    holders[#holders + 1] = found[i]
-    holders[#holders + 1] = math.floor(tonumber(found[i + 1]))
-  end
-end
 local used = tonumber(redis.call('ZSCORE', lock, '%USED%') or 0)
 local stored = tonumber(redis.call('ZSCORE', lock, '%CAPACITY%') or 0)
 local function held(who)
@@ -37,9 +22,10 @@ local function held(who)
   end
   return tonumber(redis.call('ZSCORE', lock, '%WEIGHT%' .. who) or string.match(who, ':(%d+):%d+:%d+$') or 1)
 end
-local weights = {}
-for i = 1, #holders, 2 do
-  weights[#weights + 1] = held(holders[i])
+local holders, weights = {}, {}
+for i = 1, #found, 2 do
+  holders[i], holders[i + 1] = found[i], math.floor(tonumber(found[i + 1]))
+  weights[#weights + 1] = held(found[i])
 end
 if stored > 0 then
   -- Nobody settled since those ended; 1000 at most, so that it stays short.

@@ -42,7 +42,7 @@ macro_rules! script {
 script!(ACQUIRE, "acquire", "acquire_fast.lua"; engine; "acquire_slow.lua");
 script!(END, "end", "end_fast.lua"; engine; "end_slow.lua");
 script!(TICK, "tick", "tick_fast.lua"; engine; "tick_slow.lua");
-script!(FORCE, "force", "force_fast.lua"; engine; "force_slow.lua");
+script!(FORCE, "force", "clock.lua", "force_fast.lua"; engine; "force_slow.lua");
 script!(RESIZE, "resize", "resize_fast.lua"; engine; "resize_slow.lua");
 script!(
     ACQUIRE_MANY,
@@ -59,10 +59,11 @@ script!(
     "many_last.lua"
 );
 
-script!(DOWNGRADE, "downgrade", "downgrade_fast.lua"; engine; "downgrade_slow.lua");
+script!(DOWNGRADE, "downgrade", "clock.lua", "downgrade_fast.lua"; engine; "downgrade_slow.lua");
 script!(
     ADOPT,
     "adopt",
+    "clock.lua",
     "adopt_fast.lua",
     "take_over.lua",
     "adopt_slow.lua"
@@ -70,12 +71,13 @@ script!(
 script!(
     SPLIT,
     "split",
+    "clock.lua",
     "split_fast.lua",
     "take_over.lua",
     "split_slow.lua"
 );
-script!(MERGE, "merge", "merge.lua");
-script!(INSPECT, "inspect", "inspect.lua");
+script!(MERGE, "merge", "clock.lua", "merge.lua");
+script!(INSPECT, "inspect", "clock.lua", "inspect.lua");
 
 script!(
     LATCH,
