@@ -287,16 +287,12 @@ fn h40_memory_is_full() {
         let before = bench.record();
         // The test's clock is a write: from here on it stands still.
         let full = |bench: &mut Bench, most: &str| drop(bench.redis(&["CONFIG", "SET", "maxmemory", most]));
-        let args: Vec<String> = match terms.kind {
-            Kind::Gcra => [&terms.config(), "10", "100000", "0", "300000", "0", "0", "3"]
-                .map(String::from)
-                .to_vec(),
-            Kind::Window => [&terms.config(), "1", "3", "20000", "0", "3"]
-                .map(String::from)
-                .to_vec(),
+        let (config, not_after) = (terms.config(), bench.now_ms().to_string());
+        let own: &[&str] = match terms.kind {
+            Kind::Gcra => &["10", "100000", "0", "300000", "0"],
+            Kind::Window => &["1", "3", "20000"],
         };
-        let not_after = bench.now_ms();
-        let ask = [args, vec![not_after.to_string(), "1000".into()]].concat();
+        let ask = [&[&*config, "0", "3", &*not_after, "1000"], own].concat();
         let script = if terms.kind == Kind::Gcra {
             "gcra"
         } else {

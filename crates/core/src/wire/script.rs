@@ -96,13 +96,53 @@ script!(FENCE, "fence", "fence.lua");
 /// What stands before and after a user's script.
 pub(crate) const GUARDED: [Part; 2] = [part!("guarded_first.lua"), part!("guarded_last.lua")];
 
-script!(GCRA, "gcra", "gcra.lua");
-script!(GCRA_REFUND, "gcra_refund", "gcra_refund.lua");
-script!(GCRA_CHANGE, "gcra_change", "gcra_change.lua");
-script!(WINDOW, "window", "window.lua");
-script!(WINDOW_REFUND, "window_refund", "window_refund.lua");
-script!(WINDOW_CHANGE, "window_change", "window_change.lua");
-script!(LIMITER_RESET, "limiter_reset", "limiter_reset.lua");
+script!(
+    GCRA,
+    "gcra",
+    "clock.lua",
+    "gcra_record.lua",
+    "limiter_reserve.lua",
+    "gcra.lua"
+);
+script!(
+    GCRA_REFUND,
+    "gcra_refund",
+    "gcra_record.lua",
+    "limiter_refund.lua",
+    "gcra_refund.lua"
+);
+script!(
+    GCRA_CHANGE,
+    "gcra_change",
+    "clock.lua",
+    "gcra_record.lua",
+    "limiter_change.lua",
+    "gcra_change.lua"
+);
+script!(
+    WINDOW,
+    "window",
+    "clock.lua",
+    "window_record.lua",
+    "limiter_reserve.lua",
+    "window.lua"
+);
+script!(
+    WINDOW_REFUND,
+    "window_refund",
+    "window_record.lua",
+    "limiter_refund.lua",
+    "window_refund.lua"
+);
+script!(
+    WINDOW_CHANGE,
+    "window_change",
+    "clock.lua",
+    "window_record.lua",
+    "limiter_change.lua",
+    "window_change.lua"
+);
+script!(LIMITER_RESET, "limiter_reset", "clock.lua", "limiter_reset.lua");
 
 /// All of them; a server that does not know one is told it at connect.
 pub(crate) static ALL: [&Script; 22] = [
