@@ -27,6 +27,13 @@ fn the_record_has_one_size() {
         for id in 1..200 {
             bench.now_us += terms.period / 77;
             bench.ask(&terms, MOST / 60, terms.reach(), (1 << 53) - id);
+            let length = bench.redis(&["STRLEN", KEY]).int().unwrap();
+            let state = if terms.kind == Kind::Gcra {
+                32
+            } else {
+                40 + 4 * 102
+            };
+            assert_eq!(length, i64::try_from(terms.config().len()).unwrap() + state);
             sizes.push(bench.redis(&["MEMORY", "USAGE", KEY]).int().unwrap());
         }
         // The same record: what differs is what the allocator makes of it.
@@ -48,12 +55,16 @@ fn h66_the_record_always_has_a_ttl() {
         assert!(lives(&mut bench), "after a reservation: {terms:?}");
         bench.refund(&terms, &[(1, 0, 1)]);
         assert!(lives(&mut bench), "after it was given back: {terms:?}");
-        bench.change(&Terms {
+        let set = Terms {
             permits: 99,
             set: true,
             ..terms
-        });
-        assert!(lives(&mut bench), "after a change: {terms:?}");
+        };
+        for what in ["a change", "the same change again"] {
+            bench.redis(&["PEXPIRE", KEY, "5000"]);
+            bench.change(&set);
+            assert!(lives(&mut bench), "after {what}: {terms:?}");
+        }
         bench.reset();
         assert_eq!(
             bench.redis(&["EXISTS", KEY]),
@@ -373,6 +384,7 @@ fn a_rate_that_is_set_before_anybody_asks_begins_with_nothing_used() {
         let set = Terms { set: true, ..terms };
         bench.change(&set);
         let made = bench.ask(&set, 1, -1, 0);
+        assert_eq!(made.last(), Some(&0), "nothing has to come back");
         let reply = bench.ask(&set, 1, 0, 9);
         assert_eq!((reply[0], reply.last()), (1, Some(&0)), "nobody was before it");
         bench.reset();
