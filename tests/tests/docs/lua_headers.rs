@@ -49,7 +49,7 @@ fn lua_headers() {
     assert_eq!(scripts.len(), 23, "all scripts");
 }
 
-/// Whether a part's header explains the arguments of a script. Shared parts may stand in front of it.
+/// Whether a part's header explains the arguments of a script. Shared parts may stand in front.
 fn has_contract(text: &str) -> bool {
     text.contains("\n-- KEYS[")
 }

@@ -1,5 +1,5 @@
--- clock: the server's time, which a script reads once. A script that needs it begins with this part.
--- It reads no variable of the script.
+-- clock: the server's time, which a script reads once. A script that needs it begins with this
+-- part. It reads no variable of the script.
 --
 -- sets: now_us, now
 local T = redis.call('TIME') -- once, at the top: before Redis 7.2 it moves inside a script (H50)

@@ -20,4 +20,5 @@ end
 if not given[1] then
   return { 1, 0 }
 end
-redis.call('PEXPIRE', key, ARGV[2]) -- allowed when memory is full, and so is the rest after it (H40)
+-- Allowed when memory is full, and so is the rest after it (H40).
+redis.call('PEXPIRE', key, ARGV[2])

@@ -1,4 +1,5 @@
--- limiter_reserve: what gcra and window have in common: their first arguments, and what they refuse.
+-- limiter_reserve: what gcra and window have in common: their first arguments, and what they
+-- refuse.
 --
 -- reads: now_us, config, record, ours
 -- sets: most, id

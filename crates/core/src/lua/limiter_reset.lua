@@ -1,4 +1,5 @@
--- limiter_reset: forget a limiter: what was admitted, who waits, its rate and its algorithm. clock.lua stands in front.
+-- limiter_reset: forget a limiter: what was admitted, who waits, its rate and its algorithm.
+-- clock.lua stands in front.
 --
 -- KEYS[1]  limiter    string  <prefix>:limiter:{<name>}
 -- ARGV[1]  not_after  server's clock, ms

@@ -1,7 +1,7 @@
 -- window: reserve a slot in a sliding window, or say when there would be one. Time is cut into pieces of a fiftieth of the
 -- window; any 51 pieces in a row, which is what a window of any position touches, have `limit` permits at most. The
--- record has the counts of 102: the present piece (number 50), 50 before it and 51 after it. clock.lua,
--- window_record.lua and limiter_reserve.lua stand in front.
+-- record has the counts of 102: the present piece (number 50), 50 before it and 51 after it.
+-- clock.lua, window_record.lua and limiter_reserve.lua stand in front.
 --
 -- KEYS[1]  limiter    string  <prefix>:limiter:{<name>}  config .. at, start, sum, top, last .. 102 counts; see docs/design.md
 -- ARGV[1]  config     `1:w:<n>:<period µs>:1:<1: set by set_rate>|`; the 1 in front is the schema version
@@ -20,7 +20,8 @@
 --          {8, stamp_us}                                   not our record, or another schema version (H75)
 --          {9, stamp_us, config}                           made with another rate or algorithm: this one
 --          {10, stamp_us}                                  config says `set by set_rate`, and there is no record that was
-local replay = most >= 0 and last == id -- a copy of this call reserved just before: what it has (H27)
+-- A copy of this call reserved just before: what it has (H27).
+local replay = most >= 0 and last == id
 local weight, limit, piece = replay and 0 or tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 
 -- If the clock was set back, nothing has come back, and nothing was added meanwhile (H49).

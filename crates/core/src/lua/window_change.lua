@@ -35,5 +35,6 @@ if record then
 end
 local state = struct.pack('>ddddd', now_us, now_us, sum, top, 0)
 counts = struct.pack('>' .. string.rep('I4', ALL), unpack(moved))
-redis.call('SET', key, config .. state .. counts, 'PX', ARGV[3]) -- refused when memory is full (H40)
+-- Refused when memory is full (H40).
+redis.call('SET', key, config .. state .. counts, 'PX', ARGV[3])
 return { 1, now_us }
