@@ -26,7 +26,8 @@ fn checkable(script: &Joined) -> String {
     let many = script.verb.ends_with("_many");
     for (file, part) in &script.parts {
         let own = ["_fast.lua", "_slow.lua", "_first.lua", "_last.lua"];
-        let shared = script.parts.len() > 1 && !own.iter().any(|end| file.ends_with(end));
+        let verb = file.trim_end_matches(".lua");
+        let shared = verb != script.verb && !own.iter().any(|end| file.ends_with(end));
         if shared {
             // None of the scripts needs all of it, and its parameters may be called like a script's locals.
             text.push_str("-- luacheck: push ignore 211 231 241 43.\n");

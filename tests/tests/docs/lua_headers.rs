@@ -19,13 +19,16 @@ struct Indices {
 fn lua_headers() {
     let scripts = scripts();
     for script in &scripts {
-        let [(file, first), rest @ ..] = &script.parts[..] else {
-            panic!("{} has no part", script.verb);
-        };
-        let lines: Vec<&str> = first.lines().collect();
+        let contract = script.parts.iter().position(|(_, text)| has_contract(text));
+        let contract = contract.unwrap_or_else(|| panic!("{} has no contract", script.verb));
+        let (file, text) = &script.parts[contract];
+        let lines: Vec<&str> = text.lines().collect();
         let (header, body) = lines.split_at(lines.iter().take_while(|line| line.starts_with("--")).count());
         let mut body = body.join("\n") + "\n";
-        for (part, text) in rest {
+        for (index, (part, text)) in script.parts.iter().enumerate() {
+            if index == contract {
+                continue;
+            }
             // The fast path between the first and the last part of a script for many has a header of its own.
             if !(file.starts_with("many") && part.ends_with("_fast.lua")) {
                 body += text;
@@ -46,6 +49,11 @@ fn lua_headers() {
     assert_eq!(scripts.len(), 23, "all scripts");
 }
 
+/// Whether a part's header explains the arguments of a script. Shared parts may stand in front.
+fn has_contract(text: &str) -> bool {
+    text.contains("\n-- KEYS[")
+}
+
 /// What is shared by scripts, or by parts of one, says in its header which of the chunk's variables it reads and changes.
 #[test]
 fn parts_say_what_they_read_and_set() {
@@ -56,10 +64,8 @@ fn parts_say_what_they_read_and_set() {
         .filter(|script| script.parts.len() > 2)
         .flat_map(|script| &script.parts)
     {
-        if !["_fast.lua", "_slow.lua", "_first.lua", "_last.lua"]
-            .iter()
-            .any(|end| file.ends_with(end))
-        {
+        let own = ["_fast.lua", "_slow.lua", "_first.lua", "_last.lua"];
+        if !has_contract(text) && !own.iter().any(|end| file.ends_with(end)) {
             parts.insert(*file, text);
         }
     }
@@ -71,8 +77,12 @@ fn parts_say_what_they_read_and_set() {
         let names = line.into_iter().flat_map(|line| line.split(", "));
         names.map(str::to_owned).collect()
     };
-    let sets: BTreeSet<String> = parts.values().flat_map(|text| said(text, "sets")).collect();
     for (file, text) in parts {
+        let beside = all
+            .iter()
+            .filter(|script| script.parts.iter().any(|(part, _)| *part == file));
+        let beside = beside.flat_map(|script| &script.parts);
+        let sets: BTreeSet<String> = beside.flat_map(|(_, text)| said(text, "sets")).collect();
         let verb = file.trim_end_matches(".lua");
         assert!(
             text.starts_with(&format!("-- {verb}: ")),

@@ -100,6 +100,8 @@ impl Bench {
     pub(crate) fn ask_raw(&mut self, terms: &Terms, weight: i64, most: i64, id: i64, late: bool) -> Reply {
         let not_after = self.now_ms() - i64::from(late);
         let mut args = vec![terms.config()];
+        args.extend([most, id, not_after].map(|number| number.to_string()));
+        args.push(LIFE.to_owned());
         match terms.kind {
             Kind::Gcra => {
                 args.push(terms.permits.to_string());
@@ -113,8 +115,6 @@ impl Bench {
                 args.extend([weight, terms.limit(), terms.piece()].map(|number| number.to_string()));
             }
         }
-        args.extend([most, id, not_after].map(|number| number.to_string()));
-        args.push(LIFE.to_owned());
         let script = match terms.kind {
             Kind::Gcra => "gcra",
             Kind::Window => "window",
@@ -148,11 +148,7 @@ impl Bench {
         terms: &Terms,
         items: &[(i64, i64, i64)],
     ) -> (&'static str, Vec<String>) {
-        let mut args = vec![terms.config()];
-        if terms.kind == Kind::Gcra {
-            args.push(terms.permits.to_string());
-        }
-        args.push(LIFE.to_owned());
+        let mut args = vec![terms.config(), LIFE.to_owned()];
         for &(id, before, weight) in items {
             args.extend([id.to_string(), before.to_string()]);
             match terms.kind {
@@ -172,15 +168,14 @@ impl Bench {
     }
 
     pub(crate) fn change(&mut self, terms: &Terms) -> Reply {
-        let mut args = vec![terms.config()];
+        let not_after = self.now_ms() - self.late;
+        let mut args = vec![terms.config(), not_after.to_string(), LIFE.to_owned()];
         match terms.kind {
             Kind::Gcra => {
                 args.extend([terms.permits, terms.period, terms.burst].map(|number| number.to_string()));
             }
             Kind::Window => args.push(terms.piece().to_string()),
         }
-        args.push((self.now_ms() - self.late).to_string());
-        args.push(LIFE.to_owned());
         let script = match terms.kind {
             Kind::Gcra => "gcra_change",
             Kind::Window => "window_change",

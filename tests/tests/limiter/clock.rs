@@ -163,3 +163,19 @@ fn asking_changes_nothing() {
         assert_eq!(bench.record(), before, "after a step neither");
     }
 }
+
+#[test]
+fn a_refund_reaches_the_oldest_piece_of_a_window() {
+    let mut bench = Bench::start();
+    let terms = window(3, SECOND);
+    let none = bench.ask(&terms, 1, -1, 0);
+    bench.ask(&terms, 1, 0, 1);
+    bench.now_us += 50 * terms.piece();
+    assert_eq!(
+        bench.ask(&terms, 1, 0, 1)[0],
+        1,
+        "a copy, which writes the pieces as they are now"
+    );
+    bench.refund(&terms, &[(1, 0, 1)]);
+    assert_eq!(bench.ask(&terms, 1, -1, 0), none, "nothing is in use");
+}

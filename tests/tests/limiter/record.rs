@@ -27,6 +27,13 @@ fn the_record_has_one_size() {
         for id in 1..200 {
             bench.now_us += terms.period / 77;
             bench.ask(&terms, MOST / 60, terms.reach(), (1 << 53) - id);
+            let length = bench.redis(&["STRLEN", KEY]).int().unwrap();
+            let state = if terms.kind == Kind::Gcra {
+                32
+            } else {
+                40 + 4 * 102
+            };
+            assert_eq!(length, i64::try_from(terms.config().len()).unwrap() + state);
             sizes.push(bench.redis(&["MEMORY", "USAGE", KEY]).int().unwrap());
         }
         // The same record: what differs is what the allocator makes of it.
@@ -48,12 +55,16 @@ fn h66_the_record_always_has_a_ttl() {
         assert!(lives(&mut bench), "after a reservation: {terms:?}");
         bench.refund(&terms, &[(1, 0, 1)]);
         assert!(lives(&mut bench), "after it was given back: {terms:?}");
-        bench.change(&Terms {
+        let set = Terms {
             permits: 99,
             set: true,
             ..terms
-        });
-        assert!(lives(&mut bench), "after a change: {terms:?}");
+        };
+        for what in ["a change", "the same change again"] {
+            bench.redis(&["PEXPIRE", KEY, "5000"]);
+            bench.change(&set);
+            assert!(lives(&mut bench), "after {what}: {terms:?}");
+        }
         bench.reset();
         assert_eq!(
             bench.redis(&["EXISTS", KEY]),
@@ -287,16 +298,12 @@ fn h40_memory_is_full() {
         let before = bench.record();
         // The test's clock is a write: from here on it stands still.
         let full = |bench: &mut Bench, most: &str| drop(bench.redis(&["CONFIG", "SET", "maxmemory", most]));
-        let args: Vec<String> = match terms.kind {
-            Kind::Gcra => [&terms.config(), "10", "100000", "0", "300000", "0", "0", "3"]
-                .map(String::from)
-                .to_vec(),
-            Kind::Window => [&terms.config(), "1", "3", "20000", "0", "3"]
-                .map(String::from)
-                .to_vec(),
+        let (config, not_after) = (terms.config(), bench.now_ms().to_string());
+        let own: &[&str] = match terms.kind {
+            Kind::Gcra => &["10", "100000", "0", "300000", "0"],
+            Kind::Window => &["1", "3", "20000"],
         };
-        let not_after = bench.now_ms();
-        let ask = [args, vec![not_after.to_string(), "1000".into()]].concat();
+        let ask = [&[&*config, "0", "3", &*not_after, "1000"], own].concat();
         let script = if terms.kind == Kind::Gcra {
             "gcra"
         } else {
@@ -377,6 +384,7 @@ fn a_rate_that_is_set_before_anybody_asks_begins_with_nothing_used() {
         let set = Terms { set: true, ..terms };
         bench.change(&set);
         let made = bench.ask(&set, 1, -1, 0);
+        assert_eq!(made.last(), Some(&0), "nothing has to come back");
         let reply = bench.ask(&set, 1, 0, 9);
         assert_eq!((reply[0], reply.last()), (1, Some(&0)), "nobody was before it");
         bench.reset();

@@ -1,5 +1,6 @@
 -- adopt: moves a hold from one attempt to another, as when another process resumes a ticket. If two
--- try, one succeeds. This part only reads the request. take_over.lua and adopt_slow.lua follow.
+-- try, one succeeds. This part only reads the request. clock.lua stands in front; take_over.lua and
+-- adopt_slow.lua follow.
 --
 -- KEYS[1]  lock       zset  <prefix>:lock:{<name>}
 -- ARGV[1]  id         attempt id of the new owner

@@ -1,11 +1,4 @@
 -- adopt: the contract is in adopt_fast.lua, the head in take_over.lua.
-local reply = answered(token)
-if reply then
-  return reply
-end
-if mine ~= 0 or ends <= now or ends >= %TOMB% or (token > 0 and last ~= token) then
-  return { 3, now_us, -1 }
-end
 redis.call('ZREM', lock, old, '%EXTENDED%' .. old, '%UPGRADED%' .. old) -- first: allowed when memory is full
 if mark then
   redis.call('ZADD', lock, now + lease, id, mark, '%UPGRADED%' .. id)

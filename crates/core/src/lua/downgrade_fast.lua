@@ -1,5 +1,6 @@
 -- downgrade: turns a hold into a shared one with less weight, and grants to waiters that fit then.
--- This part only reads the request. The engine's parts and downgrade_slow.lua follow.
+-- This part only reads the request. clock.lua stands in front; the engine's parts and
+-- downgrade_slow.lua follow.
 --
 -- KEYS[1]  lock       zset  <prefix>:rwlock:{<name>}
 -- ARGV[1]  id         attempt id of what it becomes; its weight says how much it is
@@ -17,6 +18,3 @@
 --          {8, stamp_us}                 not our record, or another schema version
 local lock, id, lease, ttl, old = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local of_token, capacity, not_after = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7])
-local T = redis.call('TIME') -- once (H50)
-local now_us = T[1] * 1000000 + T[2]
-local now = (now_us - now_us % 1000) / 1000

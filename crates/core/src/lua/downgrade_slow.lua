@@ -12,14 +12,12 @@ end
 if settle(step, old) then -- a claim of a guard that is out: its client knows that it is lost
   mine, ends, mark = note(unpack(redis.call('ZMSCORE', lock, id, old, '%UPGRADED%' .. old)))
 end
-local reply
+local reply = { 3, now_us, -1 }
 if mine > %TOMB% + now then
   reply = { 5, now_us }
 elseif mine > 0 and mine < %TOMB% then
   reply = { 1, now_us, 0, math.floor(mine) - now, 0 }
-elseif ends <= now or ends >= %TOMB% or (of_token > 0 and step.token ~= of_token) then
-  reply = { 3, now_us, -1 }
-else
+elseif ends > now and ends < %TOMB% and (of_token == 0 or step.token == of_token) then
   give_back(step, old, mark)
   step.shared = step.shared + string.match(id, ':(%d+):%d+:%d+$')
   step.used, step.owner = step.shared, ''

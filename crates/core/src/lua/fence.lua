@@ -12,8 +12,7 @@
 --          {8, 0}        not our record, or another schema version
 local fence, resource = KEYS[1], KEYS[2]
 local token, ttl, value = tonumber(ARGV[1]), ARGV[2], ARGV[3]
-local record = redis.call('GET', fence) or '1:0'
-local highest = tonumber(string.match(record, '^1:(%d+)$'))
+local highest = tonumber(string.match(redis.call('GET', fence) or '1:0', '^1:(%d+)$'))
 if not highest then
   return { 8, 0 }
 elseif token < highest or token == 0 then -- 0 only asks

@@ -1,5 +1,5 @@
 -- force: ends every hold, notifies the holders, and hands over to the next waiters. This part only
--- reads the request. The engine's parts and force_slow.lua follow.
+-- reads the request. clock.lua stands in front; the engine's parts and force_slow.lua follow.
 --
 -- KEYS[1]  lock      zset  <prefix>:lock:{<name>}
 -- ARGV[1]  capacity  of the primitive, as in acquire
@@ -10,6 +10,3 @@
 --          {8, 0, 0}           not our record, or another schema version
 local lock = KEYS[1]
 local capacity, ttl = ARGV[1], tonumber(ARGV[2])
-local T = redis.call('TIME') -- once (H50)
-local now_us = T[1] * 1000000 + T[2]
-local now = (now_us - now_us % 1000) / 1000

@@ -1,4 +1,4 @@
--- inspect: lists holders and waiters. Changes nothing.
+-- inspect: lists holders and waiters. Changes nothing. clock.lua stands in front.
 --
 -- KEYS[1]  lock   zset  <prefix>:lock:{<name>}
 -- ARGV[1]  most   most waiters (and holders) to list
@@ -14,9 +14,6 @@
 --              `used`; over: what a thousand of them have
 --          {8}                                            not our record, or another schema version
 local lock, most = KEYS[1], tonumber(ARGV[1])
-local T = redis.call('TIME') -- once (H50)
-local now_us = T[1] * 1000000 + T[2]
-local now = (now_us - now_us % 1000) / 1000
 
 local marks = redis.call('ZMSCORE', lock, '%TOKEN%', '%USED%', '%CAPACITY%')
 local used, stored = tonumber(marks[2] or 0), tonumber(marks[3] or 0)

@@ -1,7 +1,6 @@
 end
 
-local keys, args = KEYS, ARGV
-local count = #keys
+local keys, args, count = KEYS, ARGV, #KEYS
 local key, rest, replies = {}, { time = redis.call('TIME') }, {} -- once (H50)
 for i = count + 1, #args do
   rest[i - count + 1] = args[i]

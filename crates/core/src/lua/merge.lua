@@ -1,4 +1,5 @@
 -- merge: adds one counted hold to another, and ends the first. The other is renewed.
+-- clock.lua stands in front.
 --
 -- KEYS[1]  lock       zset  <prefix>:semaphore:{<name>}
 -- ARGV[1]  id         attempt id of the hold that grows
@@ -13,9 +14,6 @@
 --          {8, stamp_us}  not our record, or another schema version
 local lock = KEYS[1]
 local id, lease, ttl, part, not_after = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
-local T = redis.call('TIME') -- once (H50)
-local now_us = T[1] * 1000000 + T[2]
-local now = (now_us - now_us % 1000) / 1000
 local scores = redis.call('ZMSCORE', lock, '%TOKEN%', id, part, '%WEIGHT%' .. id, '%WEIGHT%' .. part)
 if not scores[1] and redis.call('ZCARD', lock) > 0 then
   return { 8, now_us }
@@ -29,9 +27,8 @@ elseif other >= %TOMB% then -- the mark of an earlier copy
 elseif now > not_after then
   return { 4, now_us }
 end
-if ends % 1 > 0 or ends < now + lease then -- a claim is confirmed by it, as in split
-  ends = now + lease
-end
+-- A claim is confirmed by it, as in split.
+ends = ends % 1 > 0 and now + lease or math.max(ends, now + lease)
 redis.call('ZADD', lock, ends, id, has, '%WEIGHT%' .. id, %TOMB% + not_after + 1000, part)
 redis.call('ZREM', lock, '%EXTENDED%' .. part, '%WEIGHT%' .. part, '%START%' .. part)
 if redis.call('PTTL', lock) < ttl then

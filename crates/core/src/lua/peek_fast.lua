@@ -1,5 +1,5 @@
 -- peek: returns the count of a latch and its waiters. Changes nothing. This part answers if there
--- is no such latch. Two of the engine's parts and peek_slow.lua follow below the early return.
+-- is no such latch. clock.lua stands in front; peek_slow.lua follows below the early return.
 --
 -- KEYS[1]  lock  zset  <prefix>:latch:{<name>}
 -- ARGV[1]  most  most places to look at
@@ -10,9 +10,6 @@
 --          {8}                                         not our record, or another schema version
 local lock = KEYS[1]
 local most = tonumber(ARGV[1])
-local T = redis.call('TIME') -- once (H50)
-local now_us = T[1] * 1000000 + T[2]
-local now = (now_us - now_us % 1000) / 1000
 
 local scores = redis.call('ZMSCORE', lock, '%TOKEN%', '%INITIAL%')
 if not (scores[1] and scores[2]) then

@@ -1,5 +1,6 @@
 -- resize: sets the capacity of a counted primitive, or its rate, and grants to waiters that fit
--- then. This part only reads the request. The engine's parts and resize_slow.lua follow.
+-- then. This part only reads the request. clock.lua stands in front; the engine's parts and
+-- resize_slow.lua follow.
 --
 -- KEYS[1]  lock       zset  <prefix>:semaphore:{<name>}
 -- ARGV[1]  capacity   from now on, with the suffix `c`
@@ -14,6 +15,3 @@
 local lock = KEYS[1]
 local capacity, ttl, not_after = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local pace, what = ARGV[4], ARGV[5]
-local T = redis.call('TIME') -- once (H50)
-local now_us = T[1] * 1000000 + T[2]
-local now = (now_us - now_us % 1000) / 1000

@@ -1,5 +1,6 @@
 -- split: turns a part of a counted hold into a hold of its own. Both are renewed.
--- This part only reads the request. take_over.lua and split_slow.lua follow.
+-- This part only reads the request. clock.lua stands in front; take_over.lua and split_slow.lua
+-- follow.
 --
 -- KEYS[1]  lock       zset  <prefix>:semaphore:{<name>}
 -- ARGV[1]  id         attempt id of the part; its weight says how much it is
@@ -13,5 +14,5 @@
 --          {4, stamp_us}                 late
 --          {5, stamp_us}                 the part has ended
 --          {8, stamp_us}                 not our record, or another schema version
-local not_after = tonumber(ARGV[5])
+local token, not_after = 0, tonumber(ARGV[5])
 local mark_of = '%WEIGHT%'

@@ -1,5 +1,6 @@
 -- tick: renews holds and refreshes places, many in one request. This part has a shortcut for holds
--- that just go on. The engine's parts and tick_slow.lua follow below the early return.
+-- that just go on. clock.lua stands in front; the engine's parts and tick_slow.lua follow below the
+-- early return.
 --
 -- KEYS[...]  keys      zset  <prefix>:lock:{<name>}  one per item; a key may occur more than once
 -- ARGV[...]  items     six per key: op, id, token, lease, ttl, capacity (as in acquire). op is
@@ -18,9 +19,6 @@
 --          {8}                         not our record, or another schema version
 --          {9, text}                   an error of this key alone
 local keys, items = KEYS, ARGV
-local T = redis.call('TIME') -- once (H50)
-local now_us = T[1] * 1000000 + T[2]
-local now = (now_us - now_us % 1000) / 1000
 local replies = { now_us, 0 }
 local rest = {}
 

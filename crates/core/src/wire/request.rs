@@ -340,36 +340,40 @@ pub(crate) fn reserve(
     let most = most.map_or(-1, |most| {
         i64::try_from(most.min(terms.reach()).as_micros()).unwrap_or(i64::MAX)
     });
-    let request = match terms.algorithm {
+    let script = match terms.algorithm {
+        Algorithm::Gcra => &script::GCRA,
+        Algorithm::SlidingWindow => &script::WINDOW,
+    };
+    let request = Request::new(script, &[key])
+        .arg(&terms.config)
+        .arg(most)
+        .arg(id)
+        .arg(not_after)
+        .arg(terms.life_ms());
+    match terms.algorithm {
         Algorithm::Gcra => {
             let (cost, cost_rest) = terms.price(weight);
             let (limit, limit_rest) = terms.price(terms.limit());
-            Request::new(&script::GCRA, &[key])
-                .arg(&terms.config)
+            request
                 .arg(terms.rate.permits().get())
                 .arg(cost)
                 .arg(cost_rest)
                 .arg(limit)
                 .arg(limit_rest)
         }
-        Algorithm::SlidingWindow => Request::new(&script::WINDOW, &[key])
-            .arg(&terms.config)
-            .arg(weight)
-            .arg(terms.limit())
-            .arg(terms.piece_us()),
-    };
-    request.arg(most).arg(id).arg(not_after).arg(terms.life_ms())
+        Algorithm::SlidingWindow => request.arg(weight).arg(terms.limit()).arg(terms.piece_us()),
+    }
 }
 
 /// Gives back reservations: of each its id, the id before it, and its weight.
 pub(crate) fn refund(terms: &Terms, key: &[u8], of: impl Iterator<Item = (u64, u64, u32)>) -> Request {
-    let mut request = match terms.algorithm {
-        Algorithm::Gcra => Request::new(&script::GCRA_REFUND, &[key])
-            .arg(&terms.config)
-            .arg(terms.rate.permits().get()),
-        Algorithm::SlidingWindow => Request::new(&script::WINDOW_REFUND, &[key]).arg(&terms.config),
+    let script = match terms.algorithm {
+        Algorithm::Gcra => &script::GCRA_REFUND,
+        Algorithm::SlidingWindow => &script::WINDOW_REFUND,
     };
-    request = request.arg(terms.life_ms());
+    let mut request = Request::new(script, &[key])
+        .arg(&terms.config)
+        .arg(terms.life_ms());
     for (id, before, weight) in of {
         request = request.arg(id).arg(before);
         request = match terms.algorithm {
@@ -385,17 +389,21 @@ pub(crate) fn refund(terms: &Terms, key: &[u8], of: impl Iterator<Item = (u64, u
 
 /// Makes these the terms of a limiter's record.
 pub(crate) fn change(terms: &Terms, key: &[u8], not_after: u64) -> Request {
-    let request = match terms.algorithm {
-        Algorithm::Gcra => Request::new(&script::GCRA_CHANGE, &[key])
-            .arg(&terms.config)
+    let script = match terms.algorithm {
+        Algorithm::Gcra => &script::GCRA_CHANGE,
+        Algorithm::SlidingWindow => &script::WINDOW_CHANGE,
+    };
+    let request = Request::new(script, &[key])
+        .arg(&terms.config)
+        .arg(not_after)
+        .arg(terms.life_ms());
+    match terms.algorithm {
+        Algorithm::Gcra => request
             .arg(terms.rate.permits().get())
             .arg(terms.period_us())
             .arg(terms.limit()),
-        Algorithm::SlidingWindow => Request::new(&script::WINDOW_CHANGE, &[key])
-            .arg(&terms.config)
-            .arg(terms.piece_us()),
-    };
-    request.arg(not_after).arg(terms.life_ms())
+        Algorithm::SlidingWindow => request.arg(terms.piece_us()),
+    }
 }
 
 /// Forgets a limiter.

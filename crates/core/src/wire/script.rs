@@ -52,9 +52,9 @@ script!(
     "queue.lua",
     "end_slow.lua"
 );
-script!(TICK, "tick", "tick_fast.lua"; engine; "tick_slow.lua");
-script!(FORCE, "force", "force_fast.lua"; engine; "force_slow.lua");
-script!(RESIZE, "resize", "resize_fast.lua"; engine; "resize_slow.lua");
+script!(TICK, "tick", "clock.lua", "tick_fast.lua"; engine; "tick_slow.lua");
+script!(FORCE, "force", "clock.lua", "force_fast.lua"; engine; "force_slow.lua");
+script!(RESIZE, "resize", "clock.lua", "resize_fast.lua"; engine; "resize_slow.lua");
 script!(
     ACQUIRE_MANY,
     "acquire_many",
@@ -72,10 +72,11 @@ script!(
     "many_last.lua"
 );
 
-script!(DOWNGRADE, "downgrade", "downgrade_fast.lua"; engine; "downgrade_slow.lua");
+script!(DOWNGRADE, "downgrade", "clock.lua", "downgrade_fast.lua"; engine; "downgrade_slow.lua");
 script!(
     ADOPT,
     "adopt",
+    "clock.lua",
     "adopt_fast.lua",
     "take_over.lua",
     "adopt_slow.lua"
@@ -83,12 +84,13 @@ script!(
 script!(
     SPLIT,
     "split",
+    "clock.lua",
     "split_fast.lua",
     "take_over.lua",
     "split_slow.lua"
 );
-script!(MERGE, "merge", "merge.lua");
-script!(INSPECT, "inspect", "inspect.lua");
+script!(MERGE, "merge", "clock.lua", "merge.lua");
+script!(INSPECT, "inspect", "clock.lua", "inspect.lua");
 
 script!(
     LATCH,
@@ -102,19 +104,59 @@ script!(
     "latch_over.lua",
     "latch_slow.lua"
 );
-script!(PEEK, "peek", "peek_fast.lua", "peek_slow.lua");
+script!(PEEK, "peek", "clock.lua", "peek_fast.lua", "peek_slow.lua");
 
 script!(FENCE, "fence", "fence.lua");
 /// What stands before and after a user's script.
 pub(crate) const GUARDED: [Part; 2] = [part!("guarded_first.lua"), part!("guarded_last.lua")];
 
-script!(GCRA, "gcra", "gcra.lua");
-script!(GCRA_REFUND, "gcra_refund", "gcra_refund.lua");
-script!(GCRA_CHANGE, "gcra_change", "gcra_change.lua");
-script!(WINDOW, "window", "window.lua");
-script!(WINDOW_REFUND, "window_refund", "window_refund.lua");
-script!(WINDOW_CHANGE, "window_change", "window_change.lua");
-script!(LIMITER_RESET, "limiter_reset", "limiter_reset.lua");
+script!(
+    GCRA,
+    "gcra",
+    "clock.lua",
+    "gcra_record.lua",
+    "limiter_reserve.lua",
+    "gcra.lua"
+);
+script!(
+    GCRA_REFUND,
+    "gcra_refund",
+    "gcra_record.lua",
+    "limiter_refund.lua",
+    "gcra_refund.lua"
+);
+script!(
+    GCRA_CHANGE,
+    "gcra_change",
+    "clock.lua",
+    "gcra_record.lua",
+    "limiter_change.lua",
+    "gcra_change.lua"
+);
+script!(
+    WINDOW,
+    "window",
+    "clock.lua",
+    "window_record.lua",
+    "limiter_reserve.lua",
+    "window.lua"
+);
+script!(
+    WINDOW_REFUND,
+    "window_refund",
+    "window_record.lua",
+    "limiter_refund.lua",
+    "window_refund.lua"
+);
+script!(
+    WINDOW_CHANGE,
+    "window_change",
+    "clock.lua",
+    "window_record.lua",
+    "limiter_change.lua",
+    "window_change.lua"
+);
+script!(LIMITER_RESET, "limiter_reset", "clock.lua", "limiter_reset.lua");
 
 /// All of them; a server that does not know one is told it at connect.
 pub(crate) static ALL: [&Script; 22] = [
