@@ -13,6 +13,8 @@ mod pace;
 mod plan;
 mod refund;
 pub(crate) mod renew;
+#[cfg(test)]
+mod tests;
 
 use std::sync::atomic::Ordering;
 
@@ -77,8 +79,9 @@ pub(crate) async fn look(shared: &Shared) -> ! {
     let mut plan = Plan::default();
     let mut ticks = FuturesUnordered::new();
     loop {
-        if Moment::now() >= schedule.due() {
-            plan.scan(shared);
+        let now = Moment::now();
+        if now >= schedule.due() {
+            plan.scan(shared, now);
         }
         while ticks.len() < TICKS
             && let Some((items, slot)) = plan.next(shared, Moment::now())
@@ -86,10 +89,14 @@ pub(crate) async fn look(shared: &Shared) -> ! {
             ticks.push(renew::send(shared, items, slot));
         }
         schedule.no_later_than(plan.first_end());
-        let next = if ticks.len() < TICKS { plan.due() } else { Moment::NEVER };
+        let next = if ticks.len() < TICKS {
+            plan.due()
+        } else {
+            Moment::NEVER
+        };
         tokio::select! {
             () = schedule.look.notified() => {}
-            Some(over) = ticks.next(), if !ticks.is_empty() => plan.over(over),
+            Some(over) = ticks.next(), if !ticks.is_empty() => plan.over(over, Moment::now()),
             () = sleep_until(schedule.due().min(next), None) => {}
         }
     }

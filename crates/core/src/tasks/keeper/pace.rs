@@ -59,6 +59,42 @@ impl Window {
     }
 }
 
+/// The shortest round trip of the last few seconds. That is the distance to the server, in which the time that requests
+/// spend behind our own does not count: a window that grew with it would keep growing.
+#[derive(Debug)]
+pub(super) struct Trip {
+    now: Duration,
+    before: Duration,
+    since: Moment,
+}
+
+/// A round trip is remembered at least this long.
+const REMEMBERED: Duration = Duration::from_secs(3);
+
+impl Trip {
+    pub(super) const fn new() -> Self {
+        Self {
+            now: Duration::MAX,
+            before: Duration::MAX,
+            since: Moment::from_nanos(0),
+        }
+    }
+
+    /// A request that was sent at `sent` is answered at `now`.
+    pub(super) fn note(&mut self, sent: Moment, now: Moment) {
+        if now.since(self.since) >= REMEMBERED {
+            self.since = now;
+            self.before = std::mem::replace(&mut self.now, Duration::MAX);
+        }
+        self.now = self.now.min(now.since(sent));
+    }
+
+    /// The shortest one; `average` before the first.
+    pub(super) fn least(&self, average: Duration) -> Duration {
+        self.now.min(self.before).min(average)
+    }
+}
+
 /// A renewal that is due.
 #[derive(Debug)]
 pub(super) struct Due<T> {
@@ -82,7 +118,12 @@ pub(super) fn batches<T>(mut due: Vec<Due<T>>) -> Vec<(Moment, Vec<T>)> {
     due.sort_by_key(|due| (due.lease, due.deadline));
     let mut batches: Vec<(Moment, Vec<T>)> = Vec::new();
     let mut class = None;
-    for Due { lease, deadline, item } in due {
+    for Due {
+        lease,
+        deadline,
+        item,
+    } in due
+    {
         match batches.last_mut() {
             Some((_, batch)) if class == Some(lease) && batch.len() < BATCH => batch.push(item),
             _ => batches.push((deadline, vec![item])),
@@ -112,10 +153,10 @@ mod tests {
     fn a_window_is_as_large_as_the_distance_needs() {
         let mut window = Window::new(4);
         for (batches, trip, size) in [
-            (500, 1, 4),     // near the server
-            (500, 40, 13),   // 500 batches in 1.5 s, 40 ms each
-            (500, 500, 64),  // never more
-            (10, 500, 4),    // a few waiters
+            (500, 1, 4),    // near the server
+            (500, 40, 13),  // 500 batches in 1.5 s, 40 ms each
+            (500, 500, 64), // never more
+            (10, 500, 4),   // a few waiters
             (usize::MAX, u64::MAX / 2_000_000, 64),
         ] {
             window.fit(batches, ms(trip), ms(1500));
@@ -123,6 +164,23 @@ mod tests {
         }
         window.fit(1, ms(1), Duration::ZERO);
         assert_eq!(window.size, 64, "no time at all");
+    }
+
+    #[test]
+    fn a_trip_is_the_shortest_of_the_last_few_seconds() {
+        let at = |number| Moment::from_nanos(10_000_000_000) + ms(number);
+        let mut trip = Trip::new();
+        assert_eq!(trip.least(ms(7)), ms(7), "what the connection knows");
+        for (sent, answered, least) in [
+            (0, 5, 5),
+            (10, 12, 2),
+            (20, 90, 2),     // behind many others
+            (3100, 3190, 2), // the first after a while
+            (6300, 6340, 40),
+        ] {
+            trip.note(at(sent), at(answered));
+            assert_eq!(trip.least(ms(100)), ms(least), "after {answered}");
+        }
     }
 
     #[test]
@@ -153,7 +211,11 @@ mod tests {
         let dues = [(300, 7), (10_000, 5), (600, 3), (9_000, 9), (601, 1)];
         let found = batches(dues.map(|(lease, deadline)| due(lease, deadline)).into());
         let items: Vec<&[u64]> = found.iter().map(|(_, items)| &items[..]).collect();
-        assert_eq!(items, [&[3, 7][..], &[1][..], &[5, 9][..]], "up to twice the shortest");
+        assert_eq!(
+            items,
+            [&[3, 7][..], &[1][..], &[5, 9][..]],
+            "up to twice the shortest"
+        );
         assert!(batches(Vec::<Due<u64>>::new()).is_empty(), "nothing is due");
     }
 }

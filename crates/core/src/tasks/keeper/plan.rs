@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::pace::{BATCH, Due, Slot, Window, batches};
+use super::pace::{BATCH, Due, Slot, Trip, Window, batches};
 use super::renew::{Item, Over};
 use crate::attempt::Attempt;
 use crate::attempt::event::{Asked, Effects, Event};
@@ -24,6 +24,7 @@ const PLACES: usize = 4;
 #[derive(Debug)]
 pub(super) struct Plan {
     poll: Backoff,
+    trip: Trip,
     renewals: Renewals,
     /// The first waiters of keys whose timer is due, by their counters.
     looks: BTreeMap<u64, Arc<Attempt>>,
@@ -82,6 +83,7 @@ impl Default for Plan {
         let past = Moment::from_nanos(0);
         Self {
             poll: Backoff::new((POLL_LEAST, POLL_MOST)),
+            trip: Trip::new(),
             renewals: Renewals {
                 queue: BTreeMap::new(),
                 number: 0,
@@ -106,8 +108,7 @@ impl Default for Plan {
 /// Finding what is due.
 impl Plan {
     /// Looks at every attempt: who has to be renewed, who is lost, whose place is to be refreshed.
-    pub(super) fn scan(&mut self, shared: &Shared) {
-        let now = Moment::now();
+    pub(super) fn scan(&mut self, shared: &Shared, now: Moment) {
         // Whoever comes to wait after this sets it anew; whoever came before is seen below.
         let (tick_at, at_once) = shared.schedule.begin_scan();
         let mut found = Found {
@@ -137,7 +138,8 @@ impl Plan {
             }
         }
         self.renewals.forget_ended(shared, now);
-        self.renewals.add(due, shared.commands.round_trip());
+        let trip = self.trip.least(shared.commands.round_trip());
+        self.renewals.add(due, trip);
         shared.schedule.note_lateness(worst);
         if worst > shortest_held / 6 && worst > Duration::from_millis(20) {
             warn!(late = ?worst, "the keeper is late: something blocks its runtime; keeper_thread(true) gives it a thread of its own");
@@ -182,6 +184,7 @@ impl Plan {
     /// Begins a round, and returns when the next one is due.
     fn begin_round(&mut self, shared: &Shared, found: Found, pause: Duration, at_once: bool) -> Duration {
         let Found { now, waiting, .. } = found;
+        let time = pause * 2 / 3; // for the whole round
         let listening = shared.schedule.is_listening();
         let mut places: Vec<_> = waiting
             .into_iter()
@@ -191,7 +194,7 @@ impl Plan {
         shared.schedule.forget_keys(now, |key| keys.contains(&**key));
         if listening && !at_once {
             // The next round may be in time for a long lease, if this one is for a short one.
-            let late = now + pause * 3 / 2;
+            let late = now + pause + time;
             let own = |attempt: &Attempt| {
                 let own = attempt.spec.lease.min(shared.options.unavailable_after) / 3;
                 own.min(TICK_MOST)
@@ -200,8 +203,8 @@ impl Plan {
         }
         places.sort_by_key(|(heard, _)| *heard);
         let batches = places.len().div_ceil(BATCH).max(1);
-        let time = pause / 2;
-        self.places.fit(batches, shared.commands.round_trip(), time);
+        let trip = self.trip.least(shared.commands.round_trip());
+        self.places.fit(batches, trip, time);
         let paced = listening && !at_once;
         let number = u32::try_from(batches).unwrap_or(u32::MAX);
         self.round = Round {
@@ -344,7 +347,8 @@ impl Plan {
             return refresh.then(|| Item::refresh(attempt));
         }
         let due = renewal(attempt, &effects); // it was granted since
-        self.renewals.add(due.into_iter().collect(), shared.commands.round_trip());
+        let trip = self.trip.least(shared.commands.round_trip());
+        self.renewals.add(due.into_iter().collect(), trip);
         None
     }
 
@@ -368,10 +372,12 @@ impl Plan {
     }
 
     /// A batch is over. Its places are sent again if that has to be.
-    pub(super) fn over(&mut self, batch: Over) {
+    pub(super) fn over(&mut self, batch: Over, now: Moment) {
         let (again, from) = &mut self.again;
         if batch.failed {
-            *from = Moment::now() + POLL_MOST;
+            *from = now + POLL_MOST;
+        } else {
+            self.trip.note(batch.sent, now);
         }
         if batch.failed || batch.sent < self.round.counts {
             let places = batch.items.into_iter().filter(|item| !item.is_renewal());
