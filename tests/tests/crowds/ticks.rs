@@ -191,6 +191,7 @@ async fn a_place_that_is_given_up_before_its_turn_is_not_refreshed() {
     for task in waiting.split_off(6 * BATCH) {
         task.abort();
     }
+    eventually("400 gave up", || client.live() == 6 * BATCH).await;
     eventually("the others are refreshed", || {
         wire.places().concat().len() >= 6 * BATCH
     })
