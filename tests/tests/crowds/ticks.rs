@@ -1,4 +1,5 @@
 //! The keeper refreshes thousands of places in turn, a few requests at a time, renewals first.
+#![allow(clippy::significant_drop_tightening, reason = "guards are the subject")]
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex as StdMutex};
@@ -42,12 +43,10 @@ impl Wire {
 
     /// The script calls so far, in order: one connection has them all.
     fn calls(&self) -> Vec<Call> {
-        let bytes = self.0.lock().unwrap();
+        let bytes = self.0.lock().unwrap().clone();
         let requests = bytes.values().flat_map(|bytes| requests(bytes));
-        requests
-            .filter(|words| words[0] == "EVALSHA")
-            .map(|words| call(&words))
-            .collect()
+        let scripts = requests.filter(|words| words[0] == "EVALSHA");
+        scripts.map(|words| call(&words)).collect()
     }
 
     /// The attempts whose places were refreshed, request by request.
@@ -72,7 +71,7 @@ fn requests(bytes: &[u8]) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     while let Some(count) = lines.next().and_then(|line| line.strip_prefix('*')?.parse().ok()) {
         let words: Vec<String> = (0..count)
-            .filter_map(|_| lines.next().and(lines.next()).map(str::to_owned))
+            .filter_map(|_| lines.next().and_then(|_| lines.next()).map(str::to_owned))
             .collect();
         if words.len() < count {
             break;
@@ -176,7 +175,7 @@ async fn four_requests_about_places_wait_for_answers_and_renewals_go_on() {
     assert_eq!(places, (1..=1000).collect::<Vec<_>>(), "each of them once");
     drop(own);
     give_up(&client, waiting).await;
-    held.into_iter().for_each(drop);
+    drop(held);
     fixture.named("a0").settled().await;
 }
 
@@ -200,7 +199,7 @@ async fn a_place_that_is_given_up_before_its_turn_is_not_refreshed() {
     places.sort_unstable();
     assert_eq!(places, (1..=600).collect::<Vec<_>>(), "nobody else");
     give_up(&client, waiting).await;
-    held.into_iter().for_each(drop);
+    drop(held);
     fixture.named("a0").settled().await;
 }
 

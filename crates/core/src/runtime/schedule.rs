@@ -383,6 +383,44 @@ mod tests {
     use super::*;
 
     #[test]
+    fn after_a_scan_of_many_attempts_nothing_is_due_for_a_while() {
+        let schedule = Schedule::new(Duration::from_secs(30));
+        for (attempts, rest) in [(0, 0), (50_000, 20), (usize::MAX, 20)] {
+            let before = Moment::now();
+            schedule.begin_scan();
+            schedule.no_later_than(before); // during the scan
+            schedule.end_scan(Moment::NEVER, attempts);
+            schedule.tick_now(); // after it
+            let rest = Duration::from_millis(rest);
+            assert!(schedule.due() >= before + rest, "{attempts} attempts");
+            assert!(schedule.due() <= Moment::now() + rest, "and no longer");
+        }
+    }
+
+    #[test]
+    fn h4_the_timer_of_a_key_is_due_once_and_forgotten_when_nobody_waits() {
+        let schedule = Schedule::new(Duration::from_secs(30));
+        let keys: [Arc<[u8]>; 2] = [b"a".as_slice().into(), b"b".as_slice().into()];
+        let start = Moment::now();
+        for (key, seconds) in keys.iter().zip([1, 2]) {
+            let when = start + Duration::from_secs(seconds);
+            let (stamp, sent) = (1, None);
+            schedule.look_at(key, &LookAt { when, stamp, sent });
+        }
+        let (due, next) = schedule.due_keys(start + Duration::from_millis(500));
+        assert!(due.is_empty(), "none yet");
+        assert!(next >= start + Duration::from_secs(1), "but soon: {next:?}");
+        let later = start + Duration::from_millis(1500);
+        let (due, next) = schedule.due_keys(later);
+        assert!(due.len() == 1 && due.contains(&keys[0]), "{due:?}");
+        assert!(next >= start + Duration::from_secs(2), "the other one");
+        assert!(schedule.due_keys(later).0.is_empty(), "once");
+        schedule.forget_keys(later, |_| false);
+        let (due, next) = schedule.due_keys(start + Duration::from_secs(9));
+        assert!(due.is_empty() && next == Moment::NEVER, "forgotten");
+    }
+
+    #[test]
     fn an_alarm_hears_of_the_end_though_the_keeper_scans_between() {
         let schedule = Arc::new(Schedule::new(Duration::from_secs(30)));
         schedule.set_alarm();

