@@ -1,6 +1,8 @@
 //! One release lets thousands of tasks of one process in, and no hold is lost.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+mod ticks;
+
 use std::future::Future;
 use std::ops::Deref;
 use std::sync::Arc;

@@ -4,7 +4,7 @@
 //! keeper runs (`tasks/alarm.rs`). Each change is one critical section of a few instructions, so
 //! there is no memory ordering to get wrong. See "The keeper's clock" in `docs/design.md`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -29,6 +29,11 @@ const GRACE: Duration = Duration::from_millis(2);
 const ROUND: Duration = Duration::from_millis(100);
 /// How often a keeper that is overdue is called.
 const AGAIN: Duration = Duration::from_millis(10);
+/// How long no scan is due after one that looked at an attempt, which takes about a fifth of this. With few attempts
+/// it is nothing; with 50 000, however often something becomes due, scans take a fifth of a processor.
+const REST: Duration = Duration::from_micros(1);
+/// The longest rest: a renewal is late by this at most.
+const REST_MOST: Duration = Duration::from_millis(50);
 
 /// When to look at a key again, by what the server said at `stamp`.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +53,8 @@ struct KeyTimer {
 struct Times {
     /// The next scan.
     scan: Moment,
+    /// No scan is due before: the last one was a moment ago.
+    rest: Moment,
     /// It became earlier since the alarm looked.
     moved: bool,
     /// When the places of all waiters are to be refreshed.
@@ -67,6 +74,8 @@ struct Times {
     life_changed: bool,
     /// When to look at a key again: behind the end of its present hold, so it fires only behind the dead (H4).
     keys: HashMap<Arc<[u8]>, KeyTimer>,
+    /// None of these timers is due before.
+    next_key: Moment,
 }
 
 /// What the alarm has to do.
@@ -105,6 +114,7 @@ impl Schedule {
             look: Notify::new(),
             times: Mutex::new(Times {
                 scan: Moment::NEVER,
+                rest: Moment::from_nanos(0),
                 moved: false,
                 tick: Moment::NEVER,
                 tick_now: false,
@@ -114,6 +124,7 @@ impl Schedule {
                 asleep_until: Moment::from_nanos(0),
                 life_changed: false,
                 keys: HashMap::new(),
+                next_key: Moment::NEVER,
             }),
             bell: Condvar::new(),
             listening: AtomicBool::new(false),
@@ -137,6 +148,7 @@ impl Schedule {
     fn change(&self, when: Moment, change: impl FnOnce(&mut Times)) {
         let mut times = self.times();
         change(&mut times);
+        let when = when.max(times.rest);
         if when >= times.scan {
             return;
         }
@@ -207,6 +219,7 @@ impl Schedule {
             at: Moment::now(), // a scan may have begun since the event
         };
         self.change(when, |times| {
+            times.next_key = times.next_key.min(when);
             let armed = times.keys.entry(Arc::clone(key)).or_insert(timer);
             if look.stamp >= armed.stamp || look.sent.is_some_and(|sent| sent >= armed.at) {
                 *armed = timer;
@@ -230,28 +243,46 @@ impl Schedule {
         )
     }
 
-    /// The keys whose time has come at `now`, and the next time; forgets keys for which `waits` is false, unless they were
-    /// armed since: then an attempt began to wait that the caller has not seen.
-    pub(crate) fn due_keys(
-        &self,
-        now: Moment,
-        waits: impl Fn(&Arc<[u8]>) -> bool,
-    ) -> (Vec<Arc<[u8]>>, Moment) {
-        let mut due = Vec::new();
-        let mut next = Moment::NEVER;
-        self.times().keys.retain(|key, timer| {
-            if !waits(key) {
-                next = next.min(timer.when.max(now + Duration::from_millis(1)));
-                return timer.at >= now;
+    /// Ends a scan of this many attempts: something is due at `next` at the latest, but nothing for a while.
+    pub(crate) fn end_scan(&self, next: Moment, attempts: usize) {
+        let rest = REST.saturating_mul(u32::try_from(attempts).unwrap_or(u32::MAX));
+        let rest = Moment::now() + rest.min(REST_MOST);
+        self.change(next, |times| {
+            times.rest = rest;
+            if times.scan < Moment::NEVER {
+                times.scan = times.scan.max(rest); // what became due during the scan
             }
-            if timer.when <= now {
-                due.push(Arc::clone(key));
+        });
+    }
+
+    /// Takes the keys whose time has come at `now`, and returns the next time. A timer that was armed since is left: the
+    /// caller may not have seen the attempt that began to wait.
+    pub(crate) fn due_keys(&self, now: Moment) -> (HashSet<Arc<[u8]>>, Moment) {
+        let mut due = HashSet::new();
+        let mut times = self.times();
+        if now < times.next_key {
+            return (due, times.next_key);
+        }
+        let mut next = Moment::NEVER;
+        times.keys.retain(|key, timer| {
+            if timer.when <= now && timer.at < now {
+                due.insert(Arc::clone(key));
                 return false;
             }
-            next = next.min(timer.when);
+            next = next.min(timer.when.max(now + Duration::from_millis(1)));
             true
         });
+        times.next_key = next;
+        drop(times);
         (due, next)
+    }
+
+    /// Forgets the keys for which `waits` is false, unless they were armed since `now`: then an attempt began to wait
+    /// that the caller has not seen.
+    pub(crate) fn forget_keys(&self, now: Moment, waits: impl Fn(&Arc<[u8]>) -> bool) {
+        self.times()
+            .keys
+            .retain(|key, timer| timer.at >= now || waits(key));
     }
 }
 
@@ -354,6 +385,44 @@ mod tests {
     use std::thread;
 
     use super::*;
+
+    #[test]
+    fn after_a_scan_of_many_attempts_nothing_is_due_for_a_while() {
+        let schedule = Schedule::new(Duration::from_secs(30));
+        for (attempts, rest) in [(0, 0), (20_000, 20), (usize::MAX, 50)] {
+            let before = Moment::now();
+            schedule.begin_scan();
+            schedule.no_later_than(before); // during the scan
+            schedule.end_scan(Moment::NEVER, attempts);
+            schedule.tick_now(); // after it
+            let rest = Duration::from_millis(rest);
+            assert!(schedule.due() >= before + rest, "{attempts} attempts");
+            assert!(schedule.due() <= Moment::now() + rest, "and no longer");
+        }
+    }
+
+    #[test]
+    fn h4_the_timer_of_a_key_is_due_once_and_forgotten_when_nobody_waits() {
+        let schedule = Schedule::new(Duration::from_secs(30));
+        let keys: [Arc<[u8]>; 2] = [b"a".as_slice().into(), b"b".as_slice().into()];
+        let start = Moment::now();
+        for (key, seconds) in keys.iter().zip([1, 2]) {
+            let when = start + Duration::from_secs(seconds);
+            let (stamp, sent) = (1, None);
+            schedule.look_at(key, &LookAt { when, stamp, sent });
+        }
+        let (due, next) = schedule.due_keys(start + Duration::from_millis(500));
+        assert!(due.is_empty(), "none yet");
+        assert!(next >= start + Duration::from_secs(1), "but soon: {next:?}");
+        let later = start + Duration::from_millis(1500);
+        let (due, next) = schedule.due_keys(later);
+        assert!(due.len() == 1 && due.contains(&keys[0]), "{due:?}");
+        assert!(next >= start + Duration::from_secs(2), "the other one");
+        assert!(schedule.due_keys(later).0.is_empty(), "once");
+        schedule.forget_keys(later, |_| false);
+        let (due, next) = schedule.due_keys(start + Duration::from_secs(9));
+        assert!(due.is_empty() && next == Moment::NEVER, "forgotten");
+    }
 
     #[test]
     fn an_alarm_hears_of_the_end_though_the_keeper_scans_between() {

@@ -2,19 +2,26 @@
 //! that were given up.
 //!
 //! - here: its loops;
-//! - `renew`: renewals and places, many in one request;
+//! - `plan`: what is due, and when it is sent;
+//! - `pace`: how many requests are under way at once, and what shares one;
+//! - `renew`: one request about many holds or places;
 //! - `end`: releases after drops, undoing after cancellations;
 //! - `refund`: refunds of a rate limiter's unused reservations.
 
 pub(crate) mod end;
+mod pace;
+mod plan;
 mod refund;
 pub(crate) mod renew;
+#[cfg(test)]
+mod tests;
 
 use std::sync::atomic::Ordering;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
+use self::plan::Plan;
 use self::refund::refund;
 use crate::base::clock::{Moment, sleep_until};
 use crate::runtime::shared::{Life, Shared};
@@ -23,6 +30,8 @@ use crate::runtime::shared::{Life, Shared};
 const ENDS: usize = 256;
 /// The maximum number of refunds under way at once.
 const REFUNDS: usize = 16;
+/// The maximum number of ticks under way at once, those included that are overdue.
+const TICKS: usize = 256;
 
 /// Ends attempts that were given up, until the client's life ends and the queue is empty.
 pub(crate) async fn run(shared: &Shared) {
@@ -67,20 +76,28 @@ pub(crate) async fn run(shared: &Shared) {
 /// Renews holds, refreshes places and looks at keys when they are due, until it is dropped.
 pub(crate) async fn look(shared: &Shared) -> ! {
     let schedule = &shared.schedule;
-    let mut plan = renew::Plan::default();
+    let mut plan = Plan::default();
     let mut ticks = FuturesUnordered::new();
     loop {
-        let due = schedule.due();
-        if Moment::now() >= due {
-            for batch in plan.scan(shared) {
-                ticks.push(renew::send(shared, batch));
-            }
-            continue;
+        let now = Moment::now();
+        if now >= schedule.due() {
+            plan.scan(shared, now);
         }
+        while ticks.len() < TICKS
+            && let Some((items, slot)) = plan.next(shared, Moment::now())
+        {
+            ticks.push(renew::send(shared, items, slot));
+        }
+        schedule.no_later_than(plan.first_end());
+        let next = if ticks.len() < TICKS {
+            plan.due()
+        } else {
+            Moment::NEVER
+        };
         tokio::select! {
             () = schedule.look.notified() => {}
-            Some(()) = ticks.next(), if !ticks.is_empty() => {}
-            () = sleep_until(due, None) => {}
+            Some(over) = ticks.next(), if !ticks.is_empty() => plan.over(over, Moment::now()),
+            () = sleep_until(schedule.due().min(next), None) => {}
         }
     }
 }
