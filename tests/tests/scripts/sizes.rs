@@ -49,7 +49,11 @@ fn dead_waiters_are_passed_over_in_steps_before_one_of_them_is_granted() {
             assert_eq!(lock.bench.dump(KEY).holds.len(), 0, "no claim for a dead one");
             taken += 1;
         }
-        assert_eq!(lock.holders(), [lives.id.clone()], "{n}: the first who lives");
+        assert_eq!(
+            lock.holders(),
+            std::slice::from_ref(&lives.id),
+            "{n}: the first who lives"
+        );
         assert_eq!(taken, steps(n + 1, SCAN), "a thousand a step");
         // Within a second they are not looked at again.
         let next = attempt(3, CAPACITY);

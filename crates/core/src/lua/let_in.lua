@@ -1,4 +1,4 @@
--- let_in: grants to those who wait. Its functions read no variable of the script.
+-- let_in: grants to those who wait. It reads no variable of the script.
 
 -- Sends what was collected, last of all and through pcall: a refused PUBLISH must not undo what is written (H46). Returns
 -- whether one was refused.

@@ -409,7 +409,15 @@ mod tests {
         for (key, seconds) in keys.iter().zip([1, 2]) {
             let when = start + Duration::from_secs(seconds);
             let (stamp, sent) = (1, None);
-            schedule.look_at(key, &LookAt { when, stamp, sent });
+            schedule.look_at(
+                key,
+                &LookAt {
+                    when,
+                    stamp,
+                    sent,
+                    is_next_step: false,
+                },
+            );
         }
         let (due, next) = schedule.due_keys(start + Duration::from_millis(500));
         assert!(due.is_empty(), "none yet");
