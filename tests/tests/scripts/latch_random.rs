@@ -30,7 +30,7 @@ const REQUESTS: u32 = 20_000;
 const COMMON: &[&str] = &[
     "latch 1", "latch 2", "latch 3", "latch 4", "latch 5", "latch 6", "latch 9", "latch 10", "latch 11", "end 0", "end 2",
     "tick 3", "tick 4", "tick 5 1", "peek 0", "peek 1", "message d", "message r", "counted", "reset", "counted once",
-    "counted quickly",
+    "counted quickly", "more", "no more", "more generations",
 ];
 
 /// What an attempt is for.
@@ -57,6 +57,7 @@ pub(crate) enum Step {
         polls: bool,
     },
     End(usize),
+    FollowUp,
     Tick(Vec<(char, usize)>),
     Peek,
 }
@@ -94,6 +95,25 @@ fn calm_shape() -> impl Strategy<Value = Shape> {
     })
 }
 
+/// Those who wait, most of them, and some who let them go.
+fn crowd_shape() -> impl Strategy<Value = Shape> {
+    let count = prop_oneof![6 => Just(2_i64), 1 => Just(-1)];
+    let what = prop_oneof![
+        14 => Just((0_i64, None, None, 50_i64)),
+        1 => Just((1, None, None, 50)),
+        2 => Just((2, None, None, -1)),
+        2 => (0_u8..4).prop_map(|id| (1, Some(id), None, -1)),
+        2 => (0_i64..4).prop_map(|to| (0, None, Some(to), -1)),
+    ];
+    (count, what).prop_map(|(count, (by, once, to, room))| Shape {
+        count,
+        by,
+        once,
+        to,
+        room,
+    })
+}
+
 /// Those who know no count and come before anybody makes one.
 fn early_shape() -> impl Strategy<Value = Shape> {
     let count = prop_oneof![10 => Just(-2_i64), 2 => Just(-1), 1 => Just(2)];
@@ -118,6 +138,7 @@ pub(crate) fn case() -> impl Strategy<Value = (Vec<Shape>, Vec<Step>)> {
         4 => of(shape().boxed()),
         2 => of(calm_shape().boxed()),
         1 => of(early_shape().boxed()),
+        3 => of(crowd_shape().boxed()),
     ]
 }
 
@@ -134,6 +155,7 @@ fn step(shape: BoxedStrategy<Shape>) -> impl Strategy<Value = Step> {
         40 => (slot(), prop::bool::weighted(0.3), patience, prop::bool::weighted(0.1))
             .prop_map(|(slot, lost, patience, polls)| Step::Ask { slot, lost, patience, polls }),
         8 => slot().prop_map(Step::End),
+        6 => Just(Step::FollowUp),
         10 => prop::collection::vec((op(), slot()), 1..4).prop_map(Step::Tick),
         2 => Just(Step::Peek),
     ]
@@ -269,6 +291,17 @@ impl<'a> World<'a> {
                 same("the reply", &reply, &model)?;
                 return self.compare_state();
             }
+            Step::FollowUp => {
+                let pending = self.latch.pending();
+                let model = self.latch.follow_up(now_us);
+                if let Some(more) = model.items().get(5).and_then(Reply::int) {
+                    self.note(if more == 1 { "more" } else { "no more" });
+                }
+                if pending > 1 {
+                    self.note("more generations");
+                }
+                return self.compare(Script::Latch, &follow_up(), &model);
+            }
             Step::Peek => {
                 let model = self.latch.peek(now_us);
                 return self.compare(Script::Peek, &["1000".to_owned()], &model);
@@ -382,6 +415,12 @@ pub(crate) fn arguments(ask: &Ask) -> Vec<String> {
     ]
 }
 
+/// The arguments of a request that only goes on.
+pub(crate) fn follow_up() -> Vec<String> {
+    let words = ["", "-1", "-1", "0", "0", "0", "0", "", "-2", "0", "0"];
+    words.map(str::to_owned).to_vec()
+}
+
 /// The members of the record with their scores.
 pub(crate) fn dump(bench: &mut Bench) -> BTreeMap<String, f64> {
     let reply = bench.redis(&["ZRANGE", KEY, "0", "-1", "WITHSCORES"]);
@@ -410,7 +449,7 @@ pub(crate) fn agrees_in(requests: u32) {
             .then(|| Box::new(FileFailurePersistence::Direct(regressions)) as Box<dyn FailurePersistence>),
         ..Config::default()
     };
-    let bench = RefCell::new(Bench::start());
+    let bench = RefCell::new(Bench::with_small_steps());
     let seen = RefCell::new(BTreeMap::new());
     let run = |(first, steps): (Vec<Shape>, Vec<Step>)| {
         let mut bench = bench.borrow_mut();

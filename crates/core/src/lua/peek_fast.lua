@@ -14,7 +14,7 @@ local T = redis.call('TIME') -- once (H50)
 local now_us = T[1] * 1000000 + T[2]
 local now = (now_us - now_us % 1000) / 1000
 
-local scores = redis.call('ZMSCORE', lock, '%TOKEN%', '%INITIAL%')
+local scores = redis.call('ZMSCORE', lock, '%TOKEN%', '%INITIAL%', '%CURRENT%')
 if not (scores[1] and scores[2]) then
   return { (scores[1] or redis.call('ZCARD', lock) == 0) and 0 or 8 }
 end
