@@ -16,6 +16,8 @@ const MINUTE: i64 = 60_000;
 const BUDGET: usize = 2;
 /// Marks that are over, of which a step removes no more.
 const MARKS: usize = 1;
+/// A count-down that takes the short way removes marks when it passes a multiple of this.
+const EACH: i64 = 2;
 const GENERATIONS: i64 = 4096;
 
 /// A request of the script `latch`.
@@ -352,7 +354,8 @@ impl Latch {
         *self = next;
         let number = self.number();
         if waits {
-            self.places.insert(ask.id.clone(), (number, ask.polls, units(now)));
+            self.places
+                .insert(ask.id.clone(), (number, ask.polls, units(now)));
         }
         let generation = *self.generation.get_or_insert(now_us);
         let left = self.left().unwrap_or(-1);
@@ -363,7 +366,7 @@ impl Latch {
         if makes || changes || ask.to >= 0 || !looks && (self.current.is_some() || remained) {
             more = self.clean(if left == 0 { number } else { number - 1 }, now_us);
         }
-        self.look(more, !ask.once.is_empty());
+        self.look(more, ask.by > 0 && !ask.once.is_empty());
         let tells = more && (left == 0 || ask.to >= 0);
         if left == 0 {
             return say(&[1, generation, 0, 0, tells.into()]);
@@ -401,7 +404,7 @@ impl Latch {
         let before = self.left().unwrap_or(0);
         self.count(ask, true, None, now_us);
         let left = self.left().unwrap_or(0);
-        if before / 16 != left / 16 {
+        if before / EACH != left / EACH {
             self.forget_some(now_us.div_euclid(1000));
         }
         if left > 0 {
@@ -541,7 +544,10 @@ impl Latch {
             .places
             .iter()
             .filter(|(_, (_, _, seen))| age(now, *seen) <= PATIENCE)
-            .filter(|(_, place)| self.current.is_none_or(|current| place.0 % GENERATIONS == current))
+            .filter(|(_, place)| {
+                self.current
+                    .is_none_or(|current| place.0 % GENERATIONS == current)
+            })
             .collect();
         alive.sort_by_key(|(id, place)| (score(id, **place), *id));
         let counts = [

@@ -157,7 +157,7 @@ local cleans = writes or to ~= -1 or not only_looks and (current or left == 0 an
 local more = cleans and clean(step, after == 0 and number or number - 1) or 0
 if after > 0 then
   -- The half says that a count-down has to look: somebody waits, or there was a reset, or there are ids.
-  local looks = number > 1 or once ~= '' or redis.call('ZCOUNT', lock, '-inf', '(0') > 0
+  local looks = number > 1 or by > 0 and once ~= '' or redis.call('ZCOUNT', lock, '-inf', '(0') > 0
     or not makes and redis.call('ZCOUNT', lock, %ONCE_BAND%, '(%HOLDER%') > 0
   redis.call('ZADD', lock, 'XX', after + (looks and 1.5 or 1), counter)
 elseif more == 1 or half and cleans and not writes then

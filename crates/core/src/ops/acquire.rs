@@ -34,7 +34,10 @@ enum Sent {
 pub(super) enum Granted {
     Guard(Guard),
     /// The latch is open, with this count left. `more`: something is left to follow up.
-    Passed { left: u32, more: bool },
+    Passed {
+        left: u32,
+        more: bool,
+    },
 }
 
 type Outcome = Result<Option<Granted>>;

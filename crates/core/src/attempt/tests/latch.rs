@@ -149,7 +149,10 @@ fn a_message_may_overtake_the_answer() {
         attempt.waits();
         attempt.poll(3)
     };
-    assert_eq!(after(5, Over::Finished, true), Step::Pass { left: 0, more: false });
+    assert_eq!(
+        after(5, Over::Finished, true),
+        Step::Pass { left: 0, more: false }
+    );
     assert_eq!(after(5, Over::Reset, true), Step::Reset);
     assert_eq!(after(4, Over::Reset, true), Step::Wait, "an earlier one");
     assert_eq!(after(5, Over::Reset, false), Step::Wait, "maybe of another latch");
