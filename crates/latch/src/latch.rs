@@ -162,8 +162,8 @@ impl CountdownLatch {
     /// Counts down by one, once in a generation for this `id`, whoever calls: the same process again after a restart, or
     /// another that does the same work. Says what is left.
     ///
-    /// The id is any 1 to 512 bytes. The server keeps those that counted, which are at most as many as the count was, until
-    /// the latch is reset or forgotten.
+    /// The id is any 1 to 512 bytes. The server keeps the ids that counted, at most as many as the count was, until the latch
+    /// comes to zero, is reset, or is forgotten.
     ///
     /// # Errors
     /// As [`count_down`](Self::count_down); `Invalid` for an id of no or more than 512 bytes. After `Unavailable` call it again.
