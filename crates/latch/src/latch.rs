@@ -127,7 +127,8 @@ impl CountdownLatch {
     ///
     /// # Cancel safety
     /// When it is dropped it may have counted or not. What has not reached the server by the time that the end of the call
-    /// does, will not count, after a reset neither.
+    /// does, will not count, after a reset neither. If more than a thousand tasks wait, the last count-down lets them go in
+    /// several requests. Those that it has not reached when it is dropped pass within 3 s.
     ///
     /// # Examples
     /// ```no_run
@@ -316,7 +317,8 @@ impl CountdownLatch {
     /// `NoSuchLatch`, `Unavailable` (then it may or may not have happened), `OutOfMemory`, `Closed`, `Denied`, `WrongType`.
     ///
     /// # Cancel safety
-    /// It may or may not happen.
+    /// It may or may not happen. If more than a thousand tasks wait, those that it has not reached when it is dropped get
+    /// [`Reset`](crate::ErrorKind::Reset) within 3 s.
     ///
     /// # Examples
     /// ```no_run

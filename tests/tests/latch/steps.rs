@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use latchwork_latch::{Client, ErrorKind};
 use latchwork_testkit::{Action, ConnKind, Direction, TestServer, contains};
-use latchwork_tests::{Fixture, eventually, go, messages};
+use latchwork_tests::{Fixture, eventually, go, messages, soon};
 
 use super::common::{Waiter, expect, latch, on, passed, settled, waiting};
 
@@ -101,7 +101,7 @@ fn crowd(clients: &[Client]) -> Vec<Waiter> {
 async fn end(waiters: Vec<Waiter>, resets: bool) {
     for waiter in waiters {
         if resets {
-            expect(waiter.await.expect("no panic"), ErrorKind::Reset);
+            expect(soon("a reset", waiter).await.expect("no panic"), ErrorKind::Reset);
         } else {
             passed(waiter).await;
         }
