@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use latchwork_latch::{Client, ErrorKind};
+use latchwork_latch::{Client, ClientBuilder, ErrorKind};
 use latchwork_testkit::{Action, ConnKind, Direction, TestServer, contains};
-use latchwork_tests::{Fixture, eventually, go, messages, soon};
+use latchwork_tests::{Fixture, MINUTE, eventually, go, messages, soon};
 
 use super::common::{Waiter, expect, latch, on, passed, settled, waiting};
 
@@ -23,7 +23,7 @@ async fn a_crowd_is_let_go_with_one_message_for_each_client() {
         let fixture = on(&server);
         let mut clients = Vec::new();
         for _ in 0..CLIENTS {
-            clients.push(fixture.client().await);
+            clients.push(fixture.client_with(patient).await);
         }
         let (proxy, opener) = fixture.counted().await;
         let waiters = crowd(&clients);
@@ -54,9 +54,9 @@ async fn those_who_are_left_when_the_opener_dies_learn_it_by_their_ticks() {
         let fixture = on(&server);
         let mut clients = Vec::new();
         for _ in 0..CLIENTS {
-            clients.push(fixture.client().await);
+            clients.push(fixture.client_with(patient).await);
         }
-        let (proxy, opener) = fixture.proxied().await;
+        let (proxy, opener) = fixture.proxied_with(patient).await;
         let waiters = crowd(&clients);
         eventually("all wait", || places(&fixture) == CLIENTS * EACH).await;
         let lost = Arc::new(AtomicBool::new(false));
@@ -83,6 +83,12 @@ async fn those_who_are_left_when_the_opener_dies_learn_it_by_their_ticks() {
         let all: Vec<_> = clients.iter().chain([&opener]).collect();
         settled(&fixture, &all).await;
     }
+}
+
+/// A client whose requests are answered in time on a busy machine. One that asks again after a reset waits for the next
+/// generation.
+fn patient(builder: ClientBuilder) -> ClientBuilder {
+    builder.lease(MINUTE).operation_timeout(MINUTE / 2)
 }
 
 /// How many places there are. Cheaper than to list them.

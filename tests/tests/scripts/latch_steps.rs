@@ -59,7 +59,7 @@ fn crowd(bench: &mut Bench, waiters: usize, clients: usize) {
             bench.redis(&words);
         }
     }
-    assert_eq!(waiting(bench), waiters);
+    assert_eq!(waiting(bench), waiters, "all of them wait");
 }
 
 fn number(reply: &Reply) -> usize {
@@ -212,7 +212,7 @@ fn those_who_are_left_learn_it_by_a_tick() {
             .unwrap();
         let ask = how.ask(&bench, 1);
         assert!(more(&call(&mut bench, &ask)));
-        let mut tick = |bench: &mut Bench, id: &str| {
+        let tick = |bench: &mut Bench, id: &str| {
             let words = ["w", id, "0", "10000", "600000", "0"];
             let reply = bench.call(Script::Tick, &[KEY], &words);
             ints(&reply.items()[2])[0]
@@ -354,7 +354,7 @@ fn with_ids(count: usize) -> (Bench, Ask) {
         words.extend(part.iter().flat_map(|name| ["100000000001", name]));
         bench.redis(&words);
     }
-    assert_eq!(ids(&mut bench), count);
+    assert_eq!(ids(&mut bench), count, "all of them");
     (bench, ask)
 }
 
@@ -403,7 +403,7 @@ fn ids_that_nobody_follows_up_go_with_later_calls() {
         by: 0,
         once: String::new(),
         to: 1_000_000,
-        ..first.clone()
+        ..first
     };
     call(&mut bench, &reset);
     for (number, left) in [(2, 500), (3, 2)] {

@@ -287,12 +287,17 @@ impl Future for LatchCall {
 /// call. A waiter that is not reached finds out at its next tick.
 async fn let_the_others_go(client: Client, key: Arc<[u8]>, wait: Wait) {
     let shared = client.shared();
-    let mut deadline = Moment::now() + shared.options.operation_timeout;
+    let mut over = Moment::now() + shared.options.unavailable_after;
     if let Wait::Until(instant) = wait {
-        deadline = deadline.min(Moment::at(instant));
+        over = over.min(Moment::at(instant));
     }
     let request = follow_up(&key);
-    while Moment::now() < deadline {
+    loop {
+        let now = Moment::now();
+        if now >= over {
+            return;
+        }
+        let deadline = over.min(now + shared.options.operation_timeout);
         let Ok(answer) = shared.commands.run(&request, deadline).await else {
             return;
         };
