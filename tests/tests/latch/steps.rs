@@ -1,4 +1,4 @@
-//! A latch that a crowd waits for lets all of them go, in steps that others follow if their client dies.
+//! A latch that a crowd waits for lets all of them go, even if its caller dies between two steps.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,7 +1,8 @@
 -- latch_over: what a generation that is over leaves behind goes in portions: places, whose clients are told, then ids. Places
 -- of each generation have tickets of their own, so nobody who waits for a later one is concerned.
 --
--- reads: lock, now_us, now, generation, current, memory. sets: current
+-- reads: lock, now_us, now, generation, memory
+-- sets: current
 local budget = %PORTION% -- what this step may still spend on it
 
 -- Where the places of a generation begin.

@@ -138,8 +138,8 @@ pub const ROWS: [Row; 26] = {
         row(Lock, Micros, "ARRIVAL", ("r", ""), "with a rate only: the theoretical arrival time, µs"),
         row(Lock, Micros, "START", ("y", ID), "with a rate only: the start of a holder that has not come, µs"),
         row(Lock, Micros, "TOKEN", ("t1", ""), "last fencing token, µs. The `1` is the schema version of the record"),
-        row(Latch, Small, "LEFT", ("n1:", "number"), "how many are left, and 1; a half more if a count-down has to \
-            take the long way (below)"),
+        row(Latch, Small, "LEFT", ("n1:", "number"), "how many are left, and 1; a half more if a call has to look \
+            (below)"),
         row(Latch, Small, "INITIAL", ("i", ""), "twice the number that the generation began with, and 1; 1 more if a \
             reset changed it"),
         row(Latch, Small, "GENERATION", ("g", ""), "number of the generation, from 1"),
