@@ -127,7 +127,8 @@ impl CountdownLatch {
     ///
     /// # Cancel safety
     /// When it is dropped it may have counted or not. What has not reached the server by the time that the end of the call
-    /// does, will not count, after a reset neither.
+    /// does, will not count, after a reset neither. If more than a thousand tasks wait, the last count-down lets them go in
+    /// several requests. Those that it has not reached when it is dropped pass within 3 s.
     ///
     /// # Examples
     /// ```no_run
@@ -162,8 +163,8 @@ impl CountdownLatch {
     /// Counts down by one, once in a generation for this `id`, whoever calls: the same process again after a restart, or
     /// another that does the same work. Says what is left.
     ///
-    /// The id is any 1 to 512 bytes. The server keeps those that counted, which are at most as many as the count was, until
-    /// the latch is reset or forgotten.
+    /// The id is any 1 to 512 bytes. The server keeps the ids that counted, at most as many as the count was, until the latch
+    /// comes to zero, is reset, or is forgotten.
     ///
     /// # Errors
     /// As [`count_down`](Self::count_down); `Invalid` for an id of no or more than 512 bytes. After `Unavailable` call it again.
@@ -316,7 +317,8 @@ impl CountdownLatch {
     /// `NoSuchLatch`, `Unavailable` (then it may or may not have happened), `OutOfMemory`, `Closed`, `Denied`, `WrongType`.
     ///
     /// # Cancel safety
-    /// It may or may not happen.
+    /// It may or may not happen. If more than a thousand tasks wait, those that it has not reached when it is dropped get
+    /// [`Reset`](crate::ErrorKind::Reset) within 3 s.
     ///
     /// # Examples
     /// ```no_run

@@ -88,25 +88,25 @@ async fn an_id_counts_once_whoever_calls() {
 }
 
 #[tokio::test]
-async fn ids_are_remembered_up_to_the_count_and_forgotten_at_a_reset() {
+async fn ids_are_remembered_until_zero_or_a_reset() {
     let fixture = shared();
     let client = fixture.client().await;
-    let latch = latch(&client, 2);
+    let latch = latch(&client, 3);
     let ids = || {
         let all = fixture.scores();
         all.iter().filter(|(member, _)| member.starts_with('#')).count()
     };
-    for id in ["x", "y", "z", "u"] {
+    for id in ["x", "y", "x"] {
         latch.count_down_once(id).await.expect("an answer");
     }
     assert_eq!(ids(), 2, "those that counted");
     latch.reset(2).await.expect("reset");
     assert_eq!(ids(), 0, "forgotten");
-    assert_eq!(
-        latch.count_down_once("x").await.expect("counted"),
-        1,
-        "it counts anew"
-    );
+    for (id, left) in [("x", 1), ("x", 1), ("y", 0), ("x", 0), ("z", 0)] {
+        let counted = latch.count_down_once(id).await.expect("an answer");
+        assert_eq!(counted, left, "it counts anew, once: {id}");
+    }
+    assert_eq!(ids(), 0, "at zero no id counts");
     settled(&fixture, &[&client]).await;
 }
 

@@ -9,3 +9,4 @@ mod processes;
 mod refused;
 mod replays;
 mod resets;
+mod steps;

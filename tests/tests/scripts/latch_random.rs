@@ -30,7 +30,7 @@ const REQUESTS: u32 = 20_000;
 const COMMON: &[&str] = &[
     "latch 1", "latch 2", "latch 3", "latch 4", "latch 5", "latch 6", "latch 9", "latch 10", "latch 11", "end 0", "end 2",
     "tick 3", "tick 4", "tick 5 1", "peek 0", "peek 1", "message d", "message r", "counted", "reset", "counted once",
-    "counted quickly",
+    "counted quickly", "more", "no more",
 ];
 
 /// What an attempt is for.
@@ -57,6 +57,7 @@ pub(crate) enum Step {
         polls: bool,
     },
     End(usize),
+    FollowUp,
     Tick(Vec<(char, usize)>),
     Peek,
 }
@@ -94,6 +95,25 @@ fn calm_shape() -> impl Strategy<Value = Shape> {
     })
 }
 
+/// Those who wait, most of them, and some who let them go.
+fn crowd_shape() -> impl Strategy<Value = Shape> {
+    let count = prop_oneof![6 => Just(2_i64), 1 => Just(-1)];
+    let what = prop_oneof![
+        12 => Just((0_i64, None, None, 50_i64)),
+        1 => Just((1, None, None, 50)),
+        1 => Just((2, None, None, -1)),
+        1 => (0_u8..4).prop_map(|id| (1, Some(id), None, -1)),
+        5 => (0_i64..4).prop_map(|to| (0, None, Some(to), -1)),
+    ];
+    (count, what).prop_map(|(count, (by, once, to, room))| Shape {
+        count,
+        by,
+        once,
+        to,
+        room,
+    })
+}
+
 /// Those who know no count and come before anybody makes one.
 fn early_shape() -> impl Strategy<Value = Shape> {
     let count = prop_oneof![10 => Just(-2_i64), 2 => Just(-1), 1 => Just(2)];
@@ -110,31 +130,37 @@ fn early_shape() -> impl Strategy<Value = Shape> {
 
 /// What a case is made of: what the first attempts are for, and steps.
 pub(crate) fn case() -> impl Strategy<Value = (Vec<Shape>, Vec<Step>)> {
-    let of = |shape: BoxedStrategy<Shape>| {
+    let of = |shape: BoxedStrategy<Shape>, mix: [u32; 4]| {
         let first = prop::collection::vec(shape.clone(), SLOTS);
-        (first, prop::collection::vec(step(shape), 1..160))
+        (first, prop::collection::vec(step(shape, mix), 1..160))
     };
+    let usual = [3, 14, 8, 10];
     prop_oneof![
-        4 => of(shape().boxed()),
-        2 => of(calm_shape().boxed()),
-        1 => of(early_shape().boxed()),
+        4 => of(shape().boxed(), usual),
+        2 => of(calm_shape().boxed(), usual),
+        4 => of(calm_shape().boxed(), [20, 30, 1, 1]),
+        1 => of(early_shape().boxed(), usual),
+        8 => of(crowd_shape().boxed(), [1, 24, 1, 6]),
     ]
 }
 
-fn step(shape: BoxedStrategy<Shape>) -> impl Strategy<Value = Step> {
+/// `mix`: how often seconds pass, somebody new comes, somebody leaves, and clients tick.
+fn step(shape: BoxedStrategy<Shape>, mix: [u32; 4]) -> impl Strategy<Value = Step> {
     let slot = || 0..SLOTS;
     let op = || prop_oneof![4 => Just('w'), 1 => Just('p')];
     let patience = prop_oneof![8 => -1_i64..2000, 1 => Just(0)];
+    let [seconds, fresh, end, tick] = mix;
     prop_oneof![
         8 => (0_i64..60, 0_i64..1000).prop_map(|(ms, us)| Step::Pass(ms, us)),
-        3 => (0_i64..3000).prop_map(|ms| Step::Pass(ms, 0)),
+        seconds => (0_i64..3000).prop_map(|ms| Step::Pass(ms, 0)),
         1 => (0_i64..13_000).prop_map(|ms| Step::Pass(ms, 0)),
         2 => (0..CLIENTS, any::<bool>()).prop_map(|(client, on)| Step::Inbox(client, on)),
-        14 => (slot(), shape).prop_map(|(slot, shape)| Step::Fresh(slot, shape)),
+        fresh => (slot(), shape).prop_map(|(slot, shape)| Step::Fresh(slot, shape)),
         40 => (slot(), prop::bool::weighted(0.3), patience, prop::bool::weighted(0.1))
             .prop_map(|(slot, lost, patience, polls)| Step::Ask { slot, lost, patience, polls }),
-        8 => slot().prop_map(Step::End),
-        10 => prop::collection::vec((op(), slot()), 1..4).prop_map(Step::Tick),
+        end => slot().prop_map(Step::End),
+        3 => Just(Step::FollowUp),
+        tick => prop::collection::vec((op(), slot()), 1..4).prop_map(Step::Tick),
         2 => Just(Step::Peek),
     ]
 }
@@ -269,6 +295,10 @@ impl<'a> World<'a> {
                 same("the reply", &reply, &model)?;
                 return self.compare_state();
             }
+            Step::FollowUp => {
+                let model = self.latch.follow_up(now_us);
+                return self.compare(Script::Latch, &follow_up(), &model);
+            }
             Step::Peek => {
                 let model = self.latch.peek(now_us);
                 return self.compare(Script::Peek, &["1000".to_owned()], &model);
@@ -341,6 +371,12 @@ impl<'a> World<'a> {
             self.note("counted quickly".to_owned());
         }
         same("the reply", &reply, model)?;
+        if let [.., more] = model.items()
+            && model.items().len() == 6
+            && matches!(script, Script::Latch)
+        {
+            self.note(if more.int() == Some(1) { "more" } else { "no more" });
+        }
         self.note(format!("{script:?} {}", code(model, 1)).to_lowercase());
         self.compare_state()
     }
@@ -352,6 +388,9 @@ impl<'a> World<'a> {
             if pttl < self.latch.life - SLACK || pttl > self.latch.life + self.latch.life / 8 {
                 return Err(format!("PTTL is {pttl}, {} was asked for", self.latch.life));
             }
+        }
+        if self.latch.pending() > 1 {
+            self.note("more generations");
         }
         let mail = std::mem::take(&mut self.latch.mail);
         for text in mail.values() {
@@ -382,6 +421,12 @@ pub(crate) fn arguments(ask: &Ask) -> Vec<String> {
     ]
 }
 
+/// The arguments of a request that only goes on.
+pub(crate) fn follow_up() -> Vec<String> {
+    let words = ["", "-1", "-1", "0", "0", "0", "0", "", "-2", "0", "0"];
+    words.map(str::to_owned).to_vec()
+}
+
 /// The members of the record with their scores.
 pub(crate) fn dump(bench: &mut Bench) -> BTreeMap<String, f64> {
     let reply = bench.redis(&["ZRANGE", KEY, "0", "-1", "WITHSCORES"]);
@@ -410,7 +455,7 @@ pub(crate) fn agrees_in(requests: u32) {
             .then(|| Box::new(FileFailurePersistence::Direct(regressions)) as Box<dyn FailurePersistence>),
         ..Config::default()
     };
-    let bench = RefCell::new(Bench::start());
+    let bench = RefCell::new(Bench::with_small_steps());
     let seen = RefCell::new(BTreeMap::new());
     let run = |(first, steps): (Vec<Shape>, Vec<Step>)| {
         let mut bench = bench.borrow_mut();

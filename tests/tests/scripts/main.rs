@@ -24,6 +24,7 @@ mod kin;
 mod latch;
 mod latch_model;
 mod latch_random;
+mod latch_steps;
 mod lock;
 mod model;
 mod mutation;

@@ -69,7 +69,7 @@ fn random_requests_notice_a_mutant() {
         "nobody waits"
     );
     assert_eq!(
-        noticed_by(drop("release(step, 'd')"), ENOUGH),
+        noticed_by(drop("complete(step, number)"), ENOUGH),
         Some("latch_random"),
         "all wait for ever"
     );

@@ -179,14 +179,14 @@ fn of_a_latch() {
         &of_any(down(1)),
         "time pttl zadd zmscore zscore",
     );
-    let sixteen = "time pttl zadd zmscore zremrangebyscore";
+    let sixteen = "time pttl zadd zmscore zrangebyscore";
     asks(bench, "past a multiple of 16", &down(7), sixteen);
     asks(bench, "a look", &look, "zscore");
     asks(bench, "without a count", &of_any(look.clone()), "2*zscore");
     asks(bench, "one that does not wait", &stay, "time zmscore 2*zscore");
     let before = bench.redis(&["COPY", latch_random::KEY, "latchwork:latch:{before}"]);
     assert_eq!(before, Reply::Int(1), "it is kept for later");
-    let last = "time pexpire zadd zmscore zremrangebyscore zrevrangebyscore";
+    let last = "time pexpire zadd zmscore zrangebyscore zrevrangebyscore";
     asks(bench, "the last count-down", &down(40), last);
     asks(bench, "one that comes later", &wait, "zscore");
     let of_it = Ask {
@@ -199,6 +199,6 @@ fn of_a_latch() {
         memory: look.ttl,
         ..down(40)
     };
-    let last = "time pexpire zadd zmscore zremrangebyscore";
+    let last = "time pexpire zadd zmscore zrangebyscore";
     asks(bench, "the last, remembered for long", &down, last);
 }

@@ -119,8 +119,8 @@ pub(crate) enum Step {
     Confirm(u64),
     /// The hold is ours: make its guard.
     HandOut,
-    /// The latch is open.
-    Pass { left: u32 },
+    /// The latch is open. `more`: something is left to follow up.
+    Pass { left: u32, more: bool },
     /// The latch was reset.
     Reset,
     /// The client is closed.

@@ -20,11 +20,13 @@ impl State {
         match reply {
             LatchReply::Left(left) => {
                 self.heard = now;
-                self.pass(left, self.news.stamp, now, out);
+                self.pass((left, false), self.news.stamp, now, out);
             }
-            LatchReply::Passed { stamp, left, .. } => {
+            LatchReply::Passed {
+                stamp, left, more, ..
+            } => {
                 self.heard = now;
-                self.pass(left, stamp, now, out);
+                self.pass((left, more), stamp, now, out);
             }
             LatchReply::Queued { stamp, generation } => {
                 out.waits = true;
@@ -46,11 +48,11 @@ impl State {
     }
 
     /// The latch lets it pass. Unlike a grant this has no deadline: nothing is held.
-    fn pass(&mut self, left: u64, stamp: u64, now: Moment, out: &mut Effects) {
+    fn pass(&mut self, (left, more): (u64, bool), stamp: u64, now: Moment, out: &mut Effects) {
         if matches!(self.stage, Stage::Asking | Stage::Queued) {
             self.note(stamp, now);
             let left = u32::try_from(left).unwrap_or(u32::MAX);
-            self.enter(Stage::Passed { left });
+            self.enter(Stage::Passed { left, more });
             out.wake = true;
         }
     }
@@ -76,7 +78,7 @@ impl State {
         }
         match how {
             _ if !named => self.enter(Stage::Asking),
-            Over::Finished => return self.pass(0, self.news.stamp, now, out),
+            Over::Finished => return self.pass((0, false), self.news.stamp, now, out),
             Over::Reset => self.enter(Stage::Reset),
         }
         out.wake = true;

@@ -23,8 +23,8 @@ pub(super) enum Stage {
     Queued,
     /// Granted, not yet handed out.
     Granted(Lease),
-    /// The latch is open for it; `left` is the remaining count.
-    Passed { left: u32 },
+    /// The latch is open for it; `left` is the remaining count. `more`: something is left to follow up.
+    Passed { left: u32, more: bool },
     /// The latch was reset.
     Reset,
     /// A guard exists.
@@ -347,7 +347,7 @@ impl State {
             }
             Stage::Granted(lease) if lease.needs_confirming(now, rules) => Step::Confirm(lease.token),
             Stage::Granted(lease) => self.hand_out(lease, now, rules),
-            Stage::Passed { left } => Step::Pass { left },
+            Stage::Passed { left, more } => Step::Pass { left, more },
             Stage::Reset => Step::Reset,
             Stage::Queued | Stage::Held(_) | Stage::Ending { .. } | Stage::Gone(_) => Step::Wait,
         }

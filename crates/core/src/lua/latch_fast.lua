@@ -14,12 +14,13 @@
 -- What is seldom said comes last, and may be left out from the end on:
 -- ARGV[7]   by         count down by so much; 0: do not
 -- ARGV[8]   once       what counts under this id counts once in a generation; empty: it counts by attempt
--- ARGV[9]   to         begin a new generation with so much; -1: do not
+-- ARGV[9]   to         begin a new generation with so much; -1: do not; -2: only go on with what generations that are over left
 -- ARGV[10]  asked      the generation that is waited for, µs; 0: whichever there is
 -- ARGV[11]  polls      3: the caller's inbox is down and it polls; 0: it listens
 --
--- Returns  {1, stamp_us, generation, 0, refused}  finished; or a number alone, as below
---          {1, stamp_us, generation, left, 0}     with room -1, whatever is left
+-- Returns  {1, stamp_us, generation, 0, refused, more}     finished; or a number alone, as below. more: 1: generations that
+--                                                         are over left something that did not fit into this step
+--          {1, stamp_us, generation, left, refused, more}  with room -1, whatever is left
 --          left                      from this part: the same as one of these
 --          {2, stamp_us, generation} queued
 --          {3, stamp_us}             not finished, and the caller does not wait
@@ -63,7 +64,10 @@ if plain and by ~= '0' and room == '-1' and now <= ARGV[6] - 1000 and #ARGV[6] =
     local left = math.max(before - by, 0)
     redis.call('ZADD', lock, left + 1, counter, '%TOMB_DIGITS%' .. ARGV[6] .. '%FIRST_COUNTED%', '%COUNTED%' .. id)
     if math.floor(before / 16) ~= math.floor(left / 16) then -- not each time: it costs as much as the rest
-      redis.call('ZREMRANGEBYSCORE', lock, '%TOMB%', %TOMB% + now)
+      local over = redis.call('ZRANGEBYSCORE', lock, '%TOMB%', %TOMB% + now, 'LIMIT', '0', '%MARKS%')
+      if over[1] then
+        redis.call('ZREM', lock, unpack(over))
+      end
     end
     if left > 0 then
       if redis.call('PTTL', lock) < tonumber(ARGV[4]) then
@@ -80,17 +84,20 @@ if plain and by ~= '0' and room == '-1' and now <= ARGV[6] - 1000 and #ARGV[6] =
 end
 -- end of shortcut
 
-local scores = redis.call('ZMSCORE', lock, '%TOKEN%', '%INITIAL%')
+local scores = redis.call('ZMSCORE', lock, '%TOKEN%', '%INITIAL%', '%CURRENT%')
 local generation, made = tonumber(scores[1] or 0), (scores[2] or 0) - 1 -- twice the number, and one more if a reset changed it
+local current = scores[3] -- somebody is left who waited for a generation that is over
 local agrees = count < 0 or made % 2 == 1 or made == 2 * count
 counter = counter_of(made)
-local left = math.floor(redis.call('ZSCORE', lock, counter) or 0) - 1 -- -1: nobody made it
+local left = redis.call('ZSCORE', lock, counter) or 0
+local half = left % 1 > 0 -- a call has to look
+left = math.floor(left) - 1 -- -1: nobody made it
 by, to, asked, room = tonumber(by), tonumber(to), tonumber(asked), tonumber(room)
 -- shortcut: nothing has to be written, which only another look showed
-if by == 0 and to < 0 and left >= 0 and generation > 0 and agrees and (asked == 0 or asked == generation) then
-  if left == 0 or room < 0 then
+if by == 0 and to == -1 and left >= 0 and generation > 0 and agrees and (asked == 0 or asked == generation) then
+  if left == 0 and not half or room < 0 then
     return left
-  elseif room == 0 then
+  elseif room == 0 and left > 0 then
     return { 3, now_us }
   end
 end

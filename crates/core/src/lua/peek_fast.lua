@@ -11,7 +11,7 @@
 local lock = KEYS[1]
 local most = tonumber(ARGV[1])
 
-local scores = redis.call('ZMSCORE', lock, '%TOKEN%', '%INITIAL%')
+local scores = redis.call('ZMSCORE', lock, '%TOKEN%', '%INITIAL%', '%CURRENT%')
 if not (scores[1] and scores[2]) then
   return { (scores[1] or redis.call('ZCARD', lock) == 0) and 0 or 8 }
 end

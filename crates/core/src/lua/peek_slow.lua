@@ -1,7 +1,12 @@
 -- peek, of a latch that exists. The contract is in peek_fast.lua, the functions are in the engine's
 -- parts.
-local waiting = redis.call('ZCOUNT', lock, '-inf', '(0')
-local places = redis.call('ZRANGEBYSCORE', lock, '-inf', '(0', 'WITHSCORES', 'LIMIT', 0, most)
+local first, last = '-inf', '(0'
+if scores[3] then -- somebody is left of generations that are over
+  first = %BASE% + scores[3] * %CROWD%
+  last = first + %CROWD% - 1
+end
+local waiting = redis.call('ZCOUNT', lock, first, last)
+local places = redis.call('ZRANGEBYSCORE', lock, first, last, 'WITHSCORES', 'LIMIT', 0, most)
 local waiters = {}
 for i = 1, #places, 2 do
   local unseen = (math.floor(now / %UNIT%) - places[i + 1]) % %CHANCE%

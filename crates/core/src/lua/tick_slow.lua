@@ -40,6 +40,9 @@ end
 local function look_for(step, id, score)
   if score == 0 or score >= %TOMB% and score <= %TOMB% + now then
     return { 4 }
+  elseif score < 0 and step.capacity == 0 and step.next_ticket
+    and math.floor((score - %BASE%) / %CROWD%) ~= step.next_ticket then
+    return { 4 } -- of a latch: this generation is over, and the place has not been removed yet
   elseif score >= %TOMB% then
     return { 5, 1 }
   elseif score > 0 then

@@ -33,8 +33,11 @@ enum Sent {
 /// What an attempt yields.
 pub(super) enum Granted {
     Guard(Guard),
-    /// The latch is open, with this count left.
-    Passed(u32),
+    /// The latch is open, with this count left. `more`: something is left to follow up.
+    Passed {
+        left: u32,
+        more: bool,
+    },
 }
 
 type Outcome = Result<Option<Granted>>;
@@ -126,7 +129,7 @@ impl Future for Acquire {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.poll_granted(cx).map_ok(|granted| match granted {
             Some(Granted::Guard(guard)) => Some(guard),
-            Some(Granted::Passed(_)) | None => None,
+            Some(Granted::Passed { .. }) | None => None,
         })
     }
 }
@@ -190,7 +193,7 @@ impl Acquire {
         let over = silent.min(*this.deadline);
         match found.step {
             Step::HandOut => self.hand_out(found.lease, now),
-            Step::Pass { left } => self.pass(left),
+            Step::Pass { left, more } => self.pass(left, more),
             Step::Closed => {
                 let error = this.client.shared().closed_error();
                 Turn::Done(self.give_up(Err(error)))
@@ -261,7 +264,7 @@ impl Acquire {
 
     /// The attempt passes a latch. It has nothing at the server, unless a copy of its request is
     /// under way, which the keeper then ends.
-    fn pass(self: Pin<&mut Self>, left: u32) -> Turn {
+    fn pass(self: Pin<&mut Self>, left: u32, more: bool) -> Turn {
         let this = self.project();
         if let Some(attempt) = this.attempt.take() {
             let event = if attempt.with(State::is_asked) {
@@ -271,7 +274,7 @@ impl Acquire {
             };
             this.client.shared().note(&attempt, event);
         }
-        Turn::Done(Ok(Some(Granted::Passed(left))))
+        Turn::Done(Ok(Some(Granted::Passed { left, more })))
     }
 
     /// Sleeps until the next event of the attempt or the next deadline, unless the wait is over.

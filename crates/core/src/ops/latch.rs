@@ -2,6 +2,7 @@
 //!
 //! A call is an attempt like any other: its slot, its requests, its place, ticks and end are the engine's. What is
 //! different: what passes holds nothing, so a pass has no deadline; and one message is for all of a client's attempts.
+//! A call that ends a generation also sees to it that all of its waiters are let go, a part with each request.
 
 use std::fmt;
 use std::future::Future;
@@ -18,6 +19,7 @@ use super::inspect::{WaiterInfo, labels};
 use super::request::{AcquireRequest, Wait};
 use crate::attempt::ask::LatchAsk;
 use crate::attempt::spec::{Mode, Spec};
+use crate::base::clock::Moment;
 use crate::tasks::client::Client;
 use crate::types::error::{Error, Result, foreign};
 use crate::types::latch::{LatchOptions, OnMissing};
@@ -25,8 +27,8 @@ use crate::types::name::Name;
 use crate::types::options::{MAX_LEASE, Renew, between};
 use crate::wire::id;
 use crate::wire::key::key;
-use crate::wire::reply::PeekReply;
-use crate::wire::request::peek;
+use crate::wire::reply::{LatchReply, PeekReply};
+use crate::wire::request::{follow_up, peek};
 
 /// Places that an inspection looks at.
 const LOOK: usize = 1000;
@@ -227,6 +229,9 @@ impl Latch {
         };
         LatchCall {
             acquire: Acquire::new(&self.client, request, wait),
+            latch: (self.client.clone(), Arc::clone(&self.key)),
+            wait,
+            rest: None,
         }
     }
 }
@@ -236,21 +241,76 @@ impl Latch {
 /// Dropping it withdraws its place; what it has counted stays counted, and what it has not by then, it will not.
 #[must_use = "futures do nothing unless polled"]
 #[pin_project]
-#[derive(Debug)]
 pub struct LatchCall {
     #[pin]
     acquire: Acquire,
+    latch: (Client, Arc<[u8]>),
+    wait: Wait,
+    /// What was left, and what is still to be done for others.
+    rest: Option<(u32, Rest)>,
 }
+
+impl fmt::Debug for LatchCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LatchCall")
+            .field("acquire", &self.acquire)
+            .finish_non_exhaustive()
+    }
+}
+
+type Rest = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Future for LatchCall {
     type Output = Result<Option<u32>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let granted = ready!(self.project().acquire.poll_granted(cx))?;
-        Poll::Ready(Ok(match granted {
-            Some(Granted::Passed(left)) => Some(left),
-            Some(Granted::Guard(_)) | None => None,
-        }))
+        let this = self.project();
+        let (left, rest) = match this.rest {
+            Some((left, rest)) => (*left, rest),
+            None => match ready!(this.acquire.poll_granted(cx))? {
+                Some(Granted::Passed { left, more: false }) => return Poll::Ready(Ok(Some(left))),
+                Some(Granted::Passed { left, more: true }) => {
+                    let (client, key) = this.latch.clone();
+                    let rest: Rest = Box::pin(let_the_others_go(client, key, *this.wait));
+                    (left, &mut this.rest.insert((left, rest)).1)
+                }
+                Some(Granted::Guard(_)) | None => return Poll::Ready(Ok(None)),
+            },
+        };
+        ready!(rest.as_mut().poll(cx));
+        *this.rest = None;
+        Poll::Ready(Ok(Some(left)))
+    }
+}
+
+/// Follows up what a call has begun, until nothing is left of the generation that it ended, an error, or the end of the
+/// call. A waiter that is not reached finds out at its next tick.
+async fn let_the_others_go(client: Client, key: Arc<[u8]>, wait: Wait) {
+    let shared = client.shared();
+    let mut over = Moment::now() + shared.options.unavailable_after;
+    if let Wait::Until(instant) = wait {
+        over = over.min(Moment::at(instant));
+    }
+    let request = follow_up(&key);
+    loop {
+        let now = Moment::now();
+        if now >= over {
+            return;
+        }
+        let deadline = over.min(now + shared.options.operation_timeout);
+        let Ok(answer) = shared.commands.run(&request, deadline).await else {
+            return;
+        };
+        let Ok((stamp, LatchReply::Passed { refused, more, .. })) = LatchReply::read(&answer.reply) else {
+            return;
+        };
+        if let Some(stamp) = stamp {
+            shared.commands.note_stamp(answer.sent, stamp);
+        }
+        shared.note_publish(refused);
+        if !more {
+            return;
+        }
     }
 }
 

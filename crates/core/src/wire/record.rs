@@ -24,7 +24,7 @@ pub enum Band {
     Place,
     /// From 0 up to 10^11: marks with a small number.
     Small,
-    /// From 10^11 up to 10^12: ids that counted in a latch.
+    /// From 10^11 up to 10^12: ids that counted in a latch, and its generations that are over.
     Once,
     /// From 10^12 up to 10^14: holders, by the end of their lease in ms.
     Holder,
@@ -115,7 +115,7 @@ const ID: &str = "attempt id";
 
 /// All kinds of members.
 #[rustfmt::skip] // a table
-pub const ROWS: [Row; 26] = {
+pub const ROWS: [Row; 28] = {
     use Band::{Holder, Micros, Once, Place, Small, Tomb};
     use Kind::{Latch, Lock};
     [
@@ -141,12 +141,16 @@ pub const ROWS: [Row; 26] = {
         row(Lock, Micros, "ARRIVAL", ("r", ""), "with a rate only: the theoretical arrival time, µs"),
         row(Lock, Micros, "START", ("y", ID), "with a rate only: the start of a holder that has not come, µs"),
         row(Lock, Micros, "TOKEN", ("t1", ""), "last fencing token, µs. The `1` is the schema version of the record"),
-        row(Latch, Small, "LEFT", ("n1:", "number"), "how many are left, and 1; a half more if a count-down has to \
-            take the long way (below)"),
+        row(Latch, Small, "LEFT", ("n1:", "number"), "how many are left, and 1; a half more if a call has to look \
+            (below)"),
         row(Latch, Small, "INITIAL", ("i", ""), "twice the number that the generation began with, and 1; 1 more if a \
             reset changed it"),
         row(Latch, Small, "GENERATION", ("g", ""), "number of the generation, from 1"),
+        row(Latch, Small, "CURRENT", ("q", ""), "while something is left of generations that are over: the number, modulo \
+            4096, of the one that can be waited for"),
         row(Latch, Once, "ONCE", ("#", "id"), "10^11 + number of the generation in which `count_down_once(id)` counted"),
+        row(Latch, Once, "OVER", ("e", "generation client"), "places are left of this generation, and the client was told \
+            last: 5 * 10^11 + twice its number, and 1 more if it came to zero"),
         row(Latch, Tomb, "COUNTED", ("c", ID), "this attempt counted down, or reset; until a second after its \
             `not_after`. The fraction is the number of the generation modulo 63, and 1, in 64ths"),
         row(Latch, Tomb, "FINISHED", ("d", "generation"), "this generation had come to zero before it was reset; for a minute"),
@@ -154,7 +158,7 @@ pub const ROWS: [Row; 26] = {
 };
 
 /// The numbers in the scripts, by name.
-const NUMBERS: [(&str, &str); 24] = [
+const NUMBERS: [(&str, &str); 30] = [
     // Bands.
     ("ONCE_BAND", "100000000000"),
     ("HOLDER", "1000000000000"),
@@ -187,6 +191,16 @@ const NUMBERS: [(&str, &str); 24] = [
     ("SCAN", "1000"),
     // `seen` is in units of so many ms.
     ("UNIT", "256"),
+    // A latch's places have tickets by the number of their generation, modulo so many, and by their client. The band of
+    // those of one generation is so wide.
+    ("GENERATIONS", "4096"),
+    ("CROWD", "2199023255552"),
+    ("OVER_BAND", "500000000000"),
+    // What one step of a latch removes of places and ids, and what it costs of that to tell a client; and of marks that are
+    // over.
+    ("PORTION", "1000"),
+    ("TELLING", "4"),
+    ("MARKS", "500"),
     // In units: a waiter that was not seen for longer is dropped when it reaches the front (H8).
     ("PATIENCE", "40"),
     // The same for one whose inbox has no subscriber: a tick at least every 3 s shows that it lives all the same.

@@ -312,6 +312,23 @@ pub(crate) fn latch(key: &[u8], id: &str, args: &LatchArgs<'_>) -> Request {
         ])
 }
 
+/// Goes on with what generations of a latch that are over have left.
+pub(crate) fn follow_up(key: &[u8]) -> Request {
+    Request::new(&script::LATCH, &[key])
+        .arg("") // of no attempt
+        .arg(-1) // it makes none
+        .arg(-1) // and does not wait
+        .arg(0)
+        .arg(0)
+        .arg(0)
+        .arg(0)
+        .arg("")
+        .arg(GO_ON)
+}
+
+/// In place of the count of a new generation: begin none, and only go on.
+const GO_ON: i64 = -2;
+
 /// Returns what a latch has left, and at most `most` places.
 pub(crate) fn peek(key: &[u8], most: usize) -> Request {
     Request::new(&script::PEEK, &[key]).arg(most)

@@ -197,6 +197,10 @@ fn requests_to_latches_and_fences_end_with_their_last_unusual_argument() {
         ..usual
     };
     assert_eq!(latch(&all), "latch 1 k id -1 100 20 30 40 0 once 6 0 3");
+    assert_eq!(
+        said(&request::follow_up(b"k")),
+        "latch 1 k '' -1 -1 0 0 0 0 '' -2"
+    );
     assert_eq!(said(&request::peek(b"k", 50)), "peek 1 k 50");
     assert_eq!(said(&request::fence(b"f", 7, 60, None)), "fence 1 f 7 60");
     let write = request::fence(b"f", 7, 60, Some((b"r", b"value")));

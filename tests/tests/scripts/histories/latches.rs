@@ -2,7 +2,7 @@
 
 use crate::bench::Script;
 use crate::latch_model::Ask;
-use crate::latch_random::{KEY, MEMORY, Shape, Step, TTL, arguments, client};
+use crate::latch_random::{KEY, MEMORY, Shape, Step, TTL, arguments, client, follow_up};
 use crate::world::MINUTE;
 use latchwork_testkit::Reply;
 
@@ -84,6 +84,7 @@ impl LatchGame {
                 };
                 return Some((Script::Tick, items.len(), items.iter().flat_map(of).collect()));
             }
+            Step::FollowUp => return Some((Script::Latch, 1, follow_up())),
             Step::Peek => {}
         }
         None

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use latchwork_testkit::{Reply, RespClient};
 
-use crate::bench::Script;
+use crate::bench::{Script, small_steps};
 
 /// Where a branch of a shortcut begins: file, line and text.
 pub(crate) type Branches = BTreeMap<i64, String>;
@@ -43,10 +43,10 @@ pub(crate) struct Probe {
 }
 
 impl Probe {
-    /// Compares a script with itself without its shortcuts.
+    /// Compares a script with itself without its shortcuts. A latch's steps are small.
     pub(crate) fn of_shortcuts(client: &mut RespClient, script: Script) -> Self {
         let (with, branches) = instrument(script);
-        let other = function(&exact_lives(&script.general()));
+        let other = function(&exact_lives(&small_steps(script, script.general(), false)));
         let tick = function(&exact_lives(&Script::Tick.general()));
         Self::load(client, &function(&exact_lives(&with)), &other, &tick, branches)
     }
@@ -99,7 +99,8 @@ fn exact_lives(text: &str) -> String {
 /// A script that notes which branches of its shortcuts it takes, and which shortcuts it leaves at the end.
 fn instrument(script: Script) -> (String, Branches) {
     let (mut text, mut branches, mut inside) = (String::new(), Branches::new(), false);
-    for (at, line) in script.source().lines().enumerate() {
+    let source = small_steps(script, script.source(), true);
+    for (at, line) in source.lines().enumerate() {
         let (code, comment) = line.split_at(line.find("--").unwrap_or(line.len()));
         let code = code.trim_end();
         inside |= comment.starts_with("-- shortcut: ");

@@ -14,7 +14,7 @@ fn in_full((script, _, args): &Request, now_us: i64, run: &Run) -> Run {
             let token = run.members.iter().find(|(member, _)| member == "t1");
             #[allow(clippy::cast_possible_truncation, reason = "it is whole")]
             let generation = token.map_or(0, |(_, score)| *score as i64);
-            numbers(&[1, now_us, generation, left, 0])
+            numbers(&[1, now_us, generation, left, 0, 0])
         }
         _ => reply,
     };

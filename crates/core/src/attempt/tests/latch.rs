@@ -74,23 +74,25 @@ fn a_change_of_a_latch_is_told_from_a_wait() {
 
 #[test]
 fn an_open_latch_lets_an_attempt_pass() {
-    let passed = |left| LatchReply::Passed {
+    let passed = |left, more| LatchReply::Passed {
         stamp: 9,
         generation: 5,
         left,
         refused: false,
+        more,
     };
-    for (reply, left) in [
-        (LatchReply::Left(3), 3),
-        (passed(4), 4),
-        (passed(1 << 32), u32::MAX),
+    for (reply, left, more) in [
+        (LatchReply::Left(3), 3, false),
+        (passed(4, false), 4, false),
+        (passed(0, true), 0, true),
+        (passed(1 << 32, false), u32::MAX, false),
     ] {
         for mut attempt in [attempt(0), attempt(1)] {
             assert!(attempt.latch(reply, 3).wake);
             assert_eq!(attempt.state.heard(), at(3));
-            assert_eq!(attempt.poll(3), Step::Pass { left });
+            assert_eq!(attempt.poll(3), Step::Pass { left, more });
             assert!(!attempt.latch(LatchReply::Left(1), 4).wake, "a late copy");
-            assert_eq!(attempt.poll(4), Step::Pass { left });
+            assert_eq!(attempt.poll(4), Step::Pass { left, more });
         }
     }
 }
@@ -104,9 +106,9 @@ fn a_latch_that_is_not_open_is_waited_for() {
     let latch = attempt.state.latch();
     assert_eq!((latch.generation(), latch.answered), (5, true));
     assert!(attempt.over(5, Over::Finished, true).wake);
-    assert_eq!(attempt.poll(3), Step::Pass { left: 0 });
+    assert_eq!(attempt.poll(3), Step::Pass { left: 0, more: false });
     assert!(!attempt.over(5, Over::Reset, true).wake, "that was before");
-    assert_eq!(attempt.poll(4), Step::Pass { left: 0 });
+    assert_eq!(attempt.poll(4), Step::Pass { left: 0, more: false });
 }
 
 #[test]
@@ -147,7 +149,10 @@ fn a_message_may_overtake_the_answer() {
         attempt.waits();
         attempt.poll(3)
     };
-    assert_eq!(after(5, Over::Finished, true), Step::Pass { left: 0 });
+    assert_eq!(
+        after(5, Over::Finished, true),
+        Step::Pass { left: 0, more: false }
+    );
     assert_eq!(after(5, Over::Reset, true), Step::Reset);
     assert_eq!(after(4, Over::Reset, true), Step::Wait, "an earlier one");
     assert_eq!(after(5, Over::Reset, false), Step::Wait, "maybe of another latch");

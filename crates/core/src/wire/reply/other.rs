@@ -93,6 +93,8 @@ pub(crate) enum LatchReply {
         generation: u64,
         left: u64,
         refused: bool,
+        /// Something is left of generations that are over, for another request.
+        more: bool,
     },
     Queued {
         stamp: u64,
@@ -124,6 +126,7 @@ impl LatchReply {
                 generation: reply.count_at(2)?,
                 left: reply.count_at(3)?,
                 refused: reply.int_at(4)? != 0,
+                more: reply.int_at(5)? != 0,
             },
             2 => Self::Queued {
                 stamp,

@@ -139,14 +139,16 @@ fn each_field_of_a_latch_is_read_from_its_place() {
     let read = |numbers: &[i64]| LatchReply::read(&ints(numbers)).expect("an answer");
     let alone = LatchReply::read(&Reply(Value::Int(3))).expect("an answer");
     assert_eq!(alone, (None, LatchReply::Left(3)));
-    for refused in [false, true] {
+    for (refused, more) in [(false, false), (false, true), (true, false)] {
         let passed = LatchReply::Passed {
             stamp: 11,
             generation: 12,
             left: 13,
             refused,
+            more,
         };
-        assert_eq!(read(&[1, 11, 12, 13, refused.into()]), (Some(11), passed));
+        let numbers = [1, 11, 12, 13, refused.into(), more.into()];
+        assert_eq!(read(&numbers), (Some(11), passed));
     }
     let queued = LatchReply::Queued {
         stamp: 11,
