@@ -306,14 +306,22 @@ pub(crate) async fn h68_a_full_queue(subject: &'static dyn Subject) {
     let client = fixture.client_with(|b| b.lease(LONG).max_waiters(1)).await;
     let all = fixture.all(&client).await;
     let waiter = fixture.queue(&client).await;
-    let before = fixture.members().len();
+    // But for the mark that says when the queue was looked through.
+    let there = || {
+        fixture
+            .members()
+            .into_iter()
+            .filter(|(member, _)| member != "z")
+            .count()
+    };
+    let before = there();
     let words = ["`a`", "1 waiters", "max_waiters"];
     let refused = soon("a refusal", fixture.handle(&client).acquire()).await;
     assert!(
         expect(refused, ErrorKind::QueueFull, &words).is_transient(),
         "it may pass"
     );
-    assert_eq!(fixture.members().len(), before, "nothing was left");
+    assert_eq!(there(), before, "nothing was left");
     assert!(
         fixture.tried(&client).await.is_none(),
         "busy: one try needs no room"

@@ -215,24 +215,24 @@ fn requests_to_a_limiter_depend_on_its_algorithm() {
     let reserve = |terms, most| said(&request::reserve(terms, b"k", 3, most, 11, 12));
     assert_eq!(
         reserve(&gcra, None),
-        "gcra 1 k 1:g:7:1000000:1:0| 7 428571 3 142857 1 -1 11 12 86400000",
+        "gcra 1 k 1:g:7:1000000:1:0| -1 11 12 86400000 7 428571 3 142857 1",
         "3 and 1 sevenths of a second"
     );
     let wait = Some(Duration::from_millis(250));
     assert_eq!(
         reserve(&window, wait),
-        "window 1 k 1:w:7:1000000:1:0| 3 7 20000 250000 11 12 86400000"
+        "window 1 k 1:w:7:1000000:1:0| 250000 11 12 86400000 3 7 20000"
     );
     let long = Some(Duration::from_secs(60));
     assert_eq!(
         reserve(&window, long),
-        "window 1 k 1:w:7:1000000:1:0| 3 7 20000 1020000 11 12 86400000",
+        "window 1 k 1:w:7:1000000:1:0| 1020000 11 12 86400000 3 7 20000",
         "a window and a piece of it"
     );
     let of = || [(21, 20, 3), (22, 21, 7)].into_iter();
     assert_eq!(
         said(&request::refund(&gcra, b"k", of())),
-        "gcra_refund 1 k 1:g:7:1000000:1:0| 7 86400000 21 20 428571 3 22 21 1000000 0"
+        "gcra_refund 1 k 1:g:7:1000000:1:0| 86400000 21 20 428571 3 22 21 1000000 0"
     );
     assert_eq!(
         said(&request::refund(&window, b"k", of())),

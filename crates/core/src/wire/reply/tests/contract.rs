@@ -185,8 +185,7 @@ fn contracts() -> Vec<Contract> {
 fn documented(name: &str) -> Vec<String> {
     let script = script::ALL.iter().find(|script| script.name == name);
     let source = script.expect("a script").source();
-    let header = source.lines().take_while(|line| line.starts_with("--"));
-    let returns = header.skip_while(|line| !line.starts_with("-- Returns"));
+    let returns = source.lines().skip_while(|line| !line.starts_with("-- Returns"));
     let mut shapes = Vec::new();
     for line in returns {
         let text = line.get(12..).unwrap_or("");
