@@ -240,11 +240,11 @@ fn requests_to_a_limiter_depend_on_its_algorithm() {
     );
     assert_eq!(
         said(&request::change(&gcra, b"k", 12)),
-        "gcra_change 1 k 1:g:7:1000000:1:0| 7 1000000 1 12 86400000"
+        "gcra_change 1 k 1:g:7:1000000:1:0| 12 86400000 7 1000000 1"
     );
     assert_eq!(
         said(&request::change(&window, b"k", 12)),
-        "window_change 1 k 1:w:7:1000000:1:0| 20000 12 86400000"
+        "window_change 1 k 1:w:7:1000000:1:0| 12 86400000 20000"
     );
     assert_eq!(said(&request::forget(b"k", 12)), "limiter_reset 1 k 12");
 }
