@@ -39,16 +39,16 @@
 --          {12, stamp_us, delay_us}              it could start only then
 --          {13, stamp_us}                        made with another rate, or with one and without
 local lock, id, weight, capacity = KEYS[1], ARGV[1], ARGV[4], ARGV[5]
-local pace, patience, floor, polls, ahead = ARGV[8] or '', ARGV[9], ARGV[10] or '0', ARGV[11] or '0', ARGV[12] or '0'
+local floor = ARGV[10] or '0'
 local T = ARGV.time or redis.call('TIME') -- once, at the top: before Redis 7.2 it moves inside a script (H50)
 local now_us = T[1] * 1000000 + T[2]
 local now = (now_us - now_us % 1000) / 1000
 
 -- The token has the highest score, except of a counted primitive with a rate; the hold that ends last is next. The first
 -- command raises WRONGTYPE before any write (H41).
-local top = string.sub(capacity, -1) == 'c' and {} or redis.call('ZRANGE', lock, '-2', '-1')
-local plain = now <= tonumber(ARGV[6]) and floor == '0'
-local lease, ttl, room = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[7])
+local top = weight ~= capacity and string.sub(capacity, -1) == 'c' and {} or redis.call('ZRANGE', lock, '-2', '-1')
+local plain = floor == '0' and now <= tonumber(ARGV[6])
+local lease, ttl = ARGV[2], tonumber(ARGV[3])
 -- shortcut: it takes everything, and nobody holds or waits
 if plain and weight == capacity and not top[2] and (top[1] or '%TOKEN%') == '%TOKEN%' then
   local token, ends = now_us, string.format('%d', now + lease) -- a number as an argument costs five times as much
@@ -283,7 +283,9 @@ local function answer(lock, id, weight, capacity, lease, ttl, room, pace, patien
   end
   return reply
 end
-weight, polls = tonumber(weight), tonumber(polls)
+local room, pace, patience = tonumber(ARGV[7]), ARGV[8] or '', ARGV[9]
+local polls, ahead = tonumber(ARGV[11] or 0), ARGV[12] or '0'
+weight = tonumber(weight)
 -- shortcut: no hold is over, and no waiter can be granted
 if plain then
   local reply = answer(lock, id, weight, capacity, lease, ttl, room, pace, patience, 0, polls, ahead, now_us, now, top)

@@ -14,18 +14,19 @@
 --          {2, more, refused}  it waited
 --          {8, 0, 0}           not our record, or another schema version
 --          0 or 1              from the shortcuts: the same as {0, 0, 0} or {1, 0, 0}
-local lock, id, capacity, ttl = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3])
-local not_after = tonumber(ARGV[4] or 0)
-local kin, weight = string.match(id, '^%d+([^:]*):(%d+)', 24)
-local low = redis.call('ZRANGE', lock, '0', weight == capacity and '1' or '3')
+local lock, id, capacity = KEYS[1], ARGV[1], ARGV[2]
+local plain = (ARGV[4] or '0') == '0'
+local low = redis.call('ZRANGE', lock, '0', capacity == '1' and '1' or '3')
 -- shortcut: nobody else holds or waits, and there are no marks but of what is in use, and how much there is
-if low[#low] == '%TOKEN%' and low[#low - 1] == id and not_after == 0 then
-  local marks = (low[3] and low[1] or '') .. (low[4] and low[2] or '')
-  if marks == '' then
-    return redis.call('ZREM', lock, id)
-  elseif marks == '%USED%' or marks == '%USED%%CAPACITY%' or marks == '%CAPACITY%%USED%' then
+if plain and low[1] == id and low[2] == '%TOKEN%' then
+  return redis.call('ZREM', lock, id)
+elseif plain and low[#low] == '%TOKEN%' and low[#low - 1] == id then
+  local marks = low[1] .. (low[4] and low[2] or '')
+  if marks == '%USED%' or marks == '%USED%%CAPACITY%' or marks == '%CAPACITY%%USED%' then
     redis.call('ZREM', lock, id, '%USED%', '%START%' .. id)
     return 1
   end
 end
 -- end of shortcut
+local ttl, not_after = tonumber(ARGV[3]), tonumber(ARGV[4] or 0)
+local kin, weight = string.match(id, '^%d+([^:]*):(%d+)', 24)
