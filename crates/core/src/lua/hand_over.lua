@@ -37,7 +37,8 @@ local function hand_over(lock, id, kin, weight, capacity, ttl, low, T, clock, le
   if known[5] or known[7] then
     drops[3], drops[4] = '%WEIGHT%' .. id, '%START%' .. id
   end
-  if known[4] and used == 0 then
+  local none_shares = known[4] and used == 0 and not counted
+  if none_shares then -- one may have everything next, and that is written at once
     drops[#drops + 1] = '%USED%'
   end
   local life, all, more, next_one, window = 0, false, 0, nil, nil
@@ -53,9 +54,14 @@ local function hand_over(lock, id, kin, weight, capacity, ttl, low, T, clock, le
     end
   end
   if not all then
+    if counted and used == 0 then
+      drops[#drops + 1] = '%USED%'
+    elseif used > 0 and (none_shares or used - (known[4] or 0) ~= 0) then
+      adds[#adds + 1], adds[#adds + 2] = string.format('%d', used), '%USED%'
+    end
     redis.call('ZREM', lock, unpack(drops)) -- first, as it is allowed when memory is full, and then the rest is, too (H40)
-    if used > 0 then
-      redis.call('ZADD', lock, string.format('%d', used), '%USED%', unpack(adds))
+    if adds[1] then
+      redis.call('ZADD', lock, unpack(adds))
     end
   end
   if life > 0 and redis.call('PTTL', lock) < life then
