@@ -162,6 +162,7 @@ impl World<'_> {
             listening: &self.listening,
             mail: BTreeMap::new(),
             doubts: Vec::new(),
+            quick: false,
         };
         let expected = ticking::tick(&mut self.records, &mut call, &items);
         let mail = call.mail;

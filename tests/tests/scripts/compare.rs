@@ -34,6 +34,7 @@ impl World<'_> {
             listening: &self.listening,
             mail: BTreeMap::new(),
             doubts: Vec::new(),
+            quick: false,
         };
         let expected = model(&mut self.records[at], &mut call);
         let mail = call.mail;

@@ -75,6 +75,8 @@ pub(crate) struct Call<'a> {
     pub(crate) mail: BTreeMap<String, String>,
     /// Those behind a claim that may be a dead one's, and its window: they are told if the step does not grant to them.
     pub(crate) doubts: Vec<(Attempt, i64)>,
+    /// The fast path was taken: nobody looks who waits behind the one who is granted everything, even if it has an owner.
+    pub(crate) quick: bool,
 }
 
 impl Call<'_> {

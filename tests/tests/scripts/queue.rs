@@ -152,7 +152,7 @@ impl Record {
 
     /// Whether a waiter may be the next: if all is in use, only the owner's own.
     fn goes_on(&self, call: &Call<'_>) -> bool {
-        self.used() < call.capacity || self.owner(call).is_some()
+        self.used() < call.capacity || (!call.quick && self.owner(call).is_some())
     }
 
     fn pump(&mut self, call: &mut Call<'_>) {

@@ -160,6 +160,7 @@ impl Record {
         }
         let now = call.now();
         let mut lapsed = if self.ends_quickly(call, who, not_after) {
+            call.quick = true;
             self.take_capacity(call);
             Vec::new()
         } else {

@@ -47,8 +47,9 @@ local function hand_over(lock, id, kin, weight, capacity, ttl, low, T, clock, le
       local pace = redis.call('ZMSCORE', lock, '%BURST%', '%PERIOD%', '%ARRIVAL%')
       rate = { interval = known[8], burst = pace[1], window = tonumber(pace[2]), arrival = tonumber(pace[3] or 0) }
     end
-    local queue = { low[1], place, low[2], behind }
-    used, life, all, more, next_one, window = let_in(lock, queue, 0, used, there, '', counted, rate, ttl, now_us, now, adds, drops, mail)
+    local queue, stamp = { low[1], place, low[2], behind }, #T[2] == 6 and T[1] .. T[2] or string.format('%d', now_us)
+    used, life, all, more, next_one, window = let_in(lock, queue, 0, used, there, '', counted, rate, ttl, now_us, now, stamp, adds, drops,
+      mail)
     if not used then
       return nil, T
     end

@@ -5,7 +5,8 @@
 local function send(mail)
   local refused = false
   for channel, lines in pairs(mail) do
-    refused = type(redis.pcall('PUBLISH', channel, table.concat(lines, ';'))) == 'table' or refused
+    local text = lines[2] and table.concat(lines, ';') or lines[1]
+    refused = type(redis.pcall('PUBLISH', channel, text)) == 'table' or refused
   end
   return refused
 end
@@ -17,14 +18,15 @@ local function post(lock, mail, kind, who, rest)
   table.insert(mail[channel], kind .. string.sub(who, 23) .. rest)
 end
 
--- Grants from the head of the queue on while it fits, with claims on behalf of the waiters and a line to each. `queue`: what
--- is known of it from `rank` on, members and places. What is to be written is added to `adds` and `drops`; if one is granted
--- everything, it is written at once. Who is not sure to take it, or waits for an upgrade, is for the engine: `step` is its
--- state, and without one nothing is returned in that case, and nothing was written. Returns what is in use, how long the
--- record has to live at least, whether one has everything, and 1 if there is more to do; then who is behind the last one, if
--- that may be dead, and how long its claim lasts.
-local function let_in(lock, queue, rank, used, there, owner, counted, rate, ttl, now_us, now, adds, drops, mail, step, commit)
-  local inbox, stamp = string.match(lock, '^(.-:)[^:{]+:{') .. 'inbox:', string.format('%d', now_us)
+-- Grants from the head of the queue on while it fits, with claims on behalf of the waiters and a
+-- line to each. `queue`: what is known of it from `rank` on, members and places; `stamp`: `now_us`
+-- as text. What is to be written is added to `adds` and `drops`; if one is granted everything, it is
+-- written at once. Who is not sure to take it, or waits for an upgrade, is for the engine: `step` is
+-- its state, and without one nothing is returned in that case, and nothing was written. Returns what
+-- is in use, how long the record has to live at least, whether one has everything, and 1 if there is
+-- more to do; then who is behind the last one, if that may be dead, and how long its claim lasts.
+local function let_in(lock, queue, rank, used, there, owner, counted, rate, ttl, now_us, now, stamp, adds, drops, mail, step, commit)
+  local inbox = string.match(lock, '^(.-:)[^:{]+:{') .. 'inbox:'
   local unit, heard, at, size, grants, life, more = (now - now % %UNIT%) / %UNIT%, step and {} or mail, 1, 2, step and step.grants or 0, 0, 0
   local all, behind, doubt, last = false, nil, nil, nil
   local deaf, passed, looked = step and step.deaf, step and step.front or 0, 0 -- `passed`: so many are in front
@@ -127,7 +129,10 @@ local function let_in(lock, queue, rank, used, there, owner, counted, rate, ttl,
         missed = missed % %POLLS%
         window, form = window * 2 ^ missed, '%d' .. string.sub((1 + missed) / %CLAIM_PARTS%, 2)
       end
-      window, used, grants = math.min(window, most), used + gets, grants + 1
+      used, grants = used + gets, grants + 1
+      if window - most > 0 then -- both are texts, which costs less than a number in the line
+        window = most
+      end
       if step or most - window < (unseen + 1) * %UNIT% then -- else the key's life was set to that and more when it was last seen
         life = math.max(life, ttl + window)
       end
@@ -166,7 +171,7 @@ local function let_in(lock, queue, rank, used, there, owner, counted, rate, ttl,
         life = math.max(life, ttl, math.ceil((after - now_us) / 1000))
       end
       -- If it may be dead, the next waiter is told when the claim ends, unless this step grants to it, too.
-      behind, doubt = next_place < 0 and (missed > 0 or unseen * %UNIT% > window) and queue[at + 2] or nil, window
+      behind, doubt = next_place < 0 and (missed > 0 or unseen * %UNIT% - window > 0) and queue[at + 2] or nil, window
       if behind and step then
         step.doubts = step.doubts or {}
         table.insert(step.doubts, { behind, doubt })

@@ -30,7 +30,7 @@ local function pump(lock, step, now_us, now, upgrades_wait)
   end
   repeat
     let_in(lock, queue, step.deaf and 0 or step.front, step.used, step.capacity, step.owner, step.counted, step.rate, step.ttl,
-      now_us, now, step.adds, step.drops, step.mail, step, commit)
+      now_us, now, string.format('%d', now_us), step.adds, step.drops, step.mail, step, commit)
     step.deaf = not step.deaf and step.front > 0 and not step.upgrade
     if step.deaf then
       commit(lock, step)

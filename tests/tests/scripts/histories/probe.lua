@@ -12,7 +12,8 @@
 --
 -- Returns  {hits, one, other}, where one and other are {reply, members, life, messages}; `hits` are the branches of the
 --          shortcuts that were taken. Of other the reply alone, if all else is the same; nothing, if there is no other. Then,
---          if they differ and there was something over in the record: what one and other are once a tick has settled both.
+--          if they differ and there was something over in the record, or somebody waits who may be dead: what one and other
+--          are once a tick has settled both.
 local server, frozen, refuses = redis, { ARGV[1], ARGV[2] }, ARGV[5] == '1'
 local now = ARGV[1] * 1000 + math.floor(ARGV[2] / 1000)
 local life, mail, hits = tonumber(ARGV[3]), {}, {}
@@ -86,6 +87,17 @@ local function alike(one, other)
   return same(2) and same(4) and one[3] == other[3]
 end
 
+-- Whether somebody waits who was not seen for long.
+local function is_silent(key)
+  local places = server.call('ZRANGEBYSCORE', key, '-inf', '(0', 'WITHSCORES')
+  for i = 2, #places, 2 do
+    if (math.floor(now / 256) - places[i]) % 262144 > 16 then
+      return true
+    end
+  end
+  return false
+end
+
 local record, second, third = KEYS[1], KEYS[2], KEYS[3]
 local args, since = {}, life
 for i = 9, #ARGV do
@@ -108,7 +120,7 @@ if not alike(one, other) then
   local before = { '', server.call('ZRANGE', third, 0, -1, 'WITHSCORES'), since or -1, {} }
   local settle = { 'w', 'nobody', '0', '1', ARGV[8], ARGV[7] }
   local settled = run(tick, third, since, settle, 1)
-  if not alike(before, settled) then
+  if not alike(before, settled) or is_silent(second) or is_silent(record) then
     server.call('DEL', third)
     server.call('COPY', record, third)
     answer[4] = run(tick, third, one[3] >= 0 and one[3] or nil, settle, 1)
