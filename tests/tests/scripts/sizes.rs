@@ -77,25 +77,73 @@ fn dead_readers_behind_a_dead_writer_are_passed_over_as_well() {
     assert_eq!(taken, steps(n + 2, SCAN));
 }
 
+/// Its ticks are what carries the steps on: if each began at the front again, nobody would ever be reached.
 #[test]
-fn who_comes_back_between_two_steps_is_not_passed_over() {
+fn who_ticks_in_front_keeps_nobody_out_and_is_served_after_a_second() {
     let [n, _] = SIZES;
-    let (mut lock, holds, lives) = behind_the_dead((0..2 * n).map(|count| one(count, CAPACITY)));
-    assert_eq!(lock.end(&holds, None), [1, 1, 0], "half of them");
-    lock.listens(&one(0, 1)); // it has a connection again, and asks for one of its places
-    let back = one(5, CAPACITY);
-    assert_eq!(
-        lock.tick('w', &back, 0)[0],
-        3,
-        "it waits, or is told by a message"
-    );
-    let first = lock.holders();
-    assert_eq!(
-        first,
-        [one(0, CAPACITY).id],
-        "from the front on, and not the one behind"
-    );
-    assert!(!first.contains(&lives.id));
+    let (mut lock, holds, lives) = behind_the_dead((0..n + 500).map(|count| one(count, CAPACITY)));
+    let back = one(3, CAPACITY);
+    assert_eq!(lock.end(&holds, None), [1, 1, 0], "the first thousand");
+    lock.tick('w', &back, 0);
+    assert_eq!(lock.holders(), std::slice::from_ref(&lives.id), "the next step");
+    let token = lock.dump().token.unwrap();
+    lock.tick('h', &lives, token);
+    lock.listens(&back);
+    lock.tick('w', &back, 0);
+    lock.bench.advance(1100);
+    assert_eq!(lock.end(&lives, None)[0], 1);
+    assert_eq!(lock.holders(), [one(0, CAPACITY).id], "from the front on again");
+}
+
+#[test]
+fn a_release_in_steps_goes_on_when_memory_is_full() {
+    let mut lock = Lock::new(CAPACITY);
+    let writer = attempt(1, CAPACITY);
+    lock.listens(&one(0, 1));
+    lock.acquire(&writer, WAIT);
+    for count in 0..250 {
+        lock.acquire(&one(count, 1), MANY);
+    }
+    lock.bench.redis(&["CONFIG", "SET", "maxmemory", "1"]);
+    assert_eq!(lock.end(&writer, None), [1, 1, 0]);
+    assert_eq!(lock.end(&writer, None), [0, 1, 0]);
+    assert_eq!(lock.end(&writer, None), [0, 0, 0]);
+}
+
+#[test]
+fn a_claim_that_is_over_is_not_reported_as_a_hold() {
+    let mut lock = Lock::counted(CAPACITY);
+    let writer = attempt(1, CAPACITY);
+    lock.listens(&one(0, 1));
+    lock.acquire(&writer, WAIT);
+    for count in 0..1000 {
+        lock.acquire(&one(count, 1), MANY);
+    }
+    while lock.end(&writer, None)[1] == 1 {}
+    lock.bench.advance(WINDOW + 500);
+    let reply = lock.tick('w', &one(999, 1), 0);
+    assert!(reply[0] != 2 || reply[2] >= 0, "{reply:?}");
+    let reply = lock.acquire(&one(998, 1), MANY);
+    assert!(reply[0] != 1 || reply[3] >= 0, "{reply:?}");
+}
+
+#[test]
+fn holds_that_outlast_their_leases_are_cut_in_steps() {
+    let mut lock = Lock::new(CAPACITY);
+    for count in 0..600 {
+        lock.acquire(&one(count, 1), TRY);
+    }
+    lock.bench.advance(-3_600_000); // the server's clock was set back
+    let writer = attempt(1, CAPACITY);
+    let mut taken = 1;
+    let mut reply = lock.acquire(&writer, WAIT);
+    while reply[3] == 1 {
+        taken += 1;
+        reply = lock.acquire(&writer, WAIT);
+    }
+    assert_eq!(taken, 3, "250 a step");
+    let ends = lock.dump().holds.into_values().map(|(ends, _)| ends).max();
+    assert_eq!(ends, Some(lock.now() + LEASE), "none outlasts its lease");
 }
 
 #[test]

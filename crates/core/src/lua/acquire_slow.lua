@@ -6,6 +6,7 @@
 --    8     the record is not ours
 --    7     the token floor is more than a day ahead
 --    5     the attempt has ended
+--    2, 3  its hold is over, and more is over than one step can settle: it is to ask again
 --    1     it already holds: returns its hold, and extends nothing
 --    4     late
 --   11     an upgrade of a hold that has ended
@@ -43,7 +44,7 @@ elseif floor > now_us + 86400000000 then
 end
 redis.call('ZADD', lock, 'XX', 'GT', '0', '%TOKEN%') -- changes nothing; refused when memory is full (H40)
 if place < 0 and now <= not_after then -- seen now, so that this very call does not drop it
-  add(step, renewed(step, place, polls), id)
+  add(step, renewed(place, polls), id)
   commit(lock, step)
 end
 settle(step)
@@ -64,6 +65,8 @@ local rate, stored = step.rate, step.stored
 local refuses = stored and stored % 2 == 0 -- other numbers than it was made with
 if place >= %TOMB% then
   reply = { 5, now_us }
+elseif place > 0 and place <= now then -- a hold that is over, and that this step did not come to
+  reply = { room > 0 and 2 or 3, now_us, 0, 1 }
 elseif place > 0 then -- a replay, or a grant whose message was lost: the same token, nothing extended (H26)
   local exclusive = not step.counted and weight >= step.capacity
   reply = { 1, now_us, exclusive and above_floor() or 0, math.floor(place) - now, place % 1 > 0 and 1 or 0 }
@@ -86,7 +89,7 @@ elseif base and (mark or step.used == held(step, base)) then
   end
   reply = mark and mark > counter and { 5, now_us } or { 1, now_us, step.token, math.floor(base_ends) - now, 0 }
 elseif place < 0 then
-  add(step, renewed(step, place, polls), id)
+  add(step, renewed(place, polls), id)
   live(step, ttl)
   reply = { 2, now_us, step.wake, step.more }
 elseif refuses and made_with ~= step.capacity then
@@ -96,8 +99,9 @@ elseif refuses and not same_pace(rate, read_pace(pace)) then
 elseif room >= 0 and weight > step.capacity then
   reply = { 10, now_us, step.capacity }
 elseif base and room > 0 then
+  look_again(step)
   raise_next(step, 1)
-  add(step, renewed(step, %BASE% + front() * %TICKET%, polls), id)
+  add(step, renewed(%BASE% + front() * %TICKET%, polls), id)
   live(step, ttl)
   reply = { 2, now_us, step.wake, step.more }
 elseif base then

@@ -20,6 +20,9 @@ if settle(step, id) then
   end
   score = tonumber(redis.call('ZSCORE', lock, id) or 0)
 end
+if score == 0 then -- removes nothing: allowed when memory is full, and then what follows is, too (H40)
+  redis.call('ZREMRANGEBYSCORE', lock, 1, 0)
+end
 if base and tonumber(mark or 0) == counter then -- the hold stays, and is shared again
   drop(step, '%UPGRADED%' .. base)
   step.shared = tonumber(string.match(base, ':(%d+):%d+:%d+$'))

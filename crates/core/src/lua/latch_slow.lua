@@ -138,7 +138,7 @@ elseif room == 0 then
 else
   if room > 0 then
     if place < 0 and not is_left then
-      redis.call('ZADD', lock, 'XX', renewed(step, place, polls), id)
+      redis.call('ZADD', lock, 'XX', renewed(place, polls), id)
     else
       local a, b, c = string.byte(id, 20, 22) -- the end of the client: its places stand together
       local ticket = (a * 128 + b) * 128 + c

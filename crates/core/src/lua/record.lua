@@ -151,17 +151,21 @@ local function settle(step, whose)
   if #over == 2 * %ENDS% then
     step.more, step.unsettled = 1, true
   end
-  local last = redis.call('ZREVRANGEBYSCORE', lock, %TOMB%, %HOLDER%, 'WITHSCORES', 'LIMIT', 0, %GRANTS%)
+  local last, cut = redis.call('ZREVRANGEBYSCORE', lock, %TOMB%, %HOLDER%, 'WITHSCORES', 'LIMIT', 0, %ENDS%), 0
   for i = 1, #last, 2 do
     local most = tonumber(string.match(last[i], ':(%d+):%d+$'))
     if last[i + 1] - now > most then
       most = math.max(most, tonumber(redis.call('ZSCORE', lock, '%EXTENDED%' .. last[i]) or 0))
       if last[i + 1] - now > most + 1 then
         add(step, now + most + last[i + 1] % 1, last[i])
+        cut = cut + 1
       end
     elseif i == 1 then
       break
     end
+  end
+  if cut == %ENDS% then -- there may be more of those
+    step.more, step.unsettled = 1, true
   end
   commit(lock, step)
   look(step)
@@ -273,9 +277,6 @@ end
 
 -- The place of a waiter that was seen now. If it asks by itself it is being polled, and the claims that it missed are
 -- forgiven.
-local function renewed(step, place, chance)
-  if step.passed and math.floor((place - %BASE%) / %TICKET%) <= step.passed then
-    look_again(step)
-  end
+local function renewed(place, chance)
   return string.format('%d', place - place % %TICKET% + chance * %CHANCE% + math.floor(now / %UNIT%) % %CHANCE%)
 end

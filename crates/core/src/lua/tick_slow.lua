@@ -30,7 +30,7 @@ local function refresh(step, of, ids, scores)
       if op == 'p' or chance == %POLLS% then
         chance = op == 'p' and %POLLS% or 0
       end
-      local now_at = renewed(step, place, chance)
+      local now_at = renewed(place, chance)
       places[ids[i]] = tonumber(now_at)
       add(step, now_at, ids[i])
     end
@@ -45,6 +45,8 @@ local function look_for(step, id, score)
     return { 4 } -- of a latch: this generation is over, and the place has not been removed yet
   elseif score >= %TOMB% then
     return { 5, 1 }
+  elseif score > 0 and score <= now then -- it is over, and this step did not come to it
+    return { 3, 0, 1 }
   elseif score > 0 then
     local exclusive = not step.counted and tonumber(string.match(id, ':(%d+):%d+:%d+$')) >= step.capacity
     local start = step.rate and tonumber(redis.call('ZSCORE', lock, '%START%' .. id) or 0)
