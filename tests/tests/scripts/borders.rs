@@ -6,9 +6,11 @@ use crate::model::Attempt;
 use crate::upgrades::{ALL, shared};
 
 /// The unit in which the scripts note when a waiter was seen, ms. The clock of a test begins at a whole one.
-const UNIT: i64 = 256;
-const PATIENCE: i64 = 40 * UNIT;
-const DEAF: i64 = 16 * UNIT;
+const UNIT: i64 = 512;
+const PATIENCE: i64 = 20 * UNIT;
+const GONE: i64 = 59 * UNIT;
+/// Of a lease of nine seconds or more: two ticks and a second.
+const SILENT: i64 = 13 * UNIT;
 
 /// One who holds, and one who waits and is not heard of for so long.
 fn unseen(ms: i64, listens: bool) -> (Lock, Attempt, Attempt) {
@@ -25,12 +27,12 @@ fn unseen(ms: i64, listens: bool) -> (Lock, Attempt, Attempt) {
 }
 
 #[test]
-fn a_waiter_is_dropped_when_the_patience_is_over_and_not_at_its_last_moment() {
+fn a_waiter_is_dropped_after_thirty_seconds_and_not_a_moment_before() {
     for tomb in [None, Some(100)] {
-        let (mut lock, holds, waits) = unseen(PATIENCE, true);
+        let (mut lock, holds, waits) = unseen(GONE, true);
         lock.end(&holds, tomb);
         assert_eq!(lock.holders(), [waits.id], "it is granted to");
-        let (mut lock, holds, _) = unseen(PATIENCE + UNIT, true);
+        let (mut lock, holds, _) = unseen(GONE + UNIT, true);
         lock.end(&holds, tomb);
         assert_eq!(lock.dump().holds.len() + lock.queue().len(), 0, "it is gone");
     }
@@ -38,10 +40,10 @@ fn a_waiter_is_dropped_when_the_patience_is_over_and_not_at_its_last_moment() {
 
 #[test]
 fn a_deaf_waiter_is_passed_over_before_it_is_dropped() {
-    let (mut lock, holds, waits) = unseen(DEAF, false);
+    let (mut lock, holds, waits) = unseen(SILENT, false);
     lock.end(&holds, None);
     assert_eq!(lock.holders(), [waits.id], "nobody else can have it");
-    let (mut lock, holds, _) = unseen(DEAF + UNIT, false);
+    let (mut lock, holds, _) = unseen(SILENT + UNIT, false);
     lock.end(&holds, None);
     assert_eq!(lock.dump().holds.len() + lock.queue().len(), 0, "it is gone");
 }
@@ -350,7 +352,7 @@ fn a_waiter_that_is_dropped_is_not_told_of_the_claim_before_it() {
     for who in [&holder, &head, &dead] {
         lock.acquire(who, WAIT);
     }
-    lock.bench.advance(PATIENCE - UNIT);
+    lock.bench.advance(GONE - UNIT);
     lock.tick('w', &head, 0);
     lock.bench.advance(2 * UNIT);
     lock.end(&holder, None);
@@ -360,7 +362,7 @@ fn a_waiter_that_is_dropped_is_not_told_of_the_claim_before_it() {
     assert!(lock.queue().is_empty());
 }
 
-/// In the first 256 ms of a cycle of 19 hours a place says when it was seen with zeroes, in the last with ones.
+/// In the first 512 ms of a cycle of 37 hours a place says when it was seen with zeroes, in the last with ones.
 #[test]
 fn a_waiter_that_missed_a_claim_gets_a_longer_one_whenever_it_was_seen() {
     for (ms, missed, tomb) in [
@@ -453,7 +455,9 @@ fn a_tick_of_two_records_tells_of_a_claim_once() {
     for who in [&holder, &head, &behind] {
         lock.acquire(who, WAIT);
     }
-    lock.bench.advance(10_000);
+    lock.bench.advance(4000);
+    lock.tick('w', &head, 0);
+    lock.bench.advance(6000);
     let items = [('w', &behind, 0, LEASE), ('w', &holder, 0, LEASE)];
     lock.tick_raw(&[KEY, "latchwork:lock:{other}"], &items);
     let told: Vec<_> = lock.bench.messages().into_values().flatten().collect();
@@ -463,7 +467,7 @@ fn a_tick_of_two_records_tells_of_a_claim_once() {
 
 #[test]
 fn patience_is_the_same_across_the_end_of_a_cycle() {
-    for (units, dropped) in [(40, false), (41, true)] {
+    for (units, dropped) in [(59, false), (60, true)] {
         let mut lock = Lock::new(1);
         cycle(&mut lock, -20 * UNIT);
         let [holder, waits] = [1, 2].map(|count| Attempt::new(count, 1, 1, 60_000, 400));
@@ -479,14 +483,16 @@ fn patience_is_the_same_across_the_end_of_a_cycle() {
 #[test]
 fn a_waiter_of_some_hours_ago_is_dropped() {
     const HOUR: i64 = 3_600_000;
-    let mut lock = Lock::new(1);
-    let [holder, waits] = [1, 2].map(|count| Attempt::new(count, 1, 1, 10 * HOUR, 400));
-    lock.listens(&waits);
-    lock.acquire(&holder, WAIT);
-    lock.acquire(&waits, WAIT);
-    lock.bench.advance(8 * HOUR);
-    lock.end(&holder, Some(100));
-    assert!(lock.holders().is_empty());
+    for hours in [1, 9, 12, 18, 19, 23] {
+        let mut lock = Lock::new(1);
+        let [holder, waits] = [1, 2].map(|count| Attempt::new(count, 1, 1, 24 * HOUR, 400));
+        lock.listens(&waits);
+        lock.acquire(&holder, WAIT);
+        lock.acquire(&waits, WAIT);
+        lock.bench.advance(hours * HOUR);
+        lock.end(&holder, Some(100));
+        assert!(lock.holders().is_empty(), "after {hours} hours");
+    }
 }
 
 #[test]
@@ -522,7 +528,7 @@ fn a_claim_that_lapses_when_a_cycle_begins_goes_back_to_the_front() {
     lock.bench.advance(1);
     lock.tick('w', &next, 0);
     assert_eq!(lock.holders(), [next.id]);
-    assert_eq!(lock.dump().queue, [(claims.id, 1, (1 << 18) - 12)]);
+    assert_eq!(lock.dump().queue, [(claims.id, 1, (1 << 18) - 45)]);
 }
 
 #[test]

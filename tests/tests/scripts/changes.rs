@@ -162,6 +162,8 @@ impl World<'_> {
             listening: &self.listening,
             mail: BTreeMap::new(),
             doubts: Vec::new(),
+            alive: Vec::new(),
+            lapsed: false,
             quick: false,
         };
         let expected = ticking::tick(&mut self.records, &mut call, &items);

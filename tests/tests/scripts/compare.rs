@@ -34,6 +34,8 @@ impl World<'_> {
             listening: &self.listening,
             mail: BTreeMap::new(),
             doubts: Vec::new(),
+            alive: Vec::new(),
+            lapsed: false,
             quick: false,
         };
         let expected = model(&mut self.records[at], &mut call);

@@ -30,6 +30,21 @@ fn crowd() -> (Lock, Attempt, i64) {
 }
 
 impl Lock {
+    /// A lease passes, in which the waiters' client shows that they live.
+    fn lease_passes(&mut self, keys: &[&str], waiters: &[Attempt]) {
+        self.bench.advance(LEASE / 2);
+        let items: Vec<_> = waiters.iter().map(|who| ('w', who, 0, LEASE)).collect();
+        self.tick_raw(keys, &items);
+        self.bench.advance(LEASE - LEASE / 2);
+        self.bench.messages();
+    }
+
+    /// The same for the crowd.
+    fn writers_lease_passes(&mut self) {
+        let readers: Vec<_> = (1..=READERS).map(reader).collect();
+        self.lease_passes(&vec![KEY; readers.len()], &readers);
+    }
+
     /// The lines that the readers' client was sent, by kind, and of the messages the longest.
     fn lines(&mut self) -> (BTreeMap<String, Vec<String>>, usize) {
         let mut came = self.bench.messages();
@@ -90,7 +105,7 @@ fn a_waiter_that_is_told_to_look_goes_on() {
 #[test]
 fn a_waiter_that_the_step_does_not_reach_learns_that_there_are_more() {
     let (mut lock, _, _) = crowd();
-    lock.bench.advance(LEASE);
+    lock.writers_lease_passes();
     assert_eq!(
         lock.tick('w', &reader(READERS), 0)[2],
         1,
@@ -105,7 +120,7 @@ fn a_waiter_that_the_step_does_not_reach_learns_that_there_are_more() {
 #[test]
 fn a_try_that_finds_a_crowd_leaves_somebody_to_go_on() {
     let (mut lock, _, _) = crowd();
-    lock.bench.advance(LEASE);
+    lock.writers_lease_passes();
     assert_eq!(lock.acquire(&attempt(2, 1), TRY)[0], 3, "others wait");
     lock.is_bounded(100);
 }
@@ -157,19 +172,20 @@ fn a_tick_of_many_records_is_one_step() {
         );
         ints(&lock.bench.call(Script::Acquire, &[key], &args))
     };
-    let mut places = Vec::new();
+    let (mut places, mut waiters) = (Vec::new(), Vec::new());
     for (n, key) in (0..).zip(&keys) {
         ask(&mut lock, key, &attempt(n + 1, CAPACITY));
         for count in 1..=60 {
             let who = reader(n * 100 + count);
             assert_eq!(ask(&mut lock, key, &who)[0], 2);
+            waiters.push((key.as_str(), who.clone()));
             if count == 60 {
                 places.push(who);
             }
         }
     }
-    lock.bench.advance(LEASE);
-    lock.bench.messages();
+    let (at, waiters): (Vec<_>, Vec<_>) = waiters.into_iter().unzip();
+    lock.lease_passes(&at, &waiters);
     let items: Vec<_> = places.iter().map(|who| ('w', who, 0, LEASE)).collect();
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     let reply = lock.tick_raw(&keys, &items);

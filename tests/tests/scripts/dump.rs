@@ -31,6 +31,8 @@ pub(crate) struct Dump {
     pub(crate) since: Option<i64>,
     /// Member `z`: the second in which a full queue was looked through.
     pub(crate) swept: Option<i64>,
+    /// Member `h`: when a claim was made that lapsed.
+    pub(crate) doubt: Option<i64>,
     /// `o` members: owner and ticket.
     pub(crate) marks: BTreeMap<String, i64>,
     /// `p` members: id of the hold that was upgraded, and counter of the upgrade.
@@ -75,6 +77,7 @@ impl Dump {
                     "USED" => return note(&mut self.shared, number),
                     "CAPACITY" => return note(&mut self.stored, (number / 2, number % 2 == 1)),
                     "NEXT" => return note(&mut self.next, number),
+                    "DOUBT" => return note(&mut self.doubt, number),
                     "SWEPT" => return note(&mut self.swept, number),
                     "SINCE" => return note(&mut self.since, number),
                     "EXTENDED" => &mut self.extended,

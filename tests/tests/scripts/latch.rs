@@ -279,8 +279,8 @@ fn places_of_the_dead_are_not_listed() {
         let reply = bench.call(Script::Peek, &[KEY], &["10"]);
         (reply.items()[4].int(), reply.items()[5].items().len())
     };
-    let unit = bench.now().rem_euclid(256);
-    bench.advance(41 * 256 - unit - 1);
+    let unit = bench.now().rem_euclid(512);
+    bench.advance(21 * 512 - unit - 1);
     assert_eq!(waiting(&mut bench), (Some(1), 1), "patience is 40 units");
     bench.advance(1);
     assert_eq!(waiting(&mut bench), (Some(0), 0));

@@ -9,7 +9,7 @@ use latchwork_testkit::Reply;
 
 use crate::bench::numbers;
 
-const PATIENCE: i64 = 40;
+const PATIENCE: i64 = 20;
 const UNITS: i64 = 1 << 18;
 const MINUTE: i64 = 60_000;
 /// What a step may spend on places and ids, one each, and one more for a client that is told.
@@ -93,12 +93,12 @@ fn score(id: &str, (number, chance, seen): Place) -> i64 {
 }
 
 fn units(now: i64) -> i64 {
-    now.div_euclid(256).rem_euclid(UNITS)
+    now.div_euclid(512).rem_euclid(UNITS)
 }
 
 fn age(now: i64, seen: i64) -> i64 {
     let units = (units(now) - seen).rem_euclid(UNITS);
-    if units > UNITS / 2 { 0 } else { units }
+    if units > UNITS - 8192 { 0 } else { units }
 }
 
 impl Latch {

@@ -28,6 +28,7 @@ mod latch_steps;
 mod lock;
 mod model;
 mod mutation;
+mod order;
 mod paced;
 mod queue;
 mod quick;

@@ -8,11 +8,13 @@ use std::collections::BTreeMap;
 pub(crate) use crate::attempt::Attempt;
 use crate::dump::Dump;
 
-/// Units of 256 ms after which a waiter is dropped when it reaches the front.
-pub(crate) const PATIENCE: i64 = 40;
-pub(crate) const DEAF: i64 = 16;
-pub(crate) const UNIT: i64 = 256;
+/// Units of 512 ms after which a waiter makes room in a full queue, and is dropped when it reaches the front.
+pub(crate) const PATIENCE: i64 = 20;
+pub(crate) const GONE: i64 = 59;
+pub(crate) const UNIT: i64 = 512;
 pub(crate) const UNITS: i64 = 1 << 18;
+/// By so many units the clock may have been set back.
+pub(crate) const STEPPED: i64 = 8192;
 /// The chance of a waiter that polls.
 pub(crate) const POLLS: i64 = 3;
 
@@ -75,6 +77,10 @@ pub(crate) struct Call<'a> {
     pub(crate) mail: BTreeMap<String, String>,
     /// Those behind a claim that may be a dead one's, and its window: they are told if the step does not grant to them.
     pub(crate) doubts: Vec<(Attempt, i64)>,
+    /// Claims that lapsed are kept aside.
+    pub(crate) lapsed: bool,
+    /// The waiters that a tick is about.
+    pub(crate) alive: Vec<String>,
     /// The fast path was taken: nobody looks who waits behind the one who is granted everything, even if it has an owner.
     pub(crate) quick: bool,
 }
@@ -98,7 +104,12 @@ impl Call<'_> {
 
     pub(crate) fn age(&self, seen: i64) -> i64 {
         let units = (self.seen_now() - seen).rem_euclid(UNITS);
-        if units > UNITS / 2 { 0 } else { units }
+        if units > UNITS - STEPPED { 0 } else { units }
+    }
+
+    /// When it was seen is that many units ago, whatever the clock did.
+    pub(crate) fn raw_age(&self, seen: i64) -> i64 {
+        (self.seen_now() - seen).rem_euclid(UNITS)
     }
 
     pub(crate) fn post(&mut self, to: &Attempt, kind: char, rest: &str) {
@@ -127,6 +138,8 @@ pub(crate) struct Record {
     pub(crate) since: Option<i64>,
     /// The second in which the queue was full and the dead were looked for.
     pub(crate) swept: Option<i64>,
+    /// When the first of the claims was made that lapsed of late.
+    pub(crate) doubt: Option<i64>,
     pub(crate) holds: Vec<Hold>,
     pub(crate) extended: BTreeMap<String, i64>,
     pub(crate) tombs: BTreeMap<String, i64>,
@@ -176,6 +189,7 @@ impl Record {
             next: self.next,
             since: self.since,
             swept: self.swept,
+            doubt: self.doubt,
             marks: places
                 .filter_map(|place| Some((place.who.owner()?.to_owned(), place.ticket)))
                 .collect(),
@@ -239,11 +253,7 @@ impl Record {
     /// By a tick: the claims that it missed stay counted.
     pub(crate) fn refresh_by_tick(&mut self, call: &Call<'_>, place: usize, chance: i64) {
         let before = self.queue[place].chance;
-        let kept = if chance == POLLS || before == POLLS {
-            chance
-        } else {
-            before
-        };
+        let kept = if before % POLLS == 0 { chance } else { before };
         self.refresh(call, place, kept);
     }
 

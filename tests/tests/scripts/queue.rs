@@ -1,6 +1,6 @@
 //! Who is next, in plain Rust: tickets, grants from the head, claims that go back.
 
-use crate::model::{Attempt, Call, DEAF, Hold, PATIENCE, POLLS, Record, UNIT, UNITS, Waiter};
+use crate::model::{Attempt, Call, GONE, Hold, POLLS, Record, UNIT, UNITS, Waiter};
 
 /// The ticket of whoever comes to an empty queue, and the first that cannot be given any more.
 pub(crate) const FIRST: i64 = 1 << 32;
@@ -11,6 +11,17 @@ const FRONT: i64 = 1 << 30;
 const LONGEST: i64 = 1 << 30;
 /// What `s` counts modulo.
 const CYCLE: i64 = 1 << 36;
+
+/// At least this often, in thousandths of a millisecond, a client shows that a waiter lives.
+fn tick(who: &Attempt) -> i64 {
+    let lease = if who.base().is_some() { 9000 } else { who.lease };
+    (lease * 1000 / 3).min(3_000_000)
+}
+
+/// Whether a waiter that was not seen for so many units has missed two ticks and a second.
+pub(crate) fn is_silent(who: &Attempt, age: i64) -> bool {
+    age > 1 && age * UNIT * 1000 - 1_000_000 > 2 * tick(who)
+}
 
 impl Record {
     pub(crate) fn sort(&mut self) {
@@ -117,16 +128,23 @@ impl Record {
             self.next = None;
             self.since = None;
             self.swept = None;
+            self.doubt = None;
         }
     }
 
     /// Grants, puts back the claims that lapsed, grants again.
     pub(crate) fn hand_on(&mut self, call: &mut Call<'_>, lapsed: Vec<Hold>) {
-        self.pump(call);
-        let seen = (call.seen_now() - DEAF + 4).rem_euclid(UNITS);
+        for hold in &lapsed {
+            self.cast_doubt(call, hold);
+        }
         let any = !lapsed.is_empty();
+        call.lapsed = any;
+        self.pump(call);
+        call.lapsed = false;
         for Hold { who, claim, .. } in lapsed.into_iter().rev() {
             let ticket = self.mark(&who).unwrap_or_else(|| self.front());
+            let unseen = if call.alive.contains(&who.id) { 0 } else { GONE - 14 };
+            let seen = (call.seen_now() - unseen).rem_euclid(UNITS);
             self.enter(who, ticket, claim.map_or(0, |missed| missed + 1), seen);
         }
         if any {
@@ -139,6 +157,20 @@ impl Record {
             }
         }
         self.tidy();
+    }
+
+    /// A claim lapsed: who was not seen since it was made is in doubt.
+    fn cast_doubt(&mut self, call: &Call<'_>, hold: &Hold) {
+        if self.doubt.is_none_or(|since| call.raw_age(since) > GONE) {
+            let window = (hold.who.window << hold.claim.unwrap_or(0)).min(hold.who.lease);
+            let made = (hold.end - window).div_euclid(UNIT);
+            self.doubt = Some(made.min(call.now().div_euclid(UNIT)).rem_euclid(UNITS));
+        }
+    }
+
+    /// Whether it was not seen since a claim was made that lapsed, though it should have been.
+    fn is_in_doubt(since: i64, who: &Attempt, age: i64) -> bool {
+        age > 1 && age >= since && since * UNIT * 1000 > tick(who) * 5 / 4
     }
 
     /// Tells the head of the queue when the claim before it ends.
@@ -156,13 +188,18 @@ impl Record {
     }
 
     fn pump(&mut self, call: &mut Call<'_>) {
+        let lapsed = call.lapsed || self.queue.first().is_some_and(|head| head.chance % POLLS > 0);
+        let since = self.doubt.filter(|_| lapsed);
+        let since = since.map_or(0, |since| call.raw_age(since));
         let mut at = 0; // those before it are passed over
         while at < self.queue.len() && self.goes_on(call) {
             let head = &self.queue[at];
             let listens =
                 head.chance == POLLS || call.listening.iter().any(|client| client == head.who.parts().0);
             let age = call.age(head.seen);
-            if age > PATIENCE || (age > DEAF && !listens) {
+            let silent = is_silent(&head.who, age);
+            let passed = silent || Self::is_in_doubt(since, &head.who, age);
+            if age > GONE || (silent && !listens && head.chance == 0) {
                 self.queue.remove(at);
             } else if call.counted && head.who.weight > call.capacity {
                 self.drop_place(call, at);
@@ -170,16 +207,25 @@ impl Record {
                 if !self.try_upgrade(call, at) {
                     break;
                 }
+            } else if passed || (!listens && self.fits(call, &head.who)) {
+                at += 1;
             } else if !self.fits(call, &head.who) {
                 break;
-            } else if listens {
+            } else {
                 let behind = self.queue.get(at + 1).map(|next| next.who.clone());
                 self.hand_over(call, at, behind);
-            } else {
-                at += 1;
             }
         }
-        while at > 0 && self.goes_on(call) && self.fits(call, &self.queue[0].who) {
+        while at > 0 && self.goes_on(call) {
+            let head = &self.queue[0];
+            let listens = call.listening.iter().any(|client| client == head.who.parts().0);
+            if head.chance != POLLS && !listens && is_silent(&head.who, call.age(head.seen)) {
+                at -= 1;
+                self.queue.remove(0);
+                continue;
+            } else if !self.fits(call, &head.who) {
+                break;
+            }
             at -= 1;
             let behind = self.queue.get(1).filter(|_| at > 0).map(|next| next.who.clone());
             self.hand_over(call, 0, behind);

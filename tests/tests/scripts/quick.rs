@@ -1,6 +1,7 @@
 //! When the scripts take their fast path: then they leave alone what is over, and everything else is as always.
 
-use crate::model::{Attempt, Call, DEAF, Hold, Record, UNITS};
+use crate::model::{Attempt, Call, Hold, Record};
+use crate::queue::is_silent;
 use crate::requests::Acquire;
 
 /// What one step grants at most.
@@ -51,7 +52,7 @@ impl Record {
             && (used < there || owner.is_some())
         {
             let same = owner.is_some() && owner.as_deref() == head.who.owner();
-            let silent = (call.seen_now() - head.seen).rem_euclid(UNITS) > DEAF;
+            let silent = is_silent(&head.who, call.raw_age(head.seen));
             if silent || head.who.base().is_some() || used + head.who.weight <= there || same {
                 return false;
             }
@@ -96,8 +97,9 @@ impl Record {
             if used >= there {
                 break;
             }
-            let age = (call.seen_now() - head.seen).rem_euclid(UNITS); // a clock that was set back is out of the ordinary
-            if head.who.base().is_some() || head.chance != 0 || age > DEAF || head.who.weight > there {
+            // A clock that was set back is out of the ordinary.
+            let silent = is_silent(&head.who, call.raw_age(head.seen));
+            if head.who.base().is_some() || head.chance != 0 || silent || head.who.weight > there {
                 return false;
             }
             if used + head.who.weight > there {

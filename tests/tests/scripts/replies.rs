@@ -88,6 +88,7 @@ fn end_says_what_was_given_up() {
     lock.acquire(&b, WAIT);
     assert_eq!(lock.end(&a, None), [1, 0, 0], "a hold, with a waiter behind");
     assert_eq!(lock.holders(), std::slice::from_ref(&b.id));
+    lock.listens(&b);
     lock.bench.advance(3 * WINDOW);
     lock.tick('w', &a, 0);
     assert_eq!(

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use crate::model::{DEAF, PATIENCE, UNIT, UNITS};
+use crate::model::{GONE, PATIENCE, UNIT, UNITS};
 
 /// Attempts in play at one time. Those of the last slots belong to the second record.
 pub(crate) const SLOTS: usize = 12;
@@ -139,11 +139,12 @@ pub(crate) enum Token {
 
 /// Returns the time until something in a record is due, plus `off`, in ms; `None` if nothing is.
 ///
-/// Holds and marks are due when they end, places when their waiters are taken for deaf or dead.
+/// Holds and marks are due when they end, places when their waiters count as silent (of a short
+/// lease, and of a long one) or as gone.
 pub(crate) fn until_due(now: i64, ends: &[i64], seen: &[i64], which: usize, off: i64) -> Option<i64> {
     let left = |seen: &i64| {
         let age = (now.div_euclid(UNIT) - seen).rem_euclid(UNITS);
-        [DEAF, PATIENCE].map(|limit| (now.div_euclid(UNIT) - age + limit + 1) * UNIT)
+        [2, 13, PATIENCE, GONE].map(|limit| (now.div_euclid(UNIT) - age + limit + 1) * UNIT)
     };
     let moments = ends.iter().copied().chain(seen.iter().flat_map(left));
     let mut waits: Vec<_> = moments.map(|moment| moment + off - now).collect();

@@ -29,6 +29,9 @@ pub(crate) fn tick(records: &mut [Record], call: &mut Call<'_>, items: &[Item]) 
             record.refresh_by_tick(call, place, if item.op == 'p' { POLLS } else { 0 });
         }
     }
+    let waits = |item: &&Item| matches!(item.op, 'w' | 'p');
+    let waiting = rest.iter().map(|at| &items[*at]).filter(waits);
+    call.alive = waiting.map(|item| item.who.id.clone()).collect();
     let made_with = call.capacity;
     let mut settled = Vec::new();
     for at in rest {

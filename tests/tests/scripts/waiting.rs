@@ -4,7 +4,8 @@ use crate::lock::{INBOX, KEY, LEASE, Lock, RETENTION, TRY, Terms, WAIT, WINDOW, 
 use crate::model::Attempt;
 
 /// Ticks longer than this ago: the waiter is dropped at the front. 40 units of 256 ms, and up to two of rounding.
-const PATIENCE: i64 = 42 * 256;
+const PATIENCE: i64 = 22 * 512;
+const GONE: i64 = 61 * 512;
 
 #[test]
 fn nobody_barges() {
@@ -89,7 +90,7 @@ fn an_entry_without_subscriber_that_was_not_seen_either_is_dropped() {
     let [a, dead, b] = [1, 2, 3].map(|count| attempt(count, 1));
     let token = lock.acquire(&a, WAIT)[2];
     lock.acquire(&dead, WAIT);
-    lock.bench.advance(17 * 256);
+    lock.bench.advance(14 * 512);
     lock.tick('h', &a, token);
     lock.end(&a, None);
     assert_eq!(
@@ -129,7 +130,7 @@ fn an_entry_that_polls_needs_no_subscriber() {
 
 /// The head is subscribed but silent. Each time another passes; then its window is twice as long.
 #[test]
-fn a_frozen_waiter_costs_three_windows() {
+fn a_waiter_that_ticks_and_never_asks_costs_three_windows() {
     let mut lock = Lock::new(1);
     let [a, frozen, b, c, d] = [1, 2, 3, 4, 5].map(|count| attempt(count, 1));
     for who in [&a, &frozen, &b, &c, &d] {
@@ -146,8 +147,8 @@ fn a_frozen_waiter_costs_three_windows() {
         assert_eq!(wake[..2], [3, 1], "over in the next millisecond, not before");
         lock.bench.advance(1);
         assert_eq!(lock.tick('w', passes, 0)[0], 2, "one other passes");
-        for waiter in [&c, &d] {
-            lock.tick('w', waiter, 0); // they are alive
+        for waiter in [&frozen, &c, &d] {
+            lock.tick('w', waiter, 0); // their clients are alive
         }
         before = passes.clone();
     }
@@ -166,8 +167,8 @@ fn a_waiter_that_comes_back_starts_anew() {
     lock.tick('w', &b, 0);
     assert_eq!(
         lock.dump().queue,
-        [(slow.id.clone(), 1, (lock.now() / 256 - 12) % (1 << 18))],
-        "a second more if nobody listens for it, else seven"
+        [(slow.id.clone(), 1, (lock.now() / 512 - 59 + 14) % (1 << 18))],
+        "silent, and given up in seven seconds"
     );
     assert_eq!(lock.tick('w', &slow, 0)[0], 3, "its client lives");
     assert_eq!(
@@ -234,14 +235,13 @@ fn one_message_per_client() {
 }
 
 #[test]
-fn a_waiter_not_seen_for_longer_than_the_patience_is_dropped_at_the_front() {
+fn h8_a_waiter_not_seen_for_thirty_seconds_is_dropped_at_the_front() {
     let mut lock = Lock::new(1);
-    let [a, dead, b] = [1, 2, 3].map(|count| attempt(count, 1));
-    let token = lock.acquire(&a, WAIT)[2];
+    let [a, dead, b] = [1, 2, 3].map(|count| Attempt::new(count, count as u64, 1, 60_000, WINDOW));
+    lock.acquire(&a, WAIT);
     lock.acquire(&dead, WAIT);
-    lock.bench.advance(PATIENCE / 2);
-    lock.tick('h', &a, token);
-    lock.bench.advance(PATIENCE / 2);
+    lock.listens(&dead); // its connection looks alive
+    lock.bench.advance(GONE);
     lock.acquire(&b, WAIT);
     assert_eq!(lock.queue().len(), 2, "not while somebody holds");
     lock.end(&a, None);
@@ -255,7 +255,7 @@ fn h8_a_claim_window_above_the_patience_does_not_lengthen_it() {
     lock.acquire(&a, WAIT);
     lock.acquire(&dead, WAIT);
     lock.listens(&dead); // its connection looks alive
-    lock.bench.advance(PATIENCE);
+    lock.bench.advance(GONE);
     lock.acquire(&b, WAIT);
     lock.end(&a, None);
     assert_eq!((lock.holders(), lock.queue()), (vec![b.id], vec![]));
@@ -268,7 +268,7 @@ fn a_tick_drops_nobody_that_is_in_it() {
     for who in [&a, &b, &c] {
         lock.acquire(who, WAIT);
     }
-    lock.bench.advance(PATIENCE); // the whole process was paused
+    lock.bench.advance(GONE); // the whole process was paused
     let items = [('w', &c, 0, LEASE), ('w', &b, 0, LEASE)];
     let reply = lock.tick_raw(&[KEY, KEY], &items);
     assert_eq!(

@@ -182,8 +182,9 @@ local function answer(lock, id, weight, capacity, lease, ttl, room, pace, patien
   end
   if known[2] and (used < there or owner ~= '') then
     local head = redis.call('ZRANGE', lock, '0', '0', 'WITHSCORES')
-    local head_kin, gets = string.match(head[1], '^%d+(@?[^:^]*):(%d+)', 24)
-    local silent = ((now - now % %UNIT%) / %UNIT% - head[2]) % %CHANCE% > %DEAF% -- it may be dropped
+    local head_kin, gets, most = string.match(head[1], '^%d+(@?[^:^]*):(%d+):(%d+)', 24)
+    local unseen = ((now - now % %UNIT%) / %UNIT% - head[2]) % %CHANCE%
+    local silent = unseen > 1 and unseen * %UNIT% - 1000 > math.min(6000, (most or 9000) * 2 / 3) -- others may pass it
     if not sweep and (silent or not gets or used + gets <= there or (owner ~= '' and owner == head_kin)) then
       return
     elseif fits and tonumber(ahead) > 0 then -- its head start may put it before all others

@@ -51,8 +51,16 @@ local function let_in(lock, queue, rank, used, there, owner, counted, rate, ttl,
     local channel, missed, unseen = inbox .. string.sub(who, 1, 22), 0, (unit - place) % %CHANCE%
     local goes, grant, line, start, after = false, false, nil, nil, nil
     gets = tonumber(gets)
-    if step and unseen > %CHANCE% / 2 then -- the clock was set back: just now
+    if step and unseen > %CHANCE% - %STEPPED% then -- the clock was set back: just now
       unseen = 0
+    end
+    -- Silent: two ticks of its client are overdue, and a request had a second. In doubt: it was not seen since a claim
+    -- was made that lapsed, though it should have been.
+    local silent, in_doubt = false, false
+    if unseen > 1 then
+      local tick = math.min(3000, (most or 9000) / 3)
+      silent = unseen * %UNIT% - 1000 > 2 * tick
+      in_doubt = step and step.in_doubt and unseen >= step.in_doubt and step.in_doubt * %UNIT% > tick * 1.25
     end
     if place % %TICKET% >= %CHANCE% then
       missed = math.floor(place % %TICKET% / %CHANCE%)
@@ -65,7 +73,7 @@ local function let_in(lock, queue, rank, used, there, owner, counted, rate, ttl,
     local is_late = start and start - now_us > rate.window
     -- A hint, not a proof: NUMSUB counts this node's subscribers, half-open ones too. So it only passes an entry over, and
     -- asks before anything is sent: a grant message must never have to be taken back.
-    local hears = missed == %POLLS% or not fits and unseen <= %DEAF%
+    local hears = missed == %POLLS% or not fits and not silent
     if not hears then
       hears = heard[channel]
       if hears == nil then
@@ -75,11 +83,11 @@ local function let_in(lock, queue, rank, used, there, owner, counted, rate, ttl,
         end
       end
     end
-    if fits and hears and missed == 0 and unseen <= %DEAF% and not is_late then
+    if fits and hears and missed == 0 and not (silent or in_doubt or is_late) then
       grant = true
-    elseif not step and (not gets or missed > 0 or unseen > %DEAF% or fits or gets > there) then
+    elseif not step and (not gets or missed > 0 or silent or fits or gets > there) then
       return
-    elseif unseen > %PATIENCE% or not hears and unseen > %DEAF% then
+    elseif unseen > %GONE% or not hears and silent and (missed == 0 or deaf) then
       goes = true
     elseif is_late or counted and gets and gets > there then -- or resized since: it asks again, and learns why
       goes, line = true, 'w ' .. string.sub(who, 23) .. ' 0 ' .. stamp
@@ -88,10 +96,10 @@ local function let_in(lock, queue, rank, used, there, owner, counted, rate, ttl,
         step.upgrade, step.place = who, place
       end
       break
+    elseif not deaf and (not hears or silent or in_doubt) then
+      passed = passed + 1
     elseif not fits then
       break
-    elseif not hears and not deaf then
-      passed = passed + 1
     else
       grant = true
     end
@@ -117,7 +125,7 @@ local function let_in(lock, queue, rank, used, there, owner, counted, rate, ttl,
       end
       if next_place >= 0 and not (step and step.lapsed) then -- nobody waits any more
         drops[#drops + 1], drops[#drops + 2] = '%NEXT%', '%SINCE%'
-        drops[#drops + 1], drops[#drops + 2] = '%PASSED%', '%SWEPT%'
+        drops[#drops + 1], drops[#drops + 2], drops[#drops + 3] = '%PASSED%', '%SWEPT%', '%DOUBT%'
         if step then
           step.next_ticket = nil
         end

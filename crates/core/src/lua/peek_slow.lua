@@ -10,7 +10,7 @@ local places = redis.call('ZRANGEBYSCORE', lock, first, last, 'WITHSCORES', 'LIM
 local waiters = {}
 for i = 1, #places, 2 do
   local unseen = (math.floor(now / %UNIT%) - places[i + 1]) % %CHANCE%
-  if unseen > %PATIENCE% and unseen <= %CHANCE% / 2 then
+  if unseen > %PATIENCE% and unseen <= %CHANCE% - %STEPPED% then
     waiting = waiting - 1
   else
     waiters[#waiters + 1] = places[i]

@@ -11,19 +11,26 @@ local function tidy(lock, step)
   end
   if step.next_ticket and not step.lapsed and tonumber(redis.call('ZRANGE', lock, 0, 0, 'WITHSCORES')[2]) >= 0 then
     drops[#drops + 1], drops[#drops + 2] = '%NEXT%', '%SINCE%'
-    drops[#drops + 1], drops[#drops + 2] = '%PASSED%', '%SWEPT%'
+    drops[#drops + 1], drops[#drops + 2], drops[#drops + 3] = '%PASSED%', '%SWEPT%', '%DOUBT%'
     step.next_ticket = nil
   end
   step.loose = nil
   commit(lock, step)
 end
 
--- Grants to waiters. Those to whom nobody listens are passed over until nobody else can be granted: a step looks at so many,
--- and notes where the next one, within a second, goes on. Returns an upgrade that has come to the head, and its place, unless
+-- Grants to waiters. Those for whom nobody listens are passed over until nobody else can be granted: a step looks at so many,
+-- and notes where the next one, within a second, goes on. The same goes for those who were not seen for long; while a
+-- claim that lapsed stands at the front, that is since it was made. Returns an upgrade that has come to the head, and its place, unless
 -- it is known that it has to wait.
 local function pump(lock, step, now_us, now, upgrades_wait)
   local queue, unit = {}, (now - now % %UNIT%) / %UNIT%
   step.front, step.upgrade, step.deaf, step.upgrades_wait = 0, nil, false, upgrades_wait
+  step.in_doubt = nil
+  if step.since then
+    local head = tonumber(redis.call('ZRANGE', lock, 0, 0, 'WITHSCORES')[2] or 0)
+    local missed = math.floor(head % %TICKET% / %CHANCE%) % %POLLS%
+    step.in_doubt = (step.lapsed or head < 0 and missed > 0) and step.since
+  end
   if step.passed and (unit - step.passed % 1 * %CHANCE%) % %CHANCE% < 4 then
     local next_place = string.format('(%d', %BASE% + math.floor(step.passed + 1) * %TICKET%)
     step.front = redis.call('ZCOUNT', lock, '-inf', next_place)

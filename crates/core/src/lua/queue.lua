@@ -11,7 +11,7 @@ local function sweep(step, count)
   for i = 1, #places, 2 do
     local place = tonumber(places[i + 1])
     local unseen = (math.floor(now / %UNIT%) - place) % %CHANCE%
-    if place < 0 and unseen > %PATIENCE% and unseen <= %CHANCE% / 2 and count_before - count < %GRANTS% then
+    if place < 0 and unseen > %PATIENCE% and unseen <= %CHANCE% - %STEPPED% and count_before - count < %GRANTS% then
       leave(step, places[i], string.match(places[i], '^%d+([^:]*):', 24), place)
       count = count - 1
     end

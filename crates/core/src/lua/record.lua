@@ -39,9 +39,9 @@ end
 -- Reads the marks once. Returns the scores of other members.
 local function read(step, ...)
   local scores = redis.call('ZMSCORE', lock, '%TOKEN%', '%USED%', '%NEXT%', '%PASSED%', '%CAPACITY%', '%INTERVAL%',
-    '%BURST%', '%PERIOD%', '%ARRIVAL%', ...)
+    '%BURST%', '%PERIOD%', '%ARRIVAL%', '%DOUBT%', ...)
   local known = {}
-  for i = 1, 9 do
+  for i = 1, 10 do
     known[i] = tonumber(scores[i] or nil)
   end
   step.token, step.shared, step.next_ticket, step.passed = known[1], known[2] or 0, known[3], known[4]
@@ -59,7 +59,8 @@ local function read(step, ...)
     end
     step.rate = rate
   end
-  return unpack(scores, 10)
+  step.since = known[10] and (math.floor(now / %UNIT%) - known[10]) % %CHANCE%
+  return unpack(scores, 11)
 end
 
 -- `<interval> <burst> <window>`; nothing: no rate.
@@ -129,6 +130,17 @@ local function end_all(step, list, distance)
   end
 end
 
+-- A claim that ended then lapsed: who was not seen since it was made is in doubt. While claims lapse one after the other,
+-- the first of them counts.
+local function doubt(step, who, ends, missed)
+  if not step.since or step.since > %GONE% then
+    local most, window = string.match(who, ':(%d+):(%d+)$')
+    local unit, made = math.floor(now / %UNIT%), ends - math.min(window * 2 ^ (missed - 1), most)
+    step.since = math.max(unit - math.floor(made / %UNIT%), 0)
+    add(step, (unit - step.since) % %CHANCE%, '%DOUBT%')
+  end
+end
+
 -- Removes what is over, cuts what would outlast its own lease (H49), and counts what is in use. A claim that ended
 -- unconfirmed is to go back to the queue, unless it is `whose`. Returns whether a hold ended, or may have.
 local function settle(step, whose)
@@ -146,6 +158,7 @@ local function settle(step, whose)
     if (missed == 1 or missed == 2) and over[i] ~= whose then
       step.lapsed = step.lapsed or {}
       table.insert(step.lapsed, { over[i], missed })
+      doubt(step, over[i], math.floor(over[i + 1]), missed)
     end
   end
   if #over == 2 * %ENDS% then
@@ -233,14 +246,14 @@ local function raise_next(step, more)
   add(step, step.next_ticket, '%NEXT%')
 end
 
--- A claim that lapsed let one other pass and goes back to the front, half-way to being given up: it has a second more
--- if nobody listens for it, else seven. Those of one owner stay together.
+-- A claim that lapsed goes back to the front. Unless its client ticks in this very request, its place says that it was seen
+-- so long ago that others pass until it is seen again, and is given up in seven seconds. Those of one owner stay together.
 local function put_back(step)
   for i = #step.lapsed, 1, -1 do
     local who, missed = unpack(step.lapsed[i])
     local tag = string.match(who, '@([^:]+)', 24)
     local ticket = tonumber(tag and redis.call('ZSCORE', lock, '%OWNER%' .. tag) or front())
-    local seen = (math.floor(now / %UNIT%) - %DEAF% + 4) % %CHANCE%
+    local seen = (math.floor(now / %UNIT%) - (step.alive and step.alive[who] and 0 or %GONE% - 14)) % %CHANCE%
     add(step, %BASE% + ticket * %TICKET% + missed * %CHANCE% + seen, who)
     if tag then
       add(step, ticket, '%OWNER%' .. tag)

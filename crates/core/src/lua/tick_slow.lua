@@ -19,15 +19,15 @@ local function renew(step, fresh, id, score, token, lease, op)
   return { 1, math.floor(score) - now }
 end
 
--- Notes that those who wait live. The claims that they missed stay counted: a client that ticks for a future that nobody
--- polls lives, but it must not make the others wait forever.
+-- Notes that those who wait live. The claims that they missed stay counted, whether they listen or poll: a client that ticks
+-- for a future that nobody polls lives, but it must not make the others wait forever.
 local function refresh(step, of, ids, scores)
   local places = {}
   for i, n in ipairs(of) do
     local op, place = items[n * 6 - 5], places[ids[i]] or tonumber(scores[i] or 0)
     if place < 0 and (op == 'w' or op == 'p') then
       local chance = math.floor(place % %TICKET% / %CHANCE%)
-      if op == 'p' or chance == %POLLS% then
+      if chance % %POLLS% == 0 then
         chance = op == 'p' and %POLLS% or 0
       end
       local now_at = renewed(place, chance)
@@ -85,6 +85,10 @@ for _, key in ipairs(order) do
     is_ours = members == 0 or step.token
   end
   if is_ours then
+    step.alive = {}
+    for i, n in ipairs(of) do
+      step.alive[ids[i]] = step.alive[ids[i]] or string.find(items[n * 6 - 5], '[wp]')
+    end
     refresh(step, of, ids, scores) -- everybody here is alive: before anything is settled, so that this call drops none of them
     step.ttl = tonumber(items[of[1] * 6 - 1])
     local is_due = settle(step)

@@ -115,7 +115,7 @@ const ID: &str = "attempt id";
 
 /// All kinds of members.
 #[rustfmt::skip] // a table
-pub const ROWS: [Row; 28] = {
+pub const ROWS: [Row; 29] = {
     use Band::{Holder, Micros, Once, Place, Small, Tomb};
     use Kind::{Latch, Lock};
     [
@@ -131,6 +131,8 @@ pub const ROWS: [Row; 28] = {
         row(Lock, Small, "PASSED", ("l", ""), "waiters up to this ticket were passed over, as nobody listens for them; \
             the fraction is when, as `seen`, in 2^18ths"),
         row(Lock, Small, "SWEPT", ("z", ""), "the queue was full and was looked through for places of the dead, s"),
+        row(Lock, Small, "DOUBT", ("h", ""), "a claim that was made then has lapsed, as `seen`: waiters that were not \
+            seen since are passed over"),
         row(Lock, Small, "INTERVAL", ("i", ""), "counted primitives with a rate only: what a permit takes, µs"),
         row(Lock, Small, "BURST", ("b", ""), "with a rate only: how many permits may start at once"),
         row(Lock, Small, "PERIOD", ("d", ""), "with a rate only: the period, µs"),
@@ -158,7 +160,7 @@ pub const ROWS: [Row; 28] = {
 };
 
 /// The numbers in the scripts, by name.
-const NUMBERS: [(&str, &str); 30] = [
+const NUMBERS: [(&str, &str); 31] = [
     // Bands.
     ("ONCE_BAND", "100000000000"),
     ("HOLDER", "1000000000000"),
@@ -190,7 +192,10 @@ const NUMBERS: [(&str, &str); 30] = [
     ("ENDS", "250"),
     ("SCAN", "1000"),
     // `seen` is in units of so many ms.
-    ("UNIT", "256"),
+    ("UNIT", "512"),
+    // So many units less than a whole turn of `seen` are not an age: the clock was set back, by 70 minutes at most. So ages
+    // up to 36 hours are told apart, which is longer than any lease.
+    ("STEPPED", "8192"),
     // A latch's places have tickets by the number of their generation, modulo so many, and by their client. The band of
     // those of one generation is so wide.
     ("GENERATIONS", "4096"),
@@ -201,10 +206,11 @@ const NUMBERS: [(&str, &str); 30] = [
     ("PORTION", "1000"),
     ("TELLING", "4"),
     ("MARKS", "500"),
-    // In units: a waiter that was not seen for longer is dropped when it reaches the front (H8).
-    ("PATIENCE", "40"),
-    // The same for one whose inbox has no subscriber: a tick at least every 3 s shows that it lives all the same.
-    ("DEAF", "16"),
+    // In units: a waiter that was not seen for longer (30 s) is dropped when it comes to the front (H8), so that the order
+    // survives an outage of that length.
+    ("GONE", "59"),
+    // In units: the place of one that was not seen for longer (10 s) makes room in a full queue, and is not listed.
+    ("PATIENCE", "20"),
 ];
 
 /// What stands for a name in percent signs.
