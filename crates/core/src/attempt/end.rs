@@ -8,7 +8,7 @@ use crate::wire::reply::Had;
 impl State {
     pub(super) fn give_up(&mut self, rules: &Rules, out: &mut Effects) {
         let silent = match self.stage {
-            Stage::Ending { queued: true } | Stage::Gone(_) => return,
+            Stage::Leaving(_) | Stage::Ending { queued: true } | Stage::Gone(_) => return,
             Stage::Asking => !rules.has(Rule::EndAsking),
             Stage::Granted(_) => !rules.has(Rule::EndGranted),
             _ => false,
@@ -23,6 +23,10 @@ impl State {
         match event {
             EndEvent::Sent => self.ends += 1,
             EndEvent::NotSent => self.ends = self.ends.saturating_sub(1),
+            EndEvent::NotConfirmed if self.leaving().is_some() => {
+                self.enter(Stage::Ending { queued: true });
+            }
+            EndEvent::NotConfirmed => {}
             EndEvent::Answered(had) => out.ended = Some(self.end_answered(had)),
             EndEvent::Over(ended) => {
                 let ended = if self.gave_up { Ended::GaveUp } else { ended };

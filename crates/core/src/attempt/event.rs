@@ -71,7 +71,7 @@ pub(crate) enum HoldEvent {
     Upgraded { token: u64, weight: u32 },
     /// The guard is being released, and the caller sends the end.
     Releasing,
-    /// The guard is given up without sending an end.
+    /// The guard is given up without sending an end. A claim is confirmed first.
     Left,
 }
 
@@ -82,6 +82,8 @@ pub(crate) enum EndEvent {
     Sent,
     /// That copy was not run and never will be.
     NotSent,
+    /// The claim that was left cannot be confirmed any more.
+    NotConfirmed,
     /// A copy was answered.
     Answered(Had),
     /// No further copy is sent.

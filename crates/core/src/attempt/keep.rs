@@ -44,7 +44,14 @@ impl State {
                     out.wake_watchers = true;
                 }
             }
-            HoldEvent::Left => self.leave(None, out),
+            HoldEvent::Left => match self.stage {
+                Stage::Held(lease) if lease.claim && !lease.converting && now < lease.deadline => {
+                    self.enter(Stage::Leaving(lease));
+                    out.wake_watchers = true;
+                    out.enqueue = true;
+                }
+                _ => self.leave(None, out),
+            },
         }
     }
 
@@ -99,13 +106,17 @@ impl State {
                 }
             },
             Asked::Hold { token, lease } => {
-                let (Stage::Held(own) | Stage::Granted(own)) = self.stage else {
+                let (Stage::Held(own) | Stage::Granted(own) | Stage::Leaving(own)) = self.stage else {
                     return;
                 };
                 if own.token != token && rules.has(Rule::TokenNamed) {
                     return; // a late answer about an earlier grant of the same attempt
                 }
                 match item {
+                    TickItem::Held(_) if self.leaving().is_some() => self.leave(None, out),
+                    TickItem::Lost(_) if self.leaving().is_some() => {
+                        self.enter(Stage::Ending { queued: true }); // it may be back in the queue
+                    }
                     TickItem::Held(left) => {
                         self.known = Known::by_reply(sent, stamp);
                         // Never more than was asked for: after a backward step of its clock the server may say so (H49).

@@ -66,6 +66,11 @@ impl Lease {
         Duration::from_nanos(self.length / 2)
     }
 
+    /// Three quarters of it.
+    const fn three_quarters(&self) -> Duration {
+        Duration::from_nanos(self.length / 4 * 3)
+    }
+
     /// Returns how long it is still valid at `now`.
     pub(crate) fn left(&self, now: Moment) -> Duration {
         self.deadline.since(now)
@@ -109,8 +114,9 @@ impl Lease {
     /// Sets when the keeper has to look at it again.
     pub(super) fn schedule(&mut self, now: Moment, rules: &Rules) {
         self.due = if self.claim {
-            // At half the window, and not of what is left: at least half of it, two round trips, is left for the answer.
-            now.max(self.deadline - self.half())
+            // After a quarter of the window, and not of what is left: three quarters, three round trips, are left for the
+            // answer, and for a pause in which nothing can be sent.
+            now.max(self.deadline - self.three_quarters())
         } else if (rules.renews || now < self.start) && self.deadline < self.cap {
             // Before its start there is no guard that could renew it.
             // A third of the lease after it was last renewed.

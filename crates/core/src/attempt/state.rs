@@ -29,6 +29,9 @@ pub(super) enum Stage {
     Reset,
     /// A guard exists.
     Held(Lease),
+    /// The guard was left, so that the hold ends with its lease. It is a claim that the keeper still has to confirm: unconfirmed
+    /// it would end with its window and go back to the queue.
+    Leaving(Lease),
     /// Being ended at the server. If `queued`, the keeper does it.
     Ending { queued: bool },
     /// Nothing is left at the server, as far as the client knows.
@@ -349,7 +352,11 @@ impl State {
             Stage::Granted(lease) => self.hand_out(lease, now, rules),
             Stage::Passed { left, more } => Step::Pass { left, more },
             Stage::Reset => Step::Reset,
-            Stage::Queued | Stage::Held(_) | Stage::Ending { .. } | Stage::Gone(_) => Step::Wait,
+            Stage::Queued
+            | Stage::Held(_)
+            | Stage::Leaving(_)
+            | Stage::Ending { .. }
+            | Stage::Gone(_) => Step::Wait,
         }
     }
 
@@ -376,6 +383,14 @@ impl State {
         }
     }
 
+    /// Returns the lease of a claim that was left and has to be confirmed.
+    pub(crate) const fn leaving(&self) -> Option<&Lease> {
+        match &self.stage {
+            Stage::Leaving(lease) => Some(lease),
+            _ => None,
+        }
+    }
+
     /// Returns whether the attempt is in the queue, as far as the client knows. `None`: it no
     /// longer waits.
     pub(crate) const fn is_queued(&self) -> Option<bool> {
@@ -384,6 +399,11 @@ impl State {
             Stage::Queued => Some(true),
             _ => None,
         }
+    }
+
+    /// Returns whether nothing of it is left at the server, as far as the client knows.
+    pub(crate) const fn is_gone(&self) -> bool {
+        matches!(self.stage, Stage::Gone(_))
     }
 
     /// Returns the result of its ends, if it is known.

@@ -144,7 +144,7 @@ impl Shared {
     fn claim_window(&self, lease: Duration) -> Duration {
         let mut window = self
             .options
-            .claim_window
+            .claim_window(lease)
             .max(self.commands.round_trip() * limit::TRIPS);
         if !self.schedule.is_listening() {
             window = window.max(POLL_MOST * 2);

@@ -83,10 +83,15 @@ impl ClientBuilder {
         self
     }
 
-    /// How long a hand-off is kept for a waiter that does not confirm it. Defaults to 1 s, at most the lease.
-    /// Critical sections shorter than half of it cost no confirmation; a longer one waits longer for the frozen.
+    /// How long a hand-off is kept for a waiter that does not confirm it: 10 ms to 60 s, and at most the lease. Defaults to
+    /// half of the lease, but at least 1 s and at most 10 s.
+    ///
+    /// A hold that was handed over and not confirmed yet survives a pause of its process, or an outage of the server, of
+    /// more than half of this window. A critical section shorter than a quarter of it costs no confirmation. A process
+    /// that is frozen when it is granted the lock holds up the others for one window. One that was killed does not, as
+    /// soon as the server has noticed.
     pub fn claim_window(mut self, window: Duration) -> Self {
-        self.options.claim_window = window;
+        self.options.claim_window = Some(window);
         self
     }
 

@@ -46,7 +46,8 @@ pub(crate) struct Options {
     pub(crate) lease: Duration,
     pub(crate) operation_timeout: Duration,
     pub(crate) unavailable_after: Duration,
-    pub(crate) claim_window: Duration,
+    /// `None`: what fits the lease.
+    pub(crate) claim_window: Option<Duration>,
     pub(crate) retention: Duration,
     pub(crate) heartbeat: Duration,
     pub(crate) drift: Drift,
@@ -63,7 +64,7 @@ impl Default for Options {
             lease: Duration::from_secs(10),
             operation_timeout: Duration::from_secs(1),
             unavailable_after: Duration::from_secs(10),
-            claim_window: Duration::from_secs(1),
+            claim_window: None,
             retention: Duration::from_secs(5 * 60),
             heartbeat: Duration::from_secs(3),
             drift: Drift {
@@ -101,7 +102,19 @@ pub(crate) fn between(what: &str, value: Duration, least: Duration, most: Durati
     Ok(())
 }
 
+/// The claim window that fits a lease: half of it, so that a hold that was handed over a moment ago survives a pause of
+/// three seconds with the default lease. Between 1 s and 10 s, because a shorter one leaves too little for a pause, and a
+/// longer one lets others wait too long for a process that is frozen.
+fn usual_claim_window(lease: Duration) -> Duration {
+    (lease / 2).clamp(Duration::from_secs(1), Duration::from_secs(10))
+}
+
 impl Options {
+    /// How long a hand-off is kept for a waiter with this lease, before its connection and its lease are considered.
+    pub(crate) fn claim_window(&self, lease: Duration) -> Duration {
+        self.claim_window.unwrap_or_else(|| usual_claim_window(lease))
+    }
+
     pub(crate) fn check(&self) -> Result<()> {
         let second = Duration::from_secs(1);
         let graphic = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
@@ -130,7 +143,9 @@ impl Options {
             MIN_LEASE,
             MAX_LEASE,
         )?;
-        between("claim window", self.claim_window, MIN_LEASE, 60 * second)?;
+        if let Some(window) = self.claim_window {
+            between("claim window", window, MIN_LEASE, 60 * second)?;
+        }
         between("retention", self.retention, second, 7 * MAX_LEASE)?;
         between("heartbeat", self.heartbeat, MIN_LEASE, 60 * second)?;
         let (least, most) = self.reconnect_backoff;
@@ -160,7 +175,7 @@ mod tests {
             |o| o.lease = Duration::MAX,
             |o| o.operation_timeout = Duration::ZERO,
             |o| o.unavailable_after = Duration::ZERO,
-            |o| o.claim_window = Duration::ZERO,
+            |o| o.claim_window = Some(Duration::ZERO),
             |o| o.retention = Duration::ZERO,
             |o| o.heartbeat = Duration::ZERO,
             |o| o.reconnect_backoff = (Duration::from_secs(2), Duration::from_secs(1)),

@@ -89,8 +89,8 @@ fn a_hold_is_due_when_a_third_of_its_lease_is_over() {
     assert_eq!(due(renewed(10_000), 9000, &rules), at(9000), "at once");
     assert_eq!(
         due(lease(true), 100, &rules),
-        at(500),
-        "a claim at half of its window"
+        at(250),
+        "a claim after a quarter of its window"
     );
     assert_eq!(due(lease(true), 700, &rules), at(700), "at once");
     let mut capped = renewed(10_000);

@@ -178,7 +178,9 @@ impl Guard {
         Unlock::new(Arc::clone(&self.view.attempt), self.client.clone())
     }
 
-    /// Gives the guard up without releasing the hold, which ends with its lease.
+    /// Gives the guard up without releasing the hold, which ends with its lease. If it was handed
+    /// over a moment ago, the keeper first confirms it, so that it has its full lease. If that does
+    /// not work, the hold is released.
     pub fn forget(mut self) {
         self.leave();
     }
@@ -186,7 +188,7 @@ impl Guard {
     pub(crate) fn leave(&mut self) {
         self.live = false;
         let shared = self.client.shared();
-        shared.note(&self.view.attempt, Event::Hold(HoldEvent::Left));
+        shared.on(&self.view.attempt, Event::Hold(HoldEvent::Left), Moment::now());
     }
 
     /// Turns the guard into a ticket with which another process can continue the hold. The hold is

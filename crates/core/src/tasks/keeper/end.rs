@@ -13,18 +13,27 @@ use crate::base::trace::debug;
 use crate::connection::failure::Failure;
 use crate::runtime::batch::Call;
 use crate::runtime::shared::Shared;
+use crate::tasks::keeper::renew::{Item, exchange};
 use crate::wire::reply::EndReply;
 use crate::wire::request::{Args, CountedArgs, EndArgs};
 
-/// How long a place that nobody refreshes can still be granted, beside its claims: the engine's
-/// patience of 10 s, and 7 s for each of the two times that it returns to the front after a claim.
-const PLACE: Duration = Duration::from_secs(10 + 7 + 7);
+/// How long a place that nobody refreshes can still be granted, beside its claims: the engine drops
+/// it after 30 s, and 7 s after each of the two times that it returns to the front after a claim. A
+/// second more for each, because it counts in half seconds.
+const PLACE: Duration = Duration::from_secs(31 + 8 + 8);
 
 /// A late acquire and the three claims after it, none of which is longer than a lease.
 const LEASES: u32 = 4;
 
-/// Repeats `end` until it is answered or nothing can be left to end. Then frees the slot.
+/// Repeats `end` until it is answered or nothing can be left to end. Then frees the slot. A claim that
+/// was left is confirmed instead, if that is still possible.
 pub(super) async fn end(shared: &Shared, attempt: Arc<Attempt>) {
+    if let Some(lease) = attempt.with(|state| state.leaving().copied()) {
+        confirm(shared, &attempt, lease.token, lease.deadline).await;
+    }
+    if attempt.with(State::is_gone) {
+        return;
+    }
     let over = Moment::now() + attempt.spec.lease * LEASES + PLACE;
     let mut backoff = Backoff::new((Duration::from_millis(10), Duration::from_millis(500)));
     let ended = loop {
@@ -50,6 +59,31 @@ pub(super) async fn end(shared: &Shared, attempt: Arc<Attempt>) {
         }
     };
     shared.note(&attempt, Event::End(EndEvent::Over(ended)));
+}
+
+/// Confirms a claim that was left, with tries until it is over.
+async fn confirm(shared: &Shared, attempt: &Arc<Attempt>, token: u64, over: Moment) {
+    let mut backoff = Backoff::new((Duration::from_millis(10), Duration::from_millis(500)));
+    let item = [Item::renew(Arc::clone(attempt), token)];
+    while Moment::now() < over && attempt.with(|state| state.leaving().is_some()) {
+        let deadline = shared
+            .request_deadline(attempt.spec.lease, Moment::now())
+            .min(over);
+        match exchange(shared, &item, deadline).await {
+            Ok(_) => break,
+            Err(failure) => {
+                debug!(name = %attempt.name, error = %failure.error, "a claim that was left is not confirmed");
+                let pause = (Moment::now() + backoff.next()).min(over);
+                let generation = shared.commands.generation();
+                if shared.commands.is_up() {
+                    sleep_until(pause, None).await;
+                } else {
+                    until(pause, None, shared.commands.wait_for_other(generation)).await;
+                }
+            }
+        }
+    }
+    shared.note(attempt, Event::End(EndEvent::NotConfirmed)); // unless it was
 }
 
 /// Sends `end`, and repeats it while the script reports that there is more to grant.
