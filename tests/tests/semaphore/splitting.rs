@@ -1,8 +1,12 @@
 //! Drain, split and merge move permits, and neither make nor lose any.
 
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
 use latchwork_semaphore::{ErrorKind, Loss, Semaphore};
+use latchwork_testkit::Action;
 use latchwork_tests::subject::SEMAPHORE;
-use latchwork_tests::{Fixture, LEASE, eventually};
+use latchwork_tests::{Fixture, LEASE, eventually, lose_the_reply};
 
 use super::{free, semaphore};
 
@@ -134,4 +138,53 @@ async fn a_permit_that_cannot_be_merged_is_returned() {
     assert!(error.is_lost(), "{error}");
     drop((permit, fresh));
     fixture.over().await;
+}
+
+/// The reply to the only copy that the server ran is lost, and the task is not polled for two leases. Whether others looked at
+/// the record meanwhile (`settled`) or not.
+fn split_without_an_answer(settled: bool) {
+    const SHORT: Duration = Duration::from_millis(150);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let fixture = Fixture::of(SEMAPHORE);
+    let proxied = fixture.proxied_with(|b| b.lease(SHORT).keeper_thread(true));
+    let (proxy, client) = runtime.block_on(proxied);
+    let here = semaphore(&client, 5);
+    let mut whole = runtime.block_on(here.acquire_many(5)).expect("permits");
+    let lost = lose_the_reply(&proxy, ".2:2:150:".to_owned(), Action::Cut);
+    let split = {
+        let mut split = Box::pin(whole.split(2));
+        runtime.block_on(async {
+            while !lost.load(Ordering::SeqCst) {
+                let _ = tokio::time::timeout(Duration::from_millis(2), split.as_mut()).await;
+            }
+        });
+        std::thread::sleep(SHORT * 2); // its thread is busy
+        if settled {
+            let rival = runtime.block_on(fixture.client());
+            let none = runtime.block_on(semaphore(&rival, 5).try_acquire_many(5));
+            assert!(none.expect("an answer").is_none(), "the whole is renewed");
+        }
+        runtime.block_on(split)
+    };
+    let part = split.map_or(0, |part| part.map_or(0, |part| part.permits()));
+    let holders = runtime.block_on(here.inspect()).expect("an answer").holders;
+    let there: u32 = holders.iter().map(|holder| holder.weight).sum();
+    assert!(!whole.is_lost(), "the keeper renews it");
+    assert!(
+        whole.permits() + part <= there,
+        "{} and {part} are counted on, and the server knows of {there}",
+        whole.permits(),
+    );
+    runtime.block_on(whole.release()).expect("released");
+    runtime.block_on(fixture.over());
+}
+
+#[test]
+fn h34_a_split_whose_answer_is_lost_never_counts_a_permit_twice() {
+    for settled in [true, false] {
+        split_without_an_answer(settled);
+    }
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::guard::Guard;
+use super::take_over::NotTaken;
 use crate::attempt::event::{Event, HoldEvent};
 use crate::base::clock::{Moment, millis};
 use crate::base::limit;
@@ -158,8 +159,8 @@ impl Guard {
     /// Makes a hold of its own of a part of this one, and renews both. `None`: this one has not more than that.
     ///
     /// # Errors
-    /// `Invalid` for zero, `Lost` if the hold has ended. `Unavailable`, `OutOfMemory`, `Closed`, `Denied`: then this hold
-    /// counts on having less by that much, whether or not the server has done it.
+    /// `Invalid` for zero, `Lost` if the hold has ended. `Unavailable`, `OutOfMemory`, `Closed`, `Denied`: if the server may
+    /// have done it, or may still do it, this hold counts on having less by that much.
     ///
     /// # Cancel safety
     /// Dropping it gives the part back, and this hold has less by that much.
@@ -193,16 +194,13 @@ impl Guard {
                 client.shared().on(&whole, renewed, Moment::now());
                 Ok(Some(part))
             }
-            Err(error) => {
-                if error.kind() == ErrorKind::Lost {
-                    self.weight += weight; // the server says that it did nothing
-                    return Err(self
-                        .view
-                        .attempt
-                        .check(Moment::now())
-                        .map_or(error, |loss| Error::lost(loss).named(self.name())));
+            Err(NotTaken { error, unchanged }) => {
+                if unchanged {
+                    self.weight += weight; // and no copy is under way that could still do it
                 }
-                Err(error)
+                let lost = self.view.attempt.check(Moment::now());
+                let lost = lost.filter(|_| error.kind() == ErrorKind::Lost);
+                Err(lost.map_or(error, |loss| Error::lost(loss).named(self.name())))
             }
         }
     }

@@ -6,11 +6,13 @@ use std::time::Duration;
 use super::guard::Guard;
 use crate::attempt::Attempt;
 use crate::attempt::event::{Event, Step};
+use crate::attempt::state::State;
 use crate::base::clock::{Moment, millis, sleep_until};
+use crate::connection::failure::Failure;
 use crate::ops::request::AcquireRequest;
 use crate::runtime::shared::Shared;
 use crate::tasks::client::Client;
-use crate::types::error::{Error, Result, foreign};
+use crate::types::error::{Error, ErrorKind, Result, foreign};
 use crate::types::loss::Loss;
 use crate::types::ticket::Ticket;
 use crate::wire::reply::{AcquireReply, TakeOverReply};
@@ -30,56 +32,125 @@ impl Client {
             old: ticket.id(),
             token: ticket.token().get(),
         };
-        self.take_over(request, old).await
+        Ok(self.take_over(request, old).await?)
     }
 
     /// A new attempt gets what another has, or a part of it.
-    pub(crate) async fn take_over(&self, request: AcquireRequest, what: TakeOver<'_>) -> Result<Guard> {
+    ///
+    /// All copies of the request may be run until the same moment, which comes before the new hold could be over. So a
+    /// copy that is run finds what an earlier one did.
+    pub(crate) async fn take_over(
+        &self,
+        request: AcquireRequest,
+        what: TakeOver<'_>,
+    ) -> Result<Guard, NotTaken> {
         let shared = self.shared();
         let name = request.name.clone();
-        let attempt = shared.attempt(request.key, request.name, request.spec, Moment::now())?;
+        let start = Moment::now();
+        let attempt = shared
+            .attempt(request.key, request.name, request.spec, start)
+            .map_err(NotTaken::unchanged)?;
         // If this future is dropped, or fails: whatever came of it is undone.
         let mut undo = Undo {
             client: self.clone(),
             attempt: Some(Arc::clone(&attempt)),
         };
-        let over = Moment::now() + shared.options.operation_timeout;
-        loop {
-            let Some(reply) = ask(shared, &attempt, what, over)
-                .await
-                .map_err(|error| error.named(&name))?
-            else {
-                continue;
-            };
-            match reply {
-                TakeOverReply::Done(_) => {
-                    let step = attempt.on(Event::TakenOver, Moment::now()).step;
-                    let Some(lease) = attempt.held().filter(|_| step == Step::HandOut) else {
-                        return Err(Error::lost(Loss::Expired).named(&name));
-                    };
+        let taken = taken(shared, &attempt, what, start).await;
+        let reply = taken.map_err(|error| NotTaken::of(&attempt, error.named(&name)))?;
+        let error = match reply {
+            TakeOverReply::Done(_) => {
+                let step = attempt.on(Event::TakenOver, Moment::now()).step;
+                if let Some(lease) = attempt.held().filter(|_| step == Step::HandOut) {
                     undo.attempt = None;
                     return Ok(Guard::new(self.clone(), attempt, &lease));
                 }
-                TakeOverReply::Late if Moment::now() < over => {}
-                TakeOverReply::Foreign => return Err(foreign().named(&name)),
-                TakeOverReply::Late | TakeOverReply::Ended | TakeOverReply::Gone => {
-                    return Err(Error::lost(Loss::Taken).named(&name));
-                }
+                let error = Error::lost(Loss::Expired).named(&name);
+                return Err(NotTaken {
+                    error,
+                    unchanged: false,
+                });
             }
+            TakeOverReply::Foreign => foreign(),
+            TakeOverReply::Late => Error::new(
+                ErrorKind::Unavailable,
+                "the request came too late at the server, again and again, and changed nothing",
+            ),
+            TakeOverReply::Ended | TakeOverReply::Gone => Error::lost(Loss::Taken),
+        };
+        Err(NotTaken::of(&attempt, error.named(&name)))
+    }
+}
+
+/// Why an attempt got nothing of another.
+#[derive(Debug)]
+pub(crate) struct NotTaken {
+    pub(crate) error: Error,
+    /// The server did nothing, and will not do it later.
+    pub(crate) unchanged: bool,
+}
+
+impl NotTaken {
+    const fn unchanged(error: Error) -> Self {
+        Self {
+            error,
+            unchanged: true,
+        }
+    }
+
+    /// If no copy may be under way, the server has done nothing: it would have said that it had.
+    fn of(attempt: &Attempt, error: Error) -> Self {
+        Self {
+            error,
+            unchanged: !attempt.with(State::is_asked),
         }
     }
 }
 
-/// Sends one copy, and applies its answer; `None`: it failed, and another may work.
+impl From<NotTaken> for Error {
+    fn from(not: NotTaken) -> Self {
+        not.error
+    }
+}
+
+/// Sends the request until it is answered for good.
+async fn taken(
+    shared: &Shared,
+    attempt: &Arc<Attempt>,
+    what: TakeOver<'_>,
+    start: Moment,
+) -> Result<TakeOverReply> {
+    let spec = &attempt.spec;
+    // The new hold lasts for a lease from when it was made.
+    let over = start + shared.options.operation_timeout.min(spec.lease * 2 / 3);
+    loop {
+        let now = Moment::now();
+        // Only if no other copy may be run, a new one may be run later than the first was to be.
+        let not_after = match attempt.with(|state| (state.is_asked(), state.not_after())) {
+            (true, fixed) => fixed,
+            (false, _) => shared.commands.not_after(over),
+        };
+        let deadline = shared.request_deadline(spec.lease, now).min(over);
+        match ask(shared, attempt, what, not_after, deadline).await {
+            Ok(TakeOverReply::Late) if Moment::now() < over && !attempt.with(State::is_asked) => {}
+            Ok(reply) => return Ok(reply),
+            Err(failure) if failure.passing && Moment::now() < over => {
+                let pause = Moment::now() + Duration::from_millis(20);
+                sleep_until(pause.min(over), Some(&shared.driver)).await;
+            }
+            Err(failure) => return Err(failure.error),
+        }
+    }
+}
+
+/// Sends one copy, and applies its answer.
 async fn ask(
     shared: &Shared,
     attempt: &Arc<Attempt>,
     what: TakeOver<'_>,
-    over: Moment,
-) -> Result<Option<TakeOverReply>> {
+    not_after: u64,
+    deadline: Moment,
+) -> Result<TakeOverReply, Failure> {
     let spec = &attempt.spec;
-    let deadline = shared.request_deadline(spec.lease, Moment::now()).min(over);
-    let not_after = shared.commands.not_after(deadline);
     attempt.note(Event::Asked { not_after });
     let times = (millis(spec.lease), shared.key_life_ms(spec, spec.lease));
     let request = take_over(what, &attempt.key, &attempt.id, times, not_after);
@@ -89,12 +160,7 @@ async fn ask(
             if !failure.unknown {
                 attempt.note(Event::NotAsked);
             }
-            if failure.passing && Moment::now() < over {
-                let pause = Moment::now() + Duration::from_millis(20);
-                sleep_until(pause, Some(&shared.driver)).await;
-                return Ok(None);
-            }
-            return Err(failure.error);
+            return Err(failure);
         }
     };
     let sent = answer.sent;
@@ -110,9 +176,9 @@ async fn ask(
         sent,
     };
     attempt.on(event, Moment::now());
-    let (stamp, reply) = read?;
+    let (stamp, reply) = read.map_err(Failure::refused)?;
     shared.commands.note_stamp(sent, stamp);
-    Ok(Some(reply))
+    Ok(reply)
 }
 
 struct Undo {
