@@ -1,6 +1,6 @@
 //! Another process for tests: acquires a primitive and says what comes of it. Ends with its standard input.
 //!
-//! `latchwork-test-holder <url> <prefix> <subject> <name> <tasks, or all> <lease ms> <claim window ms>`
+//! `latchwork-test-holder <url> <prefix> <subject> <name> <tasks, or all> <lease ms> <claim window ms, or 0 for the usual one>`
 //! The text of an owner as the subject is a reentrant mutex with that owner. With `latch` as the subject its tasks count the latch of that name down under one id, and wait for zero.
 #![allow(clippy::significant_drop_tightening, reason = "guards are the subject")]
 
@@ -37,13 +37,11 @@ async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         drop(std::io::stdin().read_to_end(&mut nothing));
         std::process::exit(1);
     });
-    let client = Client::builder()
-        .url(url)
-        .prefix(prefix)
-        .lease(lease)
-        .claim_window(window)
-        .connect()
-        .await?;
+    let mut builder = Client::builder().url(url).prefix(prefix).lease(lease);
+    if !window.is_zero() {
+        builder = builder.claim_window(window);
+    }
+    let client = builder.connect().await?;
     if subject == "latch" {
         return Ok(count_down(&client, name, tasks.parse()?).await?);
     }

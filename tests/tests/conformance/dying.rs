@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use latchwork_testkit::TestServer;
+use latchwork_testkit::{Direction, Proxy, TestServer};
 use latchwork_tests::subject::Subject;
 use latchwork_tests::{Fixture, LONG, Other, eventually, go};
 
@@ -100,6 +100,63 @@ pub(crate) async fn h8_the_dead_at_the_front_hold_up_the_living_for_a_claim_each
     assert!(took < LONG / 2, "{took:?} behind the dead");
     fixture.released(all).await;
     fixture.check_leftovers();
+}
+
+/// A client behind a proxy that can make it vanish: nothing comes or goes any more, and no connection is closed.
+async fn vanishing(fixture: &Fixture<'_>, lease: Duration) -> (Proxy, latchwork_mutex::Client) {
+    fixture.proxied_with(|b| b.lease(lease)).await
+}
+
+fn vanish(proxy: &Proxy) {
+    proxy.block(Direction::ToServer);
+    proxy.block(Direction::ToClient);
+}
+
+pub(crate) async fn h8_waiters_that_vanish_cost_one_claim_together(subject: &'static dyn Subject) {
+    const WINDOW: Duration = Duration::from_secs(1);
+    let fixture = Fixture::of(subject);
+    let survivor = fixture.renewing().await;
+    let first = fixture.all(&survivor).await;
+    let (proxy, vanishes) = vanishing(&fixture, WINDOW * 2).await;
+    let mut waiters = Vec::new();
+    for place in 1..=4 {
+        waiters.push(go(subject.take_all(&vanishes, b"a")));
+        fixture.queued(place).await;
+    }
+    let last = go(subject.take_all(&survivor, b"a"));
+    fixture.queued(5).await;
+    vanish(&proxy);
+    let start = Instant::now();
+    fixture.released(first).await;
+    let last = fixture.granted(last).await;
+    let took = start.elapsed();
+    assert!(took < WINDOW * 3, "four claims would take four seconds: {took:?}");
+    fixture.released(last).await;
+    waiters.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+pub(crate) async fn h8_a_holder_that_vanishes_with_its_waiters_costs_a_lease_and_a_claim(
+    subject: &'static dyn Subject,
+) {
+    const LEASE: Duration = Duration::from_secs(2);
+    let fixture = Fixture::of(subject);
+    let survivor = fixture.renewing().await;
+    let (proxy, vanishes) = vanishing(&fixture, LEASE).await;
+    let _first = fixture.all(&vanishes).await;
+    let mut waiters = Vec::new();
+    for place in 1..=3 {
+        waiters.push(go(subject.take_all(&vanishes, b"a")));
+        fixture.queued(place).await;
+    }
+    let last = go(subject.take_all(&survivor, b"a"));
+    fixture.queued(4).await;
+    vanish(&proxy);
+    let start = Instant::now();
+    let last = fixture.granted(last).await;
+    let took = start.elapsed();
+    assert!(took < LEASE * 9 / 4, "a lease, half of one, and not three halves: {took:?}");
+    fixture.released(last).await;
+    waiters.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 pub(crate) async fn h20_a_stopped_holder_reads_lost_when_it_goes_on(subject: &'static dyn Subject) {

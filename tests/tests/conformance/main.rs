@@ -9,6 +9,7 @@ mod dying;
 mod holding;
 mod losing;
 mod network;
+mod pausing;
 mod refusing;
 mod server;
 mod waiting;
@@ -71,8 +72,15 @@ group! { dying:
     h4_when_a_holders_process_is_killed_the_waiter_takes_over_after_its_lease,
     h8_the_waiters_of_a_killed_process_are_passed_over,
     h8_the_dead_at_the_front_hold_up_the_living_for_a_claim_each_at_most,
+    h8_waiters_that_vanish_cost_one_claim_together,
+    h8_a_holder_that_vanishes_with_its_waiters_costs_a_lease_and_a_claim,
     h20_a_stopped_holder_reads_lost_when_it_goes_on,
     h20_a_stopped_waiter_lets_one_pass_and_believes_in_no_old_grant,
+}
+
+group! { pausing:
+    h20_a_hold_that_was_just_handed_over_survives_a_pause,
+    h53_a_hold_that_was_just_handed_over_survives_a_restart,
 }
 
 group! { network:
@@ -129,6 +137,7 @@ macro_rules! subjects {
             holding!();
             losing!();
             dying!();
+            pausing!();
             network!();
             server!();
             refusing!();
