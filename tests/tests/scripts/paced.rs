@@ -571,3 +571,33 @@ fn who_was_passed_over_may_start_too_late_for_a_grant() {
     let waits = paced.members(KEY).into_values().any(|score| score < 0.0);
     assert!(!waits, "the other one has to ask again, and is refused");
 }
+
+/// Places of a record with a rate, of one without, and of the first again, in one request.
+#[test]
+fn a_tick_never_mixes_up_the_rates_of_its_records() {
+    for order in [[0, 1, 2], [1, 0, 2], [0, 2, 1]] {
+        let mut paced = Paced::new(2, 1, 60);
+        let [one, other, first, second] = [1, 2, 3, 4].map(|count| attempt(count, 1));
+        let [holds, waits] = [5, 6].map(|count| attempt(count, 2));
+        paced.starts_in(&one);
+        paced.starts_in(&other);
+        for who in [&first, &second] {
+            assert_eq!(paced.acquire(who)[0], 2, "it waits");
+        }
+        assert_eq!(paced.ask(OTHER, &holds, 0, "", "")[0], 1);
+        assert_eq!(paced.ask(OTHER, &waits, 1000, "", "")[0], 2);
+        for key in [KEY, OTHER] {
+            paced.bench.redis(&["ZREMRANGEBYSCORE", key, "1000000000000", "(100000000000000"]);
+            paced.bench.redis(&["ZREM", key, "u"]);
+        }
+        let items = [(KEY, 'w', &first), (OTHER, 'w', &waits), (KEY, 'w', &second)];
+        let replies = paced.tick(&order.map(|item| items[item]));
+        let delay = |item: usize| {
+            let at = order.iter().position(|other| *other == item).unwrap();
+            assert_eq!(replies[at][0], 2, "granted: {replies:?}");
+            replies[at].get(4).copied()
+        };
+        assert_eq!(delay(1), None, "{order:?}: it has no rate");
+        assert_eq!((delay(0), delay(2)), (Some(2 * S), Some(3 * S)), "{order:?}: behind those that were given");
+    }
+}

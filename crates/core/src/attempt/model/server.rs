@@ -37,8 +37,10 @@ impl World {
     }
 
     /// Removes what is over. Returns the claims that lapsed with chances left.
-    fn settle(&mut self) -> Vec<Entry> {
+    fn settle(&mut self, b: &Bounds) -> Vec<Entry> {
         let now = self.now;
+        // Its place says that it was seen long ago, so that others pass until it is seen.
+        let seen = now.saturating_sub(b.patience.saturating_sub(1));
         for tomb in &mut self.server.tombs {
             if *tomb <= now {
                 *tomb = 0;
@@ -50,7 +52,7 @@ impl World {
             if let Some(missed) = hold.claim.filter(|missed| over && *missed < 2) {
                 lapsed.push(Entry {
                     id: hold.id,
-                    seen: now,
+                    seen,
                     missed: missed + 1,
                 });
             }
@@ -123,13 +125,25 @@ impl World {
                 if !self.try_upgrade(b, head.id, base) {
                     return;
                 }
-            } else if self.fits(b, head.id) {
-                self.server.queue.remove(0);
-                self.hand_over(b, head);
+            } else if let Some(place) = self.next_place(b) {
+                let next = self.server.queue.remove(place);
+                self.hand_over(b, next);
             } else {
                 return;
             }
         }
+    }
+
+    /// The place of the first waiter that was seen of late; if there is none, or it does not fit, the head if that fits.
+    fn next_place(&self, b: &Bounds) -> Option<usize> {
+        let is_silent = |entry: &Entry| self.now.saturating_sub(entry.seen) > b.patience / 2;
+        let queue = &self.server.queue;
+        let seen = queue
+            .iter()
+            .position(|entry| !is_silent(entry))
+            .filter(|place| b.want(queue[*place].id).base.is_none());
+        let fits = |place: &usize| self.fits(b, queue[*place].id);
+        seen.filter(fits).or_else(|| Some(0).filter(fits))
     }
 
     /// Whether the hold that is to be upgraded is there; without the law, whether anything of its
@@ -253,7 +267,7 @@ impl World {
         if !late {
             self.refresh(id, true);
         }
-        let lapsed = self.settle();
+        let lapsed = self.settle(b);
         if b.laws.has(Law::SettleFirst) {
             self.hand_on(b, lapsed);
         } else {
@@ -347,7 +361,7 @@ impl World {
 
     /// What every script does, whatever it is asked for.
     pub(super) fn look_at_record(&mut self, b: &Bounds) {
-        let lapsed = self.settle();
+        let lapsed = self.settle(b);
         self.hand_on(b, lapsed);
     }
 
@@ -389,7 +403,7 @@ impl World {
 
     /// Returns whether there was anything.
     pub(super) fn on_end(&mut self, b: &Bounds, id: Id, not_after: Tick) -> bool {
-        let mut lapsed = self.settle();
+        let mut lapsed = self.settle(b);
         lapsed.retain(|entry| entry.id != id);
         let first = self.server.queue.first().is_some_and(|entry| entry.id == id);
         let held = self.server.holds.len();
