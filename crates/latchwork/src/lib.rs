@@ -46,6 +46,8 @@
 //! - A *lease* is how long the server keeps a hold that is not renewed: 10 s by default. The
 //!   *keeper*, a task of the client, renews it after a third of that time, for as long as the
 //!   [`MutexGuard`] lives.
+//!   With the default, a hold survives a pause of its process, or an outage of the server, of three
+//!   seconds at any moment, also right after it was handed over.
 //! - A hold is *lost* when it ends while its guard exists. Either the server reports it, or the
 //!   lease ends by the guard's own clock because no renewal got through. A lost hold stays lost.
 //!

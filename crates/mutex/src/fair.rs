@@ -16,8 +16,8 @@ const MOST_BOOST: Duration = Duration::from_secs(60 * 60);
 
 /// A mutex that *promises* the order: waiters get it as they came to the server, over all clients and processes.
 ///
-/// A waiter keeps its place however long it waits, as long as its process lives; a dead one is skipped. One that does not
-/// answer within the claim window (it is paused, or cut off) is overtaken by those it made wait, and goes on when it is back.
+/// A waiter keeps its place however long it waits, as long as its process lives; a dead one is skipped. One that is not heard
+/// of (it is paused, or cut off) is overtaken by those behind it, and goes first again when it is back.
 /// The future says its [`position`](FairLock::position). Priorities move a waiter forward or back
 /// ([`with_priority`](Self::with_priority)) by a time, so nobody starves.
 ///

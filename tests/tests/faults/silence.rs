@@ -136,6 +136,45 @@ async fn a_server_that_is_gone_ends_an_attempt() {
     undone(&fixture, &client, "a").await;
 }
 
+/// The server was away when the future was polled, and is back before it is polled again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_future_that_nobody_polls_does_not_blame_the_server() {
+    let server = TestServer::start().expect("a server");
+    let fixture = Fixture::on(&server);
+    let client = fixture.client_with(|b| b.unavailable_after(LEASE)).await;
+    let mutex = mutex(&client, "a");
+    server.kill().expect("killed");
+    eventually("the client notices", || !client.is_listening()).await;
+    let mut waits = Box::pin(mutex.lock());
+    let mut bounded = Box::pin(mutex.try_lock_for(LEASE));
+    for _ in 0..3 {
+        // Each of them sleeps before its next try.
+        assert!(poll_once(waits.as_mut()).await.is_none(), "no connection");
+        assert!(poll_once(bounded.as_mut()).await.is_none(), "no connection");
+    }
+    server.restart().expect("again");
+    eventually("it is connected again", || client.is_listening()).await;
+    std::thread::sleep(LEASE * 2);
+    let guard = soon("the lock", waits).await.expect("the server answers");
+    let none = soon("an answer", bounded).await.expect("the server answers");
+    assert!(none.is_none(), "it is busy");
+    guard.unlock().await.expect("released");
+    undone(&fixture, &client, "a").await;
+}
+
+/// What a future comes to if it is polled now.
+async fn poll_once<F: Future + Unpin>(future: F) -> Option<F::Output> {
+    let mut future = Some(future);
+    std::future::poll_fn(move |cx| {
+        let polled = future.as_mut().map(|future| std::pin::Pin::new(future).poll(cx));
+        std::task::Poll::Ready(match polled {
+            Some(std::task::Poll::Ready(output)) => Some(output),
+            _ => None,
+        })
+    })
+    .await
+}
+
 #[tokio::test]
 async fn an_unlock_that_waits_is_answered_when_the_client_closes() {
     let server = TestServer::start().expect("a server");

@@ -24,6 +24,9 @@ use crate::tasks::client::Client;
 use crate::types::error::{Error, ErrorKind, Result};
 use crate::wire::value::Answer;
 
+/// A future that is polled this much later than it asked for was left alone, or its runtime was busy.
+const LATE: Duration = Duration::from_millis(100);
+
 /// A request that was sent and has not been answered yet.
 enum Sent {
     Ask(Work<Answer>),
@@ -76,6 +79,8 @@ pub struct Acquire {
     was_queued: bool,
     /// The final request to a silent server was sent.
     last_try: bool,
+    /// The deadline was over when this was polled, and a request was sent all the same: once.
+    late_try: bool,
     last_error: Option<Error>,
 }
 
@@ -105,6 +110,7 @@ impl Acquire {
             backoff: Backoff::new((Duration::from_millis(10), Duration::from_millis(500))),
             was_queued: false,
             last_try: false,
+            late_try: false,
             last_error: None,
         }
     }
@@ -203,7 +209,7 @@ impl Acquire {
                 let work = confirm(this.client, attempt, token, over);
                 self.send(cx, clock, Sent::Confirm(work))
             }
-            Step::Ask if this.sent.is_none() && now >= *this.pause => {
+            Step::Ask if this.sent.is_none() && now >= *this.pause && now < over => {
                 let work = ask(this.client, attempt, *this.wait, (now, over));
                 self.send(cx, clock, Sent::Ask(work))
             }
@@ -288,13 +294,18 @@ impl Acquire {
         let this = self.as_mut().project();
         let shared = this.client.shared();
         if now >= over && !(*this.last_try && this.sent.is_some()) {
-            let again = queued && now < *this.deadline && !*this.last_try && this.sent.is_none();
+            // Its own timer would have woken it, had it been polled: the server is not to blame.
+            let late = now > over + LATE && !*this.late_try;
+            let again = (late || queued && now < *this.deadline) && !*this.last_try && this.sent.is_none();
             let Some(attempt) = this.attempt.as_ref().filter(|_| again) else {
                 return Turn::Done(self.time_is_up());
             };
-            // Ticks brought nothing, or the process was paused (H20): ask once more before giving up.
+            // Ticks brought nothing, or the process was paused (H20), or nobody polled this future: ask once more before
+            // giving up.
             *this.last_try = true;
-            let over = (now + shared.options.operation_timeout).min(*this.deadline);
+            *this.late_try |= late && now >= *this.deadline;
+            let over = now + shared.options.operation_timeout;
+            let over = if late { over } else { over.min(*this.deadline) };
             let work = ask(this.client, attempt, *this.wait, (now, over));
             return self.send(cx, clock, Sent::Ask(work));
         }
