@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::attempt::event::{EndEvent, Ended};
-use crate::wire::reply::Had;
+use crate::wire::reply::{Had, TickItem, Why};
 
 impl Attempt {
     fn end(&mut self, event: EndEvent) -> Effects {
@@ -159,4 +159,64 @@ fn a_closing_client_releases_its_holds() {
         assert_eq!((effects.lost, attempt.state.loss()), (loss, loss));
         assert_eq!(attempt.poll(6), Step::Closed);
     }
+}
+
+/// A claim whose guard is left before it was confirmed.
+fn leaving() -> Attempt {
+    let mut attempt = Attempt::queued();
+    attempt.granted_by_message(2_000_000, 1000);
+    attempt.hand_out(1000);
+    let effects = attempt.on(Event::Hold(HoldEvent::Left), at(1001));
+    assert!(effects.enqueue && effects.wake_watchers && !effects.free, "{effects:?}");
+    assert_eq!(attempt.state.held(), None, "nobody can rely on it");
+    assert!(attempt.state.leaving().is_some(), "it is to be confirmed");
+    let again = attempt.on(Event::GivenUp, at(1002));
+    assert!(!again.enqueue && !again.free, "it was left, and not given up: {again:?}");
+    attempt
+}
+
+fn confirmation(item: TickItem) -> Event {
+    Event::Ticked {
+        asked: Asked::Hold {
+            token: 7,
+            lease: LEASE,
+        },
+        item,
+        stamp: 3_000_000,
+        sent: at(1003),
+    }
+}
+
+#[test]
+fn a_claim_that_is_left_is_confirmed_and_then_nothing_of_it_is_left_here() {
+    let mut attempt = leaving();
+    let effects = attempt.on(confirmation(TickItem::Held(LEASE)), at(1004));
+    assert!(effects.free && !effects.enqueue, "{effects:?}");
+    assert!(attempt.state.is_gone(), "its hold ends with its lease");
+    assert_eq!(attempt.state.loss(), None, "that is no loss");
+}
+
+#[test]
+fn a_claim_that_is_left_and_lapsed_is_ended() {
+    let mut refused = leaving();
+    let effects = refused.on(confirmation(TickItem::Lost(Why::Ended)), at(1004));
+    assert!(!effects.enqueue && !effects.free, "who confirms goes on: {effects:?}");
+    let mut unanswered = leaving();
+    unanswered.end(EndEvent::NotConfirmed);
+    for mut attempt in [refused, unanswered] {
+        assert!(attempt.state.leaving().is_none() && !attempt.state.is_gone());
+        attempt.end(EndEvent::Sent);
+        attempt.end(EndEvent::Answered(Had::Place));
+        let effects = attempt.end(EndEvent::Over(Ended::GaveUp));
+        assert!(effects.free, "its place is gone, too");
+    }
+}
+
+#[test]
+fn a_hold_that_was_confirmed_is_left_at_once() {
+    let mut attempt = Attempt::new();
+    attempt.answered(granted(LEASE), 1, 0, 0);
+    attempt.hand_out(0);
+    let effects = attempt.on(Event::Hold(HoldEvent::Left), at(1));
+    assert!(effects.free && !effects.enqueue, "{effects:?}");
 }
