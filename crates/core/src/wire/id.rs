@@ -90,6 +90,31 @@ pub(crate) fn is_of(id: &str, owner: &Owner) -> bool {
 mod tests {
     use super::*;
 
+    /// What a sorted set keeps in a listpack. A longer member makes it a skiplist, which takes more memory.
+    const LISTPACK: usize = 64;
+
+    #[test]
+    fn an_id_fits_into_a_listpack_but_for_late_upgrades() {
+        let own = "abcdefghijklmnopqrstuv";
+        let longest = |counter, kin, weight| format(own, counter, kin, weight, 86_400_000, 60_000).len();
+        let trillion = 999_999_999_999;
+        assert!(longest(trillion, Kin::None, 1) <= LISTPACK, "a mutex");
+        assert!(longest(trillion, Kin::None, 1_000_000_000) <= LISTPACK, "a semaphore");
+        let owner = Kin::Owner(Owner::new());
+        assert!(longest(9_999_999, owner, 1) <= LISTPACK, "an owner's, for ten million attempts");
+        let upgrade = |counter, lease, window| {
+            let base = Base {
+                counter: counter - 1,
+                weight: 500_000,
+                window,
+            };
+            format(own, counter, Kin::Base(base), 999_999, lease, window).len()
+        };
+        assert!(upgrade(9_999_999, 10_000, 5000) <= LISTPACK, "with the usual lease");
+        assert!(upgrade(99_999, 86_400_000, 10_000) <= LISTPACK, "with the longest lease");
+        assert!(upgrade(100_000_000, 10_000, 5000) > LISTPACK, "from here on it does not");
+    }
+
     #[test]
     fn each_part_is_found_again() {
         let own = "abcdefghijklmnopqrstuv";
