@@ -154,7 +154,10 @@ pub(crate) async fn h8_a_holder_that_vanishes_with_its_waiters_costs_a_lease_and
     let start = Instant::now();
     let last = fixture.granted(last).await;
     let took = start.elapsed();
-    assert!(took < LEASE * 9 / 4, "a lease, half of one, and not three halves: {took:?}");
+    assert!(
+        took < LEASE * 9 / 4,
+        "a lease, half of one, and not three halves: {took:?}"
+    );
     fixture.released(last).await;
     waiters.iter().for_each(tokio::task::JoinHandle::abort);
 }

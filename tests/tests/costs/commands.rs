@@ -82,10 +82,10 @@ impl Crowd {
         const UNITS: u64 = 1 << 18;
         eventually("it was seen", || {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-            let now = u64::try_from(now.as_millis()).unwrap() / 256 % UNITS;
+            let now = u64::try_from(now.as_millis()).unwrap() / 512 % UNITS;
             let seen = fixture.scores()[0].1.rem_euclid(262_144.0);
             let age = |units| u32::try_from((now + UNITS - units) % UNITS).unwrap();
-            (0..8).any(|units| (f64::from(age(units)) - seen).abs() < 0.5)
+            (0..4).any(|units| (f64::from(age(units)) - seen).abs() < 0.5)
         })
         .await;
         self.proxy.block(Direction::ToServer);

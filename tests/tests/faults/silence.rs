@@ -141,7 +141,9 @@ async fn a_server_that_is_gone_ends_an_attempt() {
 async fn a_future_that_nobody_polls_does_not_blame_the_server() {
     let server = TestServer::start().expect("a server");
     let fixture = Fixture::on(&server);
-    let client = fixture.client_with(|b| b.unavailable_after(LEASE)).await;
+    let client = fixture
+        .client_with(|b| b.lease(LONG).unavailable_after(LEASE))
+        .await;
     let mutex = mutex(&client, "a");
     server.kill().expect("killed");
     eventually("the client notices", || !client.is_listening()).await;

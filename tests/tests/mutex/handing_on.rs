@@ -124,12 +124,7 @@ async fn a_lock_future_that_nobody_polls_does_not_hold_up_the_others_if_its_clie
 async fn waiters_are_notified_whatever_the_prefix_and_kind() {
     let server = TestServer::start().expect("a server");
     for prefix in ["a:lock", "p:", "::"] {
-        let builder = || {
-            latchwork_core::Client::builder()
-                .url(server.url())
-                .prefix(prefix)
-                .lease(LEASE)
-        };
+        let builder = || Client::builder().url(server.url()).prefix(prefix).lease(LEASE);
         let clients = [
             builder().connect().await.expect("a client"),
             builder().connect().await.expect("a client"),
@@ -159,7 +154,7 @@ async fn waiters_are_notified_whatever_the_prefix_and_kind() {
             guard.unlock().await.expect("released");
         }
     }
-    let client = latchwork_core::Client::builder()
+    let client = Client::builder()
         .url(server.url())
         .connect()
         .await

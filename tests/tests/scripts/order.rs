@@ -28,7 +28,11 @@ fn who_is_silent_is_passed_over_and_goes_first_when_it_is_heard_of() {
     lock.tick('w', &seen, 0);
     lock.end(&holder, None);
     assert_eq!(lock.holders(), [seen.id.clone()], "the first that was seen");
-    assert_eq!(lock.queue(), [silent.id.clone(), last.id.clone()], "both keep their places");
+    assert_eq!(
+        lock.queue(),
+        [silent.id.clone(), last.id.clone()],
+        "both keep their places"
+    );
     lock.tick('w', &silent, 0);
     lock.tick('w', &last, 0);
     lock.end(&seen, None);
@@ -80,7 +84,11 @@ fn the_waiters_of_a_machine_that_vanished_cost_one_claim() {
         assert_eq!(lock.tick('w', who, 0)[0], 3, "it waits for the claim");
     }
     lock.bench.advance(2501);
-    assert_eq!(lock.tick('w', &one, 0)[0], 2, "the claim lapsed, and nobody else gets one");
+    assert_eq!(
+        lock.tick('w', &one, 0)[0],
+        2,
+        "the claim lapsed, and nobody else gets one"
+    );
     lock.end(&one, None);
     assert_eq!(lock.holders(), [other.id.clone()], "nor now");
     lock.bench.advance(2000);
@@ -143,11 +151,18 @@ fn a_waiter_that_polls_and_never_asks_is_passed_over_after_its_first_claim() {
         lock.end(who, None);
     }
     for missed in [1, 2] {
-        assert_eq!(lock.dump().holds[&unpolled.id].1, Some(missed), "nobody else can have it");
+        assert_eq!(
+            lock.dump().holds[&unpolled.id].1,
+            Some(missed),
+            "nobody else can have it"
+        );
         lock.bench.advance(LEASE);
         lock.tick('p', &unpolled, 0);
     }
-    assert!(lock.dump().holds.is_empty() && lock.queue().is_empty(), "three, and it is given up");
+    assert!(
+        lock.dump().holds.is_empty() && lock.queue().is_empty(),
+        "three, and it is given up"
+    );
 }
 
 #[test]
@@ -166,5 +181,9 @@ fn a_waiter_that_polls_and_asks_again_starts_anew() {
     assert_eq!(lock.acquire(&slow, polls)[0], 2, "it asks by itself");
     lock.end(&next, None);
     let dump = lock.dump();
-    assert_eq!(dump.holds.get(&slow.id).map(|hold| hold.1), Some(Some(0)), "{dump:?}");
+    assert_eq!(
+        dump.holds.get(&slow.id).map(|hold| hold.1),
+        Some(Some(0)),
+        "{dump:?}"
+    );
 }

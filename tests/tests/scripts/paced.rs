@@ -587,7 +587,9 @@ fn a_tick_never_mixes_up_the_rates_of_its_records() {
         assert_eq!(paced.ask(OTHER, &holds, 0, "", "")[0], 1);
         assert_eq!(paced.ask(OTHER, &waits, 1000, "", "")[0], 2);
         for key in [KEY, OTHER] {
-            paced.bench.redis(&["ZREMRANGEBYSCORE", key, "1000000000000", "(100000000000000"]);
+            paced
+                .bench
+                .redis(&["ZREMRANGEBYSCORE", key, "1000000000000", "(100000000000000"]);
             paced.bench.redis(&["ZREM", key, "u"]);
         }
         let items = [(KEY, 'w', &first), (OTHER, 'w', &waits), (KEY, 'w', &second)];
@@ -598,6 +600,10 @@ fn a_tick_never_mixes_up_the_rates_of_its_records() {
             replies[at].get(4).copied()
         };
         assert_eq!(delay(1), None, "{order:?}: it has no rate");
-        assert_eq!((delay(0), delay(2)), (Some(2 * S), Some(3 * S)), "{order:?}: behind those that were given");
+        assert_eq!(
+            (delay(0), delay(2)),
+            (Some(2 * S), Some(3 * S)),
+            "{order:?}: behind those that were given"
+        );
     }
 }

@@ -143,7 +143,11 @@ impl Record {
         call.lapsed = false;
         for Hold { who, claim, .. } in lapsed.into_iter().rev() {
             let ticket = self.mark(&who).unwrap_or_else(|| self.front());
-            let unseen = if call.alive.contains(&who.id) { 0 } else { GONE - 14 };
+            let unseen = if call.alive.contains(&who.id) {
+                0
+            } else {
+                GONE - 14
+            };
             let seen = (call.seen_now() - unseen).rem_euclid(UNITS);
             self.enter(who, ticket, claim.map_or(0, |missed| missed + 1), seen);
         }

@@ -158,7 +158,8 @@ fn split_without_an_answer(settled: bool) {
         let mut split = Box::pin(whole.split(2));
         runtime.block_on(async {
             while !lost.load(Ordering::SeqCst) {
-                let _ = tokio::time::timeout(Duration::from_millis(2), split.as_mut()).await;
+                let early = tokio::time::timeout(Duration::from_millis(2), split.as_mut()).await;
+                assert!(early.is_err(), "its answer is lost");
             }
         });
         std::thread::sleep(SHORT * 2); // its thread is busy

@@ -46,7 +46,8 @@ impl Scene {
     pub(crate) async fn new(subject: &'static dyn Subject, state: State) -> Self {
         let fixture = Fixture::of(subject);
         let lease = match state {
-            State::Renewing | State::Past => SHORT,
+            State::Renewing => SHORT * 3,
+            State::Past => SHORT,
             _ => LEASE,
         };
         let proxied = fixture.proxied_with(|b| match state {
@@ -138,10 +139,7 @@ impl Scene {
     }
 
     /// Runs something that needs an answer; what is held back goes on as soon as it has begun.
-    pub(crate) async fn run<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = T> + Send + 'static,
-    ) -> T {
+    pub(crate) async fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
         let running = go(work);
         tokio::time::sleep(Duration::from_millis(20)).await; // its request is under way
         self.go_on();

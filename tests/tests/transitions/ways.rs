@@ -218,20 +218,26 @@ pub(crate) async fn upgraded(state: State) {
     let scene = Scene::new(WRITE, state).await;
     let lock = RwLock::new(&scene.client, "a").expect("a lock");
     let handle = lock.clone();
-    let reader = scene
-        .hold(async move { handle.upgradable_read().await })
-        .await;
+    let reader = scene.hold(async move { handle.upgradable_read().await }).await;
     let writer = scene
-        .run(async move { reader.upgrade().await.map_err(|error| error.error().map(Error::kind)) })
+        .run(async move {
+            reader
+                .upgrade()
+                .await
+                .map_err(|error| error.error().map(Error::kind))
+        })
         .await;
     if scene.is_over() {
-        assert_eq!(writer.expect_err("over"), Some(ErrorKind::Lost));
+        assert_eq!(writer.expect_err("over"), Some(ErrorKind::Lost), "it says so");
         return scene.over().await;
     }
     let writer = writer.expect("a writer");
     let beside = RwLock::new(&scene.beside, "a").expect("a lock");
     tokio::time::sleep(Duration::from_millis(400)).await; // longer than the claim would be
-    assert!(beside.try_read().await.expect("an answer").is_none(), "it is alone");
+    assert!(
+        beside.try_read().await.expect("an answer").is_none(),
+        "it is alone"
+    );
     assert!(!writer.is_lost(), "and holds");
     writer.unlock().await.expect("released");
     scene.over().await;
@@ -241,7 +247,11 @@ pub(crate) async fn closed(state: State) {
     let (scene, _, permit) = permits(state).await;
     let client = scene.client.clone();
     scene.run(async move { client.close().await }).await;
-    let expected = if scene.is_over() { Loss::Expired } else { Loss::Closed };
+    let expected = if scene.is_over() {
+        Loss::Expired
+    } else {
+        Loss::Closed
+    };
     let loss = permit.lost().await;
     assert_eq!(loss, expected, "the guard says so");
     assert!(!scene.fixture.is_held() || scene.is_over(), "it was released");

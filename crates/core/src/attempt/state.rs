@@ -352,11 +352,9 @@ impl State {
             Stage::Granted(lease) => self.hand_out(lease, now, rules),
             Stage::Passed { left, more } => Step::Pass { left, more },
             Stage::Reset => Step::Reset,
-            Stage::Queued
-            | Stage::Held(_)
-            | Stage::Leaving(_)
-            | Stage::Ending { .. }
-            | Stage::Gone(_) => Step::Wait,
+            Stage::Queued | Stage::Held(_) | Stage::Leaving(_) | Stage::Ending { .. } | Stage::Gone(_) => {
+                Step::Wait
+            }
         }
     }
 

@@ -99,9 +99,15 @@ mod tests {
         let longest = |counter, kin, weight| format(own, counter, kin, weight, 86_400_000, 60_000).len();
         let trillion = 999_999_999_999;
         assert!(longest(trillion, Kin::None, 1) <= LISTPACK, "a mutex");
-        assert!(longest(trillion, Kin::None, 1_000_000_000) <= LISTPACK, "a semaphore");
+        assert!(
+            longest(trillion, Kin::None, 1_000_000_000) <= LISTPACK,
+            "a semaphore"
+        );
         let owner = Kin::Owner(Owner::new());
-        assert!(longest(9_999_999, owner, 1) <= LISTPACK, "an owner's, for ten million attempts");
+        assert!(
+            longest(9_999_999, owner, 1) <= LISTPACK,
+            "an owner's, for ten million attempts"
+        );
         let upgrade = |counter, lease, window| {
             let base = Base {
                 counter: counter - 1,
@@ -110,9 +116,18 @@ mod tests {
             };
             format(own, counter, Kin::Base(base), 999_999, lease, window).len()
         };
-        assert!(upgrade(9_999_999, 10_000, 5000) <= LISTPACK, "with the usual lease");
-        assert!(upgrade(99_999, 86_400_000, 10_000) <= LISTPACK, "with the longest lease");
-        assert!(upgrade(100_000_000, 10_000, 5000) > LISTPACK, "from here on it does not");
+        assert!(
+            upgrade(9_999_999, 10_000, 5000) <= LISTPACK,
+            "with the usual lease"
+        );
+        assert!(
+            upgrade(99_999, 86_400_000, 10_000) <= LISTPACK,
+            "with the longest lease"
+        );
+        assert!(
+            upgrade(100_000_000, 10_000, 5000) > LISTPACK,
+            "from here on it does not"
+        );
     }
 
     #[test]

@@ -167,11 +167,17 @@ fn leaving() -> Attempt {
     attempt.granted_by_message(2_000_000, 1000);
     attempt.hand_out(1000);
     let effects = attempt.on(Event::Hold(HoldEvent::Left), at(1001));
-    assert!(effects.enqueue && effects.wake_watchers && !effects.free, "{effects:?}");
+    assert!(
+        effects.enqueue && effects.wake_watchers && !effects.free,
+        "{effects:?}"
+    );
     assert_eq!(attempt.state.held(), None, "nobody can rely on it");
     assert!(attempt.state.leaving().is_some(), "it is to be confirmed");
     let again = attempt.on(Event::GivenUp, at(1002));
-    assert!(!again.enqueue && !again.free, "it was left, and not given up: {again:?}");
+    assert!(
+        !again.enqueue && !again.free,
+        "it was left, and not given up: {again:?}"
+    );
     attempt
 }
 
@@ -200,7 +206,10 @@ fn a_claim_that_is_left_is_confirmed_and_then_nothing_of_it_is_left_here() {
 fn a_claim_that_is_left_and_lapsed_is_ended() {
     let mut refused = leaving();
     let effects = refused.on(confirmation(TickItem::Lost(Why::Ended)), at(1004));
-    assert!(!effects.enqueue && !effects.free, "who confirms goes on: {effects:?}");
+    assert!(
+        !effects.enqueue && !effects.free,
+        "who confirms goes on: {effects:?}"
+    );
     let mut unanswered = leaving();
     unanswered.end(EndEvent::NotConfirmed);
     for mut attempt in [refused, unanswered] {
