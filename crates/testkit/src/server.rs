@@ -256,11 +256,12 @@ impl Builder {
         for _ in 0..PORT_ATTEMPTS {
             let port = free_port()?;
             let dir = tempfile::Builder::new().prefix("latchwork-").tempdir()?;
-            let mut args = self.command_line(port, dir.path());
+            let mut args = Vec::new();
             let tls_port = self.tls.as_ref().map(|_| free_port()).transpose()?;
             if let (Some(tls_port), Some(files)) = (tls_port, &self.tls) {
                 args.extend(tls_options(tls_port, files));
             }
+            args.extend(self.command_line(port, dir.path())); // what the test sets comes last, and counts
             match Keeper::launch(&binary, dir.path(), &args) {
                 Ok(keeper) => {
                     note_used(&binary)?;

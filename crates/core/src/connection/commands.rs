@@ -44,7 +44,9 @@ pub(crate) struct Commands {
     clock: Mutex<(Moment, u64)>,
     /// Smoothed, in nanoseconds.
     round_trip: AtomicU64,
-    last_error: Mutex<Option<String>>,
+    /// Why there is no connection, or no usable one, since the last answer.
+    cause: Mutex<Option<(ErrorKind, String)>>,
+    has_cause: AtomicBool,
     prefix: Arc<str>,
     driver: Handle,
 }
@@ -71,7 +73,8 @@ impl Commands {
             loads: AtomicU64::new(0),
             clock: Mutex::new((Moment::now(), 0)),
             round_trip: AtomicU64::new(0),
-            last_error: Mutex::new(None),
+            cause: Mutex::new(None),
+            has_cause: AtomicBool::new(false),
             prefix,
             driver,
         }
@@ -88,26 +91,42 @@ impl Commands {
         self.up.send_replace(generation);
     }
 
-    pub(crate) fn take_down(&self, why: &Error) {
+    /// There is no connection any longer. `why`: unless a request has noted that.
+    pub(crate) fn take_down(&self, why: Option<&Error>) {
+        if let Some(why) = why {
+            self.note_error(why);
+        }
         self.up.send_replace(0);
         *self.link.write().unwrap_or_else(PoisonError::into_inner) = None;
-        self.note_error(why);
     }
 
     /// Remembers why there is no connection, for the errors of requests that wait for one.
     pub(crate) fn note_error(&self, why: &Error) {
-        let text = match std::error::Error::source(why) {
-            Some(source) => format!("{why}: {source}"),
-            None => why.to_string(),
-        };
-        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
+        let cause = (why.kind(), format!("{why:?}"));
+        *self.cause.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause);
+        self.has_cause.store(true, Ordering::Release);
+    }
+
+    /// What is known to be wrong with the connection, as an error of its kind.
+    pub(crate) fn cause(&self) -> Option<Error> {
+        let cause = self.cause.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        cause.map(|(kind, text)| Error::new(kind, format!("no connection to the server: {text}")))
+    }
+
+    fn forget_cause(&self) {
+        if self.has_cause.swap(false, Ordering::Acquire) {
+            *self.cause.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
     }
 
     pub(crate) fn is_bad(&self, generation: u64) -> bool {
         self.bad.load(Ordering::Relaxed) == generation
     }
 
-    fn report(&self, generation: u64) {
+    fn report(&self, generation: u64, why: &Error) {
+        if generation == self.generation() {
+            self.note_error(why);
+        }
         self.bad.fetch_max(generation, Ordering::Relaxed);
         self.trouble.notify_one();
     }
@@ -215,16 +234,10 @@ impl Commands {
                 .await
                 .is_none()
             {
-                let last = self
-                    .last_error
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .clone();
-                let text = match last {
-                    Some(why) => format!("no connection to the server: {why}"),
-                    None => "no connection to the server".to_owned(),
-                };
-                return Err(Failure::passing(Error::new(ErrorKind::Unavailable, text)));
+                let error = self
+                    .cause()
+                    .unwrap_or_else(|| Error::new(ErrorKind::Unavailable, "no connection to the server"));
+                return Err(Failure::passing(error));
             }
         }
     }
@@ -255,6 +268,9 @@ impl Commands {
         self.silent_since.store(0, Ordering::Relaxed);
         match result {
             Ok(value) => {
+                if self.has_cause.load(Ordering::Relaxed) {
+                    self.forget_cause();
+                }
                 self.note_round_trip(Moment::now().since(sent));
                 let reply = Reply(value);
                 Ok(Answer { reply, sent })
@@ -267,16 +283,17 @@ impl Commands {
         if is_no_script(&error) {
             return Failure::passing(Error::new(ErrorKind::Unavailable, NO_SCRIPT));
         }
-        if breaks_connection(&error) {
-            self.report(generation);
-        }
-        classify(
-            error,
+        let failure = classify(
+            &error,
             Target {
                 script,
                 prefix: &self.prefix,
             },
-        )
+        );
+        if breaks_connection(&error) {
+            self.report(generation, &failure.error);
+        }
+        failure
     }
 
     /// Runs a script. The error tells whether the script may have run.

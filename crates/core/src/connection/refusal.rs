@@ -41,7 +41,8 @@ pub(crate) fn is_no_script(error: &RedisError) -> bool {
 
 /// The code of a server's error, also of one that a script passed on: Redis before 7 wraps it in `ERR Error running script`.
 fn code_of(error: &RedisError) -> (String, String) {
-    let detail = error.detail().unwrap_or_default().to_owned();
+    let detail = error.detail().unwrap_or_default();
+    let detail = detail.split(ARGUMENTS).next().unwrap_or_default().to_owned();
     let code = error.code().unwrap_or_default().to_owned();
     if code == "ERR" || code.is_empty() {
         let known = PASSING.iter().chain(&["OOM", "WRONGTYPE", "NOPERM"]);
@@ -58,10 +59,22 @@ fn code_of(error: &RedisError) -> (String, String) {
     (code, detail)
 }
 
-pub(crate) fn classify(error: RedisError, target: Target<'_>) -> Failure {
-    let (code, detail) = code_of(&error);
+/// What comes before the arguments of a command that the server does not know: they may be a whole script.
+const ARGUMENTS: &str = ", with args beginning with";
+
+/// What an error says, without those.
+pub(crate) fn said(error: &RedisError) -> String {
+    let mut text = error.to_string();
+    if let Some(at) = text.find(ARGUMENTS) {
+        text.truncate(at);
+    }
+    text
+}
+
+pub(crate) fn classify(error: &RedisError, target: Target<'_>) -> Failure {
+    let (code, detail) = code_of(error);
     let place = target.script.and_then(|script| place(script, &detail));
-    let failed = |kind, message: String| Failure::refused(Error::new(kind, message).caused_by(error.clone()));
+    let failed = |kind, message: String| Failure::refused(Error::new(kind, message).caused_by(said(error)));
 
     match code.as_str() {
         "OOM" => failed(
@@ -88,7 +101,7 @@ pub(crate) fn classify(error: RedisError, target: Target<'_>) -> Failure {
                 ErrorKind::Unavailable
             };
             let message = format!("the server cannot serve it now ({code})");
-            Failure::passing(Error::new(kind, message).caused_by(error))
+            Failure::passing(Error::new(kind, message).caused_by(said(error)))
         }
         "ERR" if is_denial(&detail) => failed(ErrorKind::Denied, denied(&detail, place, target.prefix)),
         "ERR" if detail.contains("max number of clients") => Failure::passing(
@@ -96,14 +109,16 @@ pub(crate) fn classify(error: RedisError, target: Target<'_>) -> Failure {
                 ErrorKind::Unavailable,
                 "the server has as many clients as it allows (maxclients)",
             )
-            .caused_by(error),
+            .caused_by(said(error)),
         ),
         "ERR" if detail.contains("unknown command") || detail.contains("disabled") => failed(
             ErrorKind::Unsupported,
             format!("the server refuses a command that is needed: {detail}"),
         ),
         "" if error.is_io_error() || error.is_unrecoverable_error() || error.is_timeout() => {
-            Failure::unknown(Error::new(ErrorKind::Unavailable, "the connection failed").caused_by(error))
+            Failure::unknown(
+                Error::new(ErrorKind::Unavailable, "the connection failed").caused_by(said(error)),
+            )
         }
         _ => {
             let at = place.map_or(String::new(), |(file, line, _)| format!(" at {file}:{line}"));

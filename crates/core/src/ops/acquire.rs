@@ -388,10 +388,12 @@ impl Acquire {
         }
         let this = self.project();
         *this.pause = Moment::now() + this.backoff.next();
-        // The connection to a replica is replaced. The replica's error explains more than the
-        // `Unavailable` that follows.
-        let said = this.last_error.as_ref().map(Error::kind) == Some(ErrorKind::ReadOnly);
-        if !said || failure.error.kind() != ErrorKind::Unavailable {
+        // The connection to a replica is replaced, and one that was refused is tried again. That error
+        // explains more than the `Unavailable` that follows.
+        let said = this.last_error.as_ref().map(Error::kind);
+        if matches!(said, None | Some(ErrorKind::Unavailable))
+            || failure.error.kind() != ErrorKind::Unavailable
+        {
             *this.last_error = Some(failure.error);
         }
         None

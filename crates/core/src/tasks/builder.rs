@@ -9,7 +9,6 @@ use tokio::sync::oneshot;
 
 use crate::base::clock::{Moment, until};
 use crate::connection::endpoint::Endpoint;
-use crate::connection::tls;
 use crate::runtime::shared::{Life, Shared};
 use crate::tasks::alarm;
 use crate::tasks::client::Client;
@@ -20,12 +19,16 @@ use crate::tasks::sender::Sender;
 use crate::tasks::supervisor::{connect_first, supervise};
 use crate::types::error::{Error, ErrorKind, Result};
 use crate::types::options::{Drift, Options};
+#[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
+use crate::types::tls::Tls;
 
 /// Options of a [`Client`].
 #[derive(Debug, Clone)]
 #[must_use = "call `connect`"]
 pub struct ClientBuilder {
     endpoint: Option<Result<Endpoint, Arc<Error>>>,
+    #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
+    tls: Option<Tls>,
     options: Options,
 }
 
@@ -33,6 +36,8 @@ impl ClientBuilder {
     pub(crate) fn new() -> Self {
         Self {
             endpoint: None,
+            #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
+            tls: None,
             options: Options::default(),
         }
     }
@@ -55,6 +60,16 @@ impl ClientBuilder {
     /// Connects with this connection info.
     pub fn connection_info(mut self, info: redis::ConnectionInfo) -> Self {
         self.endpoint = Some(Endpoint::from_info(info).map_err(Arc::new));
+        self
+    }
+
+    /// Uses these certificates for a connection with TLS (a `rediss://` URL).
+    ///
+    /// They replace those of a `redis::Client` or its connection info. Defaults to [`Tls::new`]: trust whom the platform
+    /// trusts.
+    #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
         self
     }
 
@@ -146,7 +161,12 @@ impl ClientBuilder {
     /// # Cancel safety
     /// Cancel safe: what was begun is given up.
     pub async fn connect(self) -> Result<Client> {
-        let Self { endpoint, options } = self;
+        let Self {
+            endpoint,
+            #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
+            tls,
+            options,
+        } = self;
         options.check()?;
         let endpoint = match endpoint {
             Some(Ok(endpoint)) => endpoint,
@@ -166,9 +186,8 @@ impl ClientBuilder {
             )
         };
         probe(&driver).await?;
-        if endpoint.is_tls() {
-            tls::choose_provider();
-        }
+        #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
+        let endpoint = with_certificates(endpoint, tls, &driver).await?;
         let shared = Arc::new(Shared::new(options, driver.clone()));
         let first = {
             let (shared, endpoint) = (Arc::clone(&shared), endpoint.clone());
@@ -189,6 +208,16 @@ impl ClientBuilder {
         until(over, Some(&driver), subscribed).await;
         Ok(client)
     }
+}
+
+/// Reads the certificates, where that may block.
+#[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
+async fn with_certificates(endpoint: Endpoint, tls: Option<Tls>, driver: &Handle) -> Result<Endpoint> {
+    if tls.is_none() && !endpoint.is_tls() {
+        return Ok(endpoint);
+    }
+    let reading = driver.spawn_blocking(move || endpoint.with_tls(tls.as_ref()));
+    AbortOnDrop(reading).join().await?
 }
 
 /// The error that a setter noted, for a builder that may be used again.
