@@ -1,10 +1,14 @@
 //! Certificates for a test, and a server that shows one.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use latchwork_testkit::{TestServer, TlsFiles, find_tls_server};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
+
+/// How many authorities this process has made.
+static NEXT: AtomicU64 = AtomicU64::new(1);
 
 /// A certificate and its key, as PEM.
 #[derive(Debug, Clone)]
@@ -41,9 +45,9 @@ impl Certificates {
     /// If they cannot be made.
     pub fn for_hosts(hosts: &[&str]) -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "an authority of this test");
+        // Of its own name, by which libraries look for it.
+        let name = format!("authority {} of this test", NEXT.fetch_add(1, Ordering::Relaxed));
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
         let authority = params.self_signed(&key).expect("a certificate").pem();

@@ -11,7 +11,12 @@ use crate::types::tls::Tls;
 
 /// Where to connect, as the user gave it.
 #[derive(Clone)]
-pub(crate) struct Endpoint(pub(crate) redis::Client);
+pub(crate) struct Endpoint {
+    pub(crate) client: redis::Client,
+    /// Connects with the same certificates, to see what is wrong; if they are ours.
+    #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
+    pub(crate) connector: Option<tls::Connector>,
+}
 
 impl std::fmt::Debug for Endpoint {
     // Never the URL: it may hold a password.
@@ -58,7 +63,11 @@ impl Endpoint {
             .set_protocol(redis::ProtocolVersion::RESP2);
         let info = info.set_tcp_settings(settings).set_redis_settings(redis_settings);
         redis::Client::open(info)
-            .map(Self)
+            .map(|client| Self {
+                client,
+                #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
+                connector: None,
+            })
             .map_err(|error| unusable(&error))
     }
 
@@ -86,7 +95,11 @@ impl Endpoint {
             None if *insecure || tls_params.is_some() => return Ok(self),
             None => Tls::default(),
         };
-        tls::client(&tls, self.0.get_connection_info().clone()).map(Self)
+        let (client, connector) = tls::client(&tls, self.client.get_connection_info().clone())?;
+        Ok(Self {
+            client,
+            connector: Some(connector),
+        })
     }
 
     /// How many round trips it takes until a connection can be used: one for TCP, one for what redis-rs says first (user,
@@ -100,7 +113,7 @@ impl Endpoint {
     }
 
     pub(crate) fn addr(&self) -> &redis::ConnectionAddr {
-        self.0.get_connection_info().addr()
+        self.client.get_connection_info().addr()
     }
 
     /// Host and port, or the socket's path; no credentials.

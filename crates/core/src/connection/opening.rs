@@ -91,16 +91,21 @@ pub(crate) async fn refused(
     if error.is_timeout() {
         return silent(endpoint, patience).await;
     }
-    if endpoint.is_tls() && is_about_tls(&error) {
-        if is_unreadable(&cause) && speaks(endpoint, PLAIN, patience).await {
-            return plain_port(endpoint);
+    if endpoint.is_tls() {
+        let cause = if is_cut(&error) {
+            alert(endpoint, patience).await
+        } else {
+            is_about_tls(&error).then(|| cause.clone())
+        };
+        if let Some(cause) = cause {
+            if is_unreadable(&cause) && speaks(endpoint, PLAIN, patience).await {
+                return plain_port(endpoint);
+            }
+            let text = format!("no TLS connection to {address}: {cause}{}", remedy(&cause));
+            return refused(ErrorKind::Tls, text);
         }
-        let text = format!("no TLS connection to {address}: {cause}{}", remedy(&cause));
-        return refused(ErrorKind::Tls, text);
     }
-    // An answer that breaks off is of a connection that was cut.
-    let broken = error.is_io_error() || cause.contains("end of input");
-    if error.kind() == redis::ErrorKind::Parse && !broken {
+    if error.kind() == redis::ErrorKind::Parse && !is_cut(&error) {
         let text = format!("the server at {address} does not speak the Redis protocol: {cause}");
         return refused(ErrorKind::Protocol, text);
     }
@@ -121,21 +126,12 @@ pub(crate) async fn refused(
         let text = format!("cannot resolve the host name `{host}`: {why}; check the name and the DNS server");
         return Failure::unknown(Error::new(ErrorKind::Unavailable, text));
     }
-    if broken
-        && !error.is_connection_refusal()
-        && !endpoint.is_tls()
-        && speaks(endpoint, HELLO, patience).await
-    {
+    if is_cut(&error) && !endpoint.is_tls() && speaks(endpoint, HELLO, patience).await {
         let text = format!("the server at {address} speaks TLS on this port: use rediss:// ({cause})");
         return refused(ErrorKind::Tls, text);
     }
     if error.is_io_error() {
-        let hint = if endpoint.is_tls() && !error.is_connection_refusal() {
-            "; does the server require a client certificate? (`ClientBuilder::tls`)"
-        } else {
-            "; is the server running there?"
-        };
-        let text = format!("cannot connect to {address}: {cause}{hint}");
+        let text = format!("cannot connect to {address}: {cause}; is the server running there?");
         return Failure::unknown(Error::new(ErrorKind::Unavailable, text));
     }
     classify(&error, target)
@@ -149,6 +145,24 @@ fn plain_port(endpoint: &Endpoint) -> Failure {
     ))
 }
 
+/// Whether the connection was made, and then cut: by an answer that breaks off, too.
+fn is_cut(error: &RedisError) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    let kinds = causes.filter_map(|cause| Some(cause.downcast_ref::<std::io::Error>()?.kind()));
+    let text = error.to_string();
+    kinds.into_iter().any(|kind| {
+        matches!(
+            kind,
+            BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof
+        )
+    }) || CUT.iter().any(|sign| text.contains(sign))
+}
+
+/// The same in the words of libraries that wrap the system's error.
+const CUT: [&str; 3] = ["end of input", "reset by peer", "unexpected EOF"];
+
 /// Whether this error of a connection with TLS is about TLS: its library's own, or one that it has
 /// wrapped for the socket.
 fn is_about_tls(error: &RedisError) -> bool {
@@ -160,6 +174,24 @@ fn is_about_tls(error: &RedisError) -> bool {
         Some(error) => error.get_ref().is_some() && !remedy(&error.to_string()).is_empty(),
         None => matches!(error.kind(), redis::ErrorKind::Io | redis::ErrorKind::Client),
     }
+}
+
+/// What the server has against our side of the handshake, if it says so to a client that sends nothing else.
+#[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
+async fn alert(endpoint: &Endpoint, patience: Duration) -> Option<String> {
+    let ConnectionAddr::TcpTls { host, port, .. } = endpoint.addr().clone() else {
+        return None;
+    };
+    let connector = endpoint.connector.clone()?;
+    let looking = tokio::task::spawn_blocking(move || connector.look(&host, port, patience));
+    let cause = looking.await.ok()??.to_string();
+    (!remedy(&cause).is_empty()).then_some(cause)
+}
+
+/// There is no TLS in this build.
+#[cfg(not(any(feature = "tls-rustls", feature = "tls-native-tls")))]
+async fn alert(_: &Endpoint, _: Duration) -> Option<String> {
+    None
 }
 
 /// What the libraries say of something that is no TLS.
@@ -208,6 +240,7 @@ const REMEDIES: [(&[&str], &str); 6] = [
         &[
             "unknownissuer",
             "badsignature",
+            "signaturefailure",
             "selfsigned",
             "localissuer",
             "verifyfailed",

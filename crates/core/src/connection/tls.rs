@@ -1,6 +1,9 @@
 //! What TLS needs besides a feature of the driver: a provider, and certificates that are checked
 //! before anything is sent.
 
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
 use redis::{ClientTlsConfig, ConnectionInfo, TlsCertificates};
 
 use crate::types::error::{Error, Result};
@@ -35,9 +38,9 @@ impl Text {
     }
 }
 
-/// Reads and checks certificates, and makes a client that uses them. Blocks: it reads files.
-pub(crate) fn client(tls: &Tls, info: ConnectionInfo) -> Result<redis::Client> {
-    choose_provider();
+/// Reads and checks certificates, and makes a client that uses them, and a connector that does so, too. Blocks: it reads
+/// files.
+pub(crate) fn client(tls: &Tls, info: ConnectionInfo) -> Result<(redis::Client, Connector)> {
     let read = |pem| Text::read("certificate authority", pem);
     let authorities = tls.authorities.iter().map(read).collect::<Result<Vec<_>>>()?;
     let own = match &tls.client {
@@ -47,17 +50,8 @@ pub(crate) fn client(tls: &Tls, info: ConnectionInfo) -> Result<redis::Client> {
         )),
         None => None,
     };
-    check(&authorities, own.as_ref())?;
-    let root_cert = if authorities.is_empty() {
-        known_authorities()
-    } else {
-        let mut all = Vec::new();
-        for text in authorities {
-            all.extend(text.pem);
-            all.push(b'\n');
-        }
-        Some(all)
-    };
+    let (roots, root_cert) = trusted(&authorities)?;
+    let connector = connector(roots, own.as_ref())?;
     let client_tls = own.map(|(certificate, key)| ClientTlsConfig {
         client_cert: certificate.pem,
         client_key: key.pem,
@@ -66,50 +60,99 @@ pub(crate) fn client(tls: &Tls, info: ConnectionInfo) -> Result<redis::Client> {
         client_tls,
         root_cert,
     };
-    redis::Client::build_with_tls(info, certificates)
-        .map_err(|error| Error::invalid(format!("cannot use the certificates: {error}")))
+    let client = redis::Client::build_with_tls(info, certificates)
+        .map_err(|error| Error::invalid(format!("cannot use the certificates: {error}")))?;
+    Ok((client, Connector(connector)))
+}
+
+/// Shakes hands as a client does, and then is silent.
+#[derive(Clone)]
+pub(crate) struct Connector(Inner);
+
+impl Connector {
+    /// What is wrong with the handshake. Blocks, at most a few times this long.
+    ///
+    /// In TLS 1.3 a client has begun to send when the server refuses its certificate, and may get to see a reset
+    /// connection in place of the server's alert. One that sends nothing sees the alert.
+    pub(crate) fn look(&self, host: &str, port: u16, patience: Duration) -> Option<std::io::Error> {
+        let address = (host, port).to_socket_addrs().ok()?.next()?;
+        let stream = TcpStream::connect_timeout(&address, patience).ok()?;
+        stream.set_read_timeout(Some(patience)).ok()?;
+        stream.set_write_timeout(Some(patience)).ok()?;
+        read_a_byte(&self.0, host, stream).err()
+    }
+}
+
+/// The texts as one.
+fn join(authorities: &[Text]) -> Vec<u8> {
+    let texts: Vec<&[u8]> = authorities.iter().map(|text| &*text.pem).collect();
+    texts.join(&b'\n')
 }
 
 #[cfg(feature = "tls-rustls")]
-use with_rustls::{check, choose_provider, known_authorities};
+use with_rustls::{Inner, connector, read_a_byte, trusted};
 
 #[cfg(feature = "tls-rustls")]
 mod with_rustls {
     use std::collections::HashSet;
+    use std::io::{Error, Read, Result as IoResult};
+    use std::net::TcpStream;
+    use std::sync::Arc;
 
     use rustls::crypto::{CryptoProvider, ring};
     use rustls::pki_types::pem::PemObject;
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-    use rustls::{ClientConfig, RootCertStore};
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+    use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
     use super::Text;
     use crate::base::trace::warn;
     use crate::types::error::Result;
 
-    /// Chooses what rustls computes with, if the program has not: without a choice it panics, and
-    /// it makes one itself only where exactly one is compiled in. The choice is the process's, and
-    /// final.
-    pub(super) fn choose_provider() {
-        if CryptoProvider::get_default().is_none() {
-            // It fails if another thread was quicker; then there is one.
-            let _other = ring::default_provider().install_default().is_err();
-        }
-    }
+    pub(super) type Inner = Arc<ClientConfig>;
 
-    pub(super) fn check(authorities: &[Text], own: Option<&(Text, Text)>) -> Result<()> {
-        let mut trusted = RootCertStore::empty();
+    /// Who is trusted, and the same as PEM.
+    pub(super) fn trusted(authorities: &[Text]) -> Result<(RootCertStore, Option<Vec<u8>>)> {
+        if authorities.is_empty() {
+            let (roots, pem) = known_authorities();
+            return Ok((roots, Some(pem.into_bytes())));
+        }
+        let mut roots = RootCertStore::empty();
         for text in authorities {
-            let before = trusted.len();
+            let before = roots.len();
             for certificate in CertificateDer::pem_slice_iter(&text.pem) {
                 let certificate = certificate.map_err(|error| text.bad(error))?;
-                trusted.add(certificate).map_err(|error| text.bad(error))?;
+                roots.add(certificate).map_err(|error| text.bad(error))?;
             }
-            if trusted.len() == before {
+            if roots.len() == before {
                 return Err(text.bad(super::NO_CERTIFICATE));
             }
         }
+        Ok((roots, Some(super::join(authorities))))
+    }
+
+    /// Mozilla's authorities and the platform's.
+    fn known_authorities() -> (RootCertStore, String) {
+        let platform = rustls_native_certs::load_native_certs();
+        if let Some(error) = platform.errors.first() {
+            warn!(error = %error, "some of the platform's certificate authorities cannot be read");
+        }
+        let mut seen = HashSet::new();
+        let (mut roots, mut pem) = (RootCertStore::empty(), String::new());
+        let known = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter();
+        for certificate in known.chain(&platform.certs) {
+            // One that rustls cannot read would spoil the others.
+            if seen.insert(certificate) && roots.add(certificate.clone()).is_ok() {
+                super::push_pem(&mut pem, certificate);
+            }
+        }
+        (roots, pem)
+    }
+
+    pub(super) fn connector(roots: RootCertStore, own: Option<&(Text, Text)>) -> Result<Inner> {
+        choose_provider();
+        let config = ClientConfig::builder().with_root_certificates(roots);
         let Some((certificate, key)) = own else {
-            return Ok(());
+            return Ok(Arc::new(config.with_no_client_auth()));
         };
         let chain = CertificateDer::pem_slice_iter(&certificate.pem)
             .collect::<std::result::Result<Vec<_>, _>>()
@@ -118,30 +161,26 @@ mod with_rustls {
             return Err(certificate.bad(super::NO_CERTIFICATE));
         }
         let private = PrivateKeyDer::from_pem_slice(&key.pem).map_err(|error| key.bad(error))?;
-        let config = ClientConfig::builder().with_root_certificates(trusted);
         config
             .with_client_auth_cert(chain, private)
-            .map(drop)
+            .map(Arc::new)
             .map_err(|error| key.bad(error))
     }
 
-    /// Mozilla's authorities and the platform's, as one PEM text.
-    pub(super) fn known_authorities() -> Option<Vec<u8>> {
-        let platform = rustls_native_certs::load_native_certs();
-        if let Some(error) = platform.errors.first() {
-            warn!(error = %error, "some of the platform's certificate authorities cannot be read");
+    /// Chooses what rustls computes with, if the program has not: without a choice it panics, and
+    /// it makes one itself only where exactly one is compiled in. The choice is the process's, and
+    /// final.
+    fn choose_provider() {
+        if CryptoProvider::get_default().is_none() {
+            // It fails if another thread was quicker; then there is one.
+            let _other = ring::default_provider().install_default().is_err();
         }
-        let mut seen = HashSet::new();
-        let mut pem = String::new();
-        let mut store = RootCertStore::empty();
-        let known = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter();
-        for certificate in known.chain(&platform.certs) {
-            // One that rustls cannot read would spoil the others.
-            if seen.insert(certificate) && store.add(certificate.clone()).is_ok() {
-                super::push_pem(&mut pem, certificate);
-            }
-        }
-        Some(pem.into_bytes())
+    }
+
+    pub(super) fn read_a_byte(config: &Inner, host: &str, stream: TcpStream) -> IoResult<usize> {
+        let name = ServerName::try_from(host.to_owned()).map_err(Error::other)?;
+        let session = ClientConnection::new(Arc::clone(config), name).map_err(Error::other)?;
+        StreamOwned::new(session, stream).read(&mut [0])
     }
 }
 
@@ -165,48 +204,61 @@ fn push_pem(pem: &mut String, der: &[u8]) {
 }
 
 #[cfg(not(feature = "tls-rustls"))]
-use with_native_tls::{check, choose_provider, known_authorities};
+use with_native_tls::{Inner, connector, read_a_byte, trusted};
 
 #[cfg(not(feature = "tls-rustls"))]
 mod with_native_tls {
+    use std::io::{Error, Read, Result as IoResult};
+    use std::net::TcpStream;
+
     use native_tls::{Certificate, Identity, TlsConnector};
 
     use super::Text;
     use crate::types::error::Result;
 
-    /// The platform's TLS leaves no choice.
-    pub(super) const fn choose_provider() {}
+    pub(super) type Inner = TlsConnector;
 
-    pub(super) fn check(authorities: &[Text], own: Option<&(Text, Text)>) -> Result<()> {
+    /// Who is trusted if not those whom the library knows by itself, and the same as PEM.
+    pub(super) fn trusted(authorities: &[Text]) -> Result<(Vec<Certificate>, Option<Vec<u8>>)> {
+        let mut roots = Vec::new();
         for text in authorities {
-            let pem = String::from_utf8_lossy(&text.pem);
-            let mut found = 0;
+            let (pem, before) = (String::from_utf8_lossy(&text.pem), roots.len());
             for block in pem.split_inclusive(END) {
-                let Some(start) = block.find(BEGIN) else { continue };
-                Certificate::from_pem(&block.as_bytes()[start..]).map_err(|error| text.bad(error))?;
-                found += 1;
+                if let Some(start) = block.find(BEGIN) {
+                    let certificate = Certificate::from_pem(&block.as_bytes()[start..]);
+                    roots.push(certificate.map_err(|error| text.bad(error))?);
+                }
             }
-            if found == 0 {
+            if roots.len() == before {
                 return Err(text.bad(super::NO_CERTIFICATE));
             }
         }
-        let Some((certificate, key)) = own else {
-            return Ok(());
-        };
-        if !String::from_utf8_lossy(&certificate.pem).contains(BEGIN) {
-            return Err(certificate.bad(super::NO_CERTIFICATE));
-        }
-        let pair = Identity::from_pkcs8(&certificate.pem, &key.pem).map_err(|error| key.bad(error))?;
-        TlsConnector::builder()
-            .identity(pair)
-            .build()
-            .map(drop)
-            .map_err(|error| key.bad(error))
+        let pem = (!roots.is_empty()).then(|| super::join(authorities));
+        Ok((roots, pem))
     }
 
-    /// The library knows the platform's by itself.
-    pub(super) const fn known_authorities() -> Option<Vec<u8>> {
-        None
+    pub(super) fn connector(roots: Vec<Certificate>, own: Option<&(Text, Text)>) -> Result<Inner> {
+        let mut builder = TlsConnector::builder();
+        builder.disable_built_in_roots(!roots.is_empty());
+        for root in roots {
+            builder.add_root_certificate(root);
+        }
+        if let Some((certificate, key)) = own {
+            if !String::from_utf8_lossy(&certificate.pem).contains(BEGIN) {
+                return Err(certificate.bad(super::NO_CERTIFICATE));
+            }
+            let pair = Identity::from_pkcs8(&certificate.pem, &key.pem);
+            builder.identity(pair.map_err(|error| key.bad(error))?);
+        }
+        builder.build().map_err(|error| match own {
+            Some((_, key)) => key.bad(error),
+            None => super::Error::invalid(format!("cannot use the platform's TLS: {error}")),
+        })
+    }
+
+    pub(super) fn read_a_byte(connector: &Inner, host: &str, stream: TcpStream) -> IoResult<usize> {
+        let mut stream = connector.connect(host, stream).map_err(Error::other)?;
+        stream.read(&mut [0])
     }
 
     const BEGIN: &str = "-----BEGIN CERTIFICATE-----";

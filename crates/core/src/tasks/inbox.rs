@@ -55,7 +55,7 @@ async fn session(
     let patience = shared.options.operation_timeout;
     // redis-rs has no timeout for any of these.
     let opening = patience * endpoint.round_trips();
-    let pubsub = within(opening, endpoint.0.get_async_pubsub()).await?;
+    let pubsub = within(opening, endpoint.client.get_async_pubsub()).await?;
     let (mut sink, mut stream) = pubsub.split();
     within(patience, sink.subscribe(&*shared.channel)).await?;
     shared.schedule.set_listening(true);

@@ -34,7 +34,9 @@ async fn connect(
         script: None,
         prefix: &shared.options.prefix,
     };
-    let open = endpoint.0.get_multiplexed_async_connection_with_config(&config);
+    let open = endpoint
+        .client
+        .get_multiplexed_async_connection_with_config(&config);
     let mut connection = match until(Moment::now() + opening, None, open).await {
         Some(Ok(connection)) => connection,
         Some(Err(error)) => return Err(refused(error, endpoint, target, timeout).await),
