@@ -228,6 +228,14 @@ impl Builder {
         self
     }
 
+    /// Gives a command another name, `hidden-<command>`, as operators do to keep it from clients.
+    pub fn rename(mut self, command: &str) -> Self {
+        let hidden = format!("hidden-{command}");
+        self.args
+            .extend(["--rename-command".to_owned(), command.to_owned(), hidden]);
+        self
+    }
+
     /// Lets it speak TLS as well, on a port of its own; clients need no certificate. Not every build can:
     /// [`find_tls_server`](crate::find_tls_server).
     pub fn tls(mut self, files: TlsFiles) -> Self {

@@ -1,6 +1,6 @@
 //! The command connection: sends requests, and reports what is known about their outcome.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -10,9 +10,13 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
 use crate::base::clock::{Moment, nanos, until};
+use crate::base::trace::warn;
 use crate::connection::failure::Failure;
-use crate::connection::refusal::{Target, breaks_connection, classify, is_no_script};
+use crate::connection::refusal::{
+    Target, breaks_connection, classify, is_no_script, is_unknown, is_withheld, said,
+};
 use crate::types::error::{Error, ErrorKind, Result};
+use crate::types::server::Warning;
 use crate::wire::command::Request;
 use crate::wire::script::Script;
 use crate::wire::value::{Answer, Reply};
@@ -47,8 +51,22 @@ pub(crate) struct Commands {
     /// Why there is no connection, or no usable one, since the last answer.
     cause: Mutex<Option<(ErrorKind, String)>>,
     has_cause: AtomicBool,
+    /// How scripts are sent: one of `sending`.
+    sending: AtomicU8,
+    /// What the server said when it was asked to run a script by its hash, if it does not.
+    by_text: Mutex<Option<String>>,
     prefix: Arc<str>,
     driver: Handle,
+}
+
+/// How scripts are sent, depending on the commands that the server has.
+mod sending {
+    /// By their hash; those that are missing are loaded.
+    pub(super) const HASH: u8 = 0;
+    /// The same, but one that is missing is sent as text, which the server keeps.
+    pub(super) const UNLOADED: u8 = 1;
+    /// Always as text.
+    pub(super) const TEXT: u8 = 2;
 }
 
 impl std::fmt::Debug for Commands {
@@ -75,8 +93,44 @@ impl Commands {
             round_trip: AtomicU64::new(0),
             cause: Mutex::new(None),
             has_cause: AtomicBool::new(false),
+            sending: AtomicU8::new(sending::HASH),
+            by_text: Mutex::new(None),
             prefix,
             driver,
+        }
+    }
+
+    /// The connection is to a server that can load scripts, or not.
+    pub(crate) fn set_loading(&self, can_load: bool) {
+        let sending = if can_load {
+            sending::HASH
+        } else {
+            sending::UNLOADED
+        };
+        self.sending.store(sending, Ordering::Relaxed);
+    }
+
+    /// Why all scripts are sent as text, if they are.
+    pub(crate) fn warning(&self) -> Option<Warning> {
+        let message = self
+            .by_text
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()?;
+        Some(Warning::ScriptsAsText { message })
+    }
+
+    /// The server does not run scripts by their hash.
+    fn send_texts(&self, error: &redis::RedisError) {
+        self.sending.store(sending::TEXT, Ordering::Relaxed);
+        let message = said(error);
+        let mut noted = self.by_text.lock().unwrap_or_else(PoisonError::into_inner);
+        if noted.replace(message).is_none() {
+            drop(noted);
+            warn!(
+                server = "no EVALSHA",
+                "scripts are sent as text, which takes longer"
+            );
         }
     }
 
@@ -283,6 +337,10 @@ impl Commands {
         if is_no_script(&error) {
             return Failure::passing(Error::new(ErrorKind::Unavailable, NO_SCRIPT));
         }
+        if script.is_some() && is_unknown_evalsha(&error) {
+            self.send_texts(&error);
+            return Failure::passing(Error::new(ErrorKind::Unavailable, NO_SCRIPT));
+        }
         let failure = classify(
             &error,
             Target {
@@ -301,6 +359,9 @@ impl Commands {
         let mut link = self.link(deadline).await?;
         let seen = self.loads();
         let script = Some(request.script);
+        if self.sending.load(Ordering::Relaxed) == sending::TEXT {
+            return Box::pin(self.send_text(link, request, deadline)).await;
+        }
         match self.send(&mut link, &request.command, deadline, script).await {
             Err(failure) if is_missing(&failure) => {
                 Box::pin(self.load_and_retry(link, request, deadline, seen)).await
@@ -318,13 +379,27 @@ impl Commands {
         mut seen: u64,
     ) -> Result<Answer, Failure> {
         let script = Some(request.script);
-        self.load_again(&mut link, deadline, &mut seen).await?;
-        match self.send(&mut link, &request.command, deadline, script).await {
-            Err(failure) if is_missing(&failure) => {}
-            result => return result,
+        for _ in 0..2 {
+            if self.sending.load(Ordering::Relaxed) != sending::HASH {
+                break;
+            }
+            self.load_again(&mut link, deadline, &mut seen).await?;
+            match self.send(&mut link, &request.command, deadline, script).await {
+                Err(failure) if is_missing(&failure) => {}
+                result => return result,
+            }
         }
-        self.load_again(&mut link, deadline, &mut seen).await?;
-        // The server keeps forgetting the script: send its text.
+        // The server keeps forgetting the script, or cannot load it: send its text.
+        self.send_text(link, request, deadline).await
+    }
+
+    async fn send_text(
+        &self,
+        mut link: Link,
+        request: &Request,
+        deadline: Moment,
+    ) -> Result<Answer, Failure> {
+        let script = Some(request.script);
         self.send(&mut link, &request.as_eval(), deadline, script).await
     }
 
@@ -365,6 +440,8 @@ impl Commands {
             let loading = super::handshake::load_scripts(&mut link.connection, &scripts);
             match until(deadline, Some(&self.driver), loading).await {
                 Some(Ok(())) => self.count_load(),
+                // The right was taken away since the greeting.
+                Some(Err(error)) if is_withheld(&error) => self.set_loading(false),
                 Some(Err(error)) => return Err(self.failure(error, link.generation, None)),
                 None => {
                     return Err(Failure::passing(Error::new(ErrorKind::Unavailable, NO_SCRIPT)));
@@ -404,6 +481,11 @@ impl Commands {
         self.command(&redis::cmd("PING"), deadline).await?;
         Ok(Moment::now().since(start))
     }
+}
+
+fn is_unknown_evalsha(error: &redis::RedisError) -> bool {
+    let detail = said(error);
+    is_unknown(&detail) && detail.to_lowercase().contains("evalsha")
 }
 
 const NO_SCRIPT: &str = "the server does not know the script";

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use crate::base::clock::{Moment, until};
 use crate::connection::endpoint::Endpoint;
 use crate::connection::failure::Failure;
-use crate::connection::refusal::{Target, classify, said};
+use crate::connection::refusal::{Target, classify, io_error, said};
 use crate::types::error::{Error, ErrorKind};
 
 /// Resolves host names, and remembers in the error that this failed.
@@ -53,11 +53,8 @@ impl redis::io::AsyncDNSResolver for Resolver {
 
 /// The text of a [`Unresolved`] inside an error.
 fn unresolved(error: &RedisError) -> Option<String> {
-    let cause = std::error::Error::source(error)?.downcast_ref::<std::io::Error>()?;
-    cause
-        .get_ref()?
-        .downcast_ref::<Unresolved>()
-        .map(Unresolved::to_string)
+    let inner = io_error(error)?.get_ref()?;
+    inner.downcast_ref::<Unresolved>().map(Unresolved::to_string)
 }
 
 /// The error of an opening or greeting that took too long.
@@ -149,12 +146,10 @@ fn plain_port(endpoint: &Endpoint) -> Failure {
 fn is_cut(error: &RedisError) -> bool {
     use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
 
-    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
-    let kinds = causes.filter_map(|cause| Some(cause.downcast_ref::<std::io::Error>()?.kind()));
     let text = error.to_string();
-    kinds.into_iter().any(|kind| {
+    io_error(error).is_some_and(|error| {
         matches!(
-            kind,
+            error.kind(),
             BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof
         )
     }) || CUT.iter().any(|sign| text.contains(sign))
@@ -166,13 +161,15 @@ const CUT: [&str; 3] = ["end of input", "reset by peer", "unexpected EOF"];
 /// Whether this error of a connection with TLS is about TLS: its library's own, or one that it has
 /// wrapped for the socket.
 fn is_about_tls(error: &RedisError) -> bool {
-    let Some(cause) = std::error::Error::source(error) else {
-        return false;
-    };
-    match cause.downcast_ref::<std::io::Error>() {
-        Some(error) if error.kind() == std::io::ErrorKind::InvalidData => true,
-        Some(error) => error.get_ref().is_some() && !remedy(&error.to_string()).is_empty(),
-        None => matches!(error.kind(), redis::ErrorKind::Io | redis::ErrorKind::Client),
+    match io_error(error) {
+        Some(error) => {
+            let is_wrapped = error.get_ref().is_some() && !remedy(&error.to_string()).is_empty();
+            is_wrapped || error.kind() == std::io::ErrorKind::InvalidData
+        }
+        None => {
+            let has_cause = std::error::Error::source(error).is_some();
+            has_cause && matches!(error.kind(), redis::ErrorKind::Io | redis::ErrorKind::Client)
+        }
     }
 }
 
@@ -295,7 +292,18 @@ async fn speaks(endpoint: &Endpoint, (send, fits): Probe, patience: Duration) ->
 
 #[cfg(test)]
 mod tests {
+    use redis::io::AsyncDNSResolver;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_name_that_is_not_known_is_told_from_other_failures() {
+        let error = Resolver.resolve("nowhere.invalid", 1).await.map(drop);
+        let error = error.expect_err("no such name");
+        assert!(unresolved(&error).is_some(), "{error}");
+        let other = RedisError::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
+        assert!(unresolved(&other).is_none(), "{other}");
+    }
 
     #[test]
     fn lengths_in_the_probe_are_right() {

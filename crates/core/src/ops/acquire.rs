@@ -408,7 +408,13 @@ impl Acquire {
         }
         let asked = this.attempt.as_ref().and_then(|attempt| attempt.spec.latch());
         let outcome = asked.map_or("the attempt is being undone", |asked| asked.outcome());
-        let error = answer::no_answer(this.last_error.take(), outcome);
+        let last = this.last_error.take();
+        let is_known = |error: &Error| error.kind() != ErrorKind::Unavailable;
+        let known = match &last {
+            Some(error) if is_known(error) => None,
+            _ => this.client.shared().commands.cause().filter(is_known),
+        };
+        let error = answer::no_answer(known.or(last), outcome);
         self.give_up(Err(error))
     }
 

@@ -265,7 +265,7 @@ mod tests {
 
     /// The text and its causes, as `anyhow` prints them with `{:#}`.
     fn chain(error: &Error) -> String {
-        let causes = std::iter::successors(error.source(), |cause| cause.source());
+        let causes = std::iter::successors(error.source(), |&cause| cause.source());
         causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
     }
 
