@@ -8,6 +8,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::base::clock::{Moment, until};
+use crate::base::real;
 use crate::connection::endpoint::Endpoint;
 use crate::runtime::shared::{Life, Shared};
 use crate::tasks::alarm;
@@ -185,6 +186,7 @@ impl ClientBuilder {
                 None,
             )
         };
+        real::look();
         probe(&driver).await?;
         #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
         let endpoint = with_certificates(endpoint, tls, &driver).await?;
