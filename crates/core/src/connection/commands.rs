@@ -51,6 +51,10 @@ pub(crate) struct Commands {
     /// Why there is no connection, or no usable one, since the last answer.
     cause: Mutex<Option<(ErrorKind, String)>>,
     has_cause: AtomicBool,
+    /// Since when there is no connection, in nanoseconds of a `Moment`; while there is one, when it was lost before.
+    down_since: AtomicU64,
+    /// After that long without a connection, calls fail at once.
+    fail_fast: Option<Duration>,
     /// How scripts are sent: one of `sending`.
     sending: AtomicU8,
     /// What the server said when it was asked to run a script by its hash, if it does not.
@@ -93,11 +97,19 @@ impl Commands {
             round_trip: AtomicU64::new(0),
             cause: Mutex::new(None),
             has_cause: AtomicBool::new(false),
+            down_since: AtomicU64::new(0),
+            fail_fast: None,
             sending: AtomicU8::new(sending::HASH),
             by_text: Mutex::new(None),
             prefix,
             driver,
         }
+    }
+
+    /// After that long without a connection, calls fail at once.
+    pub(crate) fn fail_fast_after(mut self, time: Option<Duration>) -> Self {
+        self.fail_fast = time;
+        self
     }
 
     /// The connection is to a server that can load scripts, or not.
@@ -145,8 +157,11 @@ impl Commands {
         self.up.send_replace(generation);
     }
 
-    /// There is no connection any longer. `why`: unless a request has noted that.
-    pub(crate) fn take_down(&self, why: Option<&Error>) {
+    /// There is no connection any longer. `why`: unless a request has noted that. `good`: it had lasted.
+    pub(crate) fn take_down(&self, why: Option<&Error>, good: bool) {
+        if good || self.down_since.load(Ordering::Relaxed) == 0 {
+            self.down_since.store(Moment::now().nanos(), Ordering::Relaxed);
+        }
         if let Some(why) = why {
             self.note_error(why);
         }
@@ -288,12 +303,45 @@ impl Commands {
                 .await
                 .is_none()
             {
-                let error = self
-                    .cause()
-                    .unwrap_or_else(|| Error::new(ErrorKind::Unavailable, "no connection to the server"));
-                return Err(Failure::passing(error));
+                return Err(Failure::passing(self.no_connection()));
             }
         }
+    }
+
+    /// When calls begin to fail at once, if there is no connection.
+    pub(crate) fn fails_fast_at(&self) -> Option<Moment> {
+        let limit = self.fail_fast.filter(|_| !self.is_up())?;
+        Some(Moment::from_nanos(self.down_since.load(Ordering::Relaxed)) + limit)
+    }
+
+    /// The error of calls that fail at once.
+    pub(crate) fn fails_fast(&self, now: Moment) -> Option<Error> {
+        let is_time = self.fails_fast_at().is_some_and(|at| now >= at);
+        is_time.then(|| self.no_connection())
+    }
+
+    /// Waits for a connection until `deadline`, or until calls fail at once.
+    pub(crate) async fn usable(&self, deadline: Moment) -> Result<(), Failure> {
+        let Some(at) = self.fails_fast_at() else {
+            return Ok(());
+        };
+        if until(at.min(deadline), Some(&self.driver), self.wait_for_other(0))
+            .await
+            .is_some()
+        {
+            return Ok(());
+        }
+        let error = self.no_connection();
+        Err(if at <= deadline {
+            Failure::refused(error)
+        } else {
+            Failure::passing(error)
+        })
+    }
+
+    fn no_connection(&self) -> Error {
+        self.cause()
+            .unwrap_or_else(|| Error::new(ErrorKind::Unavailable, "no connection to the server"))
     }
 
     /// Sends a command with a deadline, and notes what the outcome says about the connection.

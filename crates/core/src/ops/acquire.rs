@@ -287,6 +287,11 @@ impl Acquire {
     ) -> Turn {
         let this = self.as_mut().project();
         let shared = this.client.shared();
+        if this.sent.is_none()
+            && let Some(error) = shared.commands.fails_fast(now)
+        {
+            return Turn::Done(self.give_up(Err(error)));
+        }
         if now >= over && !(*this.last_try && this.sent.is_some()) {
             let again = queued && now < *this.deadline && !*this.last_try && this.sent.is_none();
             let Some(attempt) = this.attempt.as_ref().filter(|_| again) else {

@@ -86,7 +86,8 @@ impl Shared {
                 Arc::clone(&options.prefix),
                 driver.clone(),
                 options.operation_timeout,
-            ),
+            )
+            .fail_fast_after(options.fail_fast_after),
             table: Table::default(),
             refunds: Refunds::default(),
             schedule: Schedule::new(options.unavailable_after),

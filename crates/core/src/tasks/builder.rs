@@ -99,6 +99,46 @@ impl ClientBuilder {
         self
     }
 
+    /// Lets calls fail at once while the server is down, from this long after its connection was lost: 0 to 24 h.
+    ///
+    /// Defaults to never: each call then waits for the server as long as it may, which is best for work that has to be
+    /// done. A service that answers requests had better not let them pile up during an outage. With this option, acquires,
+    /// those that wait included, and all other calls return the error of the lost connection: [`ErrorKind::Unavailable`],
+    /// or another kind if more is known, such as [`ErrorKind::Denied`]. Renewals and releases go on trying, and the first
+    /// call after the client has connected again is served.
+    ///
+    /// # Examples
+    /// A request handler that does its work without the lock while the server is down, since work that is done twice is
+    /// better here than none. Everything else that guards the work, such as a unique key in the database, must hold then.
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use latchwork_core::{Client, ErrorKind, Result, dynamic::Lock};
+    ///
+    /// # async fn connect() -> Result<Client> {
+    /// let second = Duration::from_secs(1);
+    /// let client = Client::builder().url("redis://127.0.0.1").fail_fast_after(second).connect().await?;
+    /// # Ok(client)
+    /// # }
+    /// async fn handle(lock: &dyn Lock) -> Result<&'static str> {
+    ///     match lock.try_lock_for(Duration::from_millis(500)).await {
+    ///         Ok(Some(guard)) => {
+    ///             let done = work().await;
+    ///             guard.unlock().await?;
+    ///             Ok(done)
+    ///         }
+    ///         Ok(None) => Ok("busy: try again later"),
+    ///         Err(error) if error.kind() == ErrorKind::Unavailable => Ok(work().await),
+    ///         Err(error) => Err(error),
+    ///     }
+    /// }
+    /// # async fn work() -> &'static str { "done" }
+    /// ```
+    pub fn fail_fast_after(mut self, time: Duration) -> Self {
+        self.options.fail_fast_after = Some(time);
+        self
+    }
+
     /// How long a hand-off is kept for a waiter that does not confirm it. Defaults to 1 s, at most the lease.
     /// Critical sections shorter than half of it cost no confirmation; a longer one waits longer for the frozen.
     pub fn claim_window(mut self, window: Duration) -> Self {
@@ -154,6 +194,11 @@ impl ClientBuilder {
     }
 
     /// Connects.
+    ///
+    /// # Paused clocks
+    /// In a runtime whose clock is paused (`#[tokio::test(start_paused = true)]`), the client works: its time limits are in
+    /// real time, as are leases, and it arms no timer of tokio. A timeout around a call, such as `tokio::time::timeout`, is
+    /// tokio's, and may be over at once, because a paused clock does not wait for answers of a server.
     ///
     /// # Errors
     /// As [`Client::connect`]; `Invalid` also for options out of range, and outside a tokio runtime with a timer

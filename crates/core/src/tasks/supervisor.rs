@@ -1,5 +1,7 @@
 //! Opens the command connection, watches it, and replaces it when it fails.
 
+use std::convert::Infallible;
+
 use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 
@@ -70,9 +72,10 @@ pub(crate) async fn supervise(shared: &Shared, endpoint: &Endpoint) -> ! {
     loop {
         let since = Moment::now();
         let why = watch(shared, generation).await;
-        commands.take_down(why.as_ref());
+        let lasted = Moment::now().since(since) > shared.options.heartbeat;
+        commands.take_down(why.as_ref(), lasted);
         generation += 1;
-        if Moment::now().since(since) > shared.options.heartbeat {
+        if lasted {
             backoff.reset();
             news = News::default();
         }
@@ -81,32 +84,60 @@ pub(crate) async fn supervise(shared: &Shared, endpoint: &Endpoint) -> ! {
         {
             warn!(error = %why, "the command connection is being replaced");
         }
-        if Moment::now().since(since) <= shared.options.heartbeat {
-            // It was made a moment ago, as to a primary that was demoted: no storm of new ones.
-            sleep_until(Moment::now() + backoff.next(), None).await;
-        }
-        loop {
-            match connect(endpoint, shared).await {
-                Ok((connection, greeting, sent)) => {
-                    commands.count_load();
-                    shared.greeted(&greeting, sent);
-                    commands.install(connection, generation);
-                    shared.schedule.tick_now();
-                    info!(server = %greeting.info.version, "connected again");
-                    break;
-                }
-                Err(failure) => {
-                    commands.note_error(&failure.error);
-                    if news.is_news(&failure.error) {
-                        warn!(error = ?failure.error, "cannot connect again yet");
-                    } else {
-                        debug!(error = %failure.error, "no connection yet");
-                    }
-                }
+        let connecting = async {
+            if !lasted {
+                // It was made a moment ago, as to a primary that was demoted: no storm of new ones.
+                sleep_until(Moment::now() + backoff.next(), None).await;
             }
-            sleep_until(Moment::now() + backoff.next(), None).await;
+            connect_again(shared, endpoint, generation, &mut backoff, &mut news).await;
+        };
+        tokio::select! {
+            () = connecting => {}
+            never = fail_fast(shared) => match never {},
         }
     }
+}
+
+/// Tries until there is a connection.
+async fn connect_again(
+    shared: &Shared,
+    endpoint: &Endpoint,
+    generation: u64,
+    backoff: &mut Backoff,
+    news: &mut News,
+) {
+    loop {
+        match connect(endpoint, shared).await {
+            Ok((connection, greeting, sent)) => {
+                shared.commands.count_load();
+                shared.greeted(&greeting, sent);
+                shared.commands.install(connection, generation);
+                shared.schedule.tick_now();
+                info!(server = %greeting.info.version, "connected again");
+                return;
+            }
+            Err(failure) => {
+                shared.commands.note_error(&failure.error);
+                if news.is_news(&failure.error) {
+                    warn!(error = ?failure.error, "cannot connect again yet");
+                } else {
+                    debug!(error = %failure.error, "no connection yet");
+                }
+            }
+        }
+        sleep_until(Moment::now() + backoff.next(), None).await;
+    }
+}
+
+/// Wakes those who wait when calls begin to fail at once.
+async fn fail_fast(shared: &Shared) -> Infallible {
+    if let Some(at) = shared.commands.fails_fast_at() {
+        sleep_until(at, None).await;
+        for attempt in shared.table.all() {
+            attempt.wake();
+        }
+    }
+    std::future::pending().await
 }
 
 /// The last cause that was logged as a warning: each change of cause is one.
