@@ -23,8 +23,7 @@ const SHORT: Duration = Duration::from_millis(100);
 
 /// Neither `{}` nor `{:?}` nor the chain of sources, as `anyhow` prints it, says anything twice.
 fn says_each_cause_once(error: &Error) {
-    let text = error.to_string();
-    let mut whole = text.clone();
+    let mut whole = error.to_string();
     let causes = std::iter::successors(error.source(), |&cause| cause.source());
     for cause in causes.map(ToString::to_string) {
         assert!(!whole.contains(&cause), "again, `{cause}`: {whole}");
@@ -207,8 +206,8 @@ async fn h42_every_call_to_a_demoted_server_says_read_only() {
             let error = error.unwrap_or_else(|| panic!("{call} worked"));
             says_each_cause_once(&error);
             // What is sent once may be cut short by the deadline, and then nobody knows whether it has run.
-            let once = call.starts_with("limiter.") || call == "fence.set";
-            let cut = once && error.to_string().contains("did not answer in time");
+            let cannot_repeat = call.starts_with("limiter.") || call == "fence.set";
+            let cut = cannot_repeat && error.to_string().contains("did not answer in time");
             assert!(cut || error.kind() == ErrorKind::ReadOnly, "{call}: {error:?}");
         }
     }

@@ -31,10 +31,10 @@ async fn calls_fail_at_once_when_the_server_is_known_to_be_down() {
 
     // The one that waits, and the first that asks, take as long as it was said.
     let late = soon("a refusal", mutex(&client, "b").lock());
-    let (waited, late) = tokio::join!(soon("a refusal", waiter), late);
-    let waited = waited.expect("no panic");
+    let (queued, late) = tokio::join!(soon("a refusal", waiter), late);
+    let queued = queued.expect("no panic");
     assert!(start.elapsed() >= AFTER, "not before");
-    for error in [waited.expect_err("down"), late.expect_err("down")] {
+    for error in [queued.expect_err("down"), late.expect_err("down")] {
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
         assert!(error.to_string().contains("refused"), "the cause: {error}");
     }

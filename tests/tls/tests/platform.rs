@@ -2,6 +2,7 @@
 //!
 //! In a process of its own: it is set for the whole process.
 #![cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
+#![allow(clippy::significant_drop_tightening, reason = "guards are the subject")]
 
 use latchwork_mutex::{Client, Mutex};
 use latchwork_tests::Fixture;

@@ -1,6 +1,6 @@
 //! The command connection: sends requests, and reports what is known about their outcome.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
 use crate::base::clock::{Moment, nanos, until};
-use crate::base::trace::warn;
 use crate::connection::failure::Failure;
+use crate::connection::outage::Outage;
 use crate::connection::refusal::{
     Target, breaks_connection, classify, is_no_script, is_unknown, is_withheld, said,
 };
+use crate::connection::sending::Sending;
 use crate::types::error::{Error, ErrorKind, Result};
-use crate::types::server::Warning;
 use crate::wire::command::Request;
 use crate::wire::script::Script;
 use crate::wire::value::{Answer, Reply};
@@ -48,29 +48,10 @@ pub(crate) struct Commands {
     clock: Mutex<(Moment, u64)>,
     /// Smoothed, in nanoseconds.
     round_trip: AtomicU64,
-    /// Why there is no connection, or no usable one, since the last answer.
-    cause: Mutex<Option<(ErrorKind, String)>>,
-    has_cause: AtomicBool,
-    /// Since when there is no connection, in nanoseconds of a `Moment`; while there is one, when it was lost before.
-    down_since: AtomicU64,
-    /// After that long without a connection, calls fail at once.
-    fail_fast: Option<Duration>,
-    /// How scripts are sent: one of `sending`.
-    sending: AtomicU8,
-    /// What the server said when it was asked to run a script by its hash, if it does not.
-    by_text: Mutex<Option<String>>,
+    outage: Outage,
+    sending: Sending,
     prefix: Arc<str>,
     driver: Handle,
-}
-
-/// How scripts are sent, depending on the commands that the server has.
-mod sending {
-    /// By their hash; those that are missing are loaded.
-    pub(super) const HASH: u8 = 0;
-    /// The same, but one that is missing is sent as text, which the server keeps.
-    pub(super) const UNLOADED: u8 = 1;
-    /// Always as text.
-    pub(super) const TEXT: u8 = 2;
 }
 
 impl std::fmt::Debug for Commands {
@@ -95,12 +76,8 @@ impl Commands {
             loads: AtomicU64::new(0),
             clock: Mutex::new((Moment::now(), 0)),
             round_trip: AtomicU64::new(0),
-            cause: Mutex::new(None),
-            has_cause: AtomicBool::new(false),
-            down_since: AtomicU64::new(0),
-            fail_fast: None,
-            sending: AtomicU8::new(sending::HASH),
-            by_text: Mutex::new(None),
+            outage: Outage::default(),
+            sending: Sending::default(),
             prefix,
             driver,
         }
@@ -108,42 +85,13 @@ impl Commands {
 
     /// After that long without a connection, calls fail at once.
     pub(crate) fn fail_fast_after(mut self, time: Option<Duration>) -> Self {
-        self.fail_fast = time;
+        self.outage = Outage::new(time);
         self
     }
 
-    /// The connection is to a server that can load scripts, or not.
-    pub(crate) fn set_loading(&self, can_load: bool) {
-        let sending = if can_load {
-            sending::HASH
-        } else {
-            sending::UNLOADED
-        };
-        self.sending.store(sending, Ordering::Relaxed);
-    }
-
-    /// Why all scripts are sent as text, if they are.
-    pub(crate) fn warning(&self) -> Option<Warning> {
-        let message = self
-            .by_text
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()?;
-        Some(Warning::ScriptsAsText { message })
-    }
-
-    /// The server does not run scripts by their hash.
-    fn send_texts(&self, error: &redis::RedisError) {
-        self.sending.store(sending::TEXT, Ordering::Relaxed);
-        let message = said(error);
-        let mut noted = self.by_text.lock().unwrap_or_else(PoisonError::into_inner);
-        if noted.replace(message).is_none() {
-            drop(noted);
-            warn!(
-                server = "no EVALSHA",
-                "scripts are sent as text, which takes longer"
-            );
-        }
+    /// How scripts are sent.
+    pub(crate) fn sending(&self) -> &Sending {
+        &self.sending
     }
 
     pub(crate) fn install(&self, connection: MultiplexedConnection, generation: u64) {
@@ -157,35 +105,19 @@ impl Commands {
         self.up.send_replace(generation);
     }
 
-    /// There is no connection any longer. `why`: unless a request has noted that. `good`: it had lasted.
-    pub(crate) fn take_down(&self, why: Option<&Error>, good: bool) {
-        if good || self.down_since.load(Ordering::Relaxed) == 0 {
-            self.down_since.store(Moment::now().nanos(), Ordering::Relaxed);
-        }
+    /// There is no connection any longer. `why`: unless a request has noted that. `lasted`: it was a good one.
+    pub(crate) fn take_down(&self, why: Option<&Error>, lasted: bool) {
+        self.outage.begin(lasted);
         if let Some(why) = why {
-            self.note_error(why);
+            self.outage.note(why);
         }
         self.up.send_replace(0);
         *self.link.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Remembers why there is no connection, for the errors of requests that wait for one.
-    pub(crate) fn note_error(&self, why: &Error) {
-        let cause = (why.kind(), format!("{why:?}"));
-        *self.cause.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause);
-        self.has_cause.store(true, Ordering::Release);
-    }
-
-    /// What is known to be wrong with the connection, as an error of its kind.
-    pub(crate) fn cause(&self) -> Option<Error> {
-        let cause = self.cause.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        cause.map(|(kind, text)| Error::new(kind, format!("no connection to the server: {text}")))
-    }
-
-    fn forget_cause(&self) {
-        if self.has_cause.swap(false, Ordering::Acquire) {
-            *self.cause.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        }
+    /// What is known of the present outage, or of the last one.
+    pub(crate) fn outage(&self) -> &Outage {
+        &self.outage
     }
 
     pub(crate) fn is_bad(&self, generation: u64) -> bool {
@@ -194,7 +126,7 @@ impl Commands {
 
     fn report(&self, generation: u64, why: &Error) {
         if generation == self.generation() {
-            self.note_error(why);
+            self.outage.note(why);
         }
         self.bad.fetch_max(generation, Ordering::Relaxed);
         self.trouble.notify_one();
@@ -303,45 +235,35 @@ impl Commands {
                 .await
                 .is_none()
             {
-                return Err(Failure::passing(self.no_connection()));
+                return Err(Failure::passing(self.outage.error()));
             }
         }
     }
 
-    /// When calls begin to fail at once, if there is no connection.
-    pub(crate) fn fails_fast_at(&self) -> Option<Moment> {
-        let limit = self.fail_fast.filter(|_| !self.is_up())?;
-        Some(Moment::from_nanos(self.down_since.load(Ordering::Relaxed)) + limit)
-    }
-
-    /// The error of calls that fail at once.
+    /// The error of calls that fail at once, if they do.
     pub(crate) fn fails_fast(&self, now: Moment) -> Option<Error> {
-        let is_time = self.fails_fast_at().is_some_and(|at| now >= at);
-        is_time.then(|| self.no_connection())
+        let at = self.outage.fails_fast_at().filter(|_| !self.is_up())?;
+        (now >= at).then(|| self.outage.error())
     }
 
     /// Waits for a connection until `deadline`, or until calls fail at once.
     pub(crate) async fn usable(&self, deadline: Moment) -> Result<(), Failure> {
-        let Some(at) = self.fails_fast_at() else {
+        let Some(at) = self.outage.fails_fast_at().filter(|_| !self.is_up()) else {
             return Ok(());
         };
-        if until(at.min(deadline), Some(&self.driver), self.wait_for_other(0))
+        let over = at.min(deadline);
+        if until(over, Some(&self.driver), self.wait_for_other(0))
             .await
             .is_some()
         {
             return Ok(());
         }
-        let error = self.no_connection();
+        let error = self.outage.error();
         Err(if at <= deadline {
             Failure::refused(error)
         } else {
             Failure::passing(error)
         })
-    }
-
-    fn no_connection(&self) -> Error {
-        self.cause()
-            .unwrap_or_else(|| Error::new(ErrorKind::Unavailable, "no connection to the server"))
     }
 
     /// Sends a command with a deadline, and notes what the outcome says about the connection.
@@ -370,33 +292,36 @@ impl Commands {
         self.silent_since.store(0, Ordering::Relaxed);
         match result {
             Ok(value) => {
-                if self.has_cause.load(Ordering::Relaxed) {
-                    self.forget_cause();
-                }
+                self.outage.answered();
                 self.note_round_trip(Moment::now().since(sent));
                 let reply = Reply(value);
                 Ok(Answer { reply, sent })
             }
-            Err(error) => Err(self.failure(error, link.generation, script)),
+            Err(error) => Err(self.failure(&error, link.generation, script)),
         }
     }
 
-    fn failure(&self, error: redis::RedisError, generation: u64, script: Option<&'static Script>) -> Failure {
-        if is_no_script(&error) {
+    fn failure(
+        &self,
+        error: &redis::RedisError,
+        generation: u64,
+        script: Option<&'static Script>,
+    ) -> Failure {
+        if is_no_script(error) {
             return Failure::passing(Error::new(ErrorKind::Unavailable, NO_SCRIPT));
         }
-        if script.is_some() && is_unknown_evalsha(&error) {
-            self.send_texts(&error);
+        if script.is_some() && is_unknown_evalsha(error) {
+            self.sending.set_text(said(error));
             return Failure::passing(Error::new(ErrorKind::Unavailable, NO_SCRIPT));
         }
         let failure = classify(
-            &error,
+            error,
             Target {
                 script,
                 prefix: &self.prefix,
             },
         );
-        if breaks_connection(&error) {
+        if breaks_connection(error) {
             self.report(generation, &failure.error);
         }
         failure
@@ -407,7 +332,7 @@ impl Commands {
         let mut link = self.link(deadline).await?;
         let seen = self.loads();
         let script = Some(request.script);
-        if self.sending.load(Ordering::Relaxed) == sending::TEXT {
+        if self.sending.is_text() {
             return Box::pin(self.send_text(link, request, deadline)).await;
         }
         match self.send(&mut link, &request.command, deadline, script).await {
@@ -428,7 +353,7 @@ impl Commands {
     ) -> Result<Answer, Failure> {
         let script = Some(request.script);
         for _ in 0..2 {
-            if self.sending.load(Ordering::Relaxed) != sending::HASH {
+            if !self.sending.can_load() {
                 break;
             }
             self.load_again(&mut link, deadline, &mut seen).await?;
@@ -463,7 +388,7 @@ impl Commands {
         let part = |Reply(value)| match value {
             Value::Nil => Ok(None),
             Value::ServerError(error) => {
-                Err(self.failure(error.into(), self.generation(), Some(request.script)))
+                Err(self.failure(&error.into(), self.generation(), Some(request.script)))
             }
             value => Ok(Some(Answer {
                 reply: Reply(value),
@@ -489,8 +414,8 @@ impl Commands {
             match until(deadline, Some(&self.driver), loading).await {
                 Some(Ok(())) => self.count_load(),
                 // The right was taken away since the greeting.
-                Some(Err(error)) if is_withheld(&error) => self.set_loading(false),
-                Some(Err(error)) => return Err(self.failure(error, link.generation, None)),
+                Some(Err(error)) if is_withheld(&error) => self.sending.set_loading(false),
+                Some(Err(error)) => return Err(self.failure(&error, link.generation, None)),
                 None => {
                     return Err(Failure::passing(Error::new(ErrorKind::Unavailable, NO_SCRIPT)));
                 }

@@ -161,16 +161,12 @@ const CUT: [&str; 3] = ["end of input", "reset by peer", "unexpected EOF"];
 /// Whether this error of a connection with TLS is about TLS: its library's own, or one that it has
 /// wrapped for the socket.
 fn is_about_tls(error: &RedisError) -> bool {
-    match io_error(error) {
-        Some(error) => {
-            let is_wrapped = error.get_ref().is_some() && !remedy(&error.to_string()).is_empty();
-            is_wrapped || error.kind() == std::io::ErrorKind::InvalidData
-        }
-        None => {
-            let has_cause = std::error::Error::source(error).is_some();
-            has_cause && matches!(error.kind(), redis::ErrorKind::Io | redis::ErrorKind::Client)
-        }
+    if let Some(error) = io_error(error) {
+        let is_wrapped = error.get_ref().is_some() && !remedy(&error.to_string()).is_empty();
+        return is_wrapped || error.kind() == std::io::ErrorKind::InvalidData;
     }
+    let has_cause = std::error::Error::source(error).is_some();
+    has_cause && matches!(error.kind(), redis::ErrorKind::Io | redis::ErrorKind::Client)
 }
 
 /// What the server has against our side of the handshake, if it says so to a client that sends nothing else.
@@ -187,8 +183,8 @@ async fn alert(endpoint: &Endpoint, patience: Duration) -> Option<String> {
 
 /// There is no TLS in this build.
 #[cfg(not(any(feature = "tls-rustls", feature = "tls-native-tls")))]
-async fn alert(_: &Endpoint, _: Duration) -> Option<String> {
-    None
+fn alert(_: &Endpoint, _: Duration) -> std::future::Ready<Option<String>> {
+    std::future::ready(None)
 }
 
 /// What the libraries say of something that is no TLS.

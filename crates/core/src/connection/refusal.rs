@@ -144,18 +144,7 @@ pub(crate) fn classify(error: &RedisError, target: Target<'_>) -> Failure {
             )
             .caused_by(said(error)),
         ),
-        "ERR" if is_unknown(&detail) => {
-            let called = place.and_then(called_there);
-            let called = called.map_or(String::new(), |command| {
-                format!(" ({command}, which a script calls)")
-            });
-            failed(
-                ErrorKind::Unsupported,
-                format!(
-                    "the server does not know a command that is needed: {detail}{called}; is it renamed?"
-                ),
-            )
-        }
+        "ERR" if is_unknown(&detail) => failed(ErrorKind::Unsupported, unknown(&detail, place)),
         "" if error.is_io_error() || error.is_unrecoverable_error() || error.is_timeout() => {
             Failure::unknown(
                 Error::new(ErrorKind::Unavailable, "the connection failed").caused_by(said(error)),
@@ -201,6 +190,15 @@ fn place(script: &'static Script, detail: &str) -> Option<Place> {
 /// The command in a line of Lua.
 fn called_there((_, _, text): Place) -> Option<&'static str> {
     text.split_once("call('")?.1.split('\'').next()
+}
+
+/// Names the command that is missing.
+fn unknown(detail: &str, place: Option<Place>) -> String {
+    let called = place.and_then(called_there);
+    let called = called.map_or(String::new(), |command| {
+        format!(" ({command}, which a script calls)")
+    });
+    format!("the server does not know a command that is needed: {detail}{called}; is it renamed?")
 }
 
 /// Names the right that is missing, as an ACL rule.

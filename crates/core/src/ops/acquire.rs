@@ -417,7 +417,7 @@ impl Acquire {
         let is_known = |error: &Error| error.kind() != ErrorKind::Unavailable;
         let known = match &last {
             Some(error) if is_known(error) => None,
-            _ => this.client.shared().commands.cause().filter(is_known),
+            _ => this.client.shared().commands.outage().cause().filter(is_known),
         };
         let error = answer::no_answer(known.or(last), outcome);
         self.give_up(Err(error))

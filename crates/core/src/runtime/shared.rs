@@ -268,7 +268,7 @@ impl Shared {
     pub(crate) fn greeted(&self, greeting: &Greeting, sent: Moment) {
         self.commands.note_stamp(sent, greeting.stamp);
         self.commands.set_round_trip(greeting.round_trip);
-        self.commands.set_loading(greeting.can_load);
+        self.commands.sending().set_loading(greeting.can_load);
         *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(greeting.info.clone());
         for warning in &greeting.warnings {
             self.warn_once(warning);
@@ -283,7 +283,7 @@ impl Shared {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        warnings.extend(self.commands.warning());
+        warnings.extend(self.commands.sending().warning());
         warnings
     }
 

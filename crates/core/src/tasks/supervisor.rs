@@ -79,7 +79,7 @@ pub(crate) async fn supervise(shared: &Shared, endpoint: &Endpoint) -> ! {
             backoff.reset();
             news = News::default();
         }
-        if let Some(why) = commands.cause()
+        if let Some(why) = commands.outage().cause()
             && news.is_news(&why)
         {
             warn!(error = %why, "the command connection is being replaced");
@@ -117,7 +117,7 @@ async fn connect_again(
                 return;
             }
             Err(failure) => {
-                shared.commands.note_error(&failure.error);
+                shared.commands.outage().note(&failure.error);
                 if news.is_news(&failure.error) {
                     warn!(error = ?failure.error, "cannot connect again yet");
                 } else {
@@ -131,7 +131,7 @@ async fn connect_again(
 
 /// Wakes those who wait when calls begin to fail at once.
 async fn fail_fast(shared: &Shared) -> Infallible {
-    if let Some(at) = shared.commands.fails_fast_at() {
+    if let Some(at) = shared.commands.outage().fails_fast_at() {
         sleep_until(at, None).await;
         for attempt in shared.table.all() {
             attempt.wake();

@@ -136,7 +136,7 @@ impl Future for Unlock {
 /// The error when nobody knows whether the hold was released, of the kind that says why.
 fn unanswered(shared: &Shared) -> Error {
     let text = "the release was not answered until the lease was over";
-    match shared.commands.cause() {
+    match shared.commands.outage().cause() {
         Some(cause) => Error::new(cause.kind(), format!("{text}: {cause}")),
         None => Error::new(ErrorKind::Unavailable, text),
     }
