@@ -1,4 +1,4 @@
-//! A server that hides commands is used as far as it can be, with a warning for each that is missed.
+//! A server that hides commands is used as far as it can be, with one warning for each.
 
 use std::error::Error as _;
 
