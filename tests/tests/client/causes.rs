@@ -192,38 +192,44 @@ async fn calls(client: &Client) -> Vec<(&'static str, Option<Error>)> {
     ]
 }
 
-#[tokio::test]
-async fn h42_every_call_to_a_demoted_server_says_read_only() {
+/// Every call to a server that was demoted says so, with these pauses between tries to connect again.
+async fn all_say_read_only(pause: Duration) {
     let server = TestServer::start().expect("a server");
     let fixture = Fixture::on(&server);
-    let client = hasty(&fixture, &server.url()).await;
-    let (one, other) = (locked(&client, "one").await, locked(&client, "other").await);
+    let time = SHORT * 2;
+    let builder = fixture.builder().unavailable_after(time).operation_timeout(time);
+    let client = builder.reconnect_backoff(pause, pause).connect().await;
+    let client = client.expect("a client");
+    let (kept, other) = (locked(&client, "kept").await, locked(&client, "other").await);
     server
         .admin(&["REPLICAOF", "127.0.0.1", "1"])
         .expect("a replica of nobody");
-    for _ in 0..3 {
-        for (call, error) in soon("refusals", calls(&client)).await {
-            let error = error.unwrap_or_else(|| panic!("{call} worked"));
-            says_each_cause_once(&error);
-            // What is sent once may be cut short by the deadline, and then nobody knows whether it has run.
-            let cannot_repeat = call.starts_with("limiter.") || call == "fence.set";
-            let cut = cannot_repeat && error.to_string().contains("did not answer in time");
-            assert!(cut || error.kind() == ErrorKind::ReadOnly, "{call}: {error:?}");
-        }
+    let first = mutex(&client, "a").try_lock_for(SHORT * 10).await;
+    expect(first, ErrorKind::ReadOnly, &["`a`", "replica"]);
+    for (call, error) in soon("refusals", calls(&client)).await {
+        let error = error.unwrap_or_else(|| panic!("{call} worked"));
+        says_each_cause_once(&error);
+        // What is sent once may be cut short by the deadline, and then nobody knows whether it has run.
+        let cannot_repeat = call.starts_with("limiter.") || call == "fence.set";
+        let cut = cannot_repeat && error.to_string().contains("did not answer in time");
+        assert!(cut || error.kind() == ErrorKind::ReadOnly, "{call}: {error:?}");
     }
-    let error = one.extend(LONG).await.expect_err("refused");
-    assert!(
-        matches!(error.kind(), ErrorKind::ReadOnly | ErrorKind::Lost),
-        "{error:?}"
-    );
-    // Both are over by now.
-    for guard in [one, other] {
-        let error = soon("an answer", guard.unlock()).await.expect_err("unknown");
-        assert!(
-            matches!(error.kind(), ErrorKind::ReadOnly | ErrorKind::Lost),
-            "{error:?}"
-        );
+    let extended = kept.extend(LONG).await.expect_err("refused");
+    let released = soon("an answer", other.unlock()).await.expect_err("unknown");
+    for error in [extended, released] {
+        let kind = error.kind();
+        assert!(matches!(kind, ErrorKind::ReadOnly | ErrorKind::Lost), "{error:?}");
     }
+}
+
+#[tokio::test]
+async fn h42_calls_that_are_refused_by_a_demoted_server_say_read_only() {
+    all_say_read_only(SHORT / 20).await;
+}
+
+#[tokio::test]
+async fn h42_calls_that_find_no_connection_to_a_demoted_server_say_read_only() {
+    all_say_read_only(Duration::from_secs(20)).await;
 }
 
 /// Collects what is logged as a warning.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use latchwork_latch::CountdownLatch;
-use latchwork_mutex::{ErrorKind, Fence, FencingToken};
+use latchwork_mutex::{ClientBuilder, ErrorKind, Fence, FencingToken};
 use latchwork_semaphore::Semaphore;
 use latchwork_testkit::TestServer;
 use latchwork_tests::{
@@ -101,4 +101,34 @@ async fn a_short_interruption_fails_nothing() {
     unlocked(granted(late).await).await;
     unlocked(first).await;
     unlocked(granted(waiter).await).await;
+}
+
+/// Only the commands are cut off: nothing else tells a waiter, whose place is refreshed in three seconds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_waiter_is_told_when_calls_begin_to_fail() {
+    let server = TestServer::start().expect("a server");
+    let fixture = Fixture::on(&server);
+    let options = |builder: ClientBuilder| {
+        let builder = builder.lease(MINUTE).unavailable_after(MINUTE);
+        builder.fail_fast_after(AFTER).heartbeat(AFTER / 3)
+    };
+    let (proxy, client) = fixture.proxied_with(options).await;
+    let other = fixture.steady().await;
+    let held = locked(&other, "a").await;
+    let waiter = locking(&client, "a");
+    fixture.queued(1).await;
+    proxy.refuse(true);
+    let start = Instant::now();
+    server.kill_normal_clients().expect("killed");
+    let error = soon("a refusal", waiter)
+        .await
+        .expect("no panic")
+        .expect_err("cut off");
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+    assert!(client.is_listening(), "the inbox was left alone");
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(2), "before its next tick: {took:?}");
+    proxy.refuse(false);
+    unlocked(held).await;
+    eventually("its place is given up", || client.live() == 0).await;
 }
