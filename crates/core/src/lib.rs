@@ -59,6 +59,8 @@ pub use types::owner::Owner;
 pub use types::rate::{Algorithm, Decision, MAX_PERIOD, MIN_PERIOD, Rate};
 pub use types::server::{ServerInfo, Warning};
 pub use types::ticket::Ticket;
+#[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
+pub use types::tls::Tls;
 pub use types::token::FencingToken;
 
 /// redis-rs, as this version of Latchwork uses it: for [`ClientBuilder::redis`] and [`ClientBuilder::connection_info`].

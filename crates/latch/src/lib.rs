@@ -32,3 +32,5 @@ pub use latchwork_core::{
     Client, ClientBuilder, Closed, Error, ErrorKind, LatchInfo, MAX_NAME, Name, Result, ServerInfo,
     WaiterInfo, Warning, redis,
 };
+#[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
+pub use latchwork_core::Tls;

@@ -174,8 +174,8 @@
 //! | `tracing` | yes | events for reconnects, losses, late renewals and degraded waiting |
 //! | `serde` | | `Serialize` and `Deserialize` for `Owner`, [`Ticket`] and [`FencingToken`] |
 //! | `cancellation-token` | | `cancellation_token` of guards and permits, and `Hold::cancellation_token` |
-//! | `tls-rustls` | | `rediss://` URLs, with rustls; its provider is `ring` unless the program has installed one |
-//! | `tls-native-tls` | | `rediss://` URLs, with the platform's TLS |
+//! | `tls-rustls` | | `rediss://` URLs and `Tls`, with rustls; its provider is `ring` unless the program has installed one |
+//! | `tls-native-tls` | | `rediss://` URLs and `Tls`, with the platform's TLS |
 //!
 //! Latchwork needs Redis 6.2 or later, or Valkey, as one server and not a cluster, and Rust 1.88.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -186,6 +186,8 @@ pub use latchwork_core::{
     HolderInfo, LockInfo, Loss, MAX_LEASE, MAX_NAME, MIN_LEASE, Name, Renew, Result, ServerInfo, Ticket,
     WaiterInfo, Warning, redis,
 };
+#[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
+pub use latchwork_core::Tls;
 
 #[cfg(any(feature = "limiter", feature = "semaphore"))]
 pub use latchwork_core::Rate;

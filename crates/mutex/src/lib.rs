@@ -34,5 +34,7 @@ pub use latchwork_core::{
     HolderInfo, LockInfo, Loss, MAX_LEASE, MAX_NAME, MIN_LEASE, Name, Owner, Renew, Result, ServerInfo,
     Ticket, WaiterInfo, Warning, dynamic, redis,
 };
+#[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
+pub use latchwork_core::Tls;
 pub use mutex::{Mutex, MutexBuilder};
 pub use reentrant::{OwnedHandle, ReentrantMutex, ReentrantMutexBuilder, ReentrantMutexGuard};

@@ -35,6 +35,8 @@ pub use latchwork_core::{
     HolderInfo, LockInfo, Loss, MAX_LEASE, MAX_NAME, MIN_LEASE, Name, Renew, Result, ServerInfo, WaiterInfo,
     Warning, dynamic, redis,
 };
+#[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
+pub use latchwork_core::Tls;
 pub use rwlock::{RwLock, RwLockBuilder, RwPolicy};
 pub use side::{ReadLock, WriteLock};
 pub use upgrade::UpgradeError;

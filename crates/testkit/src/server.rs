@@ -228,6 +228,14 @@ impl Builder {
         self
     }
 
+    /// Gives a command another name, `hidden-<command>`, as operators do to keep it from clients.
+    pub fn rename(mut self, command: &str) -> Self {
+        let hidden = format!("hidden-{command}");
+        self.args
+            .extend(["--rename-command".to_owned(), command.to_owned(), hidden]);
+        self
+    }
+
     /// Lets it speak TLS as well, on a port of its own; clients need no certificate. Not every build can:
     /// [`find_tls_server`](crate::find_tls_server).
     pub fn tls(mut self, files: TlsFiles) -> Self {
@@ -256,11 +264,12 @@ impl Builder {
         for _ in 0..PORT_ATTEMPTS {
             let port = free_port()?;
             let dir = tempfile::Builder::new().prefix("latchwork-").tempdir()?;
-            let mut args = self.command_line(port, dir.path());
+            let mut args = Vec::new();
             let tls_port = self.tls.as_ref().map(|_| free_port()).transpose()?;
             if let (Some(tls_port), Some(files)) = (tls_port, &self.tls) {
                 args.extend(tls_options(tls_port, files));
             }
+            args.extend(self.command_line(port, dir.path())); // what the test sets comes last, and counts
             match Keeper::launch(&binary, dir.path(), &args) {
                 Ok(keeper) => {
                     note_used(&binary)?;

@@ -42,7 +42,7 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<(), Failure> {
     }
     report_used();
     if let Some(why) = without_tls {
-        println!("\nLEFT OUT: the tests of {TLS_TESTS} (tls, provider): {why}");
+        println!("\nLEFT OUT: the tests of {TLS_TESTS} (tls, platform, provider): {why}");
     }
     if passed {
         Ok(())

@@ -4,8 +4,10 @@
 #![allow(clippy::significant_drop_tightening, reason = "guards are the subject")]
 
 mod arguments;
+mod causes;
 mod connecting;
 mod refused_connections;
+mod renamed;
 mod rights;
 
 use latchwork_mutex::{Error, ErrorKind};

@@ -63,12 +63,11 @@ async fn no_server_at_the_port() {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
         listener.local_addr().expect("an address").port()
     };
-    let error = expect(
+    expect(
         soon("a refusal", Client::connect(format!("redis://127.0.0.1:{port}"))).await,
         ErrorKind::Unavailable,
-        &[&format!("127.0.0.1:{port}"), "running"],
+        &[&format!("127.0.0.1:{port}"), "refused", "running"],
     );
-    assert!(std::error::Error::source(&error).is_some(), "with its cause");
 }
 
 #[tokio::test]

@@ -15,11 +15,23 @@ async fn connect(server: &TestServer, rules: &[&str]) -> Result<Client, Error> {
 
 #[tokio::test]
 async fn h46_rights_that_connecting_needs() {
-    for (rule, right) in [("-script", "`+script"), ("-time", "`+time`")] {
-        let server = TestServer::start().expect("a server");
-        let connected = connect(&server, &[rule]).await;
-        let error = expect(connected, ErrorKind::Denied, &[right, "ACL"]);
-        assert!(!error.is_transient(), "it needs somebody: {error}");
+    let server = TestServer::start().expect("a server");
+    let connected = connect(&server, &["-time"]).await;
+    let error = expect(connected, ErrorKind::Denied, &["`+time`", "ACL"]);
+    assert!(!error.is_transient(), "it needs somebody: {error}");
+}
+
+#[tokio::test]
+async fn without_the_right_to_load_scripts_they_are_sent_as_text() {
+    let server = TestServer::start().expect("a server");
+    let client = connect(&server, &["-script"]).await.expect("a client");
+    let warnings = client.warnings();
+    let said = |warning: &Warning| matches!(warning, Warning::ScriptsAsText { .. });
+    assert!(warnings.iter().any(said), "{warnings:?}");
+    for _ in 0..2 {
+        let guard = locked(&client, "a").await;
+        guard.unlock().await.expect("released");
+        server.flush_scripts().expect("forgotten");
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod common;
 mod network;
+mod outages;
 mod refusals;
 mod server;
 mod silence;

@@ -7,5 +7,6 @@ mod blocked;
 mod closing;
 mod dropped;
 mod leaks;
+mod paused;
 mod second;
 mod support;

@@ -13,6 +13,8 @@ use pin_project::pin_project;
 use tokio::runtime::Handle;
 use tokio::time::Sleep;
 
+use crate::base::real::{self, Alarm};
+
 /// A point in time: nanoseconds since the machine (or, elsewhere than on Linux, the process) started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Moment(u64);
@@ -85,7 +87,13 @@ pub(crate) fn millis(time: Duration) -> u64 {
 /// Sleeps in slices: tokio's clock stops in suspend, so a timer must look at ours now and then.
 const SLICE: Duration = Duration::from_secs(1);
 
+/// How much earlier than real time a timer of tokio may fire, by its resolution. One that fires earlier is of a clock that
+/// does not show real time.
+const EARLY: Duration = Duration::from_millis(5);
+
 /// A timer that can be polled anywhere: inside any tokio runtime, or in another executor.
+///
+/// It is in real time, also where tokio's clock is paused.
 ///
 /// It uses the runtime it is polled in, else the one that drives the client. Without either it never fires, and whoever
 /// polls it relies on being woken otherwise. It never panics (with `panic = "abort"` a runtime without a timer does).
@@ -94,6 +102,8 @@ const SLICE: Duration = Duration::from_secs(1);
 pub(crate) struct Timer {
     #[pin]
     sleep: Option<Sleep>,
+    /// In place of that, where tokio's clock is paused.
+    alarm: Option<Alarm>,
     ends: Moment,
     /// The runtime that drives the client has ended.
     orphaned: bool,
@@ -103,6 +113,7 @@ impl Timer {
     pub(crate) const fn new() -> Self {
         Self {
             sleep: None,
+            alarm: None,
             ends: Moment::NEVER,
             orphaned: false,
         }
@@ -121,10 +132,18 @@ impl Timer {
             let now = Moment::now();
             if now >= when {
                 this.sleep.set(None);
+                *this.alarm = None;
                 return Poll::Ready(());
             }
             if when == Moment::NEVER {
                 return Poll::Pending;
+            }
+            if real::is_needed() {
+                *this.alarm = Alarm::set(when.since(now).min(SLICE), cx.waker());
+                if this.alarm.is_some() {
+                    this.sleep.set(None);
+                    return Poll::Pending;
+                }
             }
             if this.sleep.is_none() || when < *this.ends {
                 let slice = when.since(now).min(SLICE);
@@ -137,7 +156,12 @@ impl Timer {
             // Polling a sleep whose runtime was shut down panics inside tokio.
             match catch_unwind(AssertUnwindSafe(|| sleep.poll(cx))) {
                 Ok(Poll::Pending) => return Poll::Pending,
-                Ok(Poll::Ready(())) => this.sleep.set(None),
+                Ok(Poll::Ready(())) => {
+                    this.sleep.set(None);
+                    if Moment::now() + EARLY < *this.ends {
+                        real::look(); // from now on
+                    }
+                }
                 Err(_) => {
                     this.sleep.set(None);
                     *this.orphaned = true; // not made again in the runtime that has ended
@@ -215,6 +239,31 @@ mod tests {
             assert_eq!(millis(Duration::from_nanos(nanos)), whole, "{nanos} ns");
         }
         assert_eq!(millis(Duration::MAX), u64::MAX);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timer_is_in_real_time_where_tokios_clock_is_paused() {
+        let (theirs, start) = (tokio::time::Instant::now(), Instant::now());
+        real::look();
+        let time = Duration::from_millis(50);
+        sleep_until(Moment::now() + time, None).await;
+        assert!(start.elapsed() >= time, "not before its time");
+        assert_eq!(theirs.elapsed(), Duration::ZERO, "tokio's clock is left alone");
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_paused_later_is_noticed() {
+        let sleep = |time| sleep_until(Moment::now() + time, None);
+        let mut first = std::pin::pin!(sleep(Duration::from_millis(80)));
+        let armed = std::future::poll_fn(|cx| Poll::Ready(first.as_mut().poll(cx)));
+        assert!(armed.await.is_pending(), "armed");
+        tokio::time::pause();
+        let start = Instant::now();
+        first.await;
+        assert!(start.elapsed() >= Duration::from_millis(70), "in real time");
+        let theirs = tokio::time::Instant::now();
+        sleep(Duration::from_millis(50)).await;
+        assert_eq!(theirs.elapsed(), Duration::ZERO, "and so are the next");
     }
 
     #[tokio::test]

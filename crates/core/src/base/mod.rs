@@ -4,4 +4,5 @@ pub(crate) mod backoff;
 pub(crate) mod clock;
 pub(crate) mod limit;
 pub(crate) mod random;
+pub(crate) mod real;
 pub(crate) mod trace;

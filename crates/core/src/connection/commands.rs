@@ -11,7 +11,11 @@ use tokio::sync::{Notify, watch};
 
 use crate::base::clock::{Moment, nanos, until};
 use crate::connection::failure::Failure;
-use crate::connection::refusal::{Target, breaks_connection, classify, is_no_script};
+use crate::connection::outage::Outage;
+use crate::connection::refusal::{
+    Target, breaks_connection, classify, is_no_script, is_unknown, is_withheld, said,
+};
+use crate::connection::sending::Sending;
 use crate::types::error::{Error, ErrorKind, Result};
 use crate::wire::command::Request;
 use crate::wire::script::Script;
@@ -44,7 +48,8 @@ pub(crate) struct Commands {
     clock: Mutex<(Moment, u64)>,
     /// Smoothed, in nanoseconds.
     round_trip: AtomicU64,
-    last_error: Mutex<Option<String>>,
+    outage: Outage,
+    sending: Sending,
     prefix: Arc<str>,
     driver: Handle,
 }
@@ -71,10 +76,22 @@ impl Commands {
             loads: AtomicU64::new(0),
             clock: Mutex::new((Moment::now(), 0)),
             round_trip: AtomicU64::new(0),
-            last_error: Mutex::new(None),
+            outage: Outage::default(),
+            sending: Sending::default(),
             prefix,
             driver,
         }
+    }
+
+    /// After that long without a connection, calls fail at once.
+    pub(crate) fn fail_fast_after(mut self, time: Option<Duration>) -> Self {
+        self.outage = Outage::new(time);
+        self
+    }
+
+    /// How scripts are sent.
+    pub(crate) fn sending(&self) -> &Sending {
+        &self.sending
     }
 
     pub(crate) fn install(&self, connection: MultiplexedConnection, generation: u64) {
@@ -88,26 +105,29 @@ impl Commands {
         self.up.send_replace(generation);
     }
 
-    pub(crate) fn take_down(&self, why: &Error) {
+    /// There is no connection any longer. `why`: unless a request has noted that. `lasted`: it was a good one.
+    pub(crate) fn take_down(&self, why: Option<&Error>, lasted: bool) {
+        self.outage.begin(lasted);
+        if let Some(why) = why {
+            self.outage.note(why);
+        }
         self.up.send_replace(0);
         *self.link.write().unwrap_or_else(PoisonError::into_inner) = None;
-        self.note_error(why);
     }
 
-    /// Remembers why there is no connection, for the errors of requests that wait for one.
-    pub(crate) fn note_error(&self, why: &Error) {
-        let text = match std::error::Error::source(why) {
-            Some(source) => format!("{why}: {source}"),
-            None => why.to_string(),
-        };
-        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
+    /// What is known of the present outage, or of the last one.
+    pub(crate) fn outage(&self) -> &Outage {
+        &self.outage
     }
 
     pub(crate) fn is_bad(&self, generation: u64) -> bool {
         self.bad.load(Ordering::Relaxed) == generation
     }
 
-    fn report(&self, generation: u64) {
+    fn report(&self, generation: u64, why: &Error) {
+        if generation == self.generation() {
+            self.outage.note(why);
+        }
         self.bad.fetch_max(generation, Ordering::Relaxed);
         self.trouble.notify_one();
     }
@@ -215,18 +235,35 @@ impl Commands {
                 .await
                 .is_none()
             {
-                let last = self
-                    .last_error
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .clone();
-                let text = match last {
-                    Some(why) => format!("no connection to the server: {why}"),
-                    None => "no connection to the server".to_owned(),
-                };
-                return Err(Failure::passing(Error::new(ErrorKind::Unavailable, text)));
+                return Err(Failure::passing(self.outage.error()));
             }
         }
+    }
+
+    /// The error of calls that fail at once, if they do.
+    pub(crate) fn fails_fast(&self, now: Moment) -> Option<Error> {
+        let at = self.outage.fails_fast_at().filter(|_| !self.is_up())?;
+        (now >= at).then(|| self.outage.error())
+    }
+
+    /// Waits for a connection until `deadline`, or until calls fail at once.
+    pub(crate) async fn usable(&self, deadline: Moment) -> Result<(), Failure> {
+        let Some(at) = self.outage.fails_fast_at().filter(|_| !self.is_up()) else {
+            return Ok(());
+        };
+        let over = at.min(deadline);
+        if until(over, Some(&self.driver), self.wait_for_other(0))
+            .await
+            .is_some()
+        {
+            return Ok(());
+        }
+        let error = self.outage.error();
+        Err(if at <= deadline {
+            Failure::refused(error)
+        } else {
+            Failure::passing(error)
+        })
     }
 
     /// Sends a command with a deadline, and notes what the outcome says about the connection.
@@ -255,28 +292,39 @@ impl Commands {
         self.silent_since.store(0, Ordering::Relaxed);
         match result {
             Ok(value) => {
+                self.outage.answered();
                 self.note_round_trip(Moment::now().since(sent));
                 let reply = Reply(value);
                 Ok(Answer { reply, sent })
             }
-            Err(error) => Err(self.failure(error, link.generation, script)),
+            Err(error) => Err(self.failure(&error, link.generation, script)),
         }
     }
 
-    fn failure(&self, error: redis::RedisError, generation: u64, script: Option<&'static Script>) -> Failure {
-        if is_no_script(&error) {
+    fn failure(
+        &self,
+        error: &redis::RedisError,
+        generation: u64,
+        script: Option<&'static Script>,
+    ) -> Failure {
+        if is_no_script(error) {
             return Failure::passing(Error::new(ErrorKind::Unavailable, NO_SCRIPT));
         }
-        if breaks_connection(&error) {
-            self.report(generation);
+        if script.is_some() && is_unknown_evalsha(error) {
+            self.sending.set_text(said(error));
+            return Failure::passing(Error::new(ErrorKind::Unavailable, NO_SCRIPT));
         }
-        classify(
+        let failure = classify(
             error,
             Target {
                 script,
                 prefix: &self.prefix,
             },
-        )
+        );
+        if breaks_connection(error) {
+            self.report(generation, &failure.error);
+        }
+        failure
     }
 
     /// Runs a script. The error tells whether the script may have run.
@@ -284,6 +332,9 @@ impl Commands {
         let mut link = self.link(deadline).await?;
         let seen = self.loads();
         let script = Some(request.script);
+        if self.sending.is_text() {
+            return Box::pin(self.send_text(link, request, deadline)).await;
+        }
         match self.send(&mut link, &request.command, deadline, script).await {
             Err(failure) if is_missing(&failure) => {
                 Box::pin(self.load_and_retry(link, request, deadline, seen)).await
@@ -301,13 +352,27 @@ impl Commands {
         mut seen: u64,
     ) -> Result<Answer, Failure> {
         let script = Some(request.script);
-        self.load_again(&mut link, deadline, &mut seen).await?;
-        match self.send(&mut link, &request.command, deadline, script).await {
-            Err(failure) if is_missing(&failure) => {}
-            result => return result,
+        for _ in 0..2 {
+            if !self.sending.can_load() {
+                break;
+            }
+            self.load_again(&mut link, deadline, &mut seen).await?;
+            match self.send(&mut link, &request.command, deadline, script).await {
+                Err(failure) if is_missing(&failure) => {}
+                result => return result,
+            }
         }
-        self.load_again(&mut link, deadline, &mut seen).await?;
-        // The server keeps forgetting the script: send its text.
+        // The server keeps forgetting the script, or cannot load it: send its text.
+        self.send_text(link, request, deadline).await
+    }
+
+    async fn send_text(
+        &self,
+        mut link: Link,
+        request: &Request,
+        deadline: Moment,
+    ) -> Result<Answer, Failure> {
+        let script = Some(request.script);
         self.send(&mut link, &request.as_eval(), deadline, script).await
     }
 
@@ -323,7 +388,7 @@ impl Commands {
         let part = |Reply(value)| match value {
             Value::Nil => Ok(None),
             Value::ServerError(error) => {
-                Err(self.failure(error.into(), self.generation(), Some(request.script)))
+                Err(self.failure(&error.into(), self.generation(), Some(request.script)))
             }
             value => Ok(Some(Answer {
                 reply: Reply(value),
@@ -348,7 +413,9 @@ impl Commands {
             let loading = super::handshake::load_scripts(&mut link.connection, &scripts);
             match until(deadline, Some(&self.driver), loading).await {
                 Some(Ok(())) => self.count_load(),
-                Some(Err(error)) => return Err(self.failure(error, link.generation, None)),
+                // The right was taken away since the greeting.
+                Some(Err(error)) if is_withheld(&error) => self.sending.set_loading(false),
+                Some(Err(error)) => return Err(self.failure(&error, link.generation, None)),
                 None => {
                     return Err(Failure::passing(Error::new(ErrorKind::Unavailable, NO_SCRIPT)));
                 }
@@ -387,6 +454,11 @@ impl Commands {
         self.command(&redis::cmd("PING"), deadline).await?;
         Ok(Moment::now().since(start))
     }
+}
+
+fn is_unknown_evalsha(error: &redis::RedisError) -> bool {
+    let detail = said(error);
+    is_unknown(&detail) && detail.to_lowercase().contains("evalsha")
 }
 
 const NO_SCRIPT: &str = "the server does not know the script";

@@ -2,11 +2,21 @@
 
 use std::time::Duration;
 
+use crate::connection::refusal::said;
+#[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
+use crate::connection::tls;
 use crate::types::error::{Error, Result};
+#[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
+use crate::types::tls::Tls;
 
 /// Where to connect, as the user gave it.
 #[derive(Clone)]
-pub(crate) struct Endpoint(pub(crate) redis::Client);
+pub(crate) struct Endpoint {
+    pub(crate) client: redis::Client,
+    /// Connects with the same certificates, to see what is wrong; if they are ours.
+    #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
+    pub(crate) connector: Option<tls::Connector>,
+}
 
 impl std::fmt::Debug for Endpoint {
     // Never the URL: it may hold a password.
@@ -23,14 +33,13 @@ impl Endpoint {
             } else {
                 "the URL is not understood: use redis://[user:password@]host[:port][/database] or unix:///path/of/the/socket"
             };
-            Error::invalid(remedy).caused_by(error)
+            Error::invalid(remedy).caused_by(said(&error))
         })?;
         Self::from_client(&client)
     }
 
     pub(crate) fn from_info(info: redis::ConnectionInfo) -> Result<Self> {
-        let client = redis::Client::open(info)
-            .map_err(|error| Error::invalid("the connection info is not usable").caused_by(error))?;
+        let client = redis::Client::open(info).map_err(|error| unusable(&error))?;
         Self::from_client(&client)
     }
 
@@ -54,8 +63,43 @@ impl Endpoint {
             .set_protocol(redis::ProtocolVersion::RESP2);
         let info = info.set_tcp_settings(settings).set_redis_settings(redis_settings);
         redis::Client::open(info)
-            .map(Self)
-            .map_err(|error| Error::invalid("the connection info is not usable").caused_by(error))
+            .map(|client| Self {
+                client,
+                #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
+                connector: None,
+            })
+            .map_err(|error| unusable(&error))
+    }
+
+    /// Reads these certificates, or those that everybody trusts, and connects with them. Blocks: it reads files.
+    #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
+    pub(crate) fn with_tls(self, tls: Option<&Tls>) -> Result<Self> {
+        let redis::ConnectionAddr::TcpTls {
+            insecure, tls_params, ..
+        } = self.addr()
+        else {
+            return match tls {
+                Some(_) => Err(Error::invalid(
+                    "there are certificates, but no TLS: use a URL with rediss://",
+                )),
+                None => Ok(self),
+            };
+        };
+        let tls = match tls {
+            Some(_) if *insecure => {
+                return Err(Error::invalid(
+                    "`#insecure` checks no certificate: leave it out of the URL",
+                ));
+            }
+            Some(tls) => tls.clone(),
+            None if *insecure || tls_params.is_some() => return Ok(self),
+            None => Tls::default(),
+        };
+        let (client, connector) = tls::client(&tls, self.client.get_connection_info().clone())?;
+        Ok(Self {
+            client,
+            connector: Some(connector),
+        })
     }
 
     /// How many round trips it takes until a connection can be used: one for TCP, one for what redis-rs says first (user,
@@ -65,12 +109,27 @@ impl Endpoint {
     }
 
     pub(crate) fn is_tls(&self) -> bool {
-        let address = self.0.get_connection_info().addr();
-        matches!(address, redis::ConnectionAddr::TcpTls { .. })
+        matches!(self.addr(), redis::ConnectionAddr::TcpTls { .. })
+    }
+
+    pub(crate) fn addr(&self) -> &redis::ConnectionAddr {
+        self.client.get_connection_info().addr()
     }
 
     /// Host and port, or the socket's path; no credentials.
     pub(crate) fn address(&self) -> String {
-        self.0.get_connection_info().addr().to_string()
+        self.addr().to_string()
     }
+
+    /// The host alone.
+    pub(crate) fn host(&self) -> String {
+        match self.addr() {
+            redis::ConnectionAddr::Tcp(host, _) | redis::ConnectionAddr::TcpTls { host, .. } => host.clone(),
+            other => other.to_string(),
+        }
+    }
+}
+
+fn unusable(error: &redis::RedisError) -> Error {
+    Error::invalid("the connection info is not usable").caused_by(said(error))
 }

@@ -6,7 +6,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Value};
 
 use crate::base::clock::Moment;
-use crate::connection::refusal::breaks_connection;
+use crate::connection::refusal::{breaks_connection, is_withheld, said};
 use crate::types::error::{Error, ErrorKind, Result};
 use crate::types::server::{ServerInfo, Warning};
 use crate::wire::plain::command;
@@ -23,6 +23,8 @@ pub(crate) struct Greeting {
     /// How long the server took to answer.
     pub(crate) round_trip: Duration,
     pub(crate) publish_refused: bool,
+    /// Scripts can be loaded without being run.
+    pub(crate) can_load: bool,
 }
 
 async fn ask(connection: &mut MultiplexedConnection, words: &[&str]) -> RedisResult<Value> {
@@ -114,21 +116,31 @@ pub(crate) async fn greet(
                 warnings.push(Warning::NoPersistence);
             }
         }
-        Err(error) if error.code() == Some("NOPERM") => {
+        Err(error) if is_withheld(&error) => {
             warnings.push(Warning::NotInspected {
-                message: error.to_string(),
+                message: said(&error),
             });
         }
         Err(error) => return Err(error),
     }
     let stamp = time_of(&time?).unwrap_or(0);
-    loaded?;
+    let can_load = match loaded {
+        Ok(()) => true,
+        Err(error) if is_withheld(&error) => {
+            warnings.push(Warning::ScriptsAsText {
+                message: said(&error),
+            });
+            false
+        }
+        Err(error) => return Err(error),
+    };
     Ok(Ok(Greeting {
         info,
         warnings,
         stamp,
         round_trip,
-        publish_refused: publish.is_err_and(|error| error.code() == Some("NOPERM")),
+        publish_refused: publish.is_err_and(|error| is_withheld(&error)),
+        can_load,
     }))
 }
 
@@ -172,6 +184,16 @@ fn read_info(text: &str, info: &mut ServerInfo, warnings: &mut Vec<Warning>) -> 
             format!(
                 "the server is {} {}: at least Redis 6.2 is needed (or Valkey)",
                 info.flavour, info.version
+            ),
+        ));
+    }
+    if field(text, "cluster_enabled") == Some("1") {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!(
+                "the server at {} is a node of a Redis Cluster (cluster_enabled:1), which this version does not \
+                 support: connect to a server outside of a cluster",
+                info.address
             ),
         ));
     }
@@ -228,6 +250,15 @@ mod tests {
             ("valkey", "9.1.2"),
             "its own version"
         );
+    }
+
+    #[test]
+    fn a_node_of_a_cluster_is_refused() {
+        let text = |enabled| format!("redis_version:7.0.15\r\ncluster_enabled:{enabled}\r\n");
+        let error = read(&text(1)).expect_err("a cluster");
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+        assert!(error.message().contains("Cluster"), "{error}");
+        assert!(read(&text(0)).is_ok(), "not one");
     }
 
     #[test]

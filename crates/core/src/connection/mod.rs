@@ -4,5 +4,9 @@ pub(crate) mod commands;
 pub(crate) mod endpoint;
 pub(crate) mod failure;
 pub(crate) mod handshake;
+pub(crate) mod opening;
+pub(crate) mod outage;
 pub(crate) mod refusal;
+pub(crate) mod sending;
+#[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
 pub(crate) mod tls;

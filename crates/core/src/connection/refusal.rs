@@ -1,5 +1,7 @@
 //! What an error means: was the script run, is it worth another try, and what should the reader do?
 
+use std::sync::Arc;
+
 use redis::RedisError;
 
 use crate::connection::failure::Failure;
@@ -41,7 +43,9 @@ pub(crate) fn is_no_script(error: &RedisError) -> bool {
 
 /// The code of a server's error, also of one that a script passed on: Redis before 7 wraps it in `ERR Error running script`.
 fn code_of(error: &RedisError) -> (String, String) {
-    let detail = error.detail().unwrap_or_default().to_owned();
+    let detail = error.detail().unwrap_or_default();
+    let detail = detail.split(ARGUMENTS).next().unwrap_or_default();
+    let detail = detail.trim_end_matches('.').to_owned();
     let code = error.code().unwrap_or_default().to_owned();
     if code == "ERR" || code.is_empty() {
         let known = PASSING.iter().chain(&["OOM", "WRONGTYPE", "NOPERM"]);
@@ -58,10 +62,52 @@ fn code_of(error: &RedisError) -> (String, String) {
     (code, detail)
 }
 
-pub(crate) fn classify(error: RedisError, target: Target<'_>) -> Failure {
-    let (code, detail) = code_of(&error);
+/// What comes before the arguments of a command that the server does not know: they may be a whole script.
+const ARGUMENTS: &str = ", with args beginning with";
+
+/// The system's error, if this is one, or a library's in its place.
+pub(crate) fn io_error(error: &RedisError) -> Option<&std::io::Error> {
+    // redis-rs shares the error, and its source is what it shares it by.
+    let cause = std::error::Error::source(error)?;
+    let shared = cause.downcast_ref::<Arc<dyn std::error::Error + Send + Sync>>()?;
+    let error: &(dyn std::error::Error + Send + Sync) = &**shared;
+    error.downcast_ref()
+}
+
+/// What an error says, without those.
+pub(crate) fn said(error: &RedisError) -> String {
+    let mut text = error.to_string();
+    if let Some(at) = text.find(ARGUMENTS) {
+        text.truncate(at);
+    }
+    text
+}
+
+/// Whether the server keeps this command from us: by its access control, or by another name for it (`rename-command`).
+pub(crate) fn is_withheld(error: &RedisError) -> bool {
+    let (code, detail) = code_of(error);
+    code == "NOPERM" || code == "ERR" && (is_denial(&detail) || is_unknown(&detail))
+}
+
+/// Whether the server does not know the command.
+pub(crate) fn is_unknown(detail: &str) -> bool {
+    ["unknown command", "command is disabled", "Unknown Redis command"]
+        .iter()
+        .any(|text| detail.contains(text))
+}
+
+pub(crate) fn classify(error: &RedisError, target: Target<'_>) -> Failure {
+    let (code, detail) = code_of(error);
     let place = target.script.and_then(|script| place(script, &detail));
-    let failed = |kind, message: String| Failure::refused(Error::new(kind, message).caused_by(error.clone()));
+    let failed = |kind, message: String| {
+        let is_said = !detail.is_empty() && message.contains(&detail);
+        let failed = Error::new(kind, message);
+        Failure::refused(if is_said {
+            failed
+        } else {
+            failed.caused_by(said(error))
+        })
+    };
 
     match code.as_str() {
         "OOM" => failed(
@@ -88,7 +134,7 @@ pub(crate) fn classify(error: RedisError, target: Target<'_>) -> Failure {
                 ErrorKind::Unavailable
             };
             let message = format!("the server cannot serve it now ({code})");
-            Failure::passing(Error::new(kind, message).caused_by(error))
+            Failure::passing(Error::new(kind, message).caused_by(said(error)))
         }
         "ERR" if is_denial(&detail) => failed(ErrorKind::Denied, denied(&detail, place, target.prefix)),
         "ERR" if detail.contains("max number of clients") => Failure::passing(
@@ -96,14 +142,13 @@ pub(crate) fn classify(error: RedisError, target: Target<'_>) -> Failure {
                 ErrorKind::Unavailable,
                 "the server has as many clients as it allows (maxclients)",
             )
-            .caused_by(error),
+            .caused_by(said(error)),
         ),
-        "ERR" if detail.contains("unknown command") || detail.contains("disabled") => failed(
-            ErrorKind::Unsupported,
-            format!("the server refuses a command that is needed: {detail}"),
-        ),
+        "ERR" if is_unknown(&detail) => failed(ErrorKind::Unsupported, unknown(&detail, place)),
         "" if error.is_io_error() || error.is_unrecoverable_error() || error.is_timeout() => {
-            Failure::unknown(Error::new(ErrorKind::Unavailable, "the connection failed").caused_by(error))
+            Failure::unknown(
+                Error::new(ErrorKind::Unavailable, "the connection failed").caused_by(said(error)),
+            )
         }
         _ => {
             let at = place.map_or(String::new(), |(file, line, _)| format!(" at {file}:{line}"));
@@ -142,6 +187,20 @@ fn place(script: &'static Script, detail: &str) -> Option<Place> {
     script.locate(digits.parse().ok()?)
 }
 
+/// The command in a line of Lua.
+fn called_there((_, _, text): Place) -> Option<&'static str> {
+    text.split_once("call('")?.1.split('\'').next()
+}
+
+/// Names the command that is missing.
+fn unknown(detail: &str, place: Option<Place>) -> String {
+    let called = place.and_then(called_there);
+    let called = called.map_or(String::new(), |command| {
+        format!(" ({command}, which a script calls)")
+    });
+    format!("the server does not know a command that is needed: {detail}{called}; is it renamed?")
+}
+
 /// Names the right that is missing, as an ACL rule.
 fn denied(detail: &str, place: Option<Place>, prefix: &str) -> String {
     let rule = if detail.contains("the keys") || detail.contains("access a key") {
@@ -151,8 +210,7 @@ fn denied(detail: &str, place: Option<Place>, prefix: &str) -> String {
     } else {
         // "... has no permissions to run the 'evalsha' command", or the command in the Lua line that failed.
         let quoted = detail.split('\'').nth(1);
-        let called = place.and_then(|(_, _, text)| text.split_once("call('").map(|(_, rest)| rest));
-        let called = called.and_then(|rest| rest.split('\'').next());
+        let called = place.and_then(called_there);
         match quoted.filter(|_| detail.contains("no permissions")).or(called) {
             Some(command) => format!("command `+{}`", command.to_ascii_lowercase()),
             None => {
@@ -166,6 +224,13 @@ fn denied(detail: &str, place: Option<Place>, prefix: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_systems_error_is_found() {
+        let error = RedisError::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
+        let found = io_error(&error).expect("one");
+        assert_eq!(found.kind(), std::io::ErrorKind::BrokenPipe, "{found}");
+    }
     use crate::wire::script::ACQUIRE;
 
     #[test]

@@ -293,6 +293,11 @@ impl Acquire {
     ) -> Turn {
         let this = self.as_mut().project();
         let shared = this.client.shared();
+        if this.sent.is_none()
+            && let Some(error) = shared.commands.fails_fast(now)
+        {
+            return Turn::Done(self.give_up(Err(error)));
+        }
         if now >= over && !(*this.last_try && this.sent.is_some()) {
             // Its own timer would have woken it, had it been polled: the server is not to blame.
             let late = now > over + LATE && !*this.late_try;
@@ -399,10 +404,12 @@ impl Acquire {
         }
         let this = self.project();
         *this.pause = Moment::now() + this.backoff.next();
-        // The connection to a replica is replaced. The replica's error explains more than the
-        // `Unavailable` that follows.
-        let said = this.last_error.as_ref().map(Error::kind) == Some(ErrorKind::ReadOnly);
-        if !said || failure.error.kind() != ErrorKind::Unavailable {
+        // The connection to a replica is replaced, and one that was refused is tried again. That error
+        // explains more than the `Unavailable` that follows.
+        let said = this.last_error.as_ref().map(Error::kind);
+        if matches!(said, None | Some(ErrorKind::Unavailable))
+            || failure.error.kind() != ErrorKind::Unavailable
+        {
             *this.last_error = Some(failure.error);
         }
         None
@@ -417,7 +424,13 @@ impl Acquire {
         }
         let asked = this.attempt.as_ref().and_then(|attempt| attempt.spec.latch());
         let outcome = asked.map_or("the attempt is being undone", |asked| asked.outcome());
-        let error = answer::no_answer(this.last_error.take(), outcome);
+        let last = this.last_error.take();
+        let is_known = |error: &Error| error.kind() != ErrorKind::Unavailable;
+        let known = match &last {
+            Some(error) if is_known(error) => None,
+            _ => this.client.shared().commands.outage().cause().filter(is_known),
+        };
+        let error = answer::no_answer(known.or(last), outcome);
         self.give_up(Err(error))
     }
 

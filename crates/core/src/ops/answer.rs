@@ -206,7 +206,7 @@ pub(super) fn was_reset() -> Error {
     )
 }
 
-/// The error when the server did not respond in time, or gave no usable answer.
+/// The error when the server did not respond in time, or gave no usable answer: of the kind that says why.
 pub(super) fn no_answer(last: Option<Error>, outcome: &str) -> Error {
     match last {
         None => Error::new(
@@ -219,7 +219,7 @@ pub(super) fn no_answer(last: Option<Error>, outcome: &str) -> Error {
         )
         .caused_by(cause),
         Some(cause) => Error::new(
-            ErrorKind::Unavailable,
+            cause.kind(),
             format!("the server gave no usable answer in time ({cause}); {outcome}"),
         )
         .caused_by(cause),

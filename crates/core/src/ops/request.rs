@@ -94,6 +94,9 @@ pub(crate) fn ask(
         let spec = &attempt.spec;
         let usual = shared.request_deadline(spec.lease, now);
         let deadline = usual.min(over);
+        if shared.options.fail_fast_after.is_some() {
+            Box::pin(shared.commands.usable(deadline)).await?;
+        }
         let mut not_after = shared.commands.not_after(deadline);
         let room = wait.room(shared.max_waiters(spec));
         let latch = spec

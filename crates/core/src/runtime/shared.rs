@@ -86,7 +86,8 @@ impl Shared {
                 Arc::clone(&options.prefix),
                 driver.clone(),
                 options.operation_timeout,
-            ),
+            )
+            .fail_fast_after(options.fail_fast_after),
             table: Table::default(),
             refunds: Refunds::default(),
             schedule: Schedule::new(options.unavailable_after),
@@ -267,6 +268,7 @@ impl Shared {
     pub(crate) fn greeted(&self, greeting: &Greeting, sent: Moment) {
         self.commands.note_stamp(sent, greeting.stamp);
         self.commands.set_round_trip(greeting.round_trip);
+        self.commands.sending().set_loading(greeting.can_load);
         *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(greeting.info.clone());
         for warning in &greeting.warnings {
             self.warn_once(warning);
@@ -276,10 +278,13 @@ impl Shared {
     }
 
     pub(crate) fn warnings(&self) -> Vec<Warning> {
-        self.warnings
+        let mut warnings = self
+            .warnings
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+            .clone();
+        warnings.extend(self.commands.sending().warning());
+        warnings
     }
 
     pub(crate) fn warn_once(&self, warning: &Warning) {

@@ -8,8 +8,8 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::base::clock::{Moment, until};
+use crate::base::real;
 use crate::connection::endpoint::Endpoint;
-use crate::connection::tls;
 use crate::runtime::shared::{Life, Shared};
 use crate::tasks::alarm;
 use crate::tasks::client::Client;
@@ -20,12 +20,16 @@ use crate::tasks::sender::Sender;
 use crate::tasks::supervisor::{connect_first, supervise};
 use crate::types::error::{Error, ErrorKind, Result};
 use crate::types::options::{Drift, Options};
+#[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
+use crate::types::tls::Tls;
 
 /// Options of a [`Client`].
 #[derive(Debug, Clone)]
 #[must_use = "call `connect`"]
 pub struct ClientBuilder {
     endpoint: Option<Result<Endpoint, Arc<Error>>>,
+    #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
+    tls: Option<Tls>,
     options: Options,
 }
 
@@ -33,6 +37,8 @@ impl ClientBuilder {
     pub(crate) fn new() -> Self {
         Self {
             endpoint: None,
+            #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
+            tls: None,
             options: Options::default(),
         }
     }
@@ -58,6 +64,16 @@ impl ClientBuilder {
         self
     }
 
+    /// Uses these certificates for a connection with TLS (a `rediss://` URL).
+    ///
+    /// They replace those of a `redis::Client` or its connection info. Defaults to [`Tls::new`]: trust whom the platform
+    /// trusts.
+    #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
     /// What all keys and channels start with: 1 to 64 printable characters. Defaults to `latchwork`.
     pub fn prefix(mut self, prefix: impl AsRef<str>) -> Self {
         self.options.prefix = prefix.as_ref().into();
@@ -80,6 +96,46 @@ impl ClientBuilder {
     /// An acquire gives up with `Unavailable` when the server gave no usable answer for this long. Defaults to 10 s.
     pub fn unavailable_after(mut self, silence: Duration) -> Self {
         self.options.unavailable_after = silence;
+        self
+    }
+
+    /// Lets calls fail at once while the server is down, from this long after its connection was lost: 0 to 24 h.
+    ///
+    /// Defaults to never: each call then waits for the server as long as it may, which is best for work that has to be
+    /// done. A service that answers requests had better not let them pile up during an outage. With this option, acquires,
+    /// those that wait included, and calls of no hold return the error of the lost connection: [`ErrorKind::Unavailable`],
+    /// or another kind if more is known, such as [`ErrorKind::Denied`]. Renewals and releases go on trying, and the first
+    /// call after the client has connected again is served.
+    ///
+    /// # Examples
+    /// A request handler that does its work without the lock while the server is down, since work that is done twice is
+    /// better here than none. Everything else that guards the work, such as a unique key in the database, must hold then.
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use latchwork_core::{Client, ErrorKind, Result, dynamic::Lock};
+    ///
+    /// # async fn connect() -> Result<Client> {
+    /// let second = Duration::from_secs(1);
+    /// let client = Client::builder().url("redis://127.0.0.1").fail_fast_after(second).connect().await?;
+    /// # Ok(client)
+    /// # }
+    /// async fn handle(lock: &dyn Lock) -> Result<&'static str> {
+    ///     match lock.try_lock_for(Duration::from_millis(500)).await {
+    ///         Ok(Some(guard)) => {
+    ///             let done = work().await;
+    ///             guard.unlock().await?;
+    ///             Ok(done)
+    ///         }
+    ///         Ok(None) => Ok("busy: try again later"),
+    ///         Err(error) if error.kind() == ErrorKind::Unavailable => Ok(work().await),
+    ///         Err(error) => Err(error),
+    ///     }
+    /// }
+    /// # async fn work() -> &'static str { "done" }
+    /// ```
+    pub fn fail_fast_after(mut self, time: Duration) -> Self {
+        self.options.fail_fast_after = Some(time);
         self
     }
 
@@ -144,6 +200,11 @@ impl ClientBuilder {
 
     /// Connects.
     ///
+    /// # Paused clocks
+    /// In a runtime whose clock is paused (`#[tokio::test(start_paused = true)]`), the client works: its time limits are in
+    /// real time, as are leases, and it arms no timer of tokio. A timeout around a call, such as `tokio::time::timeout`, is
+    /// tokio's, and may be over at once, because a paused clock does not wait for answers of a server.
+    ///
     /// # Errors
     /// As [`Client::connect`]; `Invalid` also for options out of range, and outside a tokio runtime with a timer
     /// (unless `keeper_thread`).
@@ -151,7 +212,12 @@ impl ClientBuilder {
     /// # Cancel safety
     /// Cancel safe: what was begun is given up.
     pub async fn connect(self) -> Result<Client> {
-        let Self { endpoint, options } = self;
+        let Self {
+            endpoint,
+            #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
+            tls,
+            options,
+        } = self;
         options.check()?;
         let endpoint = match endpoint {
             Some(Ok(endpoint)) => endpoint,
@@ -170,10 +236,10 @@ impl ClientBuilder {
                 None,
             )
         };
+        real::look();
         probe(&driver).await?;
-        if endpoint.is_tls() {
-            tls::choose_provider();
-        }
+        #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
+        let endpoint = with_certificates(endpoint, tls, &driver).await?;
         let shared = Arc::new(Shared::new(options, driver.clone()));
         let first = {
             let (shared, endpoint) = (Arc::clone(&shared), endpoint.clone());
@@ -194,6 +260,16 @@ impl ClientBuilder {
         until(over, Some(&driver), subscribed).await;
         Ok(client)
     }
+}
+
+/// Reads the certificates, where that may block.
+#[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
+async fn with_certificates(endpoint: Endpoint, tls: Option<Tls>, driver: &Handle) -> Result<Endpoint> {
+    if tls.is_none() && !endpoint.is_tls() {
+        return Ok(endpoint);
+    }
+    let reading = driver.spawn_blocking(move || endpoint.with_tls(tls.as_ref()));
+    AbortOnDrop(reading).join().await?
 }
 
 /// The error that a setter noted, for a builder that may be used again.

@@ -9,7 +9,7 @@ use crate::connection::failure::Failure;
 use crate::runtime::shared::{Life, Shared};
 use crate::runtime::worker;
 use crate::tasks::builder::ClientBuilder;
-use crate::types::error::Result;
+use crate::types::error::{ErrorKind, Result};
 use crate::types::server::{ServerInfo, Warning};
 use crate::wire::command::Request;
 use crate::wire::value::Answer;
@@ -196,6 +196,8 @@ impl Client {
         let shared = self.shared();
         shared.check_open()?;
         let deadline = Moment::now() + shared.options.operation_timeout;
+        let usable = shared.commands.usable(deadline).await;
+        usable.map_err(|failure| failure.error)?;
         shared
             .commands
             .ping(deadline)
@@ -218,7 +220,13 @@ impl Client {
         let shared = self.shared();
         shared.check_open()?;
         worker::calls();
+        // Why it did not work so far, if that is known: more than that the last try took too long.
+        let mut known = None;
         loop {
+            if shared.options.fail_fast_after.is_some() {
+                let usable = Box::pin(shared.commands.usable(deadline)).await;
+                usable.map_err(|failure| failure.error)?;
+            }
             match shared.commands.run(request, deadline).await {
                 Ok(answer) => return Ok(answer),
                 Err(Failure {
@@ -226,9 +234,13 @@ impl Client {
                     passing,
                     unknown,
                 }) if !passing || (unknown && !twice) || Moment::now() >= deadline => {
-                    return Err(error);
+                    let is_known = error.kind() != ErrorKind::Unavailable || (unknown && !twice);
+                    return Err(known.filter(|_| !is_known).unwrap_or(error));
                 }
-                Err(_) => {
+                Err(failure) => {
+                    if failure.error.kind() != ErrorKind::Unavailable {
+                        known = Some(failure.error);
+                    }
                     let pause = Moment::now() + Duration::from_millis(10);
                     sleep_until(pause.min(deadline), Some(&shared.driver)).await;
                 }

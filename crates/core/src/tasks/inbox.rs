@@ -15,6 +15,7 @@ use crate::base::backoff::Backoff;
 use crate::base::clock::{Moment, Timer, sleep_until, until};
 use crate::base::trace::{debug, warn};
 use crate::connection::endpoint::Endpoint;
+use crate::connection::refusal::{is_withheld, said};
 use crate::runtime::shared::Shared;
 use crate::types::server::Warning;
 
@@ -22,20 +23,20 @@ use crate::types::server::Warning;
 /// because a message may have been lost in between (H1, H2).
 pub(crate) async fn receive(shared: &Shared, endpoint: &Endpoint) -> ! {
     let mut backoff = Backoff::new(shared.options.reconnect_backoff);
-    let mut said = false;
+    let mut told = false;
     loop {
-        let result = session(shared, endpoint, &mut backoff, &mut said).await;
+        let result = session(shared, endpoint, &mut backoff, &mut told).await;
         shared.schedule.set_listening(false);
         match result {
             Ok(()) => debug!("the inbox's connection has ended"),
             Err(error) => {
-                if !said {
-                    said = true;
-                    warn!(error = %error, "no inbox: waiting falls back to polling until it is back");
+                if !told {
+                    told = true;
+                    warn!(error = %said(&error), "no inbox: waiting falls back to polling until it is back");
                 }
-                if matches!(error.code(), Some("NOPERM")) {
+                if is_withheld(&error) {
                     shared.warn_once(&Warning::SubscribeDenied {
-                        message: error.to_string(),
+                        message: said(&error),
                     });
                 }
             }
@@ -50,18 +51,18 @@ async fn session(
     shared: &Shared,
     endpoint: &Endpoint,
     backoff: &mut Backoff,
-    said: &mut bool,
+    told: &mut bool,
 ) -> RedisResult<()> {
     let patience = shared.options.operation_timeout;
     // redis-rs has no timeout for any of these.
     let opening = patience * endpoint.round_trips();
-    let pubsub = within(opening, endpoint.0.get_async_pubsub()).await?;
+    let pubsub = within(opening, endpoint.client.get_async_pubsub()).await?;
     let (mut sink, mut stream) = pubsub.split();
     within(patience, sink.subscribe(&*shared.channel)).await?;
     shared.schedule.set_listening(true);
     shared.inbox_tried.send_replace(true);
     backoff.reset();
-    *said = false;
+    *told = false;
 
     let mut beat = Moment::now() + shared.options.heartbeat;
     let mut timer = pin!(Timer::new()); // one for all messages, so that waiters are woken sooner
@@ -76,7 +77,12 @@ async fn session(
             None => {
                 // A half-open connection looks alive but delivers nothing (H3).
                 let pong: RedisResult<redis::Value> = within(patience, sink.ping()).await;
-                pong?;
+                if let Err(error) = pong
+                    && !is_withheld(&error)
+                // an answer, too
+                {
+                    return Err(error);
+                }
                 beat = Moment::now() + shared.options.heartbeat;
             }
         }

@@ -1,5 +1,7 @@
 //! Opens the command connection, watches it, and replaces it when it fails.
 
+use std::convert::Infallible;
+
 use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 
@@ -9,10 +11,10 @@ use crate::base::trace::{debug, info, warn};
 use crate::connection::endpoint::Endpoint;
 use crate::connection::failure::Failure;
 use crate::connection::handshake::{GREETING, Greeting, greet};
-use crate::connection::refusal::{Target, classify};
-use crate::connection::tls;
+use crate::connection::opening::{Resolver, refused, silent};
+use crate::connection::refusal::Target;
 use crate::runtime::shared::Shared;
-use crate::types::error::{Error, ErrorKind, Result};
+use crate::types::error::{Error, Result};
 
 /// Requests that may be queued in front of the socket.
 const PIPELINE: usize = 1024;
@@ -26,71 +28,30 @@ async fn connect(
     let (opening, greeting) = (timeout * endpoint.round_trips(), timeout * GREETING);
     // Time-outs are ours: redis-rs's default of 500 ms would fire in the middle of a script's run (H28).
     let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(opening))
+        .set_connection_timeout(None)
         .set_response_timeout(None)
-        .set_pipeline_buffer_size(PIPELINE);
+        .set_pipeline_buffer_size(PIPELINE)
+        .set_dns_resolver(Resolver);
     let target = Target {
         script: None,
         prefix: &shared.options.prefix,
     };
-    let failed = |error| refused(error, endpoint, target);
-    let silence = || Failure::unknown(silent(endpoint));
-    let open = endpoint.0.get_multiplexed_async_connection_with_config(&config);
-    let opened = until(Moment::now() + opening, None, open).await;
-    let mut connection = opened.ok_or_else(silence)?.map_err(failed)?;
+    let open = endpoint
+        .client
+        .get_multiplexed_async_connection_with_config(&config);
+    let mut connection = match until(Moment::now() + opening, None, open).await {
+        Some(Ok(connection)) => connection,
+        Some(Err(error)) => return Err(refused(error, endpoint, target, timeout).await),
+        None => return Err(silent(endpoint, timeout).await),
+    };
     let sent = Moment::now();
     let greet = greet(&mut connection, endpoint.address(), &shared.channel);
-    let greeted = until(sent + greeting, None, greet).await;
-    match greeted.ok_or_else(silence)?.map_err(failed)? {
-        Ok(greeting) => Ok((connection, greeting, sent)),
-        Err(error) => Err(Failure::refused(error)),
+    match until(sent + greeting, None, greet).await {
+        Some(Ok(Ok(greeting))) => Ok((connection, greeting, sent)),
+        Some(Ok(Err(error))) => Err(Failure::refused(error)),
+        Some(Err(error)) => Err(refused(error, endpoint, target, timeout).await),
+        None => Err(silent(endpoint, timeout).await),
     }
-}
-
-fn silent(endpoint: &Endpoint) -> Error {
-    Error::new(
-        ErrorKind::Unavailable,
-        format!("the server at {} does not answer", endpoint.address()),
-    )
-}
-
-fn refused(error: redis::RedisError, endpoint: &Endpoint, target: Target<'_>) -> Failure {
-    if error.kind() == redis::ErrorKind::AuthenticationFailed {
-        let text = "the server does not accept the user name or password: check the URL's credentials";
-        return Failure::refused(Error::new(ErrorKind::Denied, text).caused_by(error));
-    }
-    // An answer that breaks off is of a connection that was cut, which `classify` knows.
-    if error.kind() == redis::ErrorKind::Parse && !error.to_string().contains("end of input") {
-        let text = format!(
-            "the server at {} does not speak the Redis protocol",
-            endpoint.address()
-        );
-        return Failure::refused(Error::new(ErrorKind::Protocol, text).caused_by(error));
-    }
-    if error.detail().is_some_and(|detail| detail.contains("DB index")) {
-        let text = "the server has no database of the number in the URL";
-        return Failure::refused(Error::invalid(text).caused_by(error));
-    }
-    if error.kind() == redis::ErrorKind::InvalidClientConfig {
-        return Failure::refused(
-            Error::invalid(format!("the connection options do not work: {error}")).caused_by(error),
-        );
-    }
-    if error.is_timeout() {
-        return Failure::unknown(silent(endpoint).caused_by(error));
-    }
-    if endpoint.is_tls() && tls::is_about_tls(&error) {
-        let text = format!("no TLS connection to {}: {error}", endpoint.address());
-        return Failure::unknown(Error::new(ErrorKind::Unavailable, text));
-    }
-    if error.is_io_error() {
-        let text = format!(
-            "cannot connect to {}: is the server running there?",
-            endpoint.address()
-        );
-        return Failure::unknown(Error::new(ErrorKind::Unavailable, text).caused_by(error));
-    }
-    classify(error, target)
 }
 
 /// The first connection: its failure is the caller's error, at once.
@@ -107,40 +68,94 @@ pub(crate) async fn supervise(shared: &Shared, endpoint: &Endpoint) -> ! {
     let commands = &shared.commands;
     let mut generation = 1;
     let mut backoff = Backoff::new(shared.options.reconnect_backoff);
+    let mut news = News::default();
     loop {
         let since = Moment::now();
         let why = watch(shared, generation).await;
-        commands.take_down(&why);
-        warn!(error = %why, "the command connection is being replaced");
+        let lasted = Moment::now().since(since) > shared.options.heartbeat;
+        commands.take_down(why.as_ref(), lasted);
         generation += 1;
-        if Moment::now().since(since) > shared.options.heartbeat {
+        if lasted {
             backoff.reset();
-        } else {
-            // It was made a moment ago, as to a primary that was demoted: no storm of new ones.
-            sleep_until(Moment::now() + backoff.next(), None).await;
+            news = News::default();
         }
-        loop {
-            match connect(endpoint, shared).await {
-                Ok((connection, greeting, sent)) => {
-                    commands.count_load();
-                    shared.greeted(&greeting, sent);
-                    commands.install(connection, generation);
-                    shared.schedule.tick_now();
-                    info!(server = %greeting.info.version, "connected again");
-                    break;
-                }
-                Err(failure) => {
-                    debug!(error = %failure.error, "no connection yet");
-                    commands.note_error(&failure.error);
-                }
+        if let Some(why) = commands.outage().cause()
+            && news.is_news(&why)
+        {
+            warn!(error = %why, "the command connection is being replaced");
+        }
+        let connecting = async {
+            if !lasted {
+                // It was made a moment ago, as to a primary that was demoted: no storm of new ones.
+                sleep_until(Moment::now() + backoff.next(), None).await;
             }
-            sleep_until(Moment::now() + backoff.next(), None).await;
+            connect_again(shared, endpoint, generation, &mut backoff, &mut news).await;
+        };
+        tokio::select! {
+            () = connecting => {}
+            never = fail_fast(shared) => match never {},
         }
     }
 }
 
-/// Resolves when the connection of this generation should be replaced, with the reason.
-async fn watch(shared: &Shared, generation: u64) -> Error {
+/// Tries until there is a connection.
+async fn connect_again(
+    shared: &Shared,
+    endpoint: &Endpoint,
+    generation: u64,
+    backoff: &mut Backoff,
+    news: &mut News,
+) {
+    loop {
+        match connect(endpoint, shared).await {
+            Ok((connection, greeting, sent)) => {
+                shared.commands.count_load();
+                shared.greeted(&greeting, sent);
+                shared.commands.install(connection, generation);
+                shared.schedule.tick_now();
+                info!(server = %greeting.info.version, "connected again");
+                return;
+            }
+            Err(failure) => {
+                shared.commands.outage().note(&failure.error);
+                if news.is_news(&failure.error) {
+                    warn!(error = ?failure.error, "cannot connect again yet");
+                } else {
+                    debug!(error = %failure.error, "no connection yet");
+                }
+            }
+        }
+        sleep_until(Moment::now() + backoff.next(), None).await;
+    }
+}
+
+/// Wakes those who wait when calls begin to fail at once.
+async fn fail_fast(shared: &Shared) -> Infallible {
+    if let Some(at) = shared.commands.outage().fails_fast_at() {
+        sleep_until(at, None).await;
+        for attempt in shared.table.all() {
+            attempt.wake();
+        }
+    }
+    std::future::pending().await
+}
+
+/// The last cause that was logged as a warning: each change of cause is one.
+#[derive(Default)]
+struct News(String);
+
+impl News {
+    fn is_news(&mut self, error: &Error) -> bool {
+        let text = error.to_string();
+        let news = self.0 != text;
+        self.0 = text;
+        news
+    }
+}
+
+/// Resolves when the connection of this generation should be replaced, with the reason if it is not a
+/// request that has found it.
+async fn watch(shared: &Shared, generation: u64) -> Option<Error> {
     let commands = &shared.commands;
     loop {
         let trouble = async {
@@ -156,14 +171,14 @@ async fn watch(shared: &Shared, generation: u64) -> Error {
         };
         let idle = Moment::now() + shared.options.heartbeat;
         if until(idle, None, trouble).await == Some(true) {
-            return Error::new(ErrorKind::Unavailable, "the connection failed");
+            return None;
         }
         // Half-open: nobody may have asked for anything for a while (H3).
         let deadline = Moment::now() + shared.options.operation_timeout;
         if let Err(failure) = commands.ask_time(deadline).await
             && failure.unknown
         {
-            return failure.error;
+            return Some(failure.error);
         }
     }
 }

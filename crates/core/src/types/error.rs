@@ -21,7 +21,27 @@ struct Inner {
     name: Option<Name>,
     message: Cow<'static, str>,
     loss: Option<Loss>,
-    source: Option<Box<dyn StdError + Send + Sync>>,
+    source: Option<Box<Cause>>,
+}
+
+/// What a cause says, and the cause of that.
+#[derive(Debug)]
+struct Cause {
+    text: String,
+    next: Option<Box<Self>>,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl StdError for Cause {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        let next = self.next.as_deref()?;
+        Some(next)
+    }
 }
 
 /// The kinds of [`Error`].
@@ -36,6 +56,9 @@ pub enum ErrorKind {
     Closed,
     /// The server is too old, or refuses a command or mode that is needed.
     Unsupported,
+    /// There is no connection with TLS: a certificate is not trusted, missing or for another host, or only one side uses
+    /// TLS. The text has the cause.
+    Tls,
     /// The server's access control refuses: the text names the command, key or channel right.
     Denied,
     /// The server's memory is full. Nothing was changed.
@@ -112,8 +135,21 @@ impl Error {
         self
     }
 
+    /// Keeps what the causes say that the message does not: each text once, however they are printed.
     pub(crate) fn caused_by(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        self.0.source = Some(source.into());
+        let source = source.into();
+        let (mut said, mut news) = (self.0.message.to_string(), Vec::new());
+        let mut cause: Option<&(dyn StdError + 'static)> = Some(&*source);
+        while let Some(error) = cause {
+            let text = error.to_string();
+            if !said.contains(&text) {
+                said.push_str(&text);
+                news.push(text);
+            }
+            cause = error.source();
+        }
+        let chain = |next, text| Some(Box::new(Cause { text, next }));
+        self.0.source = news.into_iter().rev().fold(None, chain);
         self
     }
 
@@ -167,16 +203,13 @@ impl fmt::Display for Error {
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !f.alternate() {
-            let mut text = self.to_string();
+            write!(f, "{self}")?;
             let mut cause = self.source();
             while let Some(error) = cause {
-                let more = error.to_string();
-                if !text.contains(&more) {
-                    text = text + ": " + &more;
-                }
+                write!(f, ": {error}")?;
                 cause = error.source();
             }
-            return f.write_str(&text);
+            return Ok(());
         }
         let Inner {
             kind,
@@ -230,12 +263,47 @@ mod tests {
         assert_eq!(error.to_string(), r"`a{b}\n`: too bad", "escaped name");
     }
 
+    /// The text and its causes, as `anyhow` prints them with `{:#}`.
+    fn chain(error: &Error) -> String {
+        let causes = std::iter::successors(error.source(), |&cause| cause.source());
+        causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+    }
+
     #[test]
     fn shows_each_cause_once() {
-        let cause = || std::io::Error::other("refused");
-        let said = Error::new(ErrorKind::Unavailable, "no connection: refused").caused_by(cause());
-        assert_eq!(format!("{said:?}"), "no connection: refused");
-        let unsaid = Error::new(ErrorKind::Unavailable, "no connection").caused_by(cause());
-        assert_eq!(format!("{unsaid:?}"), "no connection: refused");
+        // Says what its cause says, and has it, as redis-rs's errors do.
+        #[derive(Debug)]
+        struct Twice(std::io::Error);
+        impl fmt::Display for Twice {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+        impl StdError for Twice {
+            fn source(&self) -> Option<&(dyn StdError + 'static)> {
+                Some(&self.0)
+            }
+        }
+        let cause = || Twice(std::io::Error::other("refused"));
+        let unavailable = |text: &'static str| Error::new(ErrorKind::Unavailable, text);
+        let inner = unavailable("no connection").caused_by(cause());
+        let outer = format!("no answer ({inner}); given up");
+        for (error, text) in [
+            (unavailable("no connection: refused"), "no connection: refused"),
+            (unavailable("no connection"), "no connection: refused"),
+            (
+                Error::new(ErrorKind::Unavailable, outer),
+                "no answer (no connection); given up: refused",
+            ),
+        ] {
+            let nested = text.starts_with("no answer");
+            let error = if nested {
+                error.caused_by(unavailable("no connection").caused_by(cause()))
+            } else {
+                error.caused_by(cause())
+            };
+            assert_eq!(format!("{error:?}"), text);
+            assert_eq!(chain(&error), text);
+        }
     }
 }

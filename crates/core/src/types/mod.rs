@@ -12,4 +12,6 @@ pub(crate) mod rate;
 mod serde;
 pub(crate) mod server;
 pub(crate) mod ticket;
+#[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
+pub(crate) mod tls;
 pub(crate) mod token;

@@ -46,6 +46,7 @@ pub(crate) struct Options {
     pub(crate) lease: Duration,
     pub(crate) operation_timeout: Duration,
     pub(crate) unavailable_after: Duration,
+    pub(crate) fail_fast_after: Option<Duration>,
     /// `None`: what fits the lease.
     pub(crate) claim_window: Option<Duration>,
     pub(crate) retention: Duration,
@@ -64,6 +65,7 @@ impl Default for Options {
             lease: Duration::from_secs(10),
             operation_timeout: Duration::from_secs(1),
             unavailable_after: Duration::from_secs(10),
+            fail_fast_after: None,
             claim_window: None,
             retention: Duration::from_secs(5 * 60),
             heartbeat: Duration::from_secs(3),
@@ -143,6 +145,14 @@ impl Options {
             MIN_LEASE,
             MAX_LEASE,
         )?;
+        if let Some(time) = self.fail_fast_after {
+            between(
+                "time after which calls fail fast",
+                time,
+                Duration::ZERO,
+                MAX_LEASE,
+            )?;
+        }
         if let Some(window) = self.claim_window {
             between("claim window", window, MIN_LEASE, 60 * second)?;
         }
@@ -170,11 +180,12 @@ mod tests {
     #[test]
     fn h62_absurd_options_are_refused() {
         assert!(Options::default().check().is_ok(), "the defaults");
-        let bad: [fn(&mut Options); 12] = [
+        let bad: [fn(&mut Options); 13] = [
             |o| o.lease = Duration::ZERO,
             |o| o.lease = Duration::MAX,
             |o| o.operation_timeout = Duration::ZERO,
             |o| o.unavailable_after = Duration::ZERO,
+            |o| o.fail_fast_after = Some(Duration::MAX),
             |o| o.claim_window = Some(Duration::ZERO),
             |o| o.retention = Duration::ZERO,
             |o| o.heartbeat = Duration::ZERO,

@@ -39,6 +39,11 @@ pub enum Warning {
         /// What the server said.
         message: String,
     },
+    /// `SCRIPT` or `EVALSHA` is refused: scripts are sent as text, once or always, which takes longer.
+    ScriptsAsText {
+        /// What the server said.
+        message: String,
+    },
 }
 
 impl fmt::Display for Warning {
@@ -64,6 +69,10 @@ impl fmt::Display for Warning {
             Self::NotInspected { message } => write!(
                 f,
                 "INFO is refused, version and settings were not checked: {message}"
+            ),
+            Self::ScriptsAsText { message } => write!(
+                f,
+                "scripts are sent as text, which takes longer; allow SCRIPT and EVALSHA: {message}"
             ),
         }
     }

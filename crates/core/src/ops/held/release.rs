@@ -13,6 +13,7 @@ use crate::attempt::event::{EndEvent, Ended, Event, HoldEvent};
 use crate::attempt::state::State;
 use crate::base::clock::{Moment, Timer};
 use crate::connection::failure::Failure;
+use crate::runtime::shared::Shared;
 use crate::tasks::client::Client;
 use crate::tasks::keeper::end::try_end;
 use crate::types::error::{Error, ErrorKind, Result};
@@ -118,13 +119,13 @@ impl Future for Unlock {
                 Err(named(Error::lost(Loss::Expired)))
             }
             Some(Ended::HadNothing) => Err(named(Error::lost(Loss::Vanished))),
-            Some(Ended::Unknown) => Err(named(unanswered())),
+            Some(Ended::Unknown) => Err(named(unanswered(shared))),
             None if shared.life().is_over() => Err(named(shared.closed_error())),
             None => {
                 let timer = this.timer.as_mut();
                 ready!(timer.poll_until(cx, *this.over, Some(&shared.driver)));
                 // The keeper continues; the caller has nothing left to wait for (H44).
-                Err(named(unanswered()))
+                Err(named(unanswered(shared)))
             }
         };
         *this.done = true;
@@ -132,11 +133,13 @@ impl Future for Unlock {
     }
 }
 
-fn unanswered() -> Error {
-    Error::new(
-        ErrorKind::Unavailable,
-        "the release was not answered until the lease was over",
-    )
+/// The error when nobody knows whether the hold was released, of the kind that says why.
+fn unanswered(shared: &Shared) -> Error {
+    let text = "the release was not answered until the lease was over";
+    match shared.commands.outage().cause() {
+        Some(cause) => Error::new(cause.kind(), format!("{text}: {cause}")),
+        None => Error::new(ErrorKind::Unavailable, text),
+    }
 }
 
 #[pinned_drop]
