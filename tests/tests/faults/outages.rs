@@ -109,7 +109,10 @@ async fn a_waiter_is_told_when_calls_begin_to_fail() {
     let server = TestServer::start().expect("a server");
     let fixture = Fixture::on(&server);
     let options = |builder: ClientBuilder| {
-        let builder = builder.lease(MINUTE).unavailable_after(MINUTE);
+        let builder = builder
+            .lease(MINUTE)
+            .unavailable_after(MINUTE)
+            .operation_timeout(LONG);
         builder.fail_fast_after(AFTER).heartbeat(AFTER / 3)
     };
     let (proxy, client) = fixture.proxied_with(options).await;
