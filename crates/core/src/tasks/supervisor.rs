@@ -1,7 +1,5 @@
 //! Opens the command connection, watches it, and replaces it when it fails.
 
-use std::convert::Infallible;
-
 use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 
@@ -84,17 +82,11 @@ pub(crate) async fn supervise(shared: &Shared, endpoint: &Endpoint) -> ! {
         {
             warn!(error = %why, "the command connection is being replaced");
         }
-        let connecting = async {
-            if !lasted {
-                // It was made a moment ago, as to a primary that was demoted: no storm of new ones.
-                sleep_until(Moment::now() + backoff.next(), None).await;
-            }
-            connect_again(shared, endpoint, generation, &mut backoff, &mut news).await;
-        };
-        tokio::select! {
-            () = connecting => {}
-            never = fail_fast(shared) => match never {},
+        if !lasted {
+            // It was made a moment ago, as to a primary that was demoted: no storm of new ones.
+            sleep_until(Moment::now() + backoff.next(), None).await;
         }
+        connect_again(shared, endpoint, generation, &mut backoff, &mut news).await;
     }
 }
 
@@ -127,17 +119,6 @@ async fn connect_again(
         }
         sleep_until(Moment::now() + backoff.next(), None).await;
     }
-}
-
-/// Wakes those who wait when calls begin to fail at once.
-async fn fail_fast(shared: &Shared) -> Infallible {
-    if let Some(at) = shared.commands.outage().fails_fast_at() {
-        sleep_until(at, None).await;
-        for attempt in shared.table.all() {
-            attempt.wake();
-        }
-    }
-    std::future::pending().await
 }
 
 /// The last cause that was logged as a warning: each change of cause is one.
