@@ -12,9 +12,15 @@ use latchwork_tests::{
 
 const AFTER: Duration = Duration::from_millis(300);
 
+/// A server that forgets nothing when it is killed.
+fn server() -> TestServer {
+    let builder = TestServer::builder().persist(true);
+    builder.arg("--appendfsync", "always").start().expect("a server")
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_fail_at_once_when_the_server_is_known_to_be_down() {
-    let server = TestServer::builder().persist(true).start().expect("a server");
+    let server = server();
     let fixture = Fixture::on(&server);
     let builder = fixture
         .builder()
@@ -84,7 +90,7 @@ async fn calls_fail_at_once_when_the_server_is_known_to_be_down() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_short_interruption_fails_nothing() {
-    let server = TestServer::builder().persist(true).start().expect("a server");
+    let server = server();
     let fixture = Fixture::on(&server);
     let builder = fixture
         .builder()
