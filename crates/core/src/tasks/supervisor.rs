@@ -64,6 +64,7 @@ pub(crate) async fn connect_first(shared: &Shared, endpoint: &Endpoint) -> Resul
 /// Watches the connection; runs until the client ends.
 pub(crate) async fn supervise(shared: &Shared, endpoint: &Endpoint) -> ! {
     let commands = &shared.commands;
+    let mut endpoint = endpoint.clone();
     let mut generation = 1;
     let mut backoff = Backoff::new(shared.options.reconnect_backoff);
     let mut news = News::default();
@@ -86,19 +87,20 @@ pub(crate) async fn supervise(shared: &Shared, endpoint: &Endpoint) -> ! {
             // It was made a moment ago, as to a primary that was demoted: no storm of new ones.
             sleep_until(Moment::now() + backoff.next(), None).await;
         }
-        connect_again(shared, endpoint, generation, &mut backoff, &mut news).await;
+        connect_again(shared, &mut endpoint, generation, &mut backoff, &mut news).await;
     }
 }
 
 /// Tries until there is a connection.
 async fn connect_again(
     shared: &Shared,
-    endpoint: &Endpoint,
+    endpoint: &mut Endpoint,
     generation: u64,
     backoff: &mut Backoff,
     news: &mut News,
 ) {
     loop {
+        *endpoint = endpoint.renewed().await;
         match connect(endpoint, shared).await {
             Ok((connection, greeting, sent)) => {
                 shared.commands.count_load();
@@ -110,10 +112,9 @@ async fn connect_again(
             }
             Err(failure) => {
                 shared.commands.outage().note(&failure.error);
+                debug!(error = %failure.error, "no connection yet");
                 if news.is_news(&failure.error) {
                     warn!(error = ?failure.error, "cannot connect again yet");
-                } else {
-                    debug!(error = %failure.error, "no connection yet");
                 }
             }
         }
