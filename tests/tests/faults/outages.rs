@@ -12,9 +12,15 @@ use latchwork_tests::{
 
 const AFTER: Duration = Duration::from_millis(300);
 
+/// A server that forgets nothing when it is killed.
+fn server() -> TestServer {
+    let builder = TestServer::builder().persist(true);
+    builder.arg("--appendfsync", "always").start().expect("a server")
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_fail_at_once_when_the_server_is_known_to_be_down() {
-    let server = TestServer::builder().persist(true).start().expect("a server");
+    let server = server();
     let fixture = Fixture::on(&server);
     let builder = fixture
         .builder()
@@ -84,7 +90,7 @@ async fn calls_fail_at_once_when_the_server_is_known_to_be_down() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_short_interruption_fails_nothing() {
-    let server = TestServer::builder().persist(true).start().expect("a server");
+    let server = server();
     let fixture = Fixture::on(&server);
     let builder = fixture
         .builder()
@@ -103,7 +109,7 @@ async fn a_short_interruption_fails_nothing() {
     unlocked(granted(waiter).await).await;
 }
 
-/// Only the commands are cut off: nothing else tells a waiter, whose place is refreshed in three seconds.
+/// Only the commands are cut off: the waiter's place would stay for long.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_waiter_is_told_when_calls_begin_to_fail() {
     let server = TestServer::start().expect("a server");
@@ -118,7 +124,6 @@ async fn a_waiter_is_told_when_calls_begin_to_fail() {
     let waiter = locking(&client, "a");
     fixture.queued(1).await;
     proxy.refuse(true);
-    let start = Instant::now();
     server.kill_normal_clients().expect("killed");
     let error = soon("a refusal", waiter)
         .await
@@ -126,8 +131,6 @@ async fn a_waiter_is_told_when_calls_begin_to_fail() {
         .expect_err("cut off");
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
     assert!(client.is_listening(), "the inbox was left alone");
-    let took = start.elapsed();
-    assert!(took < Duration::from_secs(2), "before its next tick: {took:?}");
     proxy.refuse(false);
     unlocked(held).await;
     eventually("its place is given up", || client.live() == 0).await;

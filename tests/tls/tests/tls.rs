@@ -234,6 +234,46 @@ async fn errors_while_reconnecting_are_of_the_same_kind() {
 }
 
 #[tokio::test]
+async fn certificates_in_files_may_be_renewed() {
+    let certificates = Certificates::new();
+    let server = certificates.server_for_known_clients();
+    let mine = Certificates::new();
+    let copy = |from: &Certificates, to: &Certificates, files: &[&str]| {
+        for file in files {
+            std::fs::copy(from.file(file), to.file(file)).expect("copied");
+        }
+    };
+    let shown = ["authority.pem", "client.pem", "client.key"];
+    copy(&certificates, &mine, &shown);
+    let tls = Tls::new()
+        .authority_file(mine.file("authority.pem"))
+        .client_certificate_files(mine.file("client.pem"), mine.file("client.key"));
+    let client = at(&server, "localhost")
+        .tls(tls)
+        .connect()
+        .await
+        .expect("connected");
+    // All are of another authority now.
+    let other = Certificates::new();
+    copy(
+        &other,
+        &certificates,
+        &["server.pem", "server.key", "authority.pem"],
+    );
+    copy(&other, &mine, &shown);
+    server.restart().expect("restarted");
+    let mutex = Mutex::new(&client, "a").expect("a mutex");
+    let guard = soon("a lock", mutex.lock()).await.expect("connected again");
+    guard.unlock().await.expect("released");
+    eventually("the inbox, too", || client.is_listening()).await;
+    // A file that is not there for a while is no reason not to connect.
+    std::fs::remove_file(mine.file("client.pem")).expect("removed");
+    server.restart().expect("restarted");
+    let guard = soon("a lock", mutex.lock()).await.expect("connected again");
+    guard.unlock().await.expect("released");
+}
+
+#[tokio::test]
 async fn bad_certificates_are_refused_before_anything_is_sent() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.set_nonblocking(true).expect("set");

@@ -223,14 +223,6 @@ impl Attempt {
         }
     }
 
-    /// Wakes the task that waits for the next event, although there is none.
-    pub(crate) fn wake(&self) {
-        let waker = self.cell().waker.take();
-        if let Some(waker) = waker {
-            waker.wake(); // foreign code, outside of the lock
-        }
-    }
-
     /// Registers the task to wake at the next event, and returns what `look` finds in the state.
     pub(crate) fn register_waker<T>(&self, cx: &Context<'_>, look: impl FnOnce(&State) -> T) -> T {
         let mut cell = self.cell();

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+#[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
+use crate::base::trace::warn;
 use crate::connection::refusal::said;
 #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
 use crate::connection::tls;
@@ -16,6 +18,9 @@ pub(crate) struct Endpoint {
     /// Connects with the same certificates, to see what is wrong; if they are ours.
     #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
     pub(crate) connector: Option<tls::Connector>,
+    /// Where the certificates are, if they are in files.
+    #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
+    files: Option<Tls>,
 }
 
 impl std::fmt::Debug for Endpoint {
@@ -67,6 +72,8 @@ impl Endpoint {
                 client,
                 #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
                 connector: None,
+                #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
+                files: None,
             })
             .map_err(|error| unusable(&error))
     }
@@ -99,7 +106,33 @@ impl Endpoint {
         Ok(Self {
             client,
             connector: Some(connector),
+            files: Some(tls).filter(Tls::has_files),
         })
+    }
+
+    /// The same with the certificates that the files have now: they may have been renewed since. As it was, if they cannot
+    /// be used: they may be about to be.
+    #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
+    pub(crate) async fn renewed(&self) -> Self {
+        let Some(tls) = self.files.clone() else {
+            return self.clone();
+        };
+        let endpoint = self.clone();
+        let reading = tokio::task::spawn_blocking(move || endpoint.with_tls(Some(&tls)));
+        match reading.await {
+            Ok(Ok(renewed)) => renewed,
+            Ok(Err(error)) => {
+                warn!(error = %error, "certificates cannot be read again; the previous ones are used");
+                self.clone()
+            }
+            Err(_) => self.clone(), // the runtime is ending
+        }
+    }
+
+    /// There are no certificates in this build.
+    #[cfg(not(any(feature = "tls-rustls", feature = "tls-native-tls")))]
+    pub(crate) fn renewed(&self) -> std::future::Ready<Self> {
+        std::future::ready(self.clone())
     }
 
     /// How many round trips it takes until a connection can be used: one for TCP, one for what redis-rs says first (user,

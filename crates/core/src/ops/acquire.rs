@@ -293,6 +293,7 @@ impl Acquire {
     ) -> Turn {
         let this = self.as_mut().project();
         let shared = this.client.shared();
+        // A waiter gets here at least once a second: no timer sleeps for longer.
         if this.sent.is_none()
             && let Some(error) = shared.commands.fails_fast(now)
         {

@@ -22,10 +22,11 @@ use crate::types::server::Warning;
 /// Delivers messages until the client ends. After every subscription the keeper ticks at once,
 /// because a message may have been lost in between (H1, H2).
 pub(crate) async fn receive(shared: &Shared, endpoint: &Endpoint) -> ! {
+    let mut endpoint = endpoint.clone();
     let mut backoff = Backoff::new(shared.options.reconnect_backoff);
     let mut told = false;
     loop {
-        let result = session(shared, endpoint, &mut backoff, &mut told).await;
+        let result = session(shared, &endpoint, &mut backoff, &mut told).await;
         shared.schedule.set_listening(false);
         match result {
             Ok(()) => debug!("the inbox's connection has ended"),
@@ -43,6 +44,7 @@ pub(crate) async fn receive(shared: &Shared, endpoint: &Endpoint) -> ! {
         }
         shared.inbox_tried.send_replace(true);
         sleep_until(Moment::now() + backoff.next(), None).await;
+        endpoint = endpoint.renewed().await;
     }
 }
 

@@ -1,7 +1,5 @@
 //! Opens the command connection, watches it, and replaces it when it fails.
 
-use std::convert::Infallible;
-
 use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 
@@ -66,6 +64,7 @@ pub(crate) async fn connect_first(shared: &Shared, endpoint: &Endpoint) -> Resul
 /// Watches the connection; runs until the client ends.
 pub(crate) async fn supervise(shared: &Shared, endpoint: &Endpoint) -> ! {
     let commands = &shared.commands;
+    let mut endpoint = endpoint.clone();
     let mut generation = 1;
     let mut backoff = Backoff::new(shared.options.reconnect_backoff);
     let mut news = News::default();
@@ -84,29 +83,24 @@ pub(crate) async fn supervise(shared: &Shared, endpoint: &Endpoint) -> ! {
         {
             warn!(error = %why, "the command connection is being replaced");
         }
-        let connecting = async {
-            if !lasted {
-                // It was made a moment ago, as to a primary that was demoted: no storm of new ones.
-                sleep_until(Moment::now() + backoff.next(), None).await;
-            }
-            connect_again(shared, endpoint, generation, &mut backoff, &mut news).await;
-        };
-        tokio::select! {
-            () = connecting => {}
-            never = fail_fast(shared) => match never {},
+        if !lasted {
+            // It was made a moment ago, as to a primary that was demoted: no storm of new ones.
+            sleep_until(Moment::now() + backoff.next(), None).await;
         }
+        connect_again(shared, &mut endpoint, generation, &mut backoff, &mut news).await;
     }
 }
 
 /// Tries until there is a connection.
 async fn connect_again(
     shared: &Shared,
-    endpoint: &Endpoint,
+    endpoint: &mut Endpoint,
     generation: u64,
     backoff: &mut Backoff,
     news: &mut News,
 ) {
     loop {
+        *endpoint = endpoint.renewed().await;
         match connect(endpoint, shared).await {
             Ok((connection, greeting, sent)) => {
                 shared.commands.count_load();
@@ -118,26 +112,14 @@ async fn connect_again(
             }
             Err(failure) => {
                 shared.commands.outage().note(&failure.error);
+                debug!(error = %failure.error, "no connection yet");
                 if news.is_news(&failure.error) {
                     warn!(error = ?failure.error, "cannot connect again yet");
-                } else {
-                    debug!(error = %failure.error, "no connection yet");
                 }
             }
         }
         sleep_until(Moment::now() + backoff.next(), None).await;
     }
-}
-
-/// Wakes those who wait when calls begin to fail at once.
-async fn fail_fast(shared: &Shared) -> Infallible {
-    if let Some(at) = shared.commands.outage().fails_fast_at() {
-        sleep_until(at, None).await;
-        for attempt in shared.table.all() {
-            attempt.wake();
-        }
-    }
-    std::future::pending().await
 }
 
 /// The last cause that was logged as a warning: each change of cause is one.

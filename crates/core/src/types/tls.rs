@@ -13,7 +13,9 @@ use std::path::PathBuf;
 /// All certificates and keys are in PEM format. Files are read by
 /// [`ClientBuilder::connect`](crate::ClientBuilder::connect), which returns
 /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) if a file cannot be read, if a certificate or
-/// key cannot be used, or if a key does not belong to its certificate. Nothing is sent then.
+/// key cannot be used, or if a key does not belong to its certificate. Nothing is sent then. Files
+/// are read again whenever the client connects again, so a certificate that was renewed is used
+/// from then on. If that fails, the client keeps using the previous ones, and logs a warning.
 ///
 /// # Examples
 /// ```no_run
@@ -65,6 +67,15 @@ impl Tls {
     /// Creates a value without certificates.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    pub(crate) fn has_files(&self) -> bool {
+        let own = self
+            .client
+            .iter()
+            .flat_map(|(certificate, key)| [certificate, key]);
+        let mut all = self.authorities.iter().chain(own);
+        all.any(|pem| matches!(pem, Pem::File(_)))
     }
 
     /// Trusts the certificate authorities in this PEM text.
