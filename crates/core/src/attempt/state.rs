@@ -38,6 +38,8 @@ pub(super) enum Stage {
 /// Requests that were sent and have not been answered, apart from ends.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(super) struct UnderWay {
+    /// An acquire was handed over to a connection.
+    asked: bool,
     pub(super) acquires: u32,
     /// The latest `not_after` of an acquire, milliseconds of the server.
     pub(super) not_after: u64,
@@ -83,6 +85,7 @@ impl State {
             gave_up: false,
             ends: 0,
             under_way: UnderWay {
+                asked: false,
                 acquires: 0,
                 not_after: 0,
                 renewal: false,
@@ -108,6 +111,7 @@ impl State {
         let mut out = Effects::default();
         match event {
             Event::Asked { not_after } => {
+                self.under_way.asked = true;
                 self.under_way.acquires += 1;
                 self.under_way.not_after = self.under_way.not_after.max(not_after);
             }
@@ -407,6 +411,11 @@ impl State {
     /// Returns the latest `not_after` of its acquires, in milliseconds of the server; 0: none.
     pub(crate) const fn not_after(&self) -> u64 {
         self.under_way.not_after
+    }
+
+    /// No acquire of this attempt was handed over to a connection so far.
+    pub(super) const fn was_never_asked(&self) -> bool {
+        !self.under_way.asked
     }
 
     /// Returns until when a copy of its acquire may still be under way, which an end has to name;

@@ -4,5 +4,6 @@ pub(crate) mod commands;
 pub(crate) mod endpoint;
 pub(crate) mod failure;
 pub(crate) mod handshake;
+mod ready;
 pub(crate) mod refusal;
 pub(crate) mod tls;

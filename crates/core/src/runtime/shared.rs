@@ -27,6 +27,9 @@ use crate::types::options::{KEEP, Options};
 use crate::types::server::{ServerInfo, Warning};
 use crate::wire::id;
 
+/// A connection that nobody needs is checked after that many heartbeats.
+const IDLE: u32 = 15;
+
 /// The life of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Life {
@@ -68,6 +71,8 @@ pub(crate) struct Shared {
     pub(crate) inbox_tried: watch::Sender<bool>,
     pub(crate) server: Mutex<Option<ServerInfo>>,
     warnings: Mutex<Vec<Warning>>,
+    /// Something in between ends connections that are idle, so none may be.
+    keeps_alive: AtomicBool,
     /// The longest lease that this client has used, in ms: its label lives as long.
     pub(crate) longest_lease: AtomicU64,
 }
@@ -85,7 +90,7 @@ impl Shared {
             commands: Commands::new(
                 Arc::clone(&options.prefix),
                 driver.clone(),
-                options.operation_timeout,
+                (options.operation_timeout, options.heartbeat),
             ),
             table: Table::default(),
             refunds: Refunds::default(),
@@ -97,6 +102,7 @@ impl Shared {
             inbox_tried: watch::Sender::new(false),
             server: Mutex::new(None),
             warnings: Mutex::new(Vec::new()),
+            keeps_alive: AtomicBool::new(false),
             longest_lease: AtomicU64::new(millis(options.lease)),
             client_id,
             driver,
@@ -261,6 +267,26 @@ impl Shared {
     /// Ends an attempt in the background. Never blocks, allocates or fails (H15).
     pub(crate) fn end(&self, attempt: &Arc<Attempt>) {
         self.note(attempt, Event::GivenUp);
+    }
+
+    /// Nothing is held, awaited or being ended.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.table.len() == 0 && self.refunds.len() == 0
+    }
+
+    /// Connections are checked every heartbeat from now on, even if nobody needs them.
+    pub(crate) fn keep_alive(&self) {
+        self.keeps_alive.store(true, Ordering::Relaxed);
+    }
+
+    /// How long a connection may be silent before it is checked.
+    pub(crate) fn quiet_for(&self) -> Duration {
+        let heartbeat = self.options.heartbeat;
+        if self.is_idle() && !self.keeps_alive.load(Ordering::Relaxed) {
+            heartbeat * IDLE
+        } else {
+            heartbeat
+        }
     }
 
     /// A handshake is done: what it found.

@@ -209,12 +209,19 @@ impl Client {
         self.try_call(request, true, over).await
     }
 
-    /// The same for one that must not run twice: no further try once it may have run, nor after `over`.
+    /// The same for one that must not run twice: no further try once it may have run, nor after `over`. It is handed over to
+    /// a connection that lives.
     pub(crate) async fn call_once(&self, request: &Request, over: Moment) -> Result<Answer> {
+        let shared = self.shared();
+        shared.check_open()?;
+        let timeout = shared.options.operation_timeout;
+        let ready = shared.commands.ready_once(timeout, (over, over + timeout));
+        let over = ready.await.map_err(|failure| failure.error)?;
         self.try_call(request, false, over).await
     }
 
-    async fn try_call(&self, request: &Request, twice: bool, deadline: Moment) -> Result<Answer> {
+    /// Runs a script with tries until `deadline`: no further one once it may have run, unless it may run `twice`.
+    pub(crate) async fn try_call(&self, request: &Request, twice: bool, deadline: Moment) -> Result<Answer> {
         let shared = self.shared();
         shared.check_open()?;
         worker::calls();

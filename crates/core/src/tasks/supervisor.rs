@@ -1,5 +1,7 @@
 //! Opens the command connection, watches it, and replaces it when it fails.
 
+use std::time::Duration;
+
 use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 
@@ -13,6 +15,9 @@ use crate::connection::refusal::{Target, classify};
 use crate::connection::tls;
 use crate::runtime::shared::Shared;
 use crate::types::error::{Error, ErrorKind, Result};
+
+/// A connection that lasted for longer is replaced at once when it fails.
+pub(super) const GOOD: Duration = Duration::from_secs(1);
 
 /// Requests that may be queued in front of the socket.
 const PIPELINE: usize = 1024;
@@ -107,17 +112,26 @@ pub(crate) async fn supervise(shared: &Shared, endpoint: &Endpoint) -> ! {
     let commands = &shared.commands;
     let mut generation = 1;
     let mut backoff = Backoff::new(shared.options.reconnect_backoff);
+    let good = shared.options.heartbeat.min(GOOD);
+    let mut since = Moment::from_nanos(0); // the first connection is a good one
+    let mut ends_while_idle = 0;
     loop {
-        let since = Moment::now();
         let why = watch(shared, generation).await;
+        let now = Moment::now();
+        let is_idle = shared.is_idle() && now.since(commands.heard()) >= shared.options.heartbeat;
+        ends_while_idle = if is_idle { ends_while_idle + 1 } else { 0 };
+        if ends_while_idle == 2 {
+            debug!("connections end while they are idle: from now on they never are");
+            shared.keep_alive();
+        }
         commands.take_down(&why);
         warn!(error = %why, "the command connection is being replaced");
         generation += 1;
-        if Moment::now().since(since) > shared.options.heartbeat {
+        if now.since(since) > good {
             backoff.reset();
         } else {
             // It was made a moment ago, as to a primary that was demoted: no storm of new ones.
-            sleep_until(Moment::now() + backoff.next(), None).await;
+            sleep_until(now + backoff.next(), None).await;
         }
         loop {
             match connect(endpoint, shared).await {
@@ -126,6 +140,7 @@ pub(crate) async fn supervise(shared: &Shared, endpoint: &Endpoint) -> ! {
                     shared.greeted(&greeting, sent);
                     commands.install(connection, generation);
                     shared.schedule.tick_now();
+                    since = Moment::now();
                     info!(server = %greeting.info.version, "connected again");
                     break;
                 }
@@ -154,9 +169,18 @@ async fn watch(shared: &Shared, generation: u64) -> Error {
                 }
             }
         };
-        let idle = Moment::now() + shared.options.heartbeat;
-        if until(idle, None, trouble).await == Some(true) {
-            return Error::new(ErrorKind::Unavailable, "the connection failed");
+        let now = Moment::now();
+        let check_at = commands.heard() + shared.quiet_for();
+        match until(check_at.min(now + shared.options.heartbeat), None, trouble).await {
+            Some(true) => {
+                let why = commands.last_error();
+                let why = why.unwrap_or_else(|| "the connection failed".to_owned());
+                return Error::new(ErrorKind::Unavailable, why);
+            }
+            Some(false) => {}
+            // There was an answer meanwhile, or nobody needs the connection.
+            None if Moment::now() < commands.heard() + shared.quiet_for() => continue,
+            None => {}
         }
         // Half-open: nobody may have asked for anything for a while (H3).
         let deadline = Moment::now() + shared.options.operation_timeout;
@@ -165,5 +189,6 @@ async fn watch(shared: &Shared, generation: u64) -> Error {
         {
             return failure.error;
         }
+        commands.is_suspect(); // it was this request that came after a silence
     }
 }

@@ -104,7 +104,7 @@ impl Future for Unlock {
                 }
                 Err(failure) if failure.passing => shared.end(this.attempt),
                 Err(failure) => {
-                    shared.note(this.attempt, Event::End(EndEvent::Over(Ended::Unknown)));
+                    shared.end(this.attempt); // the keeper goes on: a right may be given back
                     *this.done = true;
                     return Poll::Ready(Err(named(failure.error)));
                 }

@@ -78,6 +78,11 @@ async fn ask(
     over: Moment,
 ) -> Result<Option<TakeOverReply>> {
     let spec = &attempt.spec;
+    if !shared.commands.is_ready()
+        && let Err(failure) = shared.commands.ready(over).await
+    {
+        return Err(failure.error); // nothing was sent
+    }
     let deadline = shared.request_deadline(spec.lease, Moment::now()).min(over);
     let not_after = shared.commands.not_after(deadline);
     attempt.note(Event::Asked { not_after });

@@ -7,12 +7,13 @@ use crate::attempt::Attempt;
 use crate::attempt::event::{EndEvent, Ended, Event};
 use crate::attempt::state::State;
 use crate::base::backoff::Backoff;
-use crate::base::clock::{Moment, millis, sleep_until, until};
+use crate::base::clock::{Moment, millis};
 use crate::base::limit;
 use crate::base::trace::debug;
 use crate::connection::failure::Failure;
 use crate::runtime::batch::Call;
 use crate::runtime::shared::Shared;
+use crate::types::error::ErrorKind;
 use crate::wire::reply::EndReply;
 use crate::wire::request::{Args, CountedArgs, EndArgs};
 
@@ -23,33 +24,63 @@ const PLACE: Duration = Duration::from_secs(10 + 7 + 7);
 /// A late acquire and the three claims after it, none of which is longer than a lease.
 const LEASES: u32 = 4;
 
-/// Repeats `end` until it is answered or nothing can be left to end. Then frees the slot.
-pub(super) async fn end(shared: &Shared, attempt: Arc<Attempt>) {
-    let over = Moment::now() + attempt.spec.lease * LEASES + PLACE;
-    let mut backoff = Backoff::new((Duration::from_millis(10), Duration::from_millis(500)));
-    let ended = loop {
-        let deadline = shared
-            .request_deadline(attempt.spec.lease.max(Duration::from_millis(30)), Moment::now())
-            .min(over);
-        match try_end(shared, &attempt, deadline).await {
-            Ok(ended) => break ended,
-            Err(failure) => {
-                debug!(name = %attempt.name, error = %failure.error, "an end failed");
-                if !failure.passing || Moment::now() >= over {
-                    break Ended::Unknown;
-                }
-                let generation = shared.commands.generation();
-                let pause = Moment::now() + backoff.next();
-                if shared.commands.is_up() {
-                    sleep_until(pause, None).await;
+/// The pauses between tries that fail, and between those that are refused.
+const FAILED: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
+const REFUSED: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// An attempt that has to be ended, between two tries.
+#[derive(Debug)]
+pub(super) struct Debt {
+    attempt: Arc<Attempt>,
+    /// Nothing can be left to end from then on.
+    over: Moment,
+    failed: Backoff,
+    refused: Backoff,
+    /// When to try next.
+    pub(super) due: Moment,
+}
+
+impl Debt {
+    pub(super) fn new(attempt: Arc<Attempt>, now: Moment) -> Self {
+        let over = now + attempt.spec.lease * LEASES + PLACE;
+        let (failed, refused) = (Backoff::new(FAILED), Backoff::new(REFUSED));
+        Self {
+            attempt,
+            over,
+            failed,
+            refused,
+            due: now,
+        }
+    }
+}
+
+/// Tries once to end an attempt. When it was answered, or nothing can be left to end, its slot is freed; otherwise there is
+/// another try, whatever the refusal: a right may be given back.
+pub(super) async fn end(shared: &Shared, mut debt: Debt) -> Option<Debt> {
+    let attempt = &debt.attempt;
+    let deadline = shared
+        .request_deadline(attempt.spec.lease.max(Duration::from_millis(30)), Moment::now())
+        .min(debt.over);
+    let ended = match try_end(shared, attempt, deadline).await {
+        Ok(ended) => ended,
+        Err(failure) => {
+            debug!(name = %attempt.name, error = %failure.error, "an end failed");
+            let now = Moment::now();
+            // Under a key of another type there is nothing of ours.
+            if now < debt.over && failure.error.kind() != ErrorKind::WrongType {
+                let pauses = if failure.passing {
+                    &mut debt.failed
                 } else {
-                    // Try again as soon as there is a new connection.
-                    until(pause, None, shared.commands.wait_for_other(generation)).await;
-                }
+                    &mut debt.refused
+                };
+                debt.due = (now + pauses.next()).min(debt.over);
+                return Some(debt);
             }
+            Ended::Unknown
         }
     };
-    shared.note(&attempt, Event::End(EndEvent::Over(ended)));
+    shared.note(attempt, Event::End(EndEvent::Over(ended)));
+    None
 }
 
 /// Sends `end`, and repeats it while the script reports that there is more to grant.
