@@ -4,7 +4,9 @@
 #![allow(clippy::significant_drop_tightening, reason = "guards are the subject")]
 
 mod common;
+mod idle;
 mod network;
+mod outage;
 mod refusals;
 mod server;
 mod silence;
