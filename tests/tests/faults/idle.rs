@@ -29,7 +29,10 @@ async fn killed_connections_cost_no_call_that_is_sent_once() {
     let fixture = Fixture::on(&server);
     let client = fixture.steady().await;
     for _ in 0..3 {
-        assert!(server.kill_normal_clients().expect("killed") > 0, "ours was there");
+        assert!(
+            server.kill_normal_clients().expect("killed") > 0,
+            "ours was there"
+        );
         // The operating system tells the client, which the test cannot watch.
         tokio::time::sleep(Duration::from_millis(500)).await;
         calls_sent_once(&client).await;
@@ -38,6 +41,22 @@ async fn killed_connections_cost_no_call_that_is_sent_once() {
         let forced = soon("an answer", mutex(&client, "a").force_unlock()).await;
         assert!(!forced.expect("an answer"), "nobody held it");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_connection_after_a_good_one_is_made_at_once() {
+    let server = TestServer::start().expect("a server");
+    let fixture = Fixture::on(&server);
+    let minute = Duration::from_secs(60);
+    let client = fixture
+        .client_with(|b| {
+            b.lease(minute)
+                .unavailable_after(minute)
+                .reconnect_backoff(minute, minute)
+        })
+        .await;
+    server.kill_normal_clients().expect("killed");
+    unlocked(locked(&client, "a").await).await;
 }
 
 #[tokio::test]
@@ -66,10 +85,19 @@ async fn connections_that_went_silent_cost_no_call() {
         // Of the connections that there are, nothing comes through any longer.
         let silent = proxy.accepted();
         let known: Vec<_> = proxy.requests_by_connection().into_keys().collect();
-        proxy.on_chunk(move |_, id, _| if known.contains(&id) { Action::Drop } else { Action::Pass });
+        proxy.on_chunk(move |_, id, _| {
+            if known.contains(&id) {
+                Action::Drop
+            } else {
+                Action::Pass
+            }
+        });
         tokio::time::sleep(Duration::from_millis(1100)).await; // longer than a heartbeat
         calls_sent_once(&client).await;
-        assert!(proxy.accepted() > silent, "over another connection, round {round}");
+        assert!(
+            proxy.accepted() > silent,
+            "over another connection, round {round}"
+        );
         unlocked(locked(&client, "a").await).await;
     }
 }

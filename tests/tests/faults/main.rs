@@ -4,6 +4,7 @@
 #![allow(clippy::significant_drop_tightening, reason = "guards are the subject")]
 
 mod common;
+mod followed;
 mod idle;
 mod network;
 mod outage;

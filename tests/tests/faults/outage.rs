@@ -106,7 +106,12 @@ async fn attempts_whose_end_is_refused_do_not_stand_before_others() {
     let server = TestServer::start().expect("a server");
     let fixture = Fixture::on(&server);
     let url = fixture.restricted(&[]);
-    let client = fixture.builder_at(url).lease(HOUR).connect().await.expect("a client");
+    let client = fixture
+        .builder_at(url)
+        .lease(HOUR)
+        .connect()
+        .await
+        .expect("a client");
     let other = fixture.steady().await;
     let held = locked(&other, "theirs").await;
     let waiters: Vec<_> = (0..300).map(|_| locking(&client, "theirs")).collect();

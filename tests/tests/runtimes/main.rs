@@ -5,7 +5,9 @@
 
 mod blocked;
 mod closing;
+mod draining;
 mod dropped;
 mod leaks;
+mod losses;
 mod second;
 mod support;

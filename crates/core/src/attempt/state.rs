@@ -62,6 +62,8 @@ pub(crate) struct State {
     pub(super) stage: Stage,
     /// Why the hold ended; set once, never taken back.
     pub(super) loss: Option<Loss>,
+    /// The loss is among the effects of an event that the client carries out.
+    pub(super) told: bool,
     /// The client is closing: the future resolves to `Closed`.
     closed: bool,
     /// An end was answered, and the attempt held something or had a place.
@@ -81,6 +83,7 @@ impl State {
         Self {
             stage: Stage::Asking,
             loss: None,
+            told: false,
             closed: false,
             gave_up: false,
             ends: 0,
@@ -388,6 +391,11 @@ impl State {
             Stage::Queued => Some(true),
             _ => None,
         }
+    }
+
+    /// It asks, has a place, or has a grant that nobody has taken yet.
+    pub(crate) const fn waits_for_a_grant(&self) -> bool {
+        matches!(self.stage, Stage::Asking | Stage::Queued | Stage::Granted(_))
     }
 
     /// Returns the result of its ends, if it is known.

@@ -268,11 +268,19 @@ impl Commands {
         if until(deadline, Some(&self.driver), other).await.is_some() {
             return Ok(());
         }
-        let text = match self.last_error() {
+        Err(Failure::passing(Error::new(
+            ErrorKind::Unavailable,
+            self.why_silent(),
+        )))
+    }
+
+    /// Says why there is no answer.
+    pub(crate) fn why_silent(&self) -> String {
+        match self.last_error() {
+            _ if self.is_up() => "the server did not answer in time".to_owned(),
             Some(why) => format!("no connection to the server: {why}"),
             None => "no connection to the server".to_owned(),
-        };
-        Err(Failure::passing(Error::new(ErrorKind::Unavailable, text)))
+        }
     }
 
     /// Sends a command with a deadline, and notes what the outcome says about the connection.

@@ -160,6 +160,9 @@ impl Acquire {
             return Err(Error::invalid("ask for one at least").named(&request.name));
         }
         let shared = this.client.shared();
+        shared
+            .check_new(&request.spec)
+            .map_err(|error| error.named(&request.name))?;
         *this.deadline = match *this.wait {
             Wait::Forever => Moment::NEVER,
             Wait::Until(instant) if instant > Instant::now() => Moment::at(instant),

@@ -294,7 +294,9 @@ mod tests {
             call.asks(&terms(permits));
             assert!(refunds.give_back(&call), "it may have something");
         }
-        let sizes: Vec<_> = (0..4).map(|_| refunds.take(Moment::from_nanos(0)).len()).collect();
+        let sizes: Vec<_> = (0..4)
+            .map(|_| refunds.take(Moment::from_nanos(0)).len())
+            .collect();
         assert_eq!(sizes, [2, 1, 1, 0], "one key and one rate a request");
     }
 }

@@ -108,6 +108,9 @@ impl Client {
     /// Stops: new attempts and those that wait answer `Closed`, live holds are released (their guards read
     /// [`Loss::Closed`](crate::Loss::Closed)), and all that is sent within the operation timeout. Says what was not. Idempotent.
     ///
+    /// It comes last: the body of a `run` method that is still alive is dropped, and the method returns that loss. To let
+    /// such bodies finish first, call [`drain`](Self::drain).
+    ///
     /// # Cancel safety
     /// Once polled, it goes on without its future.
     ///
@@ -167,8 +170,8 @@ impl Client {
         self.shared().schedule.is_listening()
     }
 
-    /// The worst lateness of a renewal so far. Near a sixth of a lease something blocks the keeper's runtime: see
-    /// [`ClientBuilder::keeper_thread`].
+    /// The worst lateness of a renewal so far, also of one that its hold did not survive. Near a sixth of a lease something
+    /// blocks the keeper's runtime: see [`ClientBuilder::keeper_thread`].
     pub fn keeper_lateness(&self) -> Duration {
         self.shared().schedule.lateness()
     }

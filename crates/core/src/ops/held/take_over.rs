@@ -26,6 +26,8 @@ impl Client {
     /// Dropping it gives the hold up.
     #[doc(hidden)]
     pub async fn resume(&self, request: AcquireRequest, ticket: &Ticket) -> Result<Guard> {
+        let new = self.shared().check_new(&request.spec);
+        new.map_err(|error| error.named(&request.name))?;
         let old = TakeOver::Adopt {
             old: ticket.id(),
             token: ticket.token().get(),

@@ -142,6 +142,7 @@ pub(crate) async fn look(shared: &Shared) -> ! {
     loop {
         let now = Moment::now();
         if now >= schedule.due() {
+            schedule.note_scan(schedule.overdue());
             plan.scan(shared, now);
         }
         while ticks.len() < TICKS
