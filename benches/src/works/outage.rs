@@ -174,7 +174,10 @@ async fn outage(bench: &Bench, (by, lease): (&str, Duration), findings: &mut Fin
     if let Some(growth) = growth {
         findings.rows.push(row(Metric::Growth, growth).limit(2048.0));
     }
-    findings.rows.push(row(Metric::Table, count(table)).limit(100.0));
+    // What was under way when the connection was cut: no more than a second's calls.
+    findings
+        .rows
+        .push(row(Metric::Table, count(table)).limit(f64::from(RATE)));
     findings.rows.push(row(Metric::Idle, millis(idle)).limit(2000.0));
     findings
         .rows

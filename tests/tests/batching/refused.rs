@@ -18,7 +18,8 @@ fn allow_only(fixture: &Fixture<'_>, names: &[&str]) {
 
 async fn worker(fixture: &Fixture<'_>, rules: &[&str], lease: Duration) -> Client {
     let builder = fixture.builder_at(fixture.restricted(rules)).lease(lease);
-    builder.connect().await.expect("a client")
+    let patient = builder.unavailable_after(MINUTE); // only its ticks ask again
+    patient.connect().await.expect("a client")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

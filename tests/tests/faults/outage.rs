@@ -21,7 +21,7 @@ async fn calls(client: &Client, number: usize) {
     let rwlock = RwLock::new(client, format!("r{number}")).expect("a lock");
     let limiter = RateLimiter::new(client, format!("l{number}"), rate).expect("a limiter");
     let latch = CountdownLatch::new(client, format!("c{number}"), 2).expect("a latch");
-    let mutex = mutex(client, &format!("m{number}"));
+    let mutex = mutex(client, format!("m{number}"));
     let (acquire, write, wait) = (semaphore.acquire(), rwlock.write(), latch.wait());
     let (lock, rate) = (mutex.lock(), limiter.acquire());
     let none = tokio::join!(

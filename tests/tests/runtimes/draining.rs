@@ -21,10 +21,10 @@ async fn guards_finish_and_nothing_new_begins() {
 
     let draining = client.clone();
     let drain = go(async move { draining.drain(LONG).await });
-    let waited = soon("an answer", waiter).await.expect("no panic");
+    let ended = soon("an answer", waiter).await.expect("no panic");
     let new = || mutex(&client, "b").lock();
     for error in [
-        waited.expect_err("it waited"),
+        ended.expect_err("it waited"),
         new().await.expect_err("it is new"),
         mutex(&client, "b").try_lock().await.expect_err("it is new"),
     ] {

@@ -1,6 +1,6 @@
 //! Each loss is logged once, with what led to it, and counts as lateness if the keeper was late.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -39,7 +39,8 @@ struct Line<'a>(&'a mut String);
 
 impl Visit for Line<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.0.push_str(&format!(" {field}={value:?}"));
+        let written = write!(self.0, " {field}={value:?}");
+        written.expect("a string takes everything");
     }
 }
 

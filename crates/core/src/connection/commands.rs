@@ -239,7 +239,7 @@ impl Commands {
     }
 
     /// Returns the present connection.
-    fn present(&self) -> Option<Link> {
+    pub(super) fn present(&self) -> Option<Link> {
         self.link.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -259,27 +259,6 @@ impl Commands {
                 return Ok(link);
             }
             self.other_link(0, deadline).await?;
-        }
-    }
-
-    /// Waits for a connection other than `generation` until `deadline`.
-    pub(super) async fn other_link(&self, generation: u64, deadline: Moment) -> Result<(), Failure> {
-        let other = self.wait_for_other(generation);
-        if until(deadline, Some(&self.driver), other).await.is_some() {
-            return Ok(());
-        }
-        Err(Failure::passing(Error::new(
-            ErrorKind::Unavailable,
-            self.why_silent(),
-        )))
-    }
-
-    /// Says why there is no answer.
-    pub(crate) fn why_silent(&self) -> String {
-        match self.last_error() {
-            _ if self.is_up() => "the server did not answer in time".to_owned(),
-            Some(why) => format!("no connection to the server: {why}"),
-            None => "no connection to the server".to_owned(),
         }
     }
 
@@ -429,20 +408,6 @@ impl Commands {
         let mut link = self.link(deadline).await?;
         let answer = self.send(&mut link, command, deadline, None).await?;
         Ok(answer.reply)
-    }
-
-    /// Returns how many subscribers the server that runs our scripts has for a channel; `None`: it does not say.
-    pub(crate) async fn subscribers(&self, channel: &str, deadline: Moment) -> Result<Option<i64>, Failure> {
-        let numsub = crate::wire::plain::command(&["PUBSUB", "NUMSUB", channel]);
-        match self.command(&numsub, deadline).await {
-            Ok(Reply(Value::Array(parts))) => Ok(match &parts[..] {
-                [_, Value::Int(count)] => Some(*count),
-                _ => None,
-            }),
-            Ok(_) => Ok(None),
-            Err(failure) if !failure.passing => Ok(None), // the right is missing
-            Err(failure) => Err(failure),
-        }
     }
 
     /// Asks for the server's time, which keeps an idle client in step with it.

@@ -9,13 +9,14 @@ use std::sync::LazyLock;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use redis::Cmd;
+use redis::{Cmd, Value};
 
 use super::commands::{Commands, Link};
-use crate::base::clock::{Moment, sleep_until};
+use crate::base::clock::{Moment, sleep_until, until};
 use crate::connection::failure::Failure;
 use crate::types::error::{Error, ErrorKind};
 use crate::wire::plain::command;
+use crate::wire::value::Reply;
 
 /// An answer proves that a connection lives, for this long.
 const FRESH: Duration = Duration::from_millis(5);
@@ -33,6 +34,42 @@ impl Commands {
         self.link(deadline).await.map(drop)
     }
 
+    /// Waits for a connection other than `generation` until `deadline`.
+    pub(super) async fn other_link(&self, generation: u64, deadline: Moment) -> Result<(), Failure> {
+        let other = self.wait_for_other(generation);
+        if until(deadline, Some(self.driver()), other).await.is_some() {
+            return Ok(());
+        }
+        Err(Failure::passing(Error::new(
+            ErrorKind::Unavailable,
+            self.why_silent(),
+        )))
+    }
+
+    /// Says why there is no answer.
+    pub(crate) fn why_silent(&self) -> String {
+        match self.last_error() {
+            _ if self.is_up() => "the server did not answer in time".to_owned(),
+            Some(why) => format!("no connection to the server: {why}"),
+            None => "no connection to the server".to_owned(),
+        }
+    }
+
+    /// Returns how many subscribers the server that runs our scripts has for a channel. `None`: it does
+    /// not say.
+    pub(crate) async fn subscribers(&self, channel: &str, deadline: Moment) -> Result<Option<i64>, Failure> {
+        let numsub = command(&["PUBSUB", "NUMSUB", channel]);
+        match self.command(&numsub, deadline).await {
+            Ok(Reply(Value::Array(parts))) => Ok(match &parts[..] {
+                [_, Value::Int(count)] => Some(*count),
+                _ => None,
+            }),
+            Ok(_) => Ok(None),
+            Err(failure) if !failure.passing => Ok(None), // the right is missing
+            Err(failure) => Err(failure),
+        }
+    }
+
     /// The same for a request that must not be repeated: waits for a connection that lives. One that
     /// was silent for long has to answer first, for which there is `patience`, whatever the deadline,
     /// but not after `latest`. Returns the deadline of the request.
@@ -47,6 +84,8 @@ impl Commands {
             if silence < FRESH {
                 return Ok(deadline);
             }
+            // The driver is given the time to notice.
+            tokio::task::yield_now().await;
             if has_ended(&link) {
                 self.note_error(&Error::new(ErrorKind::Unavailable, "the connection was closed"));
                 self.report(link.generation);
@@ -73,6 +112,11 @@ impl Commands {
                 sleep_until(pause.min(deadline), Some(self.driver())).await;
             }
         }
+    }
+
+    /// Whether the present connection has ended, which nobody may have noticed. Sends nothing.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.present().is_some_and(|link| has_ended(&link))
     }
 }
 

@@ -382,7 +382,8 @@ impl Acquire {
     fn failed(self: Pin<&mut Self>, failure: Failure) -> Option<Outcome> {
         if !failure.passing {
             // A script that lacked a right and stopped half-way keeps its earlier writes (H46).
-            let half_done = matches!(failure.error.kind(), ErrorKind::Denied | ErrorKind::Protocol);
+            let half_done =
+                matches!(failure.error.kind(), ErrorKind::Denied | ErrorKind::Protocol) && !failure.untouched;
             return Some(if half_done {
                 self.give_up(Err(failure.error))
             } else {

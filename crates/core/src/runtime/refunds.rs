@@ -119,12 +119,11 @@ impl Inner {
                 continue;
             };
             let group = (Arc::clone(&pending.key), config);
-            match self.groups.get_mut(&group) {
-                Some(queue) => queue.push_back(pending),
-                None => {
-                    self.groups.insert(group.clone(), VecDeque::from([pending]));
-                    self.turns.push_back(group);
-                }
+            if let Some(queue) = self.groups.get_mut(&group) {
+                queue.push_back(pending);
+            } else {
+                self.groups.insert(group.clone(), VecDeque::from([pending]));
+                self.turns.push_back(group);
             }
         }
     }
@@ -214,6 +213,7 @@ impl Refunds {
                 inner.turns.push_back(group);
             }
         }
+        drop(inner);
         batch
     }
 
@@ -298,5 +298,34 @@ mod tests {
             .map(|_| refunds.take(Moment::from_nanos(0)).len())
             .collect();
         assert_eq!(sizes, [2, 1, 1, 0], "one key and one rate a request");
+    }
+
+    #[test]
+    fn many_keys_take_turns_and_what_is_old_is_given_up() {
+        let refunds = Refunds::default();
+        let terms = terms(1);
+        let give_back = |number: u32| {
+            let call = refunds.insert(&number.to_string().as_bytes().into(), 1);
+            call.asks(&terms);
+            refunds.give_back(&call);
+        };
+        (0..300).for_each(|number| give_back(number % 100));
+        let begun = Moment::from_nanos(0);
+        let first = refunds.take(begun);
+        assert_eq!(first.len(), 3, "all of one key");
+        assert!(refunds.lock().queue.is_empty(), "each is looked at once");
+        let (before, limit) = (refunds.len(), Moment::now());
+        give_back(7);
+        assert_eq!(refunds.take(limit).len(), 1, "all others are too old");
+        assert_eq!((before, refunds.len()), (300, 4), "two batches are under way");
+        give_back(8);
+        assert!(
+            refunds.expire(begun).is_some_and(|since| since >= limit),
+            "it waits"
+        );
+        assert_eq!(refunds.expire(Moment::NEVER), None, "it is given up");
+        assert_eq!(refunds.len(), 4, "and gone");
+        refunds.done(&first);
+        assert_eq!(refunds.len(), 1);
     }
 }

@@ -235,6 +235,7 @@ impl Client {
                     error,
                     passing,
                     unknown,
+                    ..
                 }) if !passing || (unknown && !twice) || Moment::now() >= deadline => {
                     return Err(error);
                 }

@@ -177,10 +177,15 @@ async fn watch(shared: &Shared, generation: u64) -> Error {
                 let why = why.unwrap_or_else(|| "the connection failed".to_owned());
                 return Error::new(ErrorKind::Unavailable, why);
             }
-            Some(false) => {}
             // There was an answer meanwhile, or nobody needs the connection.
-            None if Moment::now() < commands.heard() + shared.quiet_for() => continue,
-            None => {}
+            None if Moment::now() < commands.heard() + shared.quiet_for() => {
+                if commands.has_ended() {
+                    let text = "the connection was closed";
+                    return Error::new(ErrorKind::Unavailable, text);
+                }
+                continue;
+            }
+            Some(false) | None => {}
         }
         // Half-open: nobody may have asked for anything for a while (H3).
         let deadline = Moment::now() + shared.options.operation_timeout;
