@@ -33,6 +33,16 @@ impl Metric {
     pub(crate) const Bystander: Self = Self("bystander_ms");
     /// Holds that ended under their guards.
     pub(crate) const Lost: Self = Self("lost");
+    /// The client's processor time for a call.
+    pub(crate) const PerCall: Self = Self("cpu_us");
+    /// By how much the client's memory grows.
+    pub(crate) const Growth: Self = Self("growth_kib");
+    /// Attempts that the client still has to undo.
+    pub(crate) const Table: Self = Self("table");
+    /// Until the client is idle after the last call.
+    pub(crate) const Idle: Self = Self("idle_ms");
+    /// From the server's return to the first call that is served.
+    pub(crate) const Recovery: Self = Self("recovery_ms");
     /// Calls that failed, were answered wrong or did not end.
     pub(crate) const Wrong: Self = Self("wrong");
 }

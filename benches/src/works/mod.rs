@@ -9,6 +9,7 @@ mod lanes;
 mod latch;
 mod limiter;
 mod memory;
+mod outage;
 mod pairs;
 mod reads;
 mod renewal;
@@ -162,6 +163,7 @@ pub(crate) const WORKS: &[Named] = &[
     work!(ours "size", "longest script and stall with 100 to 50 000 of everything", |bench| size::run(bench)),
     work!(everybody "waiting", "1 000 waiters of 10 clients, for 10 s", |bench| waiting::run(bench)),
     work!(ours "renewal", "10 000 guards held by one client", |bench| renewal::run(bench)),
+    work!(ours "outage", "1 000 calls a second while the server is away", |bench| outage::run(bench)),
     work!(everybody "reads", "read + unlock beside 1 and 1 000 readers", |bench| reads::run(bench)),
     work!(ours "semaphore", "acquire + release, one task", |bench| pairs::semaphore(bench)),
     work!(ours "latch", "last count-down + wait, one task", |bench| latch::run(bench)),

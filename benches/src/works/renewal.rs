@@ -120,7 +120,7 @@ impl Watched {
 }
 
 /// What this process has used, without the proxy's threads, microseconds. Linux only.
-fn client_cpu_micros() -> Option<f64> {
+pub(super) fn client_cpu_micros() -> Option<f64> {
     let mut nanos = 0;
     for task in fs::read_dir("/proc/self/task").ok()?.flatten() {
         let path = task.path();

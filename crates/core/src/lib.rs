@@ -50,6 +50,7 @@ pub use ops::place::Positions;
 pub use rate::acquire::RateAcquire;
 pub use tasks::builder::ClientBuilder;
 pub use tasks::client::{Client, Closed};
+pub use tasks::drain::Drained;
 pub use types::error::{Error, ErrorKind, Result};
 pub use types::fence::FenceReply;
 pub use types::loss::Loss;

@@ -29,7 +29,7 @@ mod latch;
 
 pub use latch::{CountdownLatch, CountdownLatchBuilder};
 pub use latchwork_core::{
-    Client, ClientBuilder, Closed, Error, ErrorKind, LatchInfo, MAX_NAME, Name, Result, ServerInfo,
+    Client, ClientBuilder, Closed, Drained, Error, ErrorKind, LatchInfo, MAX_NAME, Name, Result, ServerInfo,
     WaiterInfo, Warning, redis,
 };
 #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]

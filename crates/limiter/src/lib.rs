@@ -27,8 +27,8 @@ pub mod futures;
 mod limiter;
 
 pub use latchwork_core::{
-    Algorithm, Client, ClientBuilder, Closed, Decision, Error, ErrorKind, MAX_NAME, MAX_PERIOD, MIN_PERIOD,
-    Name, Rate, Result, ServerInfo, Warning, redis,
+    Algorithm, Client, ClientBuilder, Closed, Decision, Drained, Error, ErrorKind, MAX_NAME, MAX_PERIOD,
+    MIN_PERIOD, Name, Rate, Result, ServerInfo, Warning, redis,
 };
 #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
 pub use latchwork_core::Tls;

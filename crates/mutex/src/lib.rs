@@ -30,8 +30,8 @@ mod reentrant;
 pub use fair::{FairMutex, FairMutexBuilder};
 pub use guard::MutexGuard;
 pub use latchwork_core::{
-    Client, ClientBuilder, Closed, Error, ErrorKind, FENCE_MEMORY, Fence, FenceReply, FencingToken, Hold,
-    HolderInfo, LockInfo, Loss, MAX_LEASE, MAX_NAME, MIN_LEASE, Name, Owner, Renew, Result, ServerInfo,
+    Client, ClientBuilder, Closed, Drained, Error, ErrorKind, FENCE_MEMORY, Fence, FenceReply, FencingToken,
+    Hold, HolderInfo, LockInfo, Loss, MAX_LEASE, MAX_NAME, MIN_LEASE, Name, Owner, Renew, Result, ServerInfo,
     Ticket, WaiterInfo, Warning, dynamic, redis,
 };
 #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]

@@ -31,9 +31,9 @@ mod upgrade;
 
 pub use guard::{RwLockReadGuard, RwLockUpgradableReadGuard, RwLockWriteGuard};
 pub use latchwork_core::{
-    Client, ClientBuilder, Closed, Error, ErrorKind, FENCE_MEMORY, Fence, FenceReply, FencingToken, Hold,
-    HolderInfo, LockInfo, Loss, MAX_LEASE, MAX_NAME, MIN_LEASE, Name, Renew, Result, ServerInfo, WaiterInfo,
-    Warning, dynamic, redis,
+    Client, ClientBuilder, Closed, Drained, Error, ErrorKind, FENCE_MEMORY, Fence, FenceReply, FencingToken,
+    Hold, HolderInfo, LockInfo, Loss, MAX_LEASE, MAX_NAME, MIN_LEASE, Name, Renew, Result, ServerInfo,
+    WaiterInfo, Warning, dynamic, redis,
 };
 #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
 pub use latchwork_core::Tls;

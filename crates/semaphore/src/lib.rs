@@ -26,8 +26,8 @@ mod permit;
 mod semaphore;
 
 pub use latchwork_core::{
-    Client, ClientBuilder, Closed, Error, ErrorKind, Hold, HolderInfo, LockInfo, Loss, MAX_LEASE, MAX_NAME,
-    MIN_LEASE, Name, Rate, Renew, Result, ServerInfo, WaiterInfo, Warning, redis,
+    Client, ClientBuilder, Closed, Drained, Error, ErrorKind, Hold, HolderInfo, LockInfo, Loss, MAX_LEASE,
+    MAX_NAME, MIN_LEASE, Name, Rate, Renew, Result, ServerInfo, WaiterInfo, Warning, redis,
 };
 #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
 pub use latchwork_core::Tls;

@@ -7,6 +7,8 @@
     reason = "guards are the subject; helpers of tests are tests"
 )]
 
+mod refused;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;

@@ -4,7 +4,10 @@
 #![allow(clippy::significant_drop_tightening, reason = "guards are the subject")]
 
 mod common;
+mod followed;
+mod idle;
 mod network;
+mod outage;
 mod outages;
 mod refusals;
 mod server;

@@ -176,6 +176,48 @@ async fn poll_once<F: Future + Unpin>(future: F) -> Option<F::Output> {
     .await
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unlock_into_silence_is_answered_long_before_the_lease_is_over_and_goes_on() {
+    let server = TestServer::start().expect("a server");
+    let fixture = Fixture::on(&server);
+    let hour = Duration::from_secs(3600);
+    let client = fixture
+        .client_with(|b| {
+            b.lease(hour)
+                .unavailable_after(LEASE * 2)
+                .operation_timeout(LEASE / 2)
+        })
+        .await;
+    let guard = locked(&client, "a").await;
+    server.freeze().expect("frozen");
+    let start = Instant::now();
+    let error = soon("an answer", guard.unlock()).await.expect_err("silence");
+    assert!(start.elapsed() >= LEASE * 2, "not before its time");
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+    let text = error.to_string();
+    assert!(
+        text.contains("did not answer the release for 6"),
+        "says how long: {text}"
+    );
+    assert!(text.contains("continues to try"), "says what happens: {text}");
+    server.thaw().expect("thawed");
+    undone(&fixture, &client, "a").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unlock_into_silence_says_so_when_the_lease_is_over_first() {
+    let server = TestServer::start().expect("a server");
+    let fixture = Fixture::on(&server);
+    let client = fixture.client_with(|b| b.operation_timeout(LEASE / 2)).await;
+    let guard = locked(&client, "a").await;
+    server.freeze().expect("frozen");
+    let error = soon("an answer", guard.unlock()).await.expect_err("silence");
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+    assert!(error.to_string().contains("its lease is over"), "{error}");
+    server.thaw().expect("thawed");
+    undone(&fixture, &client, "a").await;
+}
+
 #[tokio::test]
 async fn an_unlock_that_waits_is_answered_when_the_client_closes() {
     let server = TestServer::start().expect("a server");

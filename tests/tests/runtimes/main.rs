@@ -5,8 +5,10 @@
 
 mod blocked;
 mod closing;
+mod draining;
 mod dropped;
 mod leaks;
+mod losses;
 mod paused;
 mod second;
 mod support;

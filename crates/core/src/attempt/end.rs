@@ -9,7 +9,8 @@ impl State {
     pub(super) fn give_up(&mut self, rules: &Rules, out: &mut Effects) {
         let silent = match self.stage {
             Stage::Leaving(_) | Stage::Ending { queued: true } | Stage::Gone(_) => return,
-            Stage::Asking => !rules.has(Rule::EndAsking),
+            // What was never handed over to a connection has left nothing anywhere.
+            Stage::Asking => !rules.has(Rule::EndAsking) || self.was_never_asked(),
             Stage::Granted(_) => !rules.has(Rule::EndGranted),
             _ => false,
         };

@@ -14,7 +14,13 @@ impl State {
     /// Something happened to the hold.
     pub(super) fn on_hold(&mut self, event: HoldEvent, now: Moment, rules: &Rules, out: &mut Effects) {
         match event {
-            HoldEvent::Looked => self.check(now, out),
+            HoldEvent::Looked => {
+                self.check(now, out);
+                // Who looks is not the one who logs: the keeper does, or whoever ends it.
+                if out.lost.take().is_some() {
+                    self.told = false;
+                }
+            }
             HoldEvent::Renewed { left, sent } => {
                 self.renewed(left, sent, now, rules, out);
                 self.reschedule(now, rules, out);
@@ -59,7 +65,12 @@ impl State {
     pub(super) fn scanned(&mut self, now: Moment, rules: &Rules, out: &mut Effects) {
         self.check(now, out);
         match &self.stage {
-            Stage::Held(_) if self.loss.is_some() => self.end_lost(out), // rule 9: at once
+            Stage::Held(lease) if self.loss.is_some() => {
+                if !self.under_way.renewal && lease.due < lease.deadline {
+                    out.late = now.since(lease.due); // the renewal that it missed
+                }
+                self.end_lost(out); // rule 9: at once
+            }
             Stage::Held(lease) => {
                 out.held = true;
                 if !self.under_way.renewal && lease.is_due(now, rules) {
@@ -213,6 +224,7 @@ impl State {
     pub(super) fn lose(&mut self, loss: Loss, out: &mut Effects) {
         if self.loss.is_none() {
             self.loss = Some(loss);
+            self.told = true;
             out.lost = Some(loss);
             out.wake_watchers = true;
             out.wake = true; // it may sleep until it may start
@@ -221,6 +233,10 @@ impl State {
 
     /// A guard is out, and its hold is lost: what there may be of it is ended at once.
     pub(super) const fn end_lost(&mut self, out: &mut Effects) {
+        if !self.told && self.loss.is_some() {
+            self.told = true;
+            out.lost = self.loss;
+        }
         self.enter(Stage::Ending { queued: true });
         out.wake_watchers = true;
         out.enqueue = true;

@@ -63,6 +63,8 @@ struct Cell {
     waker: Option<Waker>,
     /// Tasks that await `lost()`. Boxed, because most guards have none.
     watchers: Option<Box<Watchers>>,
+    /// Why it was not renewed, since it was last.
+    trouble: Option<Arc<str>>,
 }
 
 /// Tasks that await the same thing, each by its key.
@@ -99,8 +101,19 @@ impl Attempt {
                 state: State::new(now),
                 waker: None,
                 watchers: None,
+                trouble: None,
             }),
         }
+    }
+
+    /// Remembers why it was not renewed.
+    pub(crate) fn note_trouble(&self, why: &Arc<str>) {
+        self.cell().trouble = Some(Arc::clone(why));
+    }
+
+    /// Why it was not renewed; `None`: it is not known that a renewal failed.
+    pub(crate) fn trouble(&self) -> Option<Arc<str>> {
+        self.cell().trouble.clone()
     }
 
     fn cell(&self) -> MutexGuard<'_, Cell> {
@@ -187,6 +200,9 @@ impl Attempt {
         look: impl FnOnce(&State) -> T,
     ) -> (Effects, T) {
         let effects = cell.state.on(event, now, &self.spec.rules);
+        if matches!(event, Event::Ticked { .. }) && !effects.failed {
+            cell.trouble = None;
+        }
         let found = look(&cell.state);
         let waker = if effects.wake { cell.waker.take() } else { None };
         let tasks = match &mut cell.watchers {

@@ -41,6 +41,8 @@ pub(super) enum Stage {
 /// Requests that were sent and have not been answered, apart from ends.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(super) struct UnderWay {
+    /// An acquire was handed over to a connection.
+    asked: bool,
     pub(super) acquires: u32,
     /// The latest `not_after` of an acquire, milliseconds of the server.
     pub(super) not_after: u64,
@@ -63,6 +65,8 @@ pub(crate) struct State {
     pub(super) stage: Stage,
     /// Why the hold ended; set once, never taken back.
     pub(super) loss: Option<Loss>,
+    /// The loss is among the effects of an event that the client carries out.
+    pub(super) told: bool,
     /// The client is closing: the future resolves to `Closed`.
     closed: bool,
     /// An end was answered, and the attempt held something or had a place.
@@ -82,10 +86,12 @@ impl State {
         Self {
             stage: Stage::Asking,
             loss: None,
+            told: false,
             closed: false,
             gave_up: false,
             ends: 0,
             under_way: UnderWay {
+                asked: false,
                 acquires: 0,
                 not_after: 0,
                 renewal: false,
@@ -111,6 +117,7 @@ impl State {
         let mut out = Effects::default();
         match event {
             Event::Asked { not_after } => {
+                self.under_way.asked = true;
                 self.under_way.acquires += 1;
                 self.under_way.not_after = self.under_way.not_after.max(not_after);
             }
@@ -404,6 +411,11 @@ impl State {
         matches!(self.stage, Stage::Gone(_))
     }
 
+    /// It asks, has a place, or has a grant that nobody has taken yet.
+    pub(crate) const fn waits_for_a_grant(&self) -> bool {
+        matches!(self.stage, Stage::Asking | Stage::Queued | Stage::Granted(_))
+    }
+
     /// Returns the result of its ends, if it is known.
     pub(crate) const fn ended(&self) -> Option<Ended> {
         match self.stage {
@@ -425,6 +437,11 @@ impl State {
     /// Returns the latest `not_after` of its acquires, in milliseconds of the server; 0: none.
     pub(crate) const fn not_after(&self) -> u64 {
         self.under_way.not_after
+    }
+
+    /// No acquire of this attempt was handed over to a connection so far.
+    pub(super) const fn was_never_asked(&self) -> bool {
+        !self.under_way.asked
     }
 
     /// Returns until when a copy of its acquire may still be under way, which an end has to name;

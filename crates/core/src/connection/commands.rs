@@ -38,10 +38,14 @@ pub(crate) struct Commands {
     /// When the oldest unanswered request was sent, if nothing has arrived since: nanoseconds of a
     /// `Moment`, or 0 if there is none.
     silent_since: AtomicU64,
+    /// When anything arrived last: nanoseconds of a `Moment`.
+    heard: AtomicU64,
     /// The connection has been silent for a while, and the supervisor has to check it.
     suspect: AtomicBool,
-    /// How long the connection may be silent before it is checked.
+    /// How long a request may be unanswered before the connection is checked.
     patience: Duration,
+    /// How long nothing may have been asked before the next request has the connection checked.
+    pub(super) quiet: Duration,
     /// Single flight: one SCRIPT LOAD however many requests meet NOSCRIPT (H37).
     loading: tokio::sync::Mutex<u64>,
     loads: AtomicU64,
@@ -63,15 +67,17 @@ impl std::fmt::Debug for Commands {
 }
 
 impl Commands {
-    pub(crate) fn new(prefix: Arc<str>, driver: Handle, patience: Duration) -> Self {
+    pub(crate) fn new(prefix: Arc<str>, driver: Handle, (patience, quiet): (Duration, Duration)) -> Self {
         Self {
             link: RwLock::new(None),
             up: watch::Sender::new(0),
             bad: AtomicU64::new(0),
             trouble: Notify::new(),
             silent_since: AtomicU64::new(0),
+            heard: AtomicU64::new(0),
             suspect: AtomicBool::new(false),
             patience,
+            quiet,
             loading: tokio::sync::Mutex::new(0),
             loads: AtomicU64::new(0),
             clock: Mutex::new((Moment::now(), 0)),
@@ -95,7 +101,7 @@ impl Commands {
     }
 
     pub(crate) fn install(&self, connection: MultiplexedConnection, generation: u64) {
-        self.silent_since.store(0, Ordering::Relaxed);
+        self.note_heard(Moment::now());
         let mut link = self.link.write().unwrap_or_else(PoisonError::into_inner);
         *link = Some(Link {
             connection,
@@ -124,11 +130,24 @@ impl Commands {
         self.bad.load(Ordering::Relaxed) == generation
     }
 
-    fn report(&self, generation: u64, why: &Error) {
+    /// This connection is of no use any longer: nothing more is handed over to it, and the supervisor
+    /// replaces it.
+    pub(super) fn report(&self, generation: u64, why: &Error) {
         if generation == self.generation() {
             self.outage.note(why);
         }
         self.bad.fetch_max(generation, Ordering::Relaxed);
+        self.up.send_if_modified(|up| {
+            let is_present = *up == generation;
+            if is_present {
+                *up = 0;
+            }
+            is_present
+        });
+        let mut link = self.link.write().unwrap_or_else(PoisonError::into_inner);
+        let ended = link.take_if(|link| link.generation == generation);
+        drop(link);
+        drop(ended); // not under the lock
         self.trouble.notify_one();
     }
 
@@ -139,9 +158,14 @@ impl Commands {
         let since = self.silent_since.load(Ordering::Relaxed);
         let silence = Moment::now().since(Moment::from_nanos(since));
         if since != 0 && silence >= self.patience && generation == self.generation() {
-            self.suspect.store(true, Ordering::Relaxed);
-            self.trouble.notify_one();
+            self.suspect();
         }
+    }
+
+    /// Asks the supervisor to check the connection.
+    pub(crate) fn suspect(&self) {
+        self.suspect.store(true, Ordering::Relaxed);
+        self.trouble.notify_one();
     }
 
     /// Returns whether the connection has to be checked, and clears the request to do so.
@@ -152,7 +176,24 @@ impl Commands {
     fn note_sent(&self, now: Moment) {
         if self.silent_since.load(Ordering::Relaxed) == 0 {
             self.silent_since.store(now.nanos(), Ordering::Relaxed);
+            if now.since(self.heard()) >= self.quiet {
+                self.suspect(); // nobody has noticed if it broke meanwhile
+            }
         }
+    }
+
+    fn note_heard(&self, now: Moment) {
+        self.silent_since.store(0, Ordering::Relaxed);
+        self.heard.store(now.nanos(), Ordering::Relaxed);
+    }
+
+    /// Returns when anything arrived last.
+    pub(crate) fn heard(&self) -> Moment {
+        Moment::from_nanos(self.heard.load(Ordering::Relaxed))
+    }
+
+    pub(super) const fn driver(&self) -> &Handle {
+        &self.driver
     }
 
     pub(crate) fn is_up(&self) -> bool {
@@ -212,14 +253,14 @@ impl Commands {
     }
 
     /// Returns the present connection.
-    fn present(&self) -> Option<Link> {
+    pub(super) fn present(&self) -> Option<Link> {
         self.link.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Returns the present connection, or waits for one until `deadline`. Rare paths are boxed,
     /// here and in `run`, because the future of each request is allocated, and small ones are
     /// cheap.
-    async fn link(&self, deadline: Moment) -> Result<Link, Failure> {
+    pub(super) async fn link(&self, deadline: Moment) -> Result<Link, Failure> {
         match self.present() {
             Some(link) => Ok(link),
             None => Box::pin(self.wait_for_link(deadline)).await,
@@ -231,12 +272,7 @@ impl Commands {
             if let Some(link) = self.present() {
                 return Ok(link);
             }
-            if until(deadline, Some(&self.driver), self.wait_for_other(0))
-                .await
-                .is_none()
-            {
-                return Err(Failure::passing(self.outage.error()));
-            }
+            self.other_link(0, deadline).await?;
         }
     }
 
@@ -289,15 +325,22 @@ impl Commands {
                 )));
             }
         };
-        self.silent_since.store(0, Ordering::Relaxed);
         match result {
             Ok(value) => {
                 self.outage.answered();
-                self.note_round_trip(Moment::now().since(sent));
+                let now = Moment::now();
+                self.note_heard(now);
+                self.note_round_trip(now.since(sent));
                 let reply = Reply(value);
                 Ok(Answer { reply, sent })
             }
-            Err(error) => Err(self.failure(&error, link.generation, script)),
+            Err(error) => {
+                if error.code().is_some() {
+                    self.note_heard(Moment::now());
+                }
+                self.silent_since.store(0, Ordering::Relaxed);
+                Err(self.failure(&error, link.generation, script))
+            }
         }
     }
 

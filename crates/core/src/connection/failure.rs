@@ -10,6 +10,8 @@ pub(crate) struct Failure {
     pub(crate) unknown: bool,
     /// Another try may work.
     pub(crate) passing: bool,
+    /// The script did not run, or changed nothing.
+    pub(crate) untouched: bool,
 }
 
 impl Failure {
@@ -18,7 +20,14 @@ impl Failure {
             error,
             unknown: false,
             passing: false,
+            untouched: false,
         }
+    }
+
+    /// A refusal before the script ran, if `untouched`.
+    pub(crate) const fn untouched(mut self, untouched: bool) -> Self {
+        self.untouched = untouched;
+        self
     }
 
     pub(crate) const fn passing(error: Error) -> Self {
@@ -26,6 +35,7 @@ impl Failure {
             error,
             unknown: false,
             passing: true,
+            untouched: false,
         }
     }
 
@@ -34,6 +44,7 @@ impl Failure {
             error,
             unknown: true,
             passing: true,
+            untouched: false,
         }
     }
 }

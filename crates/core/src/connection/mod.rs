@@ -6,6 +6,7 @@ pub(crate) mod failure;
 pub(crate) mod handshake;
 pub(crate) mod opening;
 pub(crate) mod outage;
+mod ready;
 pub(crate) mod refusal;
 pub(crate) mod sending;
 #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]

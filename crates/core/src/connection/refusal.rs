@@ -122,7 +122,9 @@ pub(crate) fn classify(error: &RedisError, target: Target<'_>) -> Failure {
                 target.prefix
             ),
         ),
-        "NOPERM" => failed(ErrorKind::Denied, denied(&detail, place, target.prefix)),
+        // With a line, the script ran up to there.
+        "NOPERM" => failed(ErrorKind::Denied, denied(&detail, place, target.prefix))
+            .untouched(!detail.contains("script")),
         "NOAUTH" | "WRONGPASS" => failed(
             ErrorKind::Denied,
             "the server does not accept the user name or password: check the URL's credentials".into(),

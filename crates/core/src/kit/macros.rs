@@ -74,7 +74,8 @@ macro_rules! guard_type {
             ///
             /// # Errors
             /// `Lost` if the hold had already ended; nobody else's hold is affected. `Unavailable`
-            /// if the server does not answer before the lease is over. `Closed` if the client is
+            /// if the server does not answer within `unavailable_after`, or before the lease is over
+            /// if that is sooner; the client continues to release the hold. `Closed` if the client is
             /// closed, or its runtime ends, before the answer; the lock is then free by the end of
             /// its lease.
             ///

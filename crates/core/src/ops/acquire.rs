@@ -166,6 +166,9 @@ impl Acquire {
             return Err(Error::invalid("ask for one at least").named(&request.name));
         }
         let shared = this.client.shared();
+        shared
+            .check_new(&request.spec)
+            .map_err(|error| error.named(&request.name))?;
         *this.deadline = match *this.wait {
             Wait::Forever => Moment::NEVER,
             Wait::Until(instant) if instant > Instant::now() => Moment::at(instant),
@@ -396,7 +399,8 @@ impl Acquire {
     fn failed(self: Pin<&mut Self>, failure: Failure) -> Option<Outcome> {
         if !failure.passing {
             // A script that lacked a right and stopped half-way keeps its earlier writes (H46).
-            let half_done = matches!(failure.error.kind(), ErrorKind::Denied | ErrorKind::Protocol);
+            let half_done =
+                matches!(failure.error.kind(), ErrorKind::Denied | ErrorKind::Protocol) && !failure.untouched;
             return Some(if half_done {
                 self.give_up(Err(failure.error))
             } else {

@@ -5,6 +5,8 @@ use std::time::Duration;
 use super::primitive::Primitive;
 use crate::base::clock::{Moment, millis};
 use crate::base::limit;
+use crate::connection::failure::Failure;
+use crate::runtime::shared::Shared;
 use crate::tasks::client::Client;
 use crate::types::error::{Error, Result, foreign};
 use crate::types::owner::Owner;
@@ -204,15 +206,34 @@ pub(crate) async fn labels(client: &Client, ids: impl Iterator<Item = &str>) -> 
         return Vec::new();
     }
     let deadline = Moment::now() + shared.options.operation_timeout;
-    let reply = shared.commands.command(&read_labels(&keys), deadline).await.ok();
-    let found = reply.and_then(|reply| reply.items().ok()).unwrap_or_default();
-    let text = |reply: Reply| {
-        reply
-            .bytes()
-            .ok()
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    let mut labels = match read_some(shared, &keys, deadline).await {
+        Ok(labels) => labels,
+        // One that may not be read hides only itself.
+        Err(failure) if !failure.passing && keys.len() > 1 => {
+            let mut labels = Vec::with_capacity(keys.len());
+            for key in keys.chunks(1) {
+                let label = read_some(shared, key, deadline).await.ok();
+                labels.push(label.and_then(|mut label| label.pop()?));
+            }
+            labels
+        }
+        Err(_) => Vec::new(),
     };
-    let mut labels: Vec<Option<String>> = found.into_iter().map(text).collect();
     labels.resize(keys.len(), None);
     labels
+}
+
+/// The labels under these keys, in one request.
+async fn read_some(
+    shared: &Shared,
+    keys: &[String],
+    deadline: Moment,
+) -> Result<Vec<Option<String>>, Failure> {
+    let reply = shared.commands.command(&read_labels(keys), deadline).await?;
+    let text = |reply: Reply| {
+        let bytes = reply.bytes().ok();
+        bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    };
+    let found = reply.items().map_err(Failure::refused)?;
+    Ok(found.into_iter().map(text).collect())
 }

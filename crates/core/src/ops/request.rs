@@ -92,11 +92,13 @@ pub(crate) fn ask(
     Box::pin(async move {
         let shared = client.shared();
         let spec = &attempt.spec;
-        let usual = shared.request_deadline(spec.lease, now);
-        let deadline = usual.min(over);
-        if shared.options.fail_fast_after.is_some() {
-            Box::pin(shared.commands.usable(deadline)).await?;
+        let mut usual = shared.request_deadline(spec.lease, now);
+        if !shared.commands.is_ready() {
+            // Until there is a connection nothing was sent, and nothing has to be undone.
+            Box::pin(shared.commands.ready(usual.min(over))).await?;
+            usual = shared.request_deadline(spec.lease, Moment::now());
         }
+        let deadline = usual.min(over);
         let mut not_after = shared.commands.not_after(deadline);
         let room = wait.room(shared.max_waiters(spec));
         let latch = spec

@@ -95,8 +95,16 @@ impl Asker {
         pending: Option<Arc<Pending>>,
     ) -> Result<Reservation> {
         let shared = self.client.shared();
-        let (deadline, over) = self.times(wait);
+        let (deadline, latest) = self.times(wait);
+        let timeout = shared.options.operation_timeout;
+        let mut over = latest.min(Moment::now() + timeout);
         for _ in 0..ROUNDS {
+            shared.check_open()?;
+            if pending.is_some() {
+                // Until it can be handed over, there is nothing to give back.
+                let ready = Box::pin(shared.commands.ready_once(timeout, (over, latest)));
+                over = ready.await.map_err(|failure| failure.error)?;
+            }
             let terms = self.terms();
             // Whether it is too large the record says, which may have another rate.
             let too_large = weight > terms.limit();
@@ -114,7 +122,8 @@ impl Asker {
             let asked = weight.min(terms.limit());
             let request = reserve(&terms, &self.key, asked, most, id, not_after);
             // Never sent again once it may have run: a second run that does not follow the first at once would count twice.
-            let answer = match self.client.call_once(&request, over).await {
+            // One that only looks may.
+            let answer = match self.client.try_call(&request, pending.is_none(), over).await {
                 Ok(answer) => answer,
                 Err(error) => {
                     if !matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Protocol) {
@@ -159,7 +168,7 @@ impl Asker {
         ))
     }
 
-    /// Until when the caller waits, if it does, and when a request about that is over.
+    /// Until when the caller waits, if it does, and when a request about that is over at the latest.
     fn times(&self, wait: Option<Wait>) -> (Option<Moment>, Moment) {
         let shared = self.client.shared();
         let deadline = match wait {
@@ -169,11 +178,7 @@ impl Asker {
         };
         // The server is given the time to say "too late", however near the deadline is.
         let least = Moment::now() + Duration::from_millis(5) + shared.commands.round_trip() * limit::TRIPS;
-        let over = deadline.unwrap_or(Moment::NEVER).max(least);
-        (
-            deadline,
-            over.min(Moment::now() + shared.options.operation_timeout),
-        )
+        (deadline, deadline.unwrap_or(Moment::NEVER).max(least))
     }
 }
 

@@ -383,7 +383,7 @@ mod tests {
     async fn h44_a_call_that_waits_for_others_has_a_deadline_of_its_own() {
         let driver = Handle::current();
         let timeout = Duration::from_secs(1);
-        let commands = Commands::new("p".into(), driver.clone(), timeout);
+        let commands = Commands::new("p".into(), driver.clone(), (timeout, timeout));
         let batcher = Batcher::new(driver, false);
         // As if enough were under way. Nobody sends: the task that does is behind one that blocks its worker.
         batcher.ends.direct.store(DIRECT, Ordering::Relaxed);

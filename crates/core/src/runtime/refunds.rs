@@ -4,10 +4,11 @@
 //! into a queue that has room for every place, and the keeper sends what is there: so a drop neither blocks nor
 //! allocates nor fails, nor needs a runtime (H14, H15). What could not be sent stays consumed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 
+use crate::base::clock::Moment;
 use crate::wire::command::Request;
 use crate::wire::request::refund;
 use crate::wire::terms::Terms;
@@ -25,15 +26,30 @@ pub(crate) struct Pending {
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     /// By which it may have reserved; `None`: it has nothing.
     terms: Option<Arc<Terms>>,
     /// The id of the reservation before it; 0: not known.
     before: u64,
     queued: bool,
+    /// Since when it is queued.
+    since: Moment,
     closed: bool,
     waker: Option<Waker>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            terms: None,
+            before: 0,
+            queued: false,
+            since: Moment::from_nanos(0),
+            closed: false,
+            waker: None,
+        }
+    }
 }
 
 impl Pending {
@@ -82,8 +98,35 @@ pub(crate) struct Refunds(Mutex<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     live: HashMap<u64, Arc<Pending>>,
-    /// Has room for all that live: a drop never allocates (H15).
-    queue: Vec<Arc<Pending>>,
+    /// Has room for all that live: a drop never allocates (H15). The first was queued first.
+    queue: VecDeque<Arc<Pending>>,
+    /// What was taken from the queue, by what can go into one request: each is looked at once.
+    groups: BTreeMap<Group, VecDeque<Arc<Pending>>>,
+    /// The groups that have something, in the order in which they are served.
+    turns: VecDeque<Group>,
+}
+
+/// A key, and the rate by which it was reserved.
+type Group = (Arc<[u8]>, String);
+
+impl Inner {
+    /// Moves what is queued into its groups.
+    fn sort(&mut self) {
+        while let Some(pending) = self.queue.pop_front() {
+            let config = pending.state().terms.as_ref().map(|terms| terms.config.clone());
+            let Some(config) = config else {
+                self.live.remove(&pending.id);
+                continue;
+            };
+            let group = (Arc::clone(&pending.key), config);
+            if let Some(queue) = self.groups.get_mut(&group) {
+                queue.push_back(pending);
+            } else {
+                self.groups.insert(group.clone(), VecDeque::from([pending]));
+                self.turns.push_back(group);
+            }
+        }
+    }
 }
 
 impl Refunds {
@@ -117,10 +160,11 @@ impl Refunds {
             return false;
         }
         state.queued = has;
+        state.since = Moment::now();
         drop(state);
         let mut inner = self.lock();
         if has {
-            inner.queue.push(Arc::clone(pending));
+            inner.queue.push_back(Arc::clone(pending));
         } else {
             inner.live.remove(&pending.id);
         }
@@ -146,17 +190,45 @@ impl Refunds {
         self.lock().live.len()
     }
 
-    /// The next that can go into one request; empty: there is none.
-    pub(crate) fn take(&self) -> Vec<Arc<Pending>> {
+    /// The next that can go into one request; empty: there is none. Those that were queued before `limit` are given up.
+    pub(crate) fn take(&self, limit: Moment) -> Vec<Arc<Pending>> {
         let mut batch: Vec<Arc<Pending>> = Vec::new();
-        self.lock().queue.retain(|pending| {
-            let goes = batch.len() < BATCH && batch.first().is_none_or(|first| together(first, pending));
-            if goes {
-                batch.push(Arc::clone(pending));
+        let mut inner = self.lock();
+        inner.sort();
+        while batch.is_empty()
+            && let Some(group) = inner.turns.pop_front()
+        {
+            let mut queue = inner.groups.remove(&group).unwrap_or_default();
+            while batch.len() < BATCH
+                && let Some(pending) = queue.pop_front()
+            {
+                if pending.state().since < limit {
+                    inner.live.remove(&pending.id);
+                } else {
+                    batch.push(pending);
+                }
             }
-            !goes
-        });
+            if !queue.is_empty() {
+                inner.groups.insert(group.clone(), queue);
+                inner.turns.push_back(group);
+            }
+        }
+        drop(inner);
         batch
+    }
+
+    /// Gives up those that were queued before `limit`. Returns since when the next one waits.
+    pub(crate) fn expire(&self, limit: Moment) -> Option<Moment> {
+        let mut inner = self.lock();
+        loop {
+            let since = inner.queue.front()?.state().since;
+            if since >= limit {
+                return Some(since);
+            }
+            if let Some(pending) = inner.queue.pop_front() {
+                inner.live.remove(&pending.id);
+            }
+        }
     }
 
     /// These are over.
@@ -166,14 +238,6 @@ impl Refunds {
             inner.live.remove(&pending.id);
         }
     }
-}
-
-fn together(one: &Pending, other: &Pending) -> bool {
-    if std::ptr::eq(one, other) {
-        return true;
-    }
-    let config = |pending: &Pending| pending.state().terms.as_ref().map(|terms| terms.config.clone());
-    one.key == other.key && config(one) == config(other)
 }
 
 /// The request that gives them back.
@@ -209,7 +273,7 @@ mod tests {
             assert!(refunds.give_back(call), "first time");
             assert!(!refunds.give_back(call), "only once");
         }
-        let batches: Vec<_> = (0..4).map(|_| refunds.take()).collect();
+        let batches: Vec<_> = (0..4).map(|_| refunds.take(Moment::from_nanos(0))).collect();
         let sizes: Vec<_> = batches.iter().map(Vec::len).collect();
         assert_eq!(sizes, [100, 100, 50, 0], "in bounded requests");
         for batch in &batches {
@@ -230,7 +294,38 @@ mod tests {
             call.asks(&terms(permits));
             assert!(refunds.give_back(&call), "it may have something");
         }
-        let sizes: Vec<_> = (0..4).map(|_| refunds.take().len()).collect();
+        let sizes: Vec<_> = (0..4)
+            .map(|_| refunds.take(Moment::from_nanos(0)).len())
+            .collect();
         assert_eq!(sizes, [2, 1, 1, 0], "one key and one rate a request");
+    }
+
+    #[test]
+    fn many_keys_take_turns_and_what_is_old_is_given_up() {
+        let refunds = Refunds::default();
+        let terms = terms(1);
+        let give_back = |number: u32| {
+            let call = refunds.insert(&number.to_string().as_bytes().into(), 1);
+            call.asks(&terms);
+            refunds.give_back(&call);
+        };
+        (0..300).for_each(|number| give_back(number % 100));
+        let begun = Moment::from_nanos(0);
+        let first = refunds.take(begun);
+        assert_eq!(first.len(), 3, "all of one key");
+        assert!(refunds.lock().queue.is_empty(), "each is looked at once");
+        let (before, limit) = (refunds.len(), Moment::now());
+        give_back(7);
+        assert_eq!(refunds.take(limit).len(), 1, "all others are too old");
+        assert_eq!((before, refunds.len()), (300, 4), "two batches are under way");
+        give_back(8);
+        assert!(
+            refunds.expire(begun).is_some_and(|since| since >= limit),
+            "it waits"
+        );
+        assert_eq!(refunds.expire(Moment::NEVER), None, "it is given up");
+        assert_eq!(refunds.len(), 4, "and gone");
+        refunds.done(&first);
+        assert_eq!(refunds.len(), 1);
     }
 }

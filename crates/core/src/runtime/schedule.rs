@@ -105,6 +105,8 @@ pub(crate) struct Schedule {
     tick_most: Duration,
     /// The worst lateness so far, in nanoseconds.
     lateness: AtomicU64,
+    /// That of the last scan.
+    latest: AtomicU64,
 }
 
 impl Schedule {
@@ -132,6 +134,7 @@ impl Schedule {
             // A waiter gets its answers from ticks, and must not mistake the pause between two for silence.
             tick_most: TICK_MOST.min(unavailable_after / 3),
             lateness: AtomicU64::new(0),
+            latest: AtomicU64::new(0),
         }
     }
 
@@ -372,6 +375,27 @@ impl Schedule {
 
     pub(crate) fn lateness(&self) -> Duration {
         Duration::from_nanos(self.lateness.load(Ordering::Relaxed))
+    }
+
+    /// How late the last scan was.
+    pub(crate) fn latest(&self) -> Duration {
+        Duration::from_nanos(self.latest.load(Ordering::Relaxed))
+    }
+
+    /// How late the next scan is by now.
+    pub(crate) fn overdue(&self) -> Duration {
+        let due = self.due();
+        // The end of the client's life is due at once.
+        if due == Moment::from_nanos(0) {
+            return Duration::ZERO;
+        }
+        Moment::now().since(due)
+    }
+
+    /// A scan begins this late.
+    pub(crate) fn note_scan(&self, late: Duration) {
+        self.latest.store(nanos(late), Ordering::Relaxed);
+        self.note_lateness(late);
     }
 
     pub(crate) fn note_lateness(&self, late: Duration) {

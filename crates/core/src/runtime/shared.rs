@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::batch::Batcher;
 use super::refunds::Refunds;
@@ -26,6 +26,9 @@ use crate::types::name::Name;
 use crate::types::options::{KEEP, Options};
 use crate::types::server::{ServerInfo, Warning};
 use crate::wire::id;
+
+/// A connection that nobody needs is checked after that many heartbeats.
+const IDLE: u32 = 15;
 
 /// The life of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,10 +67,16 @@ pub(crate) struct Shared {
     pub(crate) life: watch::Sender<Life>,
     /// The client's life ends, and everything there was is in the queue of those to be ended.
     pub(crate) collected: AtomicBool,
+    /// Nobody begins anything new.
+    draining: AtomicBool,
+    /// While draining: an attempt has ended.
+    pub(crate) drained: Notify,
     /// Whether the inbox was subscribed or refused at least once.
     pub(crate) inbox_tried: watch::Sender<bool>,
     pub(crate) server: Mutex<Option<ServerInfo>>,
     warnings: Mutex<Vec<Warning>>,
+    /// Something in between ends connections that are idle, so none may be.
+    keeps_alive: AtomicBool,
     /// The longest lease that this client has used, in ms: its label lives as long.
     pub(crate) longest_lease: AtomicU64,
 }
@@ -85,7 +94,7 @@ impl Shared {
             commands: Commands::new(
                 Arc::clone(&options.prefix),
                 driver.clone(),
-                options.operation_timeout,
+                (options.operation_timeout, options.heartbeat),
             )
             .fail_fast_after(options.fail_fast_after),
             table: Table::default(),
@@ -95,9 +104,12 @@ impl Shared {
             same_thread,
             life: watch::Sender::new(Life::Open),
             collected: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+            drained: Notify::new(),
             inbox_tried: watch::Sender::new(false),
             server: Mutex::new(None),
             warnings: Mutex::new(Vec::new()),
+            keeps_alive: AtomicBool::new(false),
             longest_lease: AtomicU64::new(millis(options.lease)),
             client_id,
             driver,
@@ -116,6 +128,20 @@ impl Shared {
             Life::Orphaned => Err(Error::new(ErrorKind::Closed, ORPHANED)),
             Life::Closing | Life::Closed => Err(Error::new(ErrorKind::Closed, CLOSED)),
         }
+    }
+
+    pub(crate) fn set_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// `Closed` while draining, for an attempt that is new: not for a conversion, which belongs to a guard, nor for a count-down,
+    /// for which others wait.
+    pub(crate) fn check_new(&self, plan: &Plan) -> Result<()> {
+        let counts = || plan.latch().is_some_and(|asked| asked.changes());
+        if !self.draining.load(Ordering::Relaxed) || plan.rules.upgrade || counts() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Closed, DRAINING))
     }
 
     /// Takes a slot for a new attempt; `Closed` unless new ones are welcome.
@@ -218,17 +244,42 @@ impl Shared {
         effects
     }
 
+    /// An attempt has ended: whoever drains the client looks again.
+    fn has_ended(&self) {
+        if self.draining.load(Ordering::Relaxed) {
+            self.drained.notify_waiters();
+        }
+    }
+
     /// Carries out the effects of a scan, which handles by itself what waits and what is due.
     pub(crate) fn follow_scan(&self, attempt: &Arc<Attempt>, effects: &Effects) {
         if effects.enqueue {
+            self.has_ended();
             self.table.push_ending(attempt);
             self.schedule.wake.notify_one();
         }
         match effects.lost {
             None => {}
-            Some(Loss::Expired | Loss::Closed) => debug!(name = %attempt.name, "a hold has ended"),
-            Some(loss) => warn!(name = %attempt.name, why = %loss, "a hold was lost"),
+            Some(Loss::Closed) => debug!(name = %attempt.name, "a hold has ended"),
+            Some(loss) => self.warn_of_loss(attempt, loss, effects.late),
         }
+    }
+
+    /// Warns once of each loss, and says what led to it as far as the client knows.
+    #[cold]
+    fn warn_of_loss(&self, attempt: &Arc<Attempt>, loss: Loss, late: Duration) {
+        let late = late.max(self.schedule.latest()).max(self.schedule.overdue());
+        self.schedule.note_lateness(late);
+        let error = match attempt.trouble() {
+            _ if loss != Loss::Expired => "none: the server says so".into(),
+            Some(trouble) => trouble.to_string(),
+            None if !self.commands.is_up() => self.commands.why_silent().to_string(),
+            None if late >= attempt.spec.lease / 6 => format!(
+                "the keeper was {late:?} late: something blocks its runtime; keeper_thread(true) gives it a thread of its own"
+            ),
+            None => "none: nothing was to renew it".into(),
+        };
+        warn!(name = %attempt.name, why = %loss, error = %error, "a hold was lost");
     }
 
     /// Carries out the effects of an event.
@@ -243,6 +294,7 @@ impl Shared {
         }
         if effects.free {
             self.table.remove(attempt);
+            self.has_ended();
         }
         if effects.waits {
             self.schedule
@@ -255,6 +307,7 @@ impl Shared {
             self.schedule.no_later_than(effects.due);
         }
         if effects.failed {
+            attempt.note_trouble(&Arc::from("the server refused to renew it"));
             debug!(name = %attempt.name, "a tick's item failed");
         }
     }
@@ -262,6 +315,26 @@ impl Shared {
     /// Ends an attempt in the background. Never blocks, allocates or fails (H15).
     pub(crate) fn end(&self, attempt: &Arc<Attempt>) {
         self.note(attempt, Event::GivenUp);
+    }
+
+    /// Nothing is held, awaited or being ended.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.table.len() == 0 && self.refunds.len() == 0
+    }
+
+    /// Connections are checked every heartbeat from now on, even if nobody needs them.
+    pub(crate) fn keep_alive(&self) {
+        self.keeps_alive.store(true, Ordering::Relaxed);
+    }
+
+    /// How long a connection may be silent before it is checked.
+    pub(crate) fn quiet_for(&self) -> Duration {
+        let heartbeat = self.options.heartbeat;
+        if self.is_idle() && !self.keeps_alive.load(Ordering::Relaxed) {
+            heartbeat * IDLE
+        } else {
+            heartbeat
+        }
     }
 
     /// A handshake is done: what it found.
@@ -331,6 +404,9 @@ impl Shared {
     }
 }
 
+/// What new attempts answer while the client is draining.
+const DRAINING: &str = "the client is draining: it finishes what is held, and begins nothing new";
+
 /// What everything answers once the client is closed.
 const CLOSED: &str = "the client is closed";
 
@@ -340,9 +416,14 @@ const ORPHANED: &str = "the runtime that drives the client has ended: connect in
 impl Shared {
     /// The error of those who wait when the client's life ends.
     pub(crate) fn closed_error(&self) -> Error {
+        let text = if self.draining.load(Ordering::Relaxed) {
+            DRAINING
+        } else {
+            CLOSED
+        };
         self.check_open()
             .err()
-            .unwrap_or_else(|| Error::new(ErrorKind::Closed, CLOSED))
+            .unwrap_or_else(|| Error::new(ErrorKind::Closed, text))
     }
 }
 

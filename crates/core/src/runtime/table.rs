@@ -85,6 +85,7 @@ mod tests {
         let slots: Vec<_> = (0..1000).map(|_| table.insert(attempt)).collect();
         let room = table.lock().ending.capacity();
         for slot in &slots {
+            slot.note(Event::Asked { not_after: 1 });
             for first in [true, false] {
                 let given_up = slot.on(Event::GivenUp, Moment::now());
                 assert_eq!(given_up.enqueue, first, "only once");

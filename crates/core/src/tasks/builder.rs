@@ -171,13 +171,20 @@ impl ClientBuilder {
         self
     }
 
-    /// The first and the longest pause between tries to connect again. Defaults to 20 ms and 2 s.
+    /// The first and the longest pause between tries to connect again. Defaults to 20 ms and 1 s.
+    ///
+    /// There is no pause before the first try if the connection that failed had lasted for more than a second.
     pub fn reconnect_backoff(mut self, first: Duration, longest: Duration) -> Self {
         self.options.reconnect_backoff = (first, longest);
         self
     }
 
-    /// How often an idle connection is checked. Defaults to 3 s.
+    /// How long a connection may be silent before it is checked. Defaults to 3 s.
+    ///
+    /// A check is one request. Any answer of the server counts, so a busy connection is not checked. While the client
+    /// holds and awaits nothing, the connections are checked after 15 times this pause only: then the next request that
+    /// comes after a silence has them checked. If something in between cuts them as soon as they are idle, they are
+    /// checked at this pause again.
     pub fn heartbeat(mut self, pause: Duration) -> Self {
         self.options.heartbeat = pause;
         self

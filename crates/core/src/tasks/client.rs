@@ -108,6 +108,9 @@ impl Client {
     /// Stops: new attempts and those that wait answer `Closed`, live holds are released (their guards read
     /// [`Loss::Closed`](crate::Loss::Closed)), and all that is sent within the operation timeout. Says what was not. Idempotent.
     ///
+    /// It comes last: the body of a `run` method that is still alive is dropped, and the method returns that loss. To let
+    /// such bodies finish first, call [`drain`](Self::drain).
+    ///
     /// # Cancel safety
     /// Once polled, it goes on without its future.
     ///
@@ -167,8 +170,8 @@ impl Client {
         self.shared().schedule.is_listening()
     }
 
-    /// The worst lateness of a renewal so far. Near a sixth of a lease something blocks the keeper's runtime: see
-    /// [`ClientBuilder::keeper_thread`].
+    /// The worst lateness of a renewal so far, also of one that its hold did not survive. Near a sixth of a lease something
+    /// blocks the keeper's runtime: see [`ClientBuilder::keeper_thread`].
     pub fn keeper_lateness(&self) -> Duration {
         self.shared().schedule.lateness()
     }
@@ -211,12 +214,19 @@ impl Client {
         self.try_call(request, true, over).await
     }
 
-    /// The same for one that must not run twice: no further try once it may have run, nor after `over`.
+    /// The same for one that must not run twice: no further try once it may have run, nor after `over`. It is handed over to
+    /// a connection that lives.
     pub(crate) async fn call_once(&self, request: &Request, over: Moment) -> Result<Answer> {
+        let shared = self.shared();
+        shared.check_open()?;
+        let timeout = shared.options.operation_timeout;
+        let ready = shared.commands.ready_once(timeout, (over, over + timeout));
+        let over = ready.await.map_err(|failure| failure.error)?;
         self.try_call(request, false, over).await
     }
 
-    async fn try_call(&self, request: &Request, twice: bool, deadline: Moment) -> Result<Answer> {
+    /// Runs a script with tries until `deadline`: no further one once it may have run, unless it may run `twice`.
+    pub(crate) async fn try_call(&self, request: &Request, twice: bool, deadline: Moment) -> Result<Answer> {
         let shared = self.shared();
         shared.check_open()?;
         worker::calls();
@@ -233,6 +243,7 @@ impl Client {
                     error,
                     passing,
                     unknown,
+                    ..
                 }) if !passing || (unknown && !twice) || Moment::now() >= deadline => {
                     let is_known = error.kind() != ErrorKind::Unavailable || (unknown && !twice);
                     return Err(known.filter(|_| !is_known).unwrap_or(error));

@@ -17,22 +17,50 @@ use crate::base::trace::{debug, warn};
 use crate::connection::endpoint::Endpoint;
 use crate::connection::refusal::{is_withheld, said};
 use crate::runtime::shared::Shared;
+use crate::tasks::supervisor::GOOD;
 use crate::types::server::Warning;
+
+/// The pause between two looks for the inbox, if there is no answer.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// After that many inboxes in a row that the server of the commands does not know, the last one is kept: something in
+/// between may separate the two for good.
+const FOLLOWED: u32 = 3;
+
+/// What is remembered from one inbox to the next.
+#[derive(Debug)]
+struct Followed {
+    /// The command connection over which the inbox was last seen; 0: it was not yet.
+    checked: u64,
+    /// How many inboxes in a row were on another server.
+    elsewhere: u32,
+    /// It was said that there is none.
+    said: bool,
+}
 
 /// Delivers messages until the client ends. After every subscription the keeper ticks at once,
 /// because a message may have been lost in between (H1, H2).
 pub(crate) async fn receive(shared: &Shared, endpoint: &Endpoint) -> ! {
     let mut endpoint = endpoint.clone();
     let mut backoff = Backoff::new(shared.options.reconnect_backoff);
-    let mut told = false;
+    let mut followed = Followed {
+        checked: 1, // the first two connections are made together
+        elsewhere: 0,
+        said: false,
+    };
     loop {
-        let result = session(shared, &endpoint, &mut backoff, &mut told).await;
+        let began = Moment::now();
+        let result = session(shared, &endpoint, &mut backoff, &mut followed).await;
         shared.schedule.set_listening(false);
+        followed.checked = 0;
         match result {
-            Ok(()) => debug!("the inbox's connection has ended"),
+            Ok(()) => {
+                debug!("the inbox's connection has ended");
+                shared.commands.suspect(); // what ended it may have ended the other one
+            }
             Err(error) => {
-                if !told {
-                    told = true;
+                if !followed.said {
+                    followed.said = true;
                     warn!(error = %said(&error), "no inbox: waiting falls back to polling until it is back");
                 }
                 if is_withheld(&error) {
@@ -43,8 +71,31 @@ pub(crate) async fn receive(shared: &Shared, endpoint: &Endpoint) -> ! {
             }
         }
         shared.inbox_tried.send_replace(true);
-        sleep_until(Moment::now() + backoff.next(), None).await;
+        let now = Moment::now();
+        if now.since(began) <= shared.options.heartbeat.min(GOOD) {
+            // Where there is a new command connection, there may be an inbox.
+            let generation = shared.commands.generation();
+            let other = shared.commands.wait_for_other(generation);
+            until(now + backoff.next(), None, other).await;
+        }
         endpoint = endpoint.renewed().await;
+    }
+}
+
+/// Resolves when this inbox has been looked for over a command connection other than `checked`: over which, and whether it
+/// is on another server than the scripts run on, so that they take our waiters for dead.
+async fn is_elsewhere(shared: &Shared, checked: u64) -> (u64, bool) {
+    let commands = &shared.commands;
+    loop {
+        commands.wait_for_other(checked).await;
+        let generation = commands.generation();
+        let deadline = Moment::now() + shared.options.operation_timeout;
+        if let Ok(count) = commands.subscribers(&shared.channel, deadline).await
+            && generation == commands.generation()
+        {
+            return (generation, count == Some(0));
+        }
+        sleep_until(Moment::now() + PAUSE, None).await;
     }
 }
 
@@ -53,7 +104,7 @@ async fn session(
     shared: &Shared,
     endpoint: &Endpoint,
     backoff: &mut Backoff,
-    told: &mut bool,
+    followed: &mut Followed,
 ) -> RedisResult<()> {
     let patience = shared.options.operation_timeout;
     // redis-rs has no timeout for any of these.
@@ -63,32 +114,65 @@ async fn session(
     within(patience, sink.subscribe(&*shared.channel)).await?;
     shared.schedule.set_listening(true);
     shared.inbox_tried.send_replace(true);
-    backoff.reset();
-    *told = false;
+    followed.said = false;
 
-    let mut beat = Moment::now() + shared.options.heartbeat;
+    let heartbeat = shared.options.heartbeat;
+    let mut heard = Moment::now();
+    let mut beat = heard + heartbeat;
     let mut timer = pin!(Timer::new()); // one for all messages, so that waiters are woken sooner
+    let mut check = Box::pin(is_elsewhere(shared, followed.checked));
     loop {
-        let next = poll_fn(|cx| match stream.poll_next_unpin(cx) {
-            Poll::Ready(message) => Poll::Ready(Some(message)),
-            Poll::Pending => timer.as_mut().poll_until(cx, beat, None).map(|()| None),
+        let next = poll_fn(|cx| {
+            if let Poll::Ready(message) = stream.poll_next_unpin(cx) {
+                return Poll::Ready(Next::Message(message));
+            }
+            if let Poll::Ready((generation, elsewhere)) = check.as_mut().poll(cx) {
+                return Poll::Ready(Next::Checked(generation, elsewhere));
+            }
+            timer.as_mut().poll_until(cx, beat, None).map(|()| Next::Beat)
         });
         match next.await {
-            Some(Some(message)) => shared.deliver(message.get_payload_bytes()),
-            Some(None) => return Ok(()),
-            None => {
-                // A half-open connection looks alive but delivers nothing (H3).
-                let pong: RedisResult<redis::Value> = within(patience, sink.ping()).await;
-                if let Err(error) = pong
-                    && !is_withheld(&error)
-                // an answer, too
-                {
-                    return Err(error);
+            Next::Message(Some(message)) => {
+                heard = Moment::now();
+                shared.deliver(message.get_payload_bytes());
+            }
+            Next::Message(None) => return Ok(()),
+            Next::Checked(_, true) if followed.elsewhere < FOLLOWED => {
+                followed.elsewhere += 1;
+                debug!("the inbox is on another server than the commands: it follows them");
+                return Ok(());
+            }
+            Next::Checked(generation, elsewhere) => {
+                if !elsewhere {
+                    followed.elsewhere = 0;
+                    backoff.reset();
                 }
-                beat = Moment::now() + shared.options.heartbeat;
+                check = Box::pin(is_elsewhere(shared, generation));
+            }
+            Next::Beat => {
+                let now = Moment::now();
+                if now >= heard + shared.quiet_for() {
+                    // A half-open connection looks alive but delivers nothing (H3).
+                    let pong: RedisResult<redis::Value> = within(patience, sink.ping()).await;
+                    if let Err(error) = pong
+                        && !is_withheld(&error)
+                    // an answer, too
+                    {
+                        return Err(error);
+                    }
+                    heard = Moment::now();
+                }
+                beat = (heard + shared.quiet_for()).min(now + heartbeat);
             }
         }
     }
+}
+
+/// What an inbox may meet.
+enum Next<M> {
+    Message(Option<M>),
+    Checked(u64, bool),
+    Beat,
 }
 
 async fn within<T>(time: Duration, work: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {

@@ -3,6 +3,7 @@
 pub(crate) mod alarm;
 pub(crate) mod builder;
 pub(crate) mod client;
+pub(crate) mod drain;
 pub(crate) mod inbox;
 pub(crate) mod keeper;
 pub(crate) mod label;

@@ -1,5 +1,7 @@
 //! Opens the command connection, watches it, and replaces it when it fails.
 
+use std::time::Duration;
+
 use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 
@@ -12,7 +14,10 @@ use crate::connection::handshake::{GREETING, Greeting, greet};
 use crate::connection::opening::{Resolver, refused, silent};
 use crate::connection::refusal::Target;
 use crate::runtime::shared::Shared;
-use crate::types::error::{Error, Result};
+use crate::types::error::{Error, ErrorKind, Result};
+
+/// A connection that lasted for longer is replaced at once when it fails.
+pub(super) const GOOD: Duration = Duration::from_secs(1);
 
 /// Requests that may be queued in front of the socket.
 const PIPELINE: usize = 1024;
@@ -68,10 +73,19 @@ pub(crate) async fn supervise(shared: &Shared, endpoint: &Endpoint) -> ! {
     let mut generation = 1;
     let mut backoff = Backoff::new(shared.options.reconnect_backoff);
     let mut news = News::default();
+    let good = shared.options.heartbeat.min(GOOD);
+    let mut since = Moment::from_nanos(0); // the first connection is a good one
+    let mut ends_while_idle = 0;
     loop {
-        let since = Moment::now();
         let why = watch(shared, generation).await;
-        let lasted = Moment::now().since(since) > shared.options.heartbeat;
+        let now = Moment::now();
+        let is_idle = shared.is_idle() && now.since(commands.heard()) >= shared.options.heartbeat;
+        ends_while_idle = if is_idle { ends_while_idle + 1 } else { 0 };
+        if ends_while_idle == 2 {
+            debug!("connections end while they are idle: from now on they never are");
+            shared.keep_alive();
+        }
+        let lasted = now.since(since) > good;
         commands.take_down(why.as_ref(), lasted);
         generation += 1;
         if lasted {
@@ -85,9 +99,10 @@ pub(crate) async fn supervise(shared: &Shared, endpoint: &Endpoint) -> ! {
         }
         if !lasted {
             // It was made a moment ago, as to a primary that was demoted: no storm of new ones.
-            sleep_until(Moment::now() + backoff.next(), None).await;
+            sleep_until(now + backoff.next(), None).await;
         }
         connect_again(shared, &mut endpoint, generation, &mut backoff, &mut news).await;
+        since = Moment::now();
     }
 }
 
@@ -151,9 +166,19 @@ async fn watch(shared: &Shared, generation: u64) -> Option<Error> {
                 }
             }
         };
-        let idle = Moment::now() + shared.options.heartbeat;
-        if until(idle, None, trouble).await == Some(true) {
-            return None;
+        let now = Moment::now();
+        let check_at = commands.heard() + shared.quiet_for();
+        match until(check_at.min(now + shared.options.heartbeat), None, trouble).await {
+            Some(true) => return None,
+            // There was an answer meanwhile, or nobody needs the connection.
+            None if Moment::now() < commands.heard() + shared.quiet_for() => {
+                if commands.has_ended() {
+                    let text = "the connection was closed";
+                    return Some(Error::new(ErrorKind::Unavailable, text));
+                }
+                continue;
+            }
+            Some(false) | None => {}
         }
         // Half-open: nobody may have asked for anything for a while (H3).
         let deadline = Moment::now() + shared.options.operation_timeout;
@@ -162,5 +187,6 @@ async fn watch(shared: &Shared, generation: u64) -> Option<Error> {
         {
             return Some(failure.error);
         }
+        commands.is_suspect(); // it was this request that came after a silence
     }
 }

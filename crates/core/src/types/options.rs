@@ -72,7 +72,7 @@ impl Default for Options {
             drift: Drift {
                 parts_per_million: 10_000,
             },
-            reconnect_backoff: (Duration::from_millis(20), Duration::from_secs(2)),
+            reconnect_backoff: (Duration::from_millis(20), Duration::from_secs(1)),
             max_waiters: 10_000,
             label: default_label(),
             keeper_thread: false,

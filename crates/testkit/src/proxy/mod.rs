@@ -10,7 +10,7 @@ mod pump;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -70,7 +70,7 @@ pub struct Proxy {
 
 #[derive(Debug)]
 pub(crate) struct Shared {
-    target: u16,
+    target: AtomicU16,
     pub(crate) faults: Faults,
     pub(crate) counts: Counts,
     connections: Mutex<BTreeMap<ConnId, Arc<Connection>>>,
@@ -88,7 +88,7 @@ impl Proxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let port = listener.local_addr()?.port();
         let shared = Arc::new(Shared {
-            target: target_port,
+            target: AtomicU16::new(target_port),
             faults: Faults::default(),
             counts: Counts::default(),
             connections: Mutex::default(),
@@ -101,6 +101,11 @@ impl Proxy {
             .name("proxy".to_owned())
             .spawn(move || acceptor.accept(&listener))?;
         Ok(Self { port, shared })
+    }
+
+    /// From now on, new connections lead to this port; those that exist stay where they are.
+    pub fn lead_to(&self, target_port: u16) {
+        self.shared.target.store(target_port, Ordering::Relaxed);
     }
 
     /// The port to connect to.
@@ -266,7 +271,7 @@ impl Shared {
 
     /// Connects a client to the server and starts moving bytes.
     fn serve(self: &Arc<Self>, client: &TcpStream) -> io::Result<()> {
-        let server = TcpStream::connect((Ipv4Addr::LOCALHOST, self.target))?;
+        let server = TcpStream::connect((Ipv4Addr::LOCALHOST, self.target.load(Ordering::Relaxed)))?;
         let id = ConnId(self.next_id.fetch_add(1, Ordering::SeqCst));
         let connection = Arc::new(Connection::new(id, client.try_clone()?, server)?);
         self.connections().insert(id, Arc::clone(&connection));

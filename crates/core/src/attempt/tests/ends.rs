@@ -27,7 +27,9 @@ fn a_dropped_attempt_is_ended_once() {
     let mut held = Attempt::queued();
     held.granted_by_message(2_000_000, 1000);
     held.hand_out(1000);
-    for mut attempt in [Attempt::new(), Attempt::queued(), granted, held] {
+    let mut asking = Attempt::new();
+    asking.on(Event::Asked { not_after: 1 }, at(1000));
+    for mut attempt in [asking, Attempt::queued(), granted, held] {
         let effects = attempt.on(Event::GivenUp, at(1001));
         assert!(
             effects.enqueue && effects.wake_watchers && !effects.free,
@@ -40,6 +42,19 @@ fn a_dropped_attempt_is_ended_once() {
         let after = attempt.on(Event::GivenUp, at(1003));
         assert!(!after.enqueue && !after.free, "nothing is left: {after:?}");
     }
+}
+
+#[test]
+fn an_attempt_that_was_never_sent_leaves_without_an_end() {
+    let mut attempt = Attempt::new();
+    let effects = attempt.on(Event::GivenUp, at(1000));
+    assert!(effects.free && !effects.enqueue, "{effects:?}");
+    // A refused request may have been carried out in part.
+    let mut refused = Attempt::new();
+    refused.on(Event::Asked { not_after: 1 }, at(1000));
+    refused.on(Event::NotAsked, at(1000));
+    let effects = refused.on(Event::GivenUp, at(1001));
+    assert!(effects.enqueue && !effects.free, "{effects:?}");
 }
 
 #[test]

@@ -5,13 +5,14 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use pin_project::{pin_project, pinned_drop};
 
 use crate::attempt::Attempt;
 use crate::attempt::event::{EndEvent, Ended, Event, HoldEvent};
 use crate::attempt::state::State;
-use crate::base::clock::{Moment, Timer};
+use crate::base::clock::{Moment, Timer, millis};
 use crate::connection::failure::Failure;
 use crate::runtime::shared::Shared;
 use crate::tasks::client::Client;
@@ -25,8 +26,10 @@ type EndWork = Pin<Box<dyn Future<Output = Result<Ended, Failure>> + Send>>;
 ///
 /// # Errors
 /// `Lost` if the hold had already ended; nobody else's hold is affected. `Unavailable` if the
-/// server does not answer before the lease is over. `Closed` if the client is closed, or its
-/// runtime ends, before the answer.
+/// server does not answer within `unavailable_after`, or until the lease is over if that is sooner
+/// (but within an operation timeout at least). The text names the time that passed, and the client
+/// continues to release the hold. `Closed` if the client is closed, or its runtime ends, before the
+/// answer.
 #[must_use = "futures do nothing unless polled"]
 #[pin_project(PinnedDrop)]
 pub struct Unlock {
@@ -37,7 +40,9 @@ pub struct Unlock {
     done: bool,
     /// When the lease ends.
     deadline: Moment,
-    /// When the lease has ended and a request has had its operation timeout.
+    /// When the release began.
+    began: Moment,
+    /// When the caller gets an answer at the latest.
     over: Moment,
     #[pin]
     timer: Timer,
@@ -52,6 +57,7 @@ impl Unlock {
             started: false,
             done: false,
             deadline: Moment::NEVER,
+            began: Moment::NEVER,
             over: Moment::NEVER,
             timer: Timer::new(),
         }
@@ -80,7 +86,10 @@ impl Future for Unlock {
             *this.deadline = this
                 .attempt
                 .with(|state| state.held().map_or(now, |held| held.deadline));
-            *this.over = (*this.deadline).max(now + shared.options.operation_timeout);
+            *this.began = now;
+            *this.over = (*this.deadline)
+                .min(now + shared.options.unavailable_after)
+                .max(now + shared.options.operation_timeout);
             let releasing = Event::Hold(HoldEvent::Releasing);
             let (effects, loss) = this.attempt.on_then(releasing, now, State::loss);
             shared.follow(this.attempt, &effects, now);
@@ -105,7 +114,7 @@ impl Future for Unlock {
                 }
                 Err(failure) if failure.passing => shared.end(this.attempt),
                 Err(failure) => {
-                    shared.note(this.attempt, Event::End(EndEvent::Over(Ended::Unknown)));
+                    shared.end(this.attempt); // the keeper goes on: a right may be given back
                     *this.done = true;
                     return Poll::Ready(Err(named(failure.error)));
                 }
@@ -119,13 +128,13 @@ impl Future for Unlock {
                 Err(named(Error::lost(Loss::Expired)))
             }
             Some(Ended::HadNothing) => Err(named(Error::lost(Loss::Vanished))),
-            Some(Ended::Unknown) => Err(named(unanswered(shared))),
+            Some(Ended::Unknown) => Err(named(unanswered(shared, *this.began, *this.deadline))),
             None if shared.life().is_over() => Err(named(shared.closed_error())),
             None => {
                 let timer = this.timer.as_mut();
                 ready!(timer.poll_until(cx, *this.over, Some(&shared.driver)));
                 // The keeper continues; the caller has nothing left to wait for (H44).
-                Err(named(unanswered(shared)))
+                Err(named(unanswered(shared, *this.began, *this.deadline)))
             }
         };
         *this.done = true;
@@ -133,9 +142,17 @@ impl Future for Unlock {
     }
 }
 
-/// The error when nobody knows whether the hold was released, of the kind that says why.
-fn unanswered(shared: &Shared) -> Error {
-    let text = "the release was not answered until the lease was over";
+/// Says how long nobody answered, and whether the lease is over. The kind says why, if that is known.
+fn unanswered(shared: &Shared, began: Moment, deadline: Moment) -> Error {
+    let now = Moment::now();
+    let passed = Duration::from_millis(millis(now.since(began)));
+    let rest = if now >= deadline {
+        "its lease is over".to_owned()
+    } else {
+        let left = Duration::from_millis(millis(deadline.since(now)));
+        format!("the client continues to try; otherwise the lease ends in {left:?}")
+    };
+    let text = format!("the server did not answer the release for {passed:?}; {rest}");
     match shared.commands.outage().cause() {
         Some(cause) => Error::new(cause.kind(), format!("{text}: {cause}")),
         None => Error::new(ErrorKind::Unavailable, text),

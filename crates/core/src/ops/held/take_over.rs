@@ -28,6 +28,8 @@ impl Client {
     /// Dropping it gives the hold up.
     #[doc(hidden)]
     pub async fn resume(&self, request: AcquireRequest, ticket: &Ticket) -> Result<Guard> {
+        let new = self.shared().check_new(&request.spec);
+        new.map_err(|error| error.named(&request.name))?;
         let old = TakeOver::Adopt {
             old: ticket.id(),
             token: ticket.token().get(),
@@ -151,6 +153,9 @@ async fn ask(
     deadline: Moment,
 ) -> Result<TakeOverReply, Failure> {
     let spec = &attempt.spec;
+    if !shared.commands.is_ready() {
+        shared.commands.ready(deadline).await?; // nothing was sent
+    }
     attempt.note(Event::Asked { not_after });
     let times = (millis(spec.lease), shared.key_life_ms(spec, spec.lease));
     let request = take_over(what, &attempt.key, &attempt.id, times, not_after);

@@ -7,13 +7,14 @@ use crate::attempt::Attempt;
 use crate::attempt::event::{EndEvent, Ended, Event};
 use crate::attempt::state::State;
 use crate::base::backoff::Backoff;
-use crate::base::clock::{Moment, millis, sleep_until, until};
+use crate::base::clock::{Moment, millis};
 use crate::base::limit;
 use crate::base::trace::debug;
 use crate::connection::failure::Failure;
 use crate::runtime::batch::Call;
 use crate::runtime::shared::Shared;
 use crate::tasks::keeper::renew::{Item, exchange};
+use crate::types::error::ErrorKind;
 use crate::wire::reply::EndReply;
 use crate::wire::request::{Args, CountedArgs, EndArgs};
 
@@ -25,65 +26,91 @@ const PLACE: Duration = Duration::from_secs(31 + 8 + 8);
 /// A late acquire and the three claims after it, none of which is longer than a lease.
 const LEASES: u32 = 4;
 
-/// Repeats `end` until it is answered or nothing can be left to end. Then frees the slot. A claim that
-/// was left is confirmed instead, if that is still possible.
-pub(super) async fn end(shared: &Shared, attempt: Arc<Attempt>) {
-    if let Some(lease) = attempt.with(|state| state.leaving().copied()) {
-        confirm(shared, &attempt, lease.token, lease.deadline).await;
-    }
-    if attempt.with(State::is_gone) {
-        return;
-    }
-    let over = Moment::now() + attempt.spec.lease * LEASES + PLACE;
-    let mut backoff = Backoff::new((Duration::from_millis(10), Duration::from_millis(500)));
-    let ended = loop {
-        let deadline = shared
-            .request_deadline(attempt.spec.lease.max(Duration::from_millis(30)), Moment::now())
-            .min(over);
-        match try_end(shared, &attempt, deadline).await {
-            Ok(ended) => break ended,
-            Err(failure) => {
-                debug!(name = %attempt.name, error = %failure.error, "an end failed");
-                if !failure.passing || Moment::now() >= over {
-                    break Ended::Unknown;
-                }
-                let generation = shared.commands.generation();
-                let pause = Moment::now() + backoff.next();
-                if shared.commands.is_up() {
-                    sleep_until(pause, None).await;
-                } else {
-                    // Try again as soon as there is a new connection.
-                    until(pause, None, shared.commands.wait_for_other(generation)).await;
-                }
-            }
-        }
-    };
-    shared.note(&attempt, Event::End(EndEvent::Over(ended)));
+/// The pauses between tries that fail, and between those that are refused.
+const FAILED: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
+const REFUSED: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// An attempt that has to be ended, between two tries.
+#[derive(Debug)]
+pub(super) struct Debt {
+    attempt: Arc<Attempt>,
+    /// Nothing can be left to end from then on.
+    over: Moment,
+    failed: Backoff,
+    refused: Backoff,
+    /// When to try next.
+    pub(super) due: Moment,
 }
 
-/// Confirms a claim that was left, with tries until it is over.
-async fn confirm(shared: &Shared, attempt: &Arc<Attempt>, token: u64, over: Moment) {
-    let mut backoff = Backoff::new((Duration::from_millis(10), Duration::from_millis(500)));
-    let item = [Item::renew(Arc::clone(attempt), token)];
-    while Moment::now() < over && attempt.with(|state| state.leaving().is_some()) {
-        let deadline = shared
-            .request_deadline(attempt.spec.lease, Moment::now())
-            .min(over);
-        match exchange(shared, &item, deadline).await {
-            Ok(_) => break,
-            Err(failure) => {
-                debug!(name = %attempt.name, error = %failure.error, "a claim that was left is not confirmed");
-                let pause = (Moment::now() + backoff.next()).min(over);
-                let generation = shared.commands.generation();
-                if shared.commands.is_up() {
-                    sleep_until(pause, None).await;
+impl Debt {
+    pub(super) fn new(attempt: Arc<Attempt>, now: Moment) -> Self {
+        let over = now + attempt.spec.lease * LEASES + PLACE;
+        let (failed, refused) = (Backoff::new(FAILED), Backoff::new(REFUSED));
+        Self {
+            attempt,
+            over,
+            failed,
+            refused,
+            due: now,
+        }
+    }
+}
+
+/// Tries once to end an attempt. When it was answered, or nothing can be left to end, its slot is freed; otherwise there is
+/// another try, whatever the refusal: a right may be given back. A claim that was left is confirmed instead, if that is still
+/// possible.
+pub(super) async fn end(shared: &Shared, mut debt: Debt) -> Option<Debt> {
+    let attempt = &debt.attempt;
+    if !confirms(shared, attempt).await {
+        debt.due = Moment::now() + debt.failed.next();
+        return Some(debt);
+    } else if attempt.with(State::is_gone) {
+        return None;
+    }
+    let deadline = shared
+        .request_deadline(attempt.spec.lease.max(Duration::from_millis(30)), Moment::now())
+        .min(debt.over);
+    let ended = match try_end(shared, attempt, deadline).await {
+        Ok(ended) => ended,
+        Err(failure) => {
+            debug!(name = %attempt.name, error = %failure.error, "an end failed");
+            let now = Moment::now();
+            // Under a key of another type there is nothing of ours.
+            if now < debt.over && failure.error.kind() != ErrorKind::WrongType {
+                let pauses = if failure.passing {
+                    &mut debt.failed
                 } else {
-                    until(pause, None, shared.commands.wait_for_other(generation)).await;
-                }
+                    &mut debt.refused
+                };
+                debt.due = (now + pauses.next()).min(debt.over);
+                return Some(debt);
             }
+            Ended::Unknown
+        }
+    };
+    shared.note(attempt, Event::End(EndEvent::Over(ended)));
+    None
+}
+
+/// Tries once to confirm a claim that was left; `false`: it was not answered. When it is over, it is ended like
+/// others.
+async fn confirms(shared: &Shared, attempt: &Arc<Attempt>) -> bool {
+    let Some(lease) = attempt.with(|state| state.leaving().copied()) else {
+        return true;
+    };
+    let now = Moment::now();
+    if now < lease.deadline {
+        let deadline = shared
+            .request_deadline(attempt.spec.lease, now)
+            .min(lease.deadline);
+        let item = [Item::renew(Arc::clone(attempt), lease.token)];
+        if let Err(failure) = exchange(shared, &item, deadline).await {
+            debug!(name = %attempt.name, error = %failure.error, "a claim that was left is not confirmed");
+            return false;
         }
     }
     shared.note(attempt, Event::End(EndEvent::NotConfirmed)); // unless it was
+    true
 }
 
 /// Sends `end`, and repeats it while the script reports that there is more to grant.

@@ -33,6 +33,8 @@ pub(super) struct Plan {
     places: Window,
     /// Places that are to be sent again, from that moment on.
     again: (VecDeque<Arc<Attempt>>, Moment),
+    /// It was late once.
+    was_late: bool,
 }
 
 /// The renewals to be sent.
@@ -102,6 +104,7 @@ impl Default for Plan {
             },
             places: Window::new(PLACES),
             again: (VecDeque::new(), past),
+            was_late: false,
         }
     }
 }
@@ -119,7 +122,8 @@ impl Plan {
             shortest: TICK_MOST * 3,
         };
         let mut due = Vec::new();
-        let (mut shortest_held, mut worst) = (TICK_MOST * 3, Duration::ZERO);
+        let (mut shortest_held, mut worst) = (TICK_MOST * 3, shared.schedule.latest());
+        let mut any_lost = false;
         let attempts = shared.table.all();
         let number = attempts.len();
         for attempt in attempts {
@@ -127,6 +131,7 @@ impl Plan {
             shared.follow_scan(&attempt, &effects);
             found.next = found.next.min(effects.due);
             worst = worst.max(effects.late);
+            any_lost |= effects.lost.is_some();
             let lease = attempt.spec.lease;
             if effects.held {
                 shortest_held = shortest_held.min(lease);
@@ -142,9 +147,11 @@ impl Plan {
         let trip = self.trip.least(shared.commands.round_trip());
         self.renewals.add(due, trip);
         shared.schedule.note_lateness(worst);
-        if worst > shortest_held / 6 && worst > Duration::from_millis(20) {
+        let is_late = worst > shortest_held / 6 && worst > Duration::from_millis(20);
+        if is_late && !any_lost && !self.was_late {
             warn!(late = ?worst, "the keeper is late: something blocks its runtime; keeper_thread(true) gives it a thread of its own");
         }
+        self.was_late |= is_late; // said once; each loss says it again
         let next = self.find_places(shared, found, tick_at, at_once);
         shared.schedule.end_scan(next, number);
     }

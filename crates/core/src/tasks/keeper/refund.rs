@@ -16,7 +16,7 @@ pub(super) async fn refund(shared: &Shared, batch: Vec<Arc<Pending>>) {
         while let Err(failure) = shared.commands.run(&request, over).await {
             debug!(error = %failure.error, "giving reservations back failed");
             if !failure.passing || Moment::now() >= over {
-                break;
+                break; // what could not be sent stays consumed
             }
             sleep_until(Moment::now() + Duration::from_millis(10), None).await;
         }

@@ -4,6 +4,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+
 use super::pace::Slot;
 use crate::attempt::Attempt;
 use crate::attempt::event::{Asked, Event};
@@ -12,6 +15,7 @@ use crate::base::limit;
 use crate::base::trace::debug;
 use crate::connection::failure::Failure;
 use crate::runtime::shared::Shared;
+use crate::types::error::Error;
 use crate::wire::reply::{TickItem, TickReply};
 use crate::wire::request::{TickArgs, TickOp, tick};
 
@@ -80,14 +84,15 @@ pub(super) async fn send(shared: &Shared, items: Vec<Item>, slot: Slot) -> Over 
 /// Survives every error: what failed is due again soon.
 async fn is_answered(shared: &Shared, items: &[Item], now: Moment, slot: Slot) -> bool {
     let (again, most) = patience(shared, items, now);
-    let mut work = pin!(exchange(shared, items, now + most));
+    let mut work = pin!(exchange_each(shared, items, now + most));
     let result = match until(now + again, None, work.as_mut()).await {
         None if again < most => {
             debug!(items = items.len(), "a tick is overdue");
+            note_trouble(items, &shared.commands.why_silent().to_string());
             free(shared, items); // to be sent again; the answer to this one still counts
             drop(slot);
             shared.schedule.look.notify_one(); // another may be sent
-            let is_answered = work.await.is_ok();
+            let is_answered = work.await;
             if is_answered {
                 free(shared, items);
             }
@@ -96,11 +101,57 @@ async fn is_answered(shared: &Shared, items: &[Item], now: Moment, slot: Slot) -
         None => work.await,
         Some(result) => result,
     };
-    if let Err(failure) = &result {
-        debug!(error = %failure.error, items = items.len(), "a tick failed");
-    }
     free(shared, items);
-    result.is_ok()
+    result
+}
+
+/// Remembers why these holds were not renewed, for the case that one of them is lost.
+fn note_trouble(items: &[Item], why: &str) {
+    let why: Arc<str> = why.into();
+    for item in items.iter().filter(|item| item.is_renewal()) {
+        item.attempt.note_trouble(&why);
+    }
+}
+
+/// How many items of a batch that was refused are under way at once, each in a request of its own.
+const ALONE: usize = 16;
+
+/// The exchange, item by item if the batch is refused: what is wrong with one of them costs only itself. Returns whether
+/// any was answered.
+async fn exchange_each(shared: &Shared, items: &[Item], deadline: Moment) -> bool {
+    let together = exchange(shared, items, deadline).await;
+    let Err(failure) = together else { return true };
+    debug!(error = %failure.error, items = items.len(), "a tick failed");
+    if failure.passing || items.len() < 2 {
+        note_trouble(items, &text(&failure.error));
+        return false;
+    }
+    let (mut rest, mut under_way, mut any) = (items.chunks(1), FuturesUnordered::new(), false);
+    loop {
+        while under_way.len() < ALONE
+            && let Some(item) = rest.next()
+        {
+            under_way.push(exchange_alone(shared, item, deadline));
+        }
+        match under_way.next().await {
+            Some(is_answered) => any |= is_answered,
+            None => return any,
+        }
+    }
+}
+
+async fn exchange_alone(shared: &Shared, item: &[Item], deadline: Moment) -> bool {
+    let answer = exchange(shared, item, deadline).await;
+    if let Err(failure) = &answer {
+        debug!(error = %failure.error, "a tick's item failed");
+        note_trouble(item, &text(&failure.error));
+    }
+    answer.is_ok()
+}
+
+/// An error with its cause.
+fn text(error: &Error) -> String {
+    format!("{error:?}")
 }
 
 /// Nothing is under way for these items any more, or it takes too long: says when they are due.
