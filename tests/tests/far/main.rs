@@ -1,6 +1,8 @@
 //! No hand-off is lost at round trips of 0.2 s and 0.5 s with default options.
 #![allow(clippy::significant_drop_tightening, reason = "guards are the subject")]
 
+mod many;
+
 use std::time::Duration;
 
 use latchwork_mutex::{Client, Hold, Mutex, Result};

@@ -397,7 +397,10 @@ fn a_watchdog_hold_is_due_at_a_third_and_a_claim_at_a_quarter() {
     let mut attempt = Attempt::queued();
     attempt.granted_by_message(1_000_001, 1);
     let due = attempt.hand_out(1).due.since(START);
-    assert!(due > ms(200) && due <= ms(251), "a quarter of the window: {due:?}");
+    assert!(
+        due > ms(200) && due <= ms(251),
+        "a quarter of the window: {due:?}"
+    );
 }
 
 #[test]
