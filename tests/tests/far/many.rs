@@ -36,7 +36,11 @@ async fn many_at_once(trip: Duration, lease: Duration) {
     let failed = locked.iter().filter(|lock| lock.is_err()).count();
     assert_eq!(failed, 0, "free locks that were not acquired, of {MANY}");
     let few = u64::try_from(MANY / 8).expect("small");
-    assert!(requests() < few, "each is asked for once: {} requests", requests());
+    assert!(
+        requests() < few,
+        "each is asked for once: {} requests",
+        requests()
+    );
     let guards: Vec<MutexGuard> = locked.into_iter().filter_map(Result::ok).collect();
     tokio::time::sleep(lease).await;
     let lost = guards.iter().filter(|guard| guard.is_lost()).count();
@@ -45,7 +49,12 @@ async fn many_at_once(trip: Duration, lease: Duration) {
     proxy.reset_counts();
     let released = all(guards.into_iter().map(|guard| go(guard.unlock())).collect()).await;
     let failed: Vec<_> = released.into_iter().filter_map(Result::err).collect();
-    assert_eq!(failed.len(), 0, "releases that failed, such as: {:?}", failed.first());
+    assert_eq!(
+        failed.len(),
+        0,
+        "releases that failed, such as: {:?}",
+        failed.first()
+    );
     assert!(requests() < few, "each is released once: {} requests", requests());
 }
 
