@@ -1,12 +1,14 @@
 //! One test's corner of a server: a key prefix of its own, and the primitive that the test is
 //! about.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use latchwork_core::{Client, ClientBuilder};
 use latchwork_testkit::{Proxy, TestServer, shared_server};
 
+use crate::distance::Distance;
 use crate::subject::{MUTEX, Subject};
 
 /// The lease that most tests use: short, so that a test which waits for its end is quick.
@@ -36,6 +38,10 @@ pub struct Fixture<'a> {
     pub name: String,
     /// The kind in its key.
     pub(crate) kind: &'static str,
+    /// How far away its clients are.
+    pub distance: Distance,
+    /// What they connect through if they are far away.
+    line: Option<Arc<Proxy>>,
 }
 
 impl Fixture<'static> {
@@ -55,13 +61,31 @@ impl<'a> Fixture<'a> {
     pub fn on(server: &'a TestServer) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let distance = Distance::here();
+        let far = distance != Distance::NEAR;
         Self {
             server,
             prefix: format!("t{}-{number}", std::process::id()),
             subject: MUTEX,
             name: "a".to_owned(),
             kind: MUTEX.kind(),
+            distance,
+            line: far.then(|| Arc::new(distance.proxy(server.port()))),
         }
+    }
+
+    /// The URL of the server for clients at the distance of the test.
+    pub fn url(&self) -> String {
+        let far = self.line.as_ref().map(|line| line.url());
+        far.unwrap_or_else(|| self.server.url())
+    }
+
+    /// A proxy of its own, as far away as the test.
+    ///
+    /// # Panics
+    /// If there can be none.
+    pub fn proxy(&self) -> Proxy {
+        self.distance.proxy(self.server.port())
     }
 
     /// For this primitive.
@@ -94,15 +118,15 @@ impl<'a> Fixture<'a> {
 
     /// Options for a client with short leases.
     pub fn builder(&self) -> ClientBuilder {
-        self.builder_at(self.server.url())
+        self.builder_at(self.url())
     }
 
     /// Options for a client that connects through another URL, such as a proxy's.
     pub fn builder_at(&self, url: impl AsRef<str>) -> ClientBuilder {
-        Client::builder()
-            .url(url)
-            .prefix(&self.prefix)
-            .lease(LEASE)
+        let builder = Client::builder().url(url).prefix(&self.prefix);
+        self.distance
+            .patient(builder)
+            .lease(self.distance.scaled(LEASE))
             .reconnect_backoff(Duration::from_millis(5), Duration::from_millis(50))
     }
 
@@ -114,7 +138,7 @@ impl<'a> Fixture<'a> {
         let mut command = vec!["ACL", "SETUSER", "worker", "on", ">secret", "~*", "&*", "+@all"];
         command.extend(rules);
         self.server.admin(&command).expect("a user");
-        format!("redis://worker:secret@127.0.0.1:{}", self.server.port())
+        self.url().replacen("redis://", "redis://worker:secret@", 1)
     }
 
     /// A client with these options, besides short leases.
@@ -141,7 +165,7 @@ impl<'a> Fixture<'a> {
         &self,
         options: impl FnOnce(ClientBuilder) -> ClientBuilder,
     ) -> (Proxy, Client) {
-        let proxy = Proxy::start(self.server.port()).expect("a proxy");
+        let proxy = self.proxy();
         let client = options(self.builder_at(proxy.url())).connect().await;
         (proxy, client.expect("a client"))
     }
@@ -160,7 +184,8 @@ impl<'a> Fixture<'a> {
     /// # Panics
     /// If it cannot connect.
     pub async fn renewing(&self) -> Client {
-        self.client_with(|builder| builder.lease(MEDIUM)).await
+        self.client_with(|builder| builder.lease(self.distance.scaled(MEDIUM)))
+            .await
     }
 
     /// A client whose holds survive whatever the test does, if they can ([`LONG`]).
@@ -168,7 +193,8 @@ impl<'a> Fixture<'a> {
     /// # Panics
     /// If it cannot connect.
     pub async fn steady(&self) -> Client {
-        self.client_with(|builder| builder.lease(LONG)).await
+        self.client_with(|builder| builder.lease(self.distance.scaled(LONG)))
+            .await
     }
 
     /// A client that renews nothing while the test runs ([`MINUTE`]).

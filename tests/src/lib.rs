@@ -3,6 +3,7 @@
 
 mod acquiring;
 mod counted;
+pub mod distance;
 mod fixture;
 pub mod mutants;
 mod mutexes;
@@ -11,6 +12,8 @@ mod record;
 pub mod subject;
 
 use std::time::{Duration, Instant};
+
+use distance::{Distance, scaled};
 
 pub use acquiring::{Waiter, rises};
 pub use counted::{commands, lose_grants, lose_the_reply, messages};
@@ -27,7 +30,7 @@ pub fn go<F>(future: F) -> tokio::task::JoinHandle<F::Output>
 where
     F: Future<Output: Send> + Send + 'static,
 {
-    tokio::spawn(future)
+    tokio::spawn(Distance::here().at(future))
 }
 
 /// Fails the test when something hangs.
@@ -35,18 +38,19 @@ where
 /// # Panics
 /// If it does.
 pub async fn soon<F: Future>(what: &str, future: F) -> F::Output {
-    let limited = tokio::time::timeout(Duration::from_secs(25), future);
+    let limited = tokio::time::timeout(scaled(Duration::from_secs(25)), future);
     limited.await.unwrap_or_else(|_| panic!("it hangs: {what}"))
 }
 
 /// Polls a condition until it holds: for what another task or process does in its own time.
 ///
 /// # Panics
-/// If it does not hold after ten seconds.
+/// If it does not hold after ten seconds, or longer far away.
 pub async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let over = Instant::now() + Duration::from_secs(10);
+    let over = Instant::now() + scaled(Duration::from_secs(10));
+    let pause = Duration::from_millis(1).max(Distance::here().trip() / 20);
     while !condition() {
         assert!(Instant::now() < over, "this did not happen: {what}");
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        tokio::time::sleep(pause).await;
     }
 }

@@ -50,9 +50,10 @@ impl Other {
 
     fn run(program: &str, fixture: &Fixture<'_>, what: [&str; 3], times: [Duration; 2]) -> Self {
         let mut child = Command::new(program)
-            .args([&fixture.server.url(), fixture.prefix.as_str()])
+            .args([&fixture.url(), fixture.prefix.as_str()])
             .args(what)
             .args(times.map(|time| time.as_millis().to_string()))
+            .arg(fixture.distance.trip().as_millis().to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

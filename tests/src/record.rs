@@ -89,7 +89,8 @@ impl Fixture<'_> {
     /// # Panics
     /// If something stays.
     pub async fn settled(&self) {
-        self.settled_within(Duration::from_secs(10)).await;
+        self.settled_within(self.distance.scaled(Duration::from_secs(10)))
+            .await;
     }
 
     /// The same with a limit; zero: now.

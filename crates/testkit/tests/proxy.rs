@@ -96,8 +96,15 @@ fn an_end_on_either_side_reaches_the_other() {
 fn without_a_server_connections_are_reset() {
     let (server, proxy) = started();
     server.kill().unwrap();
-    let mut client = client(&proxy);
-    assert!(client.call(&["PING"]).is_err());
+    is_reset(&proxy);
+}
+
+/// A new connection is reset: perhaps before connect returns. An orderly end would be `Ok(0)`.
+fn is_reset(proxy: &Proxy) {
+    let new = TcpStream::connect(("127.0.0.1", proxy.port()));
+    let read = new.and_then(|mut new| new.read(&mut [0]));
+    let kind = read.map_err(|error| error.kind());
+    assert_eq!(kind, Err(ErrorKind::ConnectionReset), "a reset, and nothing else");
 }
 
 #[test]
@@ -174,58 +181,89 @@ fn refused_connections_are_reset() {
     let mut old = client(&proxy);
     old.call(&["PING"]).unwrap();
     proxy.refuse(true);
-    // The reset may come before connect returns, or after. An orderly end would be `Ok(0)`.
-    let refused = TcpStream::connect(("127.0.0.1", proxy.port())).and_then(|mut new| new.read(&mut [0]));
-    assert_eq!(
-        refused.map_err(|error| error.kind()),
-        Err(ErrorKind::ConnectionReset)
-    );
+    is_reset(&proxy);
     assert_eq!(old.call(&["PING"]), Ok(pong()));
     proxy.refuse(false);
     assert_eq!(client(&proxy).call(&["PING"]), Ok(pong()));
 }
 
-#[test]
-fn delay_takes_at_least_that_long_each_way() {
-    const DELAY: Duration = Duration::from_millis(30);
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let proxy = Proxy::start(listener.local_addr().unwrap().port()).unwrap();
-    let mut client = TcpStream::connect(("127.0.0.1", proxy.port())).unwrap();
-    let mut server = listener.accept().unwrap().0;
-    let took = |from: &mut TcpStream, to: &mut TcpStream| {
-        let started = Instant::now();
-        from.write_all(b"x").unwrap();
-        to.read_exact(&mut [0]).unwrap();
-        started.elapsed()
+/// Two ends of a connection through a proxy, without a Redis server: so that each direction can be
+/// looked at alone.
+fn ends() -> (Proxy, TcpStream, TcpStream) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let proxy = Proxy::start(listener.local_addr().expect("bound").port()).expect("a proxy");
+    let client = TcpStream::connect(("127.0.0.1", proxy.port())).expect("the proxy listens");
+    let server = listener.accept().expect("the proxy connects").0;
+    (proxy, client, server)
+}
+
+/// Sends this many chunks, one at a time, and reads them at the other end. All of them are under
+/// way at once, each for the delay from its own arrival.
+fn all_take_the_delay(chunks: u8, direction: Direction) {
+    let delay = Duration::from_millis(400);
+    let (proxy, client, server) = ends();
+    let (mut from, mut to) = match direction {
+        Direction::ToServer => (client, server),
+        Direction::ToClient => (server, client),
     };
-    proxy.delay(DELAY);
-    for _ in 0..2 {
-        let request = took(&mut client, &mut server);
-        assert!(request >= DELAY, "a request took {request:?}");
-        let reply = took(&mut server, &mut client);
-        assert!(reply >= DELAY, "a reply took {reply:?}");
+    let (sender, arrived) = mpsc::channel();
+    proxy.on_chunk(move |_, _, chunk| {
+        sender.send(chunk.len()).expect("the test waits");
+        Action::Pass
+    });
+    proxy.delay(delay);
+    let mut sent = Vec::new();
+    for chunk in 0..chunks {
+        sent.push(Instant::now());
+        from.write_all(&[chunk]).expect("sent");
+        let length = arrived.recv_timeout(delay * 20).expect("it has arrived");
+        assert_eq!(length, 1, "{direction:?}: a chunk of its own");
     }
+    to.set_nonblocking(true).expect("a socket");
+    let early = to.read(&mut [0]).map_err(|error| error.kind());
+    assert_eq!(
+        early,
+        Err(ErrorKind::WouldBlock),
+        "{direction:?}: all are under way"
+    );
+    to.set_nonblocking(false).expect("a socket");
+    for (chunk, sent) in (0..chunks).zip(sent) {
+        let mut got = [0];
+        to.read_exact(&mut got).expect("it comes");
+        let took = sent.elapsed();
+        assert_eq!(got, [chunk], "{direction:?}: in order");
+        assert!(took >= delay, "{direction:?}: {chunk} took {took:?}");
+        assert!(
+            took < delay * 2,
+            "{direction:?}: {chunk} waited for those before it: {took:?}"
+        );
+    }
+    // Nothing waits any longer.
     proxy.delay(Duration::ZERO);
-    took(&mut client, &mut server);
+    from.write_all(b"x").expect("sent");
+    to.read_exact(&mut [0]).expect("it comes");
 }
 
 #[test]
-fn what_follows_at_once_is_not_delayed_twice() {
+fn a_delay_takes_that_long_each_way_for_one_and_for_many() {
+    for direction in [Direction::ToServer, Direction::ToClient] {
+        all_take_the_delay(1, direction);
+        all_take_the_delay(8, direction);
+    }
+}
+
+/// A way that has a delay for one direction only would take half of this.
+#[test]
+fn a_round_trip_takes_the_delay_twice() {
     let (_server, proxy) = started();
     let mut client = client(&proxy);
-    let delay = Duration::from_millis(400);
+    let delay = Duration::from_millis(30);
     proxy.delay(delay);
-    let mut sent = Vec::new();
-    for _ in 0..5 {
-        client.send(&["PING"]).unwrap();
-        sent.push(Instant::now());
-        std::thread::sleep(delay / 5); // while the first is still on its way
-    }
-    for sent in sent {
-        assert_eq!(client.receive(), Ok(pong()));
+    for _ in 0..3 {
+        let sent = Instant::now();
+        assert_eq!(client.call(&["PING"]), Ok(pong()));
         let took = sent.elapsed();
         assert!(took >= delay * 2, "both ways: {took:?}");
-        assert!(took < delay * 3, "it waited for those before it: {took:?}");
     }
 }
 

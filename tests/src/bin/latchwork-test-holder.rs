@@ -1,6 +1,6 @@
 //! Another process for tests: acquires a primitive and says what comes of it. Ends with its standard input.
 //!
-//! `latchwork-test-holder <url> <prefix> <subject> <name> <tasks, or all> <lease ms> <claim window ms, or 0 for the usual one>`
+//! `latchwork-test-holder <url> <prefix> <subject> <name> <tasks, or all> <lease ms> <claim window ms, or 0 for the usual one> <round trip ms>`
 //! The text of an owner as the subject is a reentrant mutex with that owner. With `latch` as the subject its tasks count the latch of that name down under one id, and wait for zero.
 #![allow(clippy::significant_drop_tightening, reason = "guards are the subject")]
 
@@ -10,6 +10,7 @@ use std::time::Duration;
 use latchwork_core::{Client, Error, FencingToken, Owner, Result};
 use latchwork_latch::CountdownLatch;
 use latchwork_mutex::ReentrantMutex;
+use latchwork_tests::distance::Distance;
 use latchwork_tests::go;
 use latchwork_tests::subject::{Boxed, Guard, Options, by_name};
 
@@ -24,8 +25,11 @@ fn say(text: &str) {
 #[tokio::main]
 async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let [url, prefix, subject, name, tasks, lease, window] = words.as_slice() else {
-        return Err("usage: <url> <prefix> <subject> <name> <tasks> <lease ms> <claim window ms>".into());
+    let [url, prefix, subject, name, tasks, lease, window, trip] = words.as_slice() else {
+        return Err(
+            "usage: <url> <prefix> <subject> <name> <tasks> <lease ms> <claim window ms> <round trip ms>"
+                .into(),
+        );
     };
     let (lease, window) = (
         Duration::from_millis(lease.parse()?),
@@ -37,7 +41,8 @@ async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         drop(std::io::stdin().read_to_end(&mut nothing));
         std::process::exit(1);
     });
-    let mut builder = Client::builder().url(url).prefix(prefix).lease(lease);
+    let builder = Client::builder().url(url).prefix(prefix).lease(lease);
+    let mut builder = Distance::ms(trip.parse()?).patient(builder);
     if !window.is_zero() {
         builder = builder.claim_window(window);
     }

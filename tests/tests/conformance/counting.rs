@@ -1,10 +1,11 @@
 //! A call costs the requests, messages and keys that it should, and not one more.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use latchwork_testkit::{ConnKind, Proxy, TestServer};
+use latchwork_tests::distance::{fewer, medium, scaled};
 use latchwork_tests::subject::{Options, Subject};
-use latchwork_tests::{Fixture, MEDIUM, eventually, go, messages, soon};
+use latchwork_tests::{Fixture, eventually, go, messages, soon};
 
 fn requests(proxy: &Proxy) -> u64 {
     proxy.requests_of(ConnKind::Commands)
@@ -13,16 +14,22 @@ fn requests(proxy: &Proxy) -> u64 {
 pub(crate) async fn an_uncontended_acquire_and_release_are_two_requests(subject: &'static dyn Subject) {
     let fixture = Fixture::of(subject);
     let (proxy, client) = fixture.counted().await;
-    for _ in 0..20 {
+    let rounds = fewer(20);
+    for _ in 0..rounds {
         fixture.released(fixture.held(&client).await).await;
     }
-    assert_eq!(requests(&proxy), 40, "one to acquire, one to release");
+    let rounds = u64::try_from(rounds).expect("small");
+    assert_eq!(requests(&proxy), 2 * rounds, "one to acquire, one to release");
     drop(fixture.held(&client).await);
     eventually("released", || client.live() == 0).await;
-    assert_eq!(requests(&proxy), 42, "a drop costs as much as a release");
+    assert_eq!(
+        requests(&proxy),
+        2 * rounds + 2,
+        "a drop costs as much as a release"
+    );
     let tried = fixture.tried(&client).await.expect("free");
     fixture.released(tried).await;
-    assert_eq!(requests(&proxy), 44, "a try, too");
+    assert_eq!(requests(&proxy), 2 * rounds + 4, "a try, too");
     assert_eq!(proxy.requests_of(ConnKind::PubSub), 0, "nothing on the inbox");
     fixture.over().await;
 }
@@ -83,7 +90,7 @@ pub(crate) async fn h6_a_release_wakes_exactly_the_waiters_that_fit(subject: &'s
 pub(crate) async fn a_contended_acquisition_is_two_requests_and_one_message(subject: &'static dyn Subject) {
     const CLIENTS: usize = 3;
     const TASKS: usize = 4;
-    const ROUNDS: usize = 15;
+    let rounds = fewer(15);
     let server = TestServer::start().expect("a server");
     let fixture = Fixture::on(&server).with(subject);
     let mut clients = Vec::new();
@@ -94,12 +101,13 @@ pub(crate) async fn a_contended_acquisition_is_two_requests_and_one_message(subj
     let outside = fixture.steady().await;
     let all = fixture.all(&outside).await;
     server.reset_stats().expect("an answer");
+    let start = Instant::now();
     let mut tasks = Vec::new();
     for (_, client) in &clients {
         for _ in 0..TASKS {
             let handle = fixture.handle(client);
             tasks.push(go(async move {
-                for _ in 0..ROUNDS {
+                for _ in 0..rounds {
                     let guard = handle.acquire().await.expect("a hold");
                     guard.release().await.expect("released");
                 }
@@ -111,9 +119,14 @@ pub(crate) async fn a_contended_acquisition_is_two_requests_and_one_message(subj
     for task in tasks {
         soon("a task", task).await.expect("no panic");
     }
-    let acquisitions = u64::try_from(CLIENTS * TASKS * ROUNDS).expect("small");
+    let acquisitions = u64::try_from(CLIENTS * TASKS * rounds).expect("small");
     let sent: u64 = clients.iter().map(|(proxy, _)| requests(proxy)).sum();
-    assert_eq!(sent, 2 * acquisitions, "a failed acquire and a release each");
+    // A client refreshes its places every three seconds. Far away the turns take longer than that.
+    let refreshes = start.elapsed().as_secs() / 3 * u64::try_from(CLIENTS).expect("small");
+    assert!(
+        (2 * acquisitions..=2 * acquisitions + refreshes).contains(&sent),
+        "a failed acquire and a release each, of {acquisitions}: {sent}"
+    );
     assert!(messages(&server) <= acquisitions, "one message each, at most");
     fixture.over().await;
 }
@@ -123,12 +136,12 @@ pub(crate) async fn h66_every_key_has_a_ttl_at_every_step(subject: &'static dyn 
     let (one, two) = (fixture.steady().await, fixture.steady().await);
     let check = || fixture.check_leftovers();
     let short = Options {
-        lease: Some(MEDIUM / 2),
+        lease: Some(medium() / 2),
         ..Options::NONE
     };
     let held = fixture.handle_with(&one, &short).acquire().await.expect("a hold");
     check();
-    held.extend(MEDIUM).await.expect("extended");
+    held.extend(medium()).await.expect("extended");
     check();
     held.forget();
     let all = go(subject.take_all(&two, b"a"));
@@ -159,7 +172,7 @@ pub(crate) async fn h67_the_key_goes_with_the_retention(subject: &'static dyn Su
     let fixture = Fixture::of(subject);
     let retention = Duration::from_secs(1);
     let client = fixture
-        .client_with(|b| b.retention(retention).lease(MEDIUM))
+        .client_with(|b| b.retention(retention).lease(medium()))
         .await;
     let all = fixture.all(&client).await;
     let waiter = fixture.queue(&client).await;
@@ -178,7 +191,11 @@ pub(crate) async fn h67_the_key_goes_with_the_retention(subject: &'static dyn Su
         );
         return;
     }
-    assert!(left <= 3_600, "lease and retention, and an eighth: {left} ms");
+    let most = scaled(Duration::from_millis(3_600)).as_millis();
+    assert!(
+        i128::from(left) <= most.cast_signed(),
+        "lease and retention, and an eighth: {left} ms"
+    );
     let kind = format!("{}:{}:", fixture.prefix, subject.kind());
     let keys = || fixture.server.keys(&kind).expect("an answer");
     eventually("it is gone", || keys().is_empty()).await;

@@ -3,12 +3,15 @@
 use std::time::{Duration, Instant};
 
 use latchwork_testkit::{Direction, Proxy, TestServer};
+use latchwork_tests::distance::{long, scaled};
 use latchwork_tests::subject::Subject;
-use latchwork_tests::{Fixture, LONG, Other, eventually, go};
+use latchwork_tests::{Fixture, Other, eventually, go};
 
-const SHORT: Duration = Duration::from_millis(400);
+fn short() -> Duration {
+    scaled(Duration::from_millis(400))
+}
 
-/// A waiter whose lease is `LONG` looks by itself this often.
+/// A waiter whose lease is `long()` looks by itself this often.
 const TICK: Duration = Duration::from_secs(3);
 
 fn start(fixture: &Fixture<'_>, tasks: Option<usize>, lease: Duration, window: Duration) -> Other {
@@ -32,18 +35,18 @@ pub(crate) async fn h4_when_a_holders_process_is_killed_the_waiter_takes_over_af
     let fixture = Fixture::of(subject);
     // The survivor looks by itself every three seconds only: it has to know when the lease ends.
     let survivor = fixture.steady().await;
-    let mut other = start(&fixture, None, SHORT, SHORT);
+    let mut other = start(&fixture, None, short(), short());
     let token = other.says("held").await;
     let waiter = fixture.queue(&survivor).await;
     // Not before its lease is over: it is renewed as long as it lives.
-    tokio::time::sleep(SHORT * 3 / 2).await;
+    tokio::time::sleep(short() * 3 / 2).await;
     assert!(!waiter.is_finished(), "the holder lives");
     other.kill();
     let start = Instant::now();
     let guard = fixture.granted(waiter).await;
     let took = start.elapsed();
     assert!(
-        took < TICK,
+        took < scaled(TICK),
         "{took:?} after the kill: not at the end of the lease"
     );
     assert!(
@@ -60,7 +63,7 @@ pub(crate) async fn h8_the_waiters_of_a_killed_process_are_passed_over(subject: 
     let survivor = fixture.steady().await;
     let first = fixture.all(&survivor).await;
     // Each of them would cost a claim window if it were granted.
-    let mut other = start(&fixture, Some(3), LONG, LONG);
+    let mut other = start(&fixture, Some(3), long(), long());
     fixture.queued(3).await;
     let waiter = go(subject.take_all(&survivor, b"a"));
     fixture.queued(4).await;
@@ -76,7 +79,7 @@ pub(crate) async fn h8_the_waiters_of_a_killed_process_are_passed_over(subject: 
     fixture.released(first).await;
     let second = fixture.granted(waiter).await;
     let took = start.elapsed();
-    assert!(took < LONG / 2, "no claim of the dead was waited for: {took:?}");
+    assert!(took < long() / 2, "no claim of the dead was waited for: {took:?}");
     assert_eq!(fixture.waiters(), 3, "they were passed over");
     assert_eq!(fixture.holders().len(), 1, "one hold");
     fixture.released(second).await;
@@ -89,7 +92,7 @@ pub(crate) async fn h8_the_dead_at_the_front_hold_up_the_living_for_a_claim_each
     let fixture = Fixture::of(subject);
     let survivor = fixture.steady().await;
     let first = fixture.all(&survivor).await;
-    let mut other = start(&fixture, Some(3), SHORT, SHORT / 2);
+    let mut other = start(&fixture, Some(3), short(), short() / 2);
     fixture.queued(3).await;
     other.kill();
     // Nobody else waits: the dead are granted, a claim at a time.
@@ -97,7 +100,7 @@ pub(crate) async fn h8_the_dead_at_the_front_hold_up_the_living_for_a_claim_each
     let start = Instant::now();
     let all = fixture.all(&survivor).await;
     let took = start.elapsed();
-    assert!(took < LONG / 2, "{took:?} behind the dead");
+    assert!(took < long() / 2, "{took:?} behind the dead");
     fixture.released(all).await;
     fixture.check_leftovers();
 }
@@ -113,11 +116,11 @@ fn vanish(proxy: &Proxy) {
 }
 
 pub(crate) async fn h8_waiters_that_vanish_cost_one_claim_together(subject: &'static dyn Subject) {
-    const WINDOW: Duration = Duration::from_secs(1);
+    let window = scaled(Duration::from_secs(1));
     let fixture = Fixture::of(subject);
     let survivor = fixture.renewing().await;
     let first = fixture.all(&survivor).await;
-    let (proxy, vanishes) = vanishing(&fixture, WINDOW * 2).await;
+    let (proxy, vanishes) = vanishing(&fixture, window * 2).await;
     let mut waiters = Vec::new();
     for place in 1..=4 {
         waiters.push(go(subject.take_all(&vanishes, b"a")));
@@ -130,7 +133,7 @@ pub(crate) async fn h8_waiters_that_vanish_cost_one_claim_together(subject: &'st
     fixture.released(first).await;
     let last = fixture.granted(last).await;
     let took = start.elapsed();
-    assert!(took < WINDOW * 3, "four claims would take four seconds: {took:?}");
+    assert!(took < window * 3, "four claims would take four seconds: {took:?}");
     fixture.released(last).await;
     waiters.iter().for_each(tokio::task::JoinHandle::abort);
 }
@@ -138,10 +141,10 @@ pub(crate) async fn h8_waiters_that_vanish_cost_one_claim_together(subject: &'st
 pub(crate) async fn h8_a_holder_that_vanishes_with_its_waiters_costs_a_lease_and_a_claim(
     subject: &'static dyn Subject,
 ) {
-    const LEASE: Duration = Duration::from_secs(2);
+    let lease = scaled(Duration::from_secs(2));
     let fixture = Fixture::of(subject);
     let survivor = fixture.renewing().await;
-    let (proxy, vanishes) = vanishing(&fixture, LEASE).await;
+    let (proxy, vanishes) = vanishing(&fixture, lease).await;
     let _first = fixture.all(&vanishes).await;
     let mut waiters = Vec::new();
     for place in 1..=3 {
@@ -155,7 +158,7 @@ pub(crate) async fn h8_a_holder_that_vanishes_with_its_waiters_costs_a_lease_and
     let last = fixture.granted(last).await;
     let took = start.elapsed();
     assert!(
-        took < LEASE * 9 / 4,
+        took < lease * 9 / 4,
         "a lease, half of one, and not three halves: {took:?}"
     );
     fixture.released(last).await;
@@ -165,7 +168,7 @@ pub(crate) async fn h8_a_holder_that_vanishes_with_its_waiters_costs_a_lease_and
 pub(crate) async fn h20_a_stopped_holder_reads_lost_when_it_goes_on(subject: &'static dyn Subject) {
     let fixture = Fixture::of(subject);
     let survivor = fixture.steady().await;
-    let other = start(&fixture, Some(1), SHORT, SHORT);
+    let other = start(&fixture, Some(1), short(), short());
     let token = other.says("held").await;
     let waiter = go(subject.take_all(&survivor, b"a"));
     fixture.queued(1).await;
@@ -175,7 +178,7 @@ pub(crate) async fn h20_a_stopped_holder_reads_lost_when_it_goes_on(subject: &'s
     other.go_on();
     other.says("lost").await;
     // What it sends late touches nobody (H36).
-    fixture.still_held(&all, LONG).await;
+    fixture.still_held(&all, long()).await;
     fixture.released(all).await;
     fixture.over().await;
 }
@@ -186,7 +189,7 @@ pub(crate) async fn h20_a_stopped_waiter_lets_one_pass_and_believes_in_no_old_gr
     let fixture = Fixture::of(subject);
     let survivor = fixture.steady().await;
     let first = fixture.all(&survivor).await;
-    let other = start(&fixture, Some(1), SHORT, SHORT);
+    let other = start(&fixture, Some(1), short(), short());
     fixture.queued(1).await;
     let waiter = go(subject.take_all(&survivor, b"a"));
     fixture.queued(2).await;
@@ -199,8 +202,8 @@ pub(crate) async fn h20_a_stopped_waiter_lets_one_pass_and_believes_in_no_old_gr
     let token = number(&second);
     other.go_on();
     // Now it reads the message of the grant that is over.
-    tokio::time::sleep(SHORT).await;
-    fixture.still_held(&second, LONG).await;
+    tokio::time::sleep(short()).await;
+    fixture.still_held(&second, long()).await;
     let said = other.has_said();
     assert!(said.is_none(), "while another one holds it said {said:?}");
     fixture.released(second).await;

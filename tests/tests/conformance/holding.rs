@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use latchwork_mutex::{ErrorKind, Loss};
+use latchwork_tests::distance::{lease, long, medium};
 use latchwork_tests::subject::{Held, Options, Subject};
-use latchwork_tests::{Fixture, LEASE, LONG, MEDIUM, eventually, go, soon};
+use latchwork_tests::{Fixture, eventually, go, soon};
 use tokio::runtime::{Builder, Runtime};
 
 pub(crate) async fn a_renewed_hold_outlives_its_lease(subject: &'static dyn Subject) {
@@ -15,7 +16,7 @@ pub(crate) async fn a_renewed_hold_outlives_its_lease(subject: &'static dyn Subj
     let (one, two) = (fixture.renewing().await, fixture.steady().await);
     let all = fixture.all(&one).await;
     let waiter = fixture.queue(&two).await;
-    tokio::time::sleep(MEDIUM * 3 / 2).await;
+    tokio::time::sleep(medium() * 3 / 2).await;
     assert!(!all.is_lost(), "renewed");
     assert!(!waiter.is_finished(), "and nobody else is let in");
     fixture.released(all).await;
@@ -32,14 +33,14 @@ pub(crate) async fn a_hold_without_renewal_ends_with_its_lease(subject: &'static
     assert_eq!(lost, Loss::Expired, "nobody renews");
     assert!(guard.is_lost(), "and it stays so");
     assert_eq!(guard.valid_for(), Duration::ZERO, "no time left");
-    let error = guard.extend(LEASE).await.expect_err("too late");
+    let error = guard.extend(lease()).await.expect_err("too late");
     assert_eq!(error.loss(), Some(Loss::Expired), "{error}");
     // H30: whoever has it now keeps it.
     let other = fixture.steady().await;
     let next = fixture.all(&other).await;
     let error = guard.release().await.expect_err("lost");
     assert_eq!(error.loss(), Some(Loss::Expired), "{error}");
-    fixture.still_held(&next, LONG).await;
+    fixture.still_held(&next, long()).await;
     fixture.released(next).await;
     fixture.over().await;
 }
@@ -49,16 +50,16 @@ pub(crate) async fn an_extension_lasts_and_never_shortens(subject: &'static dyn 
     let (one, two) = (fixture.renewing().await, fixture.steady().await);
     let handle = fixture.handle_with(&one, &Options::MANUAL);
     let guard = handle.acquire().await.expect("a hold");
-    guard.extend(LONG).await.expect("extended");
-    assert!(guard.valid_for() > MEDIUM * 3, "{:?}", guard.valid_for());
-    guard.extend(MEDIUM).await.expect("extended");
-    assert!(guard.valid_for() > MEDIUM * 2, "never shortened");
+    guard.extend(long()).await.expect("extended");
+    assert!(guard.valid_for() > medium() * 3, "{:?}", guard.valid_for());
+    guard.extend(medium()).await.expect("extended");
+    assert!(guard.valid_for() > medium() * 2, "never shortened");
     let left = handle.inspect().await.expect("an answer").holders[0].lease_left;
-    assert!(left > MEDIUM * 2, "at the server neither: {left:?}");
+    assert!(left > medium() * 2, "at the server neither: {left:?}");
     // Who comes settles the record, and must not cut it to the lease in the id.
     let all = go(subject.take_all(&two, b"a"));
     fixture.queued(1).await;
-    tokio::time::sleep(MEDIUM * 5 / 4).await;
+    tokio::time::sleep(medium() * 5 / 4).await;
     assert!(!all.is_finished(), "still held");
     assert!(!guard.is_lost(), "and not lost");
     fixture.released(guard).await;
@@ -74,7 +75,7 @@ pub(crate) async fn max_hold_ends_a_hold_that_is_renewed(subject: &'static dyn S
     let fixture = Fixture::of(subject);
     let (one, two) = (fixture.renewing().await, fixture.steady().await);
     let options = Options {
-        max_hold: Some(MEDIUM * 3 / 2),
+        max_hold: Some(medium() * 3 / 2),
         ..Options::NONE
     };
     let guard = fixture
@@ -82,10 +83,10 @@ pub(crate) async fn max_hold_ends_a_hold_that_is_renewed(subject: &'static dyn S
         .acquire()
         .await
         .expect("a hold");
-    let error = guard.extend(MEDIUM * 2).await.expect_err("past the maximum");
+    let error = guard.extend(medium() * 2).await.expect_err("past the maximum");
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     let waiter = go(subject.take_all(&two, b"a"));
-    tokio::time::sleep(MEDIUM * 5 / 4).await;
+    tokio::time::sleep(medium() * 5 / 4).await;
     assert!(!guard.is_lost(), "renewed past its lease");
     assert_eq!(
         soon("its end", guard.lost()).await,
@@ -124,7 +125,7 @@ pub(crate) async fn a_dropped_guard_is_released(subject: &'static dyn Subject) {
 
 pub(crate) async fn after_a_release_nothing_reads_lost(subject: &'static dyn Subject) {
     let fixture = Fixture::of(subject);
-    let (client, short) = (fixture.steady().await, Some(LEASE));
+    let (client, short) = (fixture.steady().await, Some(lease()));
     let options = Options {
         lease: short,
         ..Options::NONE
@@ -141,7 +142,7 @@ pub(crate) async fn after_a_release_nothing_reads_lost(subject: &'static dyn Sub
     assert!(hold.is_valid() && !token.is_cancelled(), "held");
     fixture.released(guard).await;
     soon("the token", token.cancelled()).await;
-    let waited = tokio::time::timeout(LEASE * 2, lost).await;
+    let waited = tokio::time::timeout(lease() * 2, lost).await;
     assert!(waited.is_err(), "two leases later: {waited:?}");
     assert!(!hold.is_lost(), "released is not lost");
     assert!(
@@ -260,7 +261,7 @@ pub(crate) async fn h16_a_hold_dropped_after_its_runtime_ends_with_its_lease(sub
             runtime.shutdown_timeout(Duration::from_secs(5));
             let start = Instant::now();
             drop(guard);
-            assert!(start.elapsed() < LONG / 2, "a drop does not block");
+            assert!(start.elapsed() < long() / 2, "a drop does not block");
         });
         eventually("it is dropped", || dead.is_finished()).await;
         dead.join().expect("no panic");
@@ -275,7 +276,7 @@ pub(crate) async fn h18_a_leaked_future_does_not_block_the_queue(subject: &'stat
     let fixture = Fixture::of(subject);
     // The others wait for its claims, each twice as long as the one before.
     let one = fixture
-        .client_with(|b| b.claim_window(LEASE / 3).lease(LONG))
+        .client_with(|b| b.claim_window(lease() / 3).lease(long()))
         .await;
     let two = fixture.steady().await;
     let all = fixture.all(&one).await;

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use latchwork_mutex::{Client, ErrorKind, Loss};
 use latchwork_testkit::{Direction, TestServer};
+use latchwork_tests::distance::{lease, long, medium};
 use latchwork_tests::subject::{Guard, Options, Subject};
-use latchwork_tests::{Fixture, LEASE, LONG, MEDIUM, eventually, go, rises, soon};
+use latchwork_tests::{Fixture, eventually, go, rises, soon};
 
 /// Everything that a lost guard says; `expected` says which reasons are right.
 async fn reads_lost(guard: &Guard, expected: &[Loss]) -> Loss {
@@ -19,7 +20,7 @@ async fn reads_lost(guard: &Guard, expected: &[Loss]) -> Loss {
     );
     soon("the token", hold.cancellation_token().cancelled()).await;
     assert_eq!(soon("a loss", guard.lost()).await, lost, "the same again");
-    let error = soon("an answer", guard.extend(LEASE)).await.expect_err("lost");
+    let error = soon("an answer", guard.extend(lease())).await.expect_err("lost");
     assert_eq!(
         (error.kind(), error.loss()),
         (ErrorKind::Lost, Some(lost)),
@@ -45,7 +46,7 @@ async fn ends_without_touching(
         "{error}"
     );
     eventually("its end is answered", || client.live() == 0).await;
-    fixture.still_held(other, LONG).await;
+    fixture.still_held(other, long()).await;
     assert_eq!(fixture.holders(), before, "in the record neither");
 }
 
@@ -70,7 +71,7 @@ pub(crate) async fn forced(subject: &'static dyn Subject) {
         assert_eq!(error.loss(), Some(loss), "{error}");
     }
     eventually("their ends are answered", || one.live() == 0).await;
-    fixture.still_held(&next, LONG).await;
+    fixture.still_held(&next, long()).await;
     assert_eq!(fixture.holders().len(), 1, "the present one alone");
     fixture.released(next).await;
     fixture.over().await;
@@ -97,7 +98,7 @@ pub(crate) async fn expired_while_the_server_stands_still(subject: &'static dyn 
 pub(crate) async fn expired_behind_a_dead_network(subject: &'static dyn Subject) {
     let server = TestServer::start().expect("a server");
     let fixture = Fixture::on(&server).with(subject);
-    let (proxy, one) = fixture.proxied_with(|b| b.lease(MEDIUM)).await;
+    let (proxy, one) = fixture.proxied_with(|b| b.lease(medium())).await;
     let two = fixture.steady().await;
     let guard = fixture.held(&one).await;
     let hold = guard.hold();
@@ -152,13 +153,17 @@ pub(crate) async fn h41_overwritten(subject: &'static dyn Subject) {
     let fixture = Fixture::of(subject);
     // The server is not silent, so this is not what ends the wait.
     let client = fixture
-        .client_with(|b| b.lease(MEDIUM).unavailable_after(LONG * 100))
+        .client_with(|b| b.lease(medium()).unavailable_after(long() * 100))
         .await;
-    let long = Options {
-        lease: Some(LONG),
+    let options = Options {
+        lease: Some(long()),
         ..Options::NONE
     };
-    let kept = fixture.named("kept").handle_with(&client, &long).acquire().await;
+    let kept = fixture
+        .named("kept")
+        .handle_with(&client, &options)
+        .acquire()
+        .await;
     let kept = kept.expect("a hold");
     let guard = fixture.all(&client).await;
     let waiter = fixture.queue(&client).await;
@@ -180,7 +185,7 @@ pub(crate) async fn h41_overwritten(subject: &'static dyn Subject) {
     );
     eventually("one slot is left", || client.live() == 1).await;
     // What else the client has is renewed, in the same requests.
-    fixture.still_held(&kept, LONG).await;
+    fixture.still_held(&kept, long()).await;
     fixture.released(kept).await;
     fixture.named("kept").over().await;
 }
@@ -233,10 +238,10 @@ pub(crate) async fn h47_a_frozen_server_never_makes_two_valid_guards(subject: &'
         // Or it has it already: nobody can say how fast a machine is.
         eventually("it waits", || fixture.waiters() == 1 || second.is_finished()).await;
         server.freeze().expect("frozen");
-        tokio::time::sleep(LEASE * percent / 100).await;
+        tokio::time::sleep(lease() * percent / 100).await;
         server.thaw().expect("thawed");
         // Either the first one's time is over, or it goes on and releases.
-        let over = tokio::time::Instant::now() + LEASE;
+        let over = tokio::time::Instant::now() + lease();
         while tokio::time::Instant::now() < over && !second.is_finished() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }

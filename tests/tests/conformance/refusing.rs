@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use latchwork_mutex::{Client, Error, ErrorKind, MAX_LEASE, MAX_NAME, MIN_LEASE, Renew};
 use latchwork_testkit::TestServer;
+use latchwork_tests::distance::{Distance, lease, long, medium};
 use latchwork_tests::subject::{Guard, Options, Subject};
-use latchwork_tests::{Fixture, LEASE, LONG, MEDIUM, eventually, soon};
+use latchwork_tests::{Fixture, eventually, soon};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -100,14 +101,15 @@ pub(crate) async fn h62_leases_and_maxima_out_of_range(subject: &'static dyn Sub
     ] {
         expect(build(leased(lease)), ErrorKind::Invalid, &["`a`", "lease"]);
     }
-    for most in [Duration::ZERO, LEASE.saturating_sub(MS), Duration::MAX] {
+    for most in [Duration::ZERO, lease().saturating_sub(MS), Duration::MAX] {
         let options = Options {
             max_hold: Some(most),
-            ..leased(LEASE)
+            ..leased(lease())
         };
         expect(build(options), ErrorKind::Invalid, &["`a`", "maximum hold"]);
     }
-    for lease in [MIN_LEASE, MAX_LEASE] {
+    // A lease that is over before an answer can be there is of no use.
+    for lease in [MIN_LEASE.max(Distance::here().trip() * 4), MAX_LEASE] {
         let handle = build(Options {
             renew: Renew::Manual,
             ..leased(lease)
@@ -143,7 +145,7 @@ async fn acquires(fixture: &Fixture<'_>, client: &Client) -> Vec<Outcome> {
     eventually("it is undone", undone).await;
     all.push((
         "try for",
-        had(soon("try for", handle.try_acquire_for(LEASE)).await),
+        had(soon("try for", handle.try_acquire_for(lease())).await),
     ));
     eventually("it is undone", undone).await;
     let run = handle.run(Box::new(|_| panic!("no hold")));
@@ -225,15 +227,15 @@ pub(crate) async fn h40_memory_is_full(subject: &'static dyn Subject) {
         .expect("connects");
 
     // What is held goes on: renewals, extensions, hand-off, release.
-    tokio::time::sleep(MEDIUM * 5 / 4).await;
-    guard.extend(MEDIUM * 2).await.expect("extended");
+    tokio::time::sleep(medium() * 5 / 4).await;
+    guard.extend(medium() * 2).await.expect("extended");
     assert!(!guard.is_lost() && !first.is_lost(), "renewed");
     let info = held.handle(&again).inspect().await.expect("an answer");
     assert_eq!(info.holders.len(), 1, "seen");
     awaited.released(first).await;
     let second = awaited.granted(waiter).await;
     // Which also confirms it.
-    awaited.still_held(&second, MEDIUM).await;
+    awaited.still_held(&second, medium()).await;
     awaited.released(second).await;
     held.released(guard).await;
     for fixture in [&new, &held, &awaited] {
@@ -292,7 +294,7 @@ pub(crate) async fn h46_without_the_rights_to_messages_waiting_polls(subject: &'
         let server = TestServer::start().expect("a server");
         let fixture = Fixture::on(&server).with(subject);
         let url = fixture.restricted(&[rule]);
-        let builder = fixture.builder_at(url).lease(LONG);
+        let builder = fixture.builder_at(url).lease(long());
         let client = soon("a connection", builder.connect()).await.expect("a client");
         assert!(!client.is_listening(), "{rule}: it has no inbox that is of use");
         assert!(!client.warnings().is_empty(), "{rule}: and says so");
@@ -306,7 +308,7 @@ pub(crate) async fn h46_without_the_rights_to_messages_waiting_polls(subject: &'
 
 pub(crate) async fn h68_a_full_queue(subject: &'static dyn Subject) {
     let fixture = Fixture::of(subject);
-    let client = fixture.client_with(|b| b.lease(LONG).max_waiters(1)).await;
+    let client = fixture.client_with(|b| b.lease(long()).max_waiters(1)).await;
     let all = fixture.all(&client).await;
     let waiter = fixture.queue(&client).await;
     // But for the mark that says when the queue was looked through.

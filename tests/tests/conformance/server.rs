@@ -2,8 +2,9 @@
 
 use latchwork_mutex::{ErrorKind, Loss};
 use latchwork_testkit::TestServer;
+use latchwork_tests::distance::{long, medium};
 use latchwork_tests::subject::Subject;
-use latchwork_tests::{Fixture, LONG, MEDIUM, eventually, rises, soon};
+use latchwork_tests::{Fixture, eventually, rises, soon};
 
 pub(crate) async fn h52_a_restart_that_forgets_is_a_loss_and_serves_the_waiter(
     subject: &'static dyn Subject,
@@ -27,7 +28,7 @@ pub(crate) async fn h52_a_restart_that_forgets_is_a_loss_and_serves_the_waiter(
         (ErrorKind::Lost, Some(loss)),
         "{error}"
     );
-    fixture.still_held(&second, MEDIUM).await;
+    fixture.still_held(&second, medium()).await;
     fixture.released(second).await;
     fixture.over().await;
 }
@@ -45,7 +46,7 @@ pub(crate) async fn h53_a_restart_that_remembers_costs_nobody_anything(subject: 
     let first = fixture.all(&one).await;
     let waiter = fixture.queue(&two).await;
     server.restart().expect("again");
-    fixture.still_held(&first, LONG).await;
+    fixture.still_held(&first, long()).await;
     assert!(fixture.tried(&three).await.is_none(), "busy");
     assert!(!waiter.is_finished(), "it waits on");
     assert_eq!(fixture.waiters(), 1, "in its place");
@@ -67,10 +68,10 @@ pub(crate) async fn h37_scripts_are_forgotten_at_every_step(subject: &'static dy
     forget();
     let waiter = fixture.queue(&two).await;
     forget();
-    tokio::time::sleep(MEDIUM * 5 / 4).await;
+    tokio::time::sleep(medium() * 5 / 4).await;
     assert!(!all.is_lost(), "renewed");
     forget();
-    all.extend(MEDIUM).await.expect("extended");
+    all.extend(medium()).await.expect("extended");
     forget();
     fixture.handle(&one).inspect().await.expect("an answer");
     forget();

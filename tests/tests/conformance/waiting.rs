@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use latchwork_tests::distance::{answered, fewer, long};
 use latchwork_tests::subject::Subject;
-use latchwork_tests::{Fixture, LONG, Waiter, eventually, go, rises, soon};
+use latchwork_tests::{Fixture, Waiter, eventually, go, rises, soon};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -24,8 +25,8 @@ pub(crate) async fn holders_are_granted_up_to_the_capacity(subject: &'static dyn
     assert_eq!(fixture.holders().len(), guards.len(), "in the record");
     for guard in &guards {
         assert!(!guard.is_lost(), "just taken");
-        assert!(guard.valid_for() > LONG / 4, "most of the lease");
-        assert!(guard.valid_for() <= LONG, "not more");
+        assert!(guard.valid_for() > long() / 4, "most of the lease");
+        assert!(guard.valid_for() <= long(), "not more");
     }
     let more = fixture.tried(&two).await;
     assert_eq!(more.is_none(), most.is_some(), "no more than may");
@@ -75,21 +76,22 @@ pub(crate) async fn a_bounded_wait_ends_with_none_and_leaves_no_place(subject: &
     let all = fixture.all(&one).await;
     let before = fixture.members().len();
     let handle = fixture.handle(&two);
+    let moment = answered(30 * MS);
     let start = Instant::now();
     for waiting in [
-        handle.try_acquire_for(30 * MS),
-        handle.try_acquire_until(start + 60 * MS),
+        handle.try_acquire_for(moment),
+        handle.try_acquire_until(start + moment * 2),
     ] {
         let waited = soon("the end of the wait", waiting).await;
         assert!(waited.expect("an answer").is_none(), "busy until then");
         eventually("its place is given up", || fixture.members().len() == before).await;
     }
-    assert!(start.elapsed() >= 60 * MS, "not before its time");
+    assert!(start.elapsed() >= moment * 2, "not before its time");
     eventually("no slot is left", || two.live() == 0).await;
     fixture.released(all).await;
     for waiting in [
-        handle.try_acquire_for(LONG),
-        handle.try_acquire_until(Instant::now() + LONG),
+        handle.try_acquire_for(long()),
+        handle.try_acquire_until(Instant::now() + long()),
     ] {
         let waited = soon("an answer", waiting).await;
         fixture.released(waited.expect("an answer").expect("free")).await;
@@ -156,7 +158,7 @@ pub(crate) async fn a_waiter_that_is_dropped_is_passed_over(subject: &'static dy
 /// H32: never more at once than may, in a crowd of tasks and clients that also give up and drop.
 pub(crate) async fn h32_holders_never_exceed_the_capacity(subject: &'static dyn Subject) {
     const TASKS: usize = 6;
-    const ROUNDS: usize = 25;
+    let rounds = fewer(25);
     let fixture = Fixture::of(subject);
     let (inside, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let mut tasks = Vec::new();
@@ -167,7 +169,7 @@ pub(crate) async fn h32_holders_never_exceed_the_capacity(subject: &'static dyn 
             let (inside, most) = (Arc::clone(&inside), Arc::clone(&most));
             tasks.push(go(async move {
                 let mut tokens = Vec::new();
-                while tokens.len() < ROUNDS {
+                while tokens.len() < rounds {
                     let round = tokens.len();
                     let acquired = match round % 4 {
                         // In so short a time there may be no answer at all.
@@ -196,7 +198,7 @@ pub(crate) async fn h32_holders_never_exceed_the_capacity(subject: &'static dyn 
         tokens.extend(soon("a task", task).await.expect("no panic"));
     }
     let count = tokens.len();
-    assert_eq!(count, 3 * TASKS * ROUNDS, "all had their turns");
+    assert_eq!(count, 3 * TASKS * rounds, "all had their turns");
     let most = most.load(Ordering::SeqCst);
     assert!(subject.most().is_none_or(|may| most <= may), "{most} at once");
     tokens.sort_unstable();

@@ -13,6 +13,8 @@ use crate::wire::reply::{AcquireReply, Had, LatchReply, TickItem};
 pub(crate) enum Event {
     /// A copy of the acquire is being sent. The server refuses it after `not_after` (milliseconds, server clock).
     Asked { not_after: u64 },
+    /// That copy waited, and is sent now. From now on the server refuses it after `not_after`.
+    Sending { not_after: u64 },
     /// That copy was not run and never will be.
     NotAsked,
     /// A copy of the acquire was answered. `None` means that the answer could not be read.

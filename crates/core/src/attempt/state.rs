@@ -121,6 +121,9 @@ impl State {
                 self.under_way.acquires += 1;
                 self.under_way.not_after = self.under_way.not_after.max(not_after);
             }
+            Event::Sending { not_after } => {
+                self.under_way.not_after = self.under_way.not_after.max(not_after);
+            }
             Event::NotAsked => self.under_way.acquires = self.under_way.acquires.saturating_sub(1),
             Event::Answered { reply, stamp, sent } => {
                 self.under_way.acquires = self.under_way.acquires.saturating_sub(1);
@@ -427,6 +430,12 @@ impl State {
     /// Returns when the last usable answer came.
     pub(crate) const fn heard(&self) -> Moment {
         self.heard
+    }
+
+    /// Returns whether its future still waits for a grant. If not, no acquire may be sent: its end may
+    /// have been sent without a tombstone.
+    pub(crate) const fn is_acquiring(&self) -> bool {
+        matches!(self.stage, Stage::Asking | Stage::Queued | Stage::Granted(_))
     }
 
     /// Returns whether a copy of its acquire may be under way.

@@ -21,6 +21,17 @@ pub(crate) fn request(timeout: Duration, lease: Duration, trip: Duration) -> Dur
     (trip * TRIPS).clamp(third, lease * 2 / 3).min(timeout)
 }
 
+/// The maximum number of batches of one kind that are under way in time.
+const BATCHES: usize = 64;
+
+/// How many batches have to be under way together for `batches` to be sent within `time`, each of
+/// which takes one `trip`.
+pub(crate) fn window(batches: usize, trip: Duration, time: Duration) -> usize {
+    let batches = u128::try_from(batches).unwrap_or(u128::MAX);
+    let together = batches.saturating_mul(trip.as_nanos()) / time.as_nanos().max(1);
+    usize::try_from(together).unwrap_or(BATCHES).min(BATCHES)
+}
+
 /// When a renewal or confirmation of a hold that lasts for `left` is sent again if there is no answer: a second one is to
 /// have a chance, but not before the answer to the first is overdue. Until the hold ends, an answer to either counts.
 pub(crate) fn renewal(timeout: Duration, lease: Duration, left: Duration, trip: Duration) -> Duration {

@@ -1,7 +1,7 @@
 //! The command connection: sends requests, and reports what is known about their outcome.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
 use crate::base::clock::{Moment, nanos, until};
+use crate::connection::distance::Trip;
 use crate::connection::failure::Failure;
 use crate::connection::outage::Outage;
 use crate::connection::refusal::{
@@ -52,6 +53,7 @@ pub(crate) struct Commands {
     clock: Mutex<(Moment, u64)>,
     /// Smoothed, in nanoseconds.
     round_trip: AtomicU64,
+    distance: Mutex<Trip>,
     outage: Outage,
     sending: Sending,
     prefix: Arc<str>,
@@ -82,6 +84,7 @@ impl Commands {
             loads: AtomicU64::new(0),
             clock: Mutex::new((Moment::now(), 0)),
             round_trip: AtomicU64::new(0),
+            distance: Mutex::new(Trip::new()),
             outage: Outage::default(),
             sending: Sending::default(),
             prefix,
@@ -239,6 +242,7 @@ impl Commands {
         let before = self.round_trip.load(Ordering::Relaxed);
         let mean = before - before / 8 + nanos(time) / 8;
         self.round_trip.store(mean, Ordering::Relaxed);
+        self.trip().note(time, Moment::now());
     }
 
     /// Restarts the average on a new connection, from the time of its handshake.
@@ -250,6 +254,17 @@ impl Commands {
     /// does not include requests that timed out.
     pub(crate) fn round_trip(&self) -> Duration {
         Duration::from_nanos(self.round_trip.load(Ordering::Relaxed))
+    }
+
+    fn trip(&self) -> MutexGuard<'_, Trip> {
+        self.distance.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the shortest round trip of the last seconds: how many requests have to be under way
+    /// at once for the server to be busy depends on it.
+    pub(crate) fn distance(&self) -> Duration {
+        let average = self.round_trip();
+        self.trip().least(average)
     }
 
     /// Returns the present connection.

@@ -13,7 +13,7 @@ use crate::attempt::rules::Plan;
 use crate::attempt::spec::Spec;
 use crate::base::clock::{Moment, millis};
 use crate::connection::failure::Failure;
-use crate::runtime::batch::Call;
+use crate::runtime::call::Call;
 use crate::runtime::shared::Shared;
 use crate::tasks::client::Client;
 use crate::tasks::keeper::renew::{Item, exchange};
@@ -113,6 +113,8 @@ pub(crate) fn ask(
                 args: acquire_args(shared, spec, room),
                 not_after,
                 deadline,
+                timeout: usual.since(now),
+                over,
             };
             // A batch only takes the fast path, and has one deadline. Anything else would come
             // back.

@@ -10,18 +10,19 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 
+use super::call::{Call, not_after};
 use super::worker;
-use crate::attempt::Attempt;
-use crate::attempt::event::{EndEvent, Event};
 use crate::base::clock::{Moment, until};
+use crate::base::limit;
 use crate::connection::commands::Commands;
 use crate::connection::failure::Failure;
 use crate::types::error::{Error, ErrorKind};
@@ -33,20 +34,11 @@ use crate::wire::value::Answer;
 const DIRECT: usize = 4;
 /// The maximum number of attempts in one request, for which the script takes about 0.1 ms.
 const MOST: usize = 64;
-/// The maximum number of a group's batches under way at once. With several, the server has work
-/// while the answers to one are handed out.
+/// The number of a group's batches under way at once, near the server. With several, the server has
+/// work while the answers to one are handed out.
 const BATCHES: usize = 4;
-
-/// One attempt's call of a verb that can be batched.
-#[derive(Debug, Clone)]
-pub(crate) struct Call {
-    pub(crate) attempt: Arc<Attempt>,
-    pub(crate) args: Args,
-    /// In ms of the server's clock. A batch uses its earliest.
-    pub(crate) not_after: u64,
-    /// A batch uses its earliest.
-    pub(crate) deadline: Moment,
-}
+/// How long a call waits for its batch, as far as that depends on the distance to the server.
+const SOON: Duration = Duration::from_millis(250);
 
 /// The outcome of a call that was sent in a batch.
 enum Delivery {
@@ -112,18 +104,25 @@ impl Verb {
         Some(delivery)
     }
 
-    /// Takes the next batch of at most `most` calls. It is empty if no call waits, or if enough
+    /// Returns how many batches of a group are under way at once: far from the server more, so that
+    /// calls do not wait for one round trip after another.
+    fn together(&self, distance: Duration) -> usize {
+        let batches = self.batched.load(Ordering::Relaxed).div_ceil(MOST);
+        limit::window(batches, distance, SOON).max(BATCHES)
+    }
+
+    /// Takes the next batch of at most `most` calls. It is empty if no call waits, or if `together`
     /// batches are under way.
     #[allow(
         clippy::significant_drop_tightening,
         reason = "one critical section: a batch is taken and noted in one"
     )]
-    fn next_batch(&self, most: usize) -> Vec<Waiting> {
+    fn next_batch(&self, most: usize, together: usize) -> Vec<Waiting> {
         let now = Moment::now();
         let mut batch = Vec::new();
         let mut groups = self.groups();
         for group in groups.by_args.values_mut() {
-            while group.batches < BATCHES
+            while group.batches < together
                 && batch.len() < most
                 && let Some(next) = group.waiting.pop_front()
             {
@@ -131,7 +130,7 @@ impl Verb {
                     self.batched.fetch_sub(1, Ordering::Relaxed);
                     continue; // its future was dropped; its end allows for an unanswered acquire
                 }
-                if next.call.deadline <= now {
+                if next.call.over <= now {
                     self.batched.fetch_sub(1, Ordering::Relaxed);
                     let late = Failure::passing(late());
                     drop(next.done.send(Delivery::Answered(Err(late))));
@@ -150,35 +149,45 @@ impl Verb {
         batch
     }
 
-    fn finish(&self, args: Args, batch: &[Waiting]) {
-        self.batched.fetch_sub(batch.len(), Ordering::Relaxed);
+    fn finish(&self, args: Args, taken: usize) {
+        self.batched.fetch_sub(taken, Ordering::Relaxed);
         if let Some(group) = self.groups().by_args.get_mut(&args) {
             group.batches = group.batches.saturating_sub(1);
         }
     }
 
     /// Sends a batch, and delivers to each call its outcome.
-    async fn send_batch(&self, commands: &Commands, batch: Vec<Waiting>) {
+    async fn send_batch(&self, commands: &Commands, mut batch: Vec<Waiting>) {
         let Some(args) = batch.first().map(|first| first.call.args) else {
             return;
         };
+        // The time of a call begins when it is sent, however long it has waited.
+        let timeouts = batch.iter().map(|one| one.call.timeout);
+        let deadline = Moment::now() + timeouts.min().unwrap_or_default();
+        let not_after = not_after(args, commands, deadline);
+        let taken = batch.len();
+        batch.retain(|one| one.call.is_sent(not_after));
+        if batch.is_empty() {
+            return self.finish(args, taken);
+        }
         let calls = || batch.iter().map(|one| &one.call);
         let keys: Vec<&[u8]> = calls().map(|call| &*call.attempt.key).collect();
         let ids = calls().map(|call| &*call.attempt.id);
-        let not_after = calls().map(|call| call.not_after).min().unwrap_or(0);
-        let deadline = calls().map(|call| call.deadline).min().unwrap_or(Moment::NEVER);
         let request = args.many(&keys, ids, not_after);
         let result = commands.run_many(&request, deadline).await;
-        self.finish(args, &batch);
+        self.finish(args, taken);
         let mut answers = match result {
             Ok(answers) => answers.into_iter(),
             Err(failure) => {
-                // One call's problem may have failed them all, so each is sent again by itself.
+                let is_late = Moment::now() >= deadline;
                 for one in batch {
-                    let delivery = if failure.unknown {
-                        Delivery::Unknown
-                    } else {
-                        Delivery::GoDirectly
+                    let delivery = match (is_late, failure.unknown) {
+                        (true, true) => Delivery::Answered(Err(Failure::unknown(late()))),
+                        (true, false) => Delivery::Answered(Err(Failure::passing(late()))),
+                        // One call's problem may have failed them all, so each is sent again by
+                        // itself.
+                        (false, true) => Delivery::Unknown,
+                        (false, false) => Delivery::GoDirectly,
                     };
                     drop(one.done.send(delivery));
                 }
@@ -278,6 +287,7 @@ impl Batcher {
         counted: CountedArgs<'_>,
     ) -> Result<Answer, Failure> {
         let verb = self.verb(call.args);
+        let (mut not_after, mut deadline) = (call.not_after, call.deadline);
         worker::sends(&call.attempt);
         if batched && let Some(delivery) = verb.join(call) {
             self.wake.notify_one();
@@ -288,31 +298,20 @@ impl Batcher {
             let delivery = if self.same_thread && here() {
                 Some(delivery.await)
             } else {
-                until(call.deadline, Some(&self.driver), delivery).await
+                until(call.over, Some(&self.driver), delivery).await
             };
-            match delivery {
+            let is_another = match delivery {
                 Some(Ok(Delivery::Answered(result))) => return result,
-                Some(Ok(Delivery::GoDirectly)) => {}
-                Some(Ok(Delivery::Unknown)) if Moment::now() >= call.deadline => {
-                    return Err(Failure::unknown(late()));
-                }
-                Some(Ok(Delivery::Unknown) | Err(_)) => {
-                    // The copy in the batch may still be under way, and this is another one.
-                    let not_after = call.not_after;
-                    let event = match call.args {
-                        Args::Acquire(_) => Event::Asked { not_after },
-                        Args::End(_) => Event::End(EndEvent::Sent),
-                    };
-                    call.attempt.note(event);
-                }
+                Some(Ok(Delivery::GoDirectly)) => false,
+                // The copy in the batch may still be under way, and this is another one.
+                Some(Ok(Delivery::Unknown) | Err(_)) => true,
                 None => return Err(Failure::unknown(late())),
-            }
+            };
+            (deadline, not_after) = call.begins(commands, is_another);
         }
         let attempt = &call.attempt;
-        let request = call
-            .args
-            .single(&attempt.key, &attempt.id, call.not_after, counted);
-        verb.send_directly(commands, &request, call.deadline).await
+        let request = call.args.single(&attempt.key, &attempt.id, not_after, counted);
+        verb.send_directly(commands, &request, deadline).await
     }
 
     /// Sends batches until the future is dropped.
@@ -321,7 +320,8 @@ impl Batcher {
         loop {
             for verb in [&self.acquires, &self.ends] {
                 loop {
-                    let batch = verb.next_batch(self.most());
+                    let together = verb.together(commands.distance());
+                    let batch = verb.next_batch(self.most(), together);
                     if batch.is_empty() {
                         break;
                     }
@@ -370,52 +370,80 @@ fn late() -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
+    use super::super::call::tests::{Verb as Of, call};
     use super::*;
-    use crate::attempt::rules::Plan;
-    use crate::attempt::spec::Spec;
-    use crate::types::name::Name;
-    use crate::types::options::Options;
-    use crate::wire::request::EndArgs;
+
+    const TIMEOUT: Duration = Duration::from_secs(1);
+
+    fn ms(number: u64) -> Duration {
+        Duration::from_millis(number)
+    }
+
+    fn commands() -> Commands {
+        Commands::new("p".into(), Handle::current(), (TIMEOUT, TIMEOUT))
+    }
+
+    /// As if enough were under way. Nobody sends.
+    fn busy() -> Batcher {
+        let batcher = Batcher::new(Handle::current(), false);
+        for verb in [&batcher.acquires, &batcher.ends] {
+            verb.direct.store(DIRECT, Ordering::Relaxed);
+        }
+        batcher
+    }
 
     #[tokio::test]
     async fn h44_a_call_that_waits_for_others_has_a_deadline_of_its_own() {
-        let driver = Handle::current();
-        let timeout = Duration::from_secs(1);
-        let commands = Commands::new("p".into(), driver.clone(), (timeout, timeout));
-        let batcher = Batcher::new(driver, false);
-        // As if enough were under way. Nobody sends: the task that does is behind one that blocks its worker.
-        batcher.ends.direct.store(DIRECT, Ordering::Relaxed);
-        let spec = Spec::exclusive(Duration::from_secs(10));
-        let args = Args::End(EndArgs {
-            capacity: spec.capacity(),
-            retention: 1000,
-        });
-        let name = Name::new(b"a").expect("a name");
-        let spec = Plan::new(spec, Options::default().drift, false);
-        let id = ("c.1:1:10000:1000".to_owned(), 1);
-        let call = Call {
-            attempt: Arc::new(Attempt::new(
-                id,
-                b"k".as_slice().into(),
-                name,
-                spec,
-                Moment::now(),
-            )),
-            args,
-            not_after: 0,
-            deadline: Moment::now() + Duration::from_millis(20),
-        };
+        let (commands, batcher) = (commands(), busy());
+        // The task that sends is behind one that blocks its worker.
+        let mut call = call(Of::End, TIMEOUT);
+        call.over = Moment::now() + ms(20);
         let sending = batcher.send(&commands, &call, true, CountedArgs::default());
         let answer = tokio::time::timeout(Duration::from_secs(10), sending).await;
         let failure = answer.expect("it ends").expect_err("nobody sent it");
         assert!(failure.unknown, "{failure:?}");
-        assert_eq!(
-            batcher.ends.next_batch(MOST).len(),
-            0,
-            "nobody awaits it any more"
-        );
+        let waiting = batcher.ends.next_batch(MOST, BATCHES);
+        assert_eq!(waiting.len(), 0, "nobody awaits it any more");
         assert_eq!(batcher.most(), DIRECT, "and it is not counted");
+    }
+
+    #[tokio::test]
+    async fn the_time_of_a_call_begins_when_it_is_sent() {
+        for of in [Of::Acquire, Of::End] {
+            let (commands, batcher) = (commands(), busy());
+            let mut call = call(of, ms(30));
+            call.deadline = Moment::now(); // it has waited for longer than a request may take
+            let verb = batcher.verb(call.args);
+            let _delivery = verb.join(&call).expect("it waits");
+            let batch = verb.next_batch(MOST, BATCHES);
+            assert_eq!(batch.len(), 1, "its caller has not given up");
+            let sent = Moment::now();
+            verb.send_batch(&commands, batch).await; // waits for a connection
+            assert!(Moment::now() >= sent + ms(30), "it has its whole time");
+            assert_eq!(verb.batched.load(Ordering::Relaxed), 0, "it is over");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_call_whose_caller_gave_up_is_not_sent() {
+        let (commands, batcher) = (commands(), busy());
+        let call = call(Of::Acquire, Duration::MAX);
+        let verb = &batcher.acquires;
+        let _delivery = verb.join(&call).expect("it waits");
+        let batch = verb.next_batch(MOST, BATCHES);
+        assert_eq!(batch.len(), 1, "wanted");
+        call.attempt.note(crate::attempt::event::Event::GivenUp); // before the batch is sent
+        let sending = tokio::time::timeout(Duration::from_secs(10), verb.send_batch(&commands, batch));
+        sending.await.expect("no connection is waited for");
+        assert_eq!(verb.batched.load(Ordering::Relaxed), 0, "it is over");
+    }
+
+    #[tokio::test]
+    async fn far_from_the_server_more_batches_are_under_way() {
+        let verb = Verb::default();
+        assert_eq!(verb.together(ms(200)), BATCHES, "nothing waits");
+        verb.batched.store(3000, Ordering::Relaxed);
+        assert_eq!(verb.together(ms(1)), BATCHES, "near");
+        assert_eq!(verb.together(ms(200)), 37, "47 batches in a quarter of a second");
     }
 }

@@ -1,6 +1,7 @@
 //! What a client has: its attempts, its schedule, requests that wait for company.
 
 pub(crate) mod batch;
+pub(crate) mod call;
 mod deliver;
 pub(crate) mod refunds;
 pub(crate) mod schedule;

@@ -206,8 +206,13 @@ impl Shared {
 
     /// The deadline of one request (not the caller's): see [`limit::request`].
     pub(crate) fn request_deadline(&self, lease: Duration, now: Moment) -> Moment {
+        now + self.request_timeout(lease)
+    }
+
+    /// How long one request may be under way: see [`limit::request`].
+    pub(crate) fn request_timeout(&self, lease: Duration) -> Duration {
         let trip = self.commands.round_trip();
-        now + limit::request(self.options.operation_timeout, lease, trip)
+        limit::request(self.options.operation_timeout, lease, trip)
     }
 
     /// Applies an event to an attempt, and carries out the effects.

@@ -98,12 +98,10 @@ impl Future for Unlock {
                 shared.end(this.attempt);
                 return Poll::Ready(Err(named(Error::lost(loss))));
             }
-            let (attempt, client) = (Arc::clone(this.attempt), this.client.clone());
-            *this.work = Some(Box::pin(async move {
-                let shared = client.shared();
-                let deadline = shared.request_deadline(attempt.spec.lease, now);
-                try_end(shared, &attempt, deadline).await
-            }));
+            let (attempt, client, over) = (Arc::clone(this.attempt), this.client.clone(), *this.over);
+            *this.work = Some(Box::pin(
+                async move { try_end(client.shared(), &attempt, over).await },
+            ));
         }
         if let Some(work) = this.work {
             let result = ready!(work.as_mut().poll(cx));

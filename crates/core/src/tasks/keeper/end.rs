@@ -11,7 +11,7 @@ use crate::base::clock::{Moment, millis};
 use crate::base::limit;
 use crate::base::trace::debug;
 use crate::connection::failure::Failure;
-use crate::runtime::batch::Call;
+use crate::runtime::call::Call;
 use crate::runtime::shared::Shared;
 use crate::tasks::keeper::renew::{Item, exchange};
 use crate::types::error::ErrorKind;
@@ -113,17 +113,15 @@ async fn confirms(shared: &Shared, attempt: &Arc<Attempt>) -> bool {
     true
 }
 
-/// Sends `end`, and repeats it while the script reports that there is more to grant.
-pub(crate) async fn try_end(
-    shared: &Shared,
-    attempt: &Arc<Attempt>,
-    deadline: Moment,
-) -> Result<Ended, Failure> {
+/// Sends `end`, and repeats it while the script reports that there is more to grant. It is not sent
+/// any longer when the caller's time is `over`.
+pub(crate) async fn try_end(shared: &Shared, attempt: &Arc<Attempt>, over: Moment) -> Result<Ended, Failure> {
     let mut ended = None;
     for _ in 0..limit::MORE {
         let tombstone = |state: &State| state.tombstone(attempt.rules());
         let sent = Event::End(EndEvent::Sent);
         let (_, not_after) = attempt.on_then(sent, Moment::from_nanos(0), tombstone);
+        let timeout = shared.request_timeout(attempt.spec.lease);
         let call = Call {
             attempt: Arc::clone(attempt),
             args: Args::End(EndArgs {
@@ -131,7 +129,9 @@ pub(crate) async fn try_end(
                 retention: millis(shared.options.retention),
             }),
             not_after,
-            deadline,
+            deadline: (Moment::now() + timeout).min(over),
+            timeout,
+            over,
         };
         // A batch cannot leave the tombstone that is needed while a copy of the acquire may be
         // under way.

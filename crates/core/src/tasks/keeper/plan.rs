@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::pace::{BATCH, Due, Slot, Trip, Window, batches};
+use super::pace::{BATCH, Due, Slot, Window, batches};
 use super::renew::{Item, Over};
 use crate::attempt::Attempt;
 use crate::attempt::event::{Asked, Effects, Event};
@@ -25,7 +25,6 @@ const PLACES: usize = 4;
 #[derive(Debug)]
 pub(super) struct Plan {
     poll: Backoff,
-    trip: Trip,
     renewals: Renewals,
     /// The first waiters of keys whose timer is due, by their counters.
     looks: BTreeMap<u64, Arc<Attempt>>,
@@ -86,7 +85,6 @@ impl Default for Plan {
         let past = Moment::from_nanos(0);
         Self {
             poll: Backoff::new((POLL_LEAST, POLL_MOST)),
-            trip: Trip::new(),
             renewals: Renewals {
                 queue: BTreeMap::new(),
                 number: 0,
@@ -144,7 +142,7 @@ impl Plan {
             }
         }
         self.renewals.forget_ended(shared, now);
-        let trip = self.trip.least(shared.commands.round_trip());
+        let trip = shared.commands.distance();
         self.renewals.add(due, trip);
         shared.schedule.note_lateness(worst);
         let is_late = worst > shortest_held / 6 && worst > Duration::from_millis(20);
@@ -211,7 +209,7 @@ impl Plan {
         }
         places.sort_by_key(|(heard, _)| *heard);
         let batches = places.len().div_ceil(BATCH).max(1);
-        let trip = self.trip.least(shared.commands.round_trip());
+        let trip = shared.commands.distance();
         self.places.fit(batches, trip, time);
         let paced = listening && !at_once;
         let number = u32::try_from(batches).unwrap_or(u32::MAX);
@@ -355,7 +353,7 @@ impl Plan {
             return refresh.then(|| Item::refresh(attempt));
         }
         let due = renewal(attempt, &effects); // it was granted since
-        let trip = self.trip.least(shared.commands.round_trip());
+        let trip = shared.commands.distance();
         self.renewals.add(due.into_iter().collect(), trip);
         None
     }
@@ -384,8 +382,6 @@ impl Plan {
         let (again, from) = &mut self.again;
         if batch.failed {
             *from = now + POLL_MOST;
-        } else {
-            self.trip.note(batch.sent, now);
         }
         if batch.failed || batch.sent < self.round.counts {
             let places = batch.items.into_iter().filter(|item| !item.is_renewal());
