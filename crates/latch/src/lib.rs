@@ -29,6 +29,6 @@ mod latch;
 
 pub use latch::{CountdownLatch, CountdownLatchBuilder};
 pub use latchwork_core::{
-    Client, ClientBuilder, Closed, Error, ErrorKind, LatchInfo, MAX_NAME, Name, Result, ServerInfo,
-    WaiterInfo, Warning, redis,
+    Client, ClientBuilder, Closed, Error, ErrorKind, LatchInfo, MAX_NAME, Name, OnMismatch, Result,
+    ServerInfo, WaiterInfo, Warning, redis,
 };

@@ -185,6 +185,8 @@ pub use latchwork_core::{
     WaiterInfo, Warning, redis,
 };
 
+#[cfg(any(feature = "limiter", feature = "semaphore", feature = "latch"))]
+pub use latchwork_core::OnMismatch;
 #[cfg(any(feature = "limiter", feature = "semaphore"))]
 pub use latchwork_core::Rate;
 

@@ -28,6 +28,6 @@ mod limiter;
 
 pub use latchwork_core::{
     Algorithm, Client, ClientBuilder, Closed, Decision, Error, ErrorKind, MAX_NAME, MAX_PERIOD, MIN_PERIOD,
-    Name, Rate, Result, ServerInfo, Warning, redis,
+    Name, OnMismatch, Rate, Result, ServerInfo, Warning, redis,
 };
 pub use limiter::{RateLimiter, RateLimiterBuilder};

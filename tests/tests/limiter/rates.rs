@@ -105,9 +105,9 @@ async fn rates_that_cannot_work_are_refused_before_anything_is_sent() {
     let day = Duration::from_secs(86_400);
     for bad in [
         Rate::per(number(1), Duration::ZERO),
-        Rate::per(number(1), day * 2),
+        Rate::per(number(1), day * 367),
         Rate::per(number(u32::MAX), MINUTE),
-        Rate::per(number(1), day).burst(number(31)),
+        Rate::per(number(1), day).burst(number(367)),
     ] {
         let error = RateLimiter::new(&client, "a", bad).expect_err("refused");
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
