@@ -295,7 +295,7 @@ local function answer(lock, id, weight, capacity, lease, ttl, room, pace, patien
 end
 local room, pace, patience = tonumber(ARGV[7]), ARGV[8] or '', ARGV[9]
 local polls, ahead = tonumber(ARGV[11] or 0), ARGV[12] or '0'
-local version, keep = (ARGV[13] or 0) / %VERSIONS%, tonumber(ARGV[14] or %KEEP%)
+local version, keep = (ARGV[13] or 0) / %VERSIONS%, ARGV[14] or %KEEP%
 weight = tonumber(weight)
 -- shortcut: no hold is over, and no waiter can be granted
 if plain then

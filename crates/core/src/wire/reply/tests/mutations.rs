@@ -6,7 +6,7 @@ use super::super::*;
 use crate::types::error::ErrorKind;
 use crate::wire::value::{HOLD, PERMIT};
 
-const CASES: usize = 200_000;
+const CASES: usize = 50_000;
 const EXACT: u64 = 1 << 53;
 
 /// Random numbers: xorshift, 64 bits.
