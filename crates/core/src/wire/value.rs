@@ -130,7 +130,7 @@ impl Reply {
 }
 
 /// The largest number of the protocol: 2^53.
-const MOST: u64 = 1 << 53;
+pub(super) const MOST: u64 = 1 << 53;
 /// No lease, and no start of a hold, is further away: a day, and one for rounding and for clocks that were set.
 pub(crate) const HOLD: Duration = Duration::from_secs(2 * 24 * 60 * 60);
 /// No permit of a limiter is further away: its burst, a call of that size, and its longest wait.
