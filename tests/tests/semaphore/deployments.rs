@@ -103,7 +103,7 @@ async fn a_version_that_raises_the_number_lets_waiters_in() {
     let old = handle(&one, 1, set(1));
     let held = old.acquire().await.unwrap();
     let waiter = fixture.enqueue(old.acquire_many(1)).await;
-    let mine = handle(&two, 3, set(2)).acquire().await.unwrap();
+    let mine = soon("a permit", handle(&two, 3, set(2)).acquire()).await.unwrap();
     let granted = soon("the waiter goes on", waiter).await.unwrap();
     assert_eq!(old.available_permits().await.unwrap(), 0, "three are out");
     // Fewer again: nobody loses a permit.

@@ -124,14 +124,15 @@ local function answer(lock, id, weight, capacity, lease, ttl, room, pace, patien
       known = redis.call('ZMSCORE', lock, id, '%NEXT%', '%SINCE%', '%USED%', '%CAPACITY%', '%TOKEN%', '%INTERVAL%',
         '%BURST%', '%PERIOD%', '%ARRIVAL%')
     end
-    local as_made, interval = not known[5] or known[5] % 2 == version, known[7]
-    if known[5] and known[5] % 2 > 0 or version > 0 then
-      if (known[5] or version) % 1 < version then
+    local stored, interval = tonumber(known[5] or nil), known[7]
+    local as_made = not stored or stored % 2 == version
+    if version > 0 or stored and stored % 2 > 0 then
+      if stored and stored % 1 < version then
         return
       end
       ttl = math.max(ttl, keep)
     end
-    there = math.floor((known[5] or 2 * string.sub(capacity, 1, -2)) / 2)
+    there = math.floor((stored or 2 * string.sub(capacity, 1, -2)) / 2)
     if pace ~= '' or interval then
       local made = { string.match(pace, '^([%d.]+) (%d+) (%d+)$') }
       if interval then

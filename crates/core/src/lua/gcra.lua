@@ -37,7 +37,7 @@ local wait = math.max(0, q + cost_q - ARGV[9] + math.ceil((r + cost_r - ARGV[10]
 if wait > most then
   if now_us < at and most >= 0 then
     -- The clock was set back: time goes on from here, or it would stand still until then (H49).
-    local life = string.format('%d', math.ceil(q / 1000) + ARGV[5])
+    local life = string.format('%d', q / 1000 + ARGV[5])
     redis.call('SET', key, config .. struct.pack('>dddd', now_us, q, r, last), 'PX', life)
   end
   return { 3, now_us, wait, q, r }
@@ -47,6 +47,6 @@ if r >= n then
   q, r = q + 1, r - n
 end
 -- Refused when memory is full (H40).
-local life = string.format('%d', math.ceil(q / 1000) + ARGV[5]) -- until all permits are back, and the caller's time
+local life = string.format('%d', q / 1000 + ARGV[5]) -- until all permits are back, and the caller's time
 redis.call('SET', key, config .. struct.pack('>dddd', now_us, q, r, id), 'PX', life)
 return { 1, now_us, wait, q, r, last == id and 0 or last }

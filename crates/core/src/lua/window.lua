@@ -71,7 +71,7 @@ local reset = top < 0 and 0 or start + (top + 1) * piece - now_us
 if not refused or counts and now_us < at and most >= 0 then
   local state = struct.pack('>ddddd', now_us, start, sum, top, refused and last or id)
   -- Refused when memory is full (H40).
-  redis.call('SET', key, config .. state .. counts, 'PX', string.format('%d', math.ceil(reset / 1000) + ARGV[5]))
+  redis.call('SET', key, config .. state .. counts, 'PX', string.format('%d', reset / 1000 + ARGV[5]))
 end
 if refused then
   return { 3, now_us, wait, left, reset }
