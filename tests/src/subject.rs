@@ -65,11 +65,6 @@ pub trait Subject: Debug + Send + Sync {
         &["t1"]
     }
 
-    /// Its record outlives the retention, because it holds what must not be forgotten so soon.
-    fn is_kept(&self) -> bool {
-        false
-    }
-
     /// A handle. Local, as with the primitive itself.
     ///
     /// # Errors

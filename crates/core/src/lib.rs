@@ -55,7 +55,7 @@ pub use types::error::{Error, ErrorKind, Result};
 pub use types::fence::FenceReply;
 pub use types::loss::Loss;
 pub use types::name::{MAX_NAME, Name};
-pub use types::options::{MAX_LEASE, MIN_LEASE, Renew};
+pub use types::options::{MAX_LEASE, MIN_LEASE, OnMismatch, Renew};
 pub use types::owner::Owner;
 pub use types::rate::{Algorithm, Decision, MAX_PERIOD, MIN_PERIOD, Rate};
 pub use types::server::{ServerInfo, Warning};

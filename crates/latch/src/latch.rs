@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use latchwork_core::kit::{Latch, LatchCall, LatchOptions, OnMissing, Wait};
-use latchwork_core::{Client, Error, LatchInfo, Name, Result};
+use latchwork_core::{Client, Error, LatchInfo, Name, OnMismatch, Result};
 
 use crate::futures::{LatchWait, TryLatchWait};
 
@@ -12,7 +12,7 @@ use crate::futures::{LatchWait, TryLatchWait};
 ///
 /// A handle: a client, a name, options. Cheap to clone, and without an identity of its own. The latch itself is at the
 /// server. The first call of a handle with a count ([`new`](Self::new)) makes it; from then on a handle with another count
-/// gets [`Mismatch`](crate::ErrorKind::Mismatch), until [`reset`](Self::reset) is called with another number, after which
+/// gets [`Mismatch`](crate::ErrorKind::Mismatch), unless it [adopts](CountdownLatchBuilder::on_mismatch) what there is, or until [`reset`](Self::reset) is called with another number, after which
 /// the handles' numbers do not matter. A handle without one ([`open`](Self::open)) never makes a latch.
 ///
 /// At zero it stays: who comes later passes at once, as long as the latch is remembered, which is a day unless
@@ -376,12 +376,26 @@ impl CountdownLatchBuilder {
     }
 
     /// How long a latch that this handle brings to zero is remembered from that moment: 1 s to 30 days. Defaults to 24 h.
+    ///
+    /// It is remembered at least for as long as a copy of a count-down may be under way, which would make a new latch: the
+    /// client's `unavailable_after` and a second, 11 s by default, from the last count-down.
     pub const fn keep(mut self, keep: Duration) -> Self {
         self.options.keep = keep;
         self
     }
 
-    /// Whether waits wait while nobody has made the latch, instead of saying `NoSuchLatch`; other calls say so all the same.
+    /// What a call does if the latch was made with another count: see [`OnMismatch`]. Defaults to [`OnMismatch::Error`].
+    ///
+    /// With [`OnMismatch::Adopt`] the handle takes part in the latch that there is, and its own count is for making one.
+    /// [`OnMismatch::Set`] is refused by [`build`](Self::build): what others have counted was counted towards the count that
+    /// the latch has, and those who wait rely on it. Call [`reset`](CountdownLatch::reset) for a new one.
+    pub const fn on_mismatch(mut self, on_mismatch: OnMismatch) -> Self {
+        self.options.on_mismatch = on_mismatch;
+        self
+    }
+
+    /// If set, `wait` and its `try_` forms treat a latch that nobody has made as one that is not at zero: `wait` waits,
+    /// `try_wait` returns `Ok(false)`. Otherwise they return `NoSuchLatch`. The other methods return that in both cases.
     /// Without meaning for a handle with a count, which makes it. Defaults to `false`.
     pub const fn wait_for_creation(mut self, wait: bool) -> Self {
         self.options.on_missing = match self.options.on_missing {

@@ -28,9 +28,9 @@ pub mod futures;
 mod latch;
 
 pub use latch::{CountdownLatch, CountdownLatchBuilder};
-pub use latchwork_core::{
-    Client, ClientBuilder, Closed, Drained, Error, ErrorKind, LatchInfo, MAX_NAME, Name, Result, ServerInfo,
-    WaiterInfo, Warning, redis,
-};
 #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
 pub use latchwork_core::Tls;
+pub use latchwork_core::{
+    Client, ClientBuilder, Closed, Drained, Error, ErrorKind, LatchInfo, MAX_NAME, Name, OnMismatch, Result,
+    ServerInfo, WaiterInfo, Warning, redis,
+};

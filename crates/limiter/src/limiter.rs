@@ -2,15 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use latchwork_core::kit::{Limiter, Wait};
-use latchwork_core::{Algorithm, Client, Decision, Name, Rate, RateAcquire, Result};
+use latchwork_core::kit::{Limiter, LimiterOptions, Wait};
+use latchwork_core::{Algorithm, Client, Decision, Name, OnMismatch, Rate, RateAcquire, Result};
 
 /// A rate limiter that all processes share which use the same server, prefix and name.
 ///
 /// A handle: a client, a name, a rate. Cheap to clone, and without an identity of its own. Rate and algorithm are kept at the
-/// server from the first call until nobody has used the limiter for a day: a handle that says others gets
-/// [`Mismatch`](crate::ErrorKind::Mismatch), until somebody calls [`set_rate`](Self::set_rate). From then on the rate that
-/// was given there counts, and not that of any handle.
+/// server from the first call until two seconds after all permits have come back. A handle with another rate gets
+/// [`Mismatch`](crate::ErrorKind::Mismatch), unless [`on_mismatch`](RateLimiterBuilder::on_mismatch) says otherwise, and until
+/// somebody calls [`set_rate`](Self::set_rate). From then on the rate that was given there counts, and not that of any
+/// handle. It is remembered for a day after the last use ([`keep`](RateLimiterBuilder::keep)).
 ///
 /// **What is promised.** By the server's clock, with each call counted at its slot, which is the time of the call if it did
 /// not have to wait: with [`Algorithm::Gcra`] at most `burst + rate * t` in any time *t*, to the microsecond; with
@@ -80,8 +81,7 @@ impl RateLimiter {
         RateLimiterBuilder {
             client: client.clone(),
             name: name.as_ref().to_vec(),
-            rate,
-            algorithm: Algorithm::default(),
+            options: LimiterOptions::new(rate),
         }
     }
 
@@ -90,11 +90,11 @@ impl RateLimiter {
         self.limiter.name()
     }
 
-    /// Waits for the next slot: one request, one sleep.
+    /// Waits for the next slot, at most one window ahead unless [`max_wait`](RateLimiterBuilder::max_wait) says otherwise.
     ///
-    /// Slots are reserved one window ahead at most: the rate's period, or the time in which a burst comes back, if that is
-    /// longer; with a sliding window, its length and a fiftieth. Beyond that it is refused at once. The decision is as of the
-    /// reservation.
+    /// One request, one sleep. A window is the rate's period, or the time in which a burst comes back, if that is longer; with
+    /// a sliding window, its length and a fiftieth. A call whose slot would be further ahead is refused at once. So of 100
+    /// calls at once at 10 per second, 11 get a slot by default. The decision is as of the reservation.
     ///
     /// # Errors
     /// `TooLate` if the next slot is further ahead than that: nothing was consumed. `Unavailable` when no usable answer came
@@ -315,7 +315,7 @@ impl RateLimiter {
     /// the change, what those slots allow under the old rate may be above the new one. To forget what was admitted, call
     /// [`reset`](Self::reset) first.
     ///
-    /// It is forgotten a day after the last use of the limiter.
+    /// It is forgotten a day after the last use of the limiter, unless [`keep`](RateLimiterBuilder::keep) says otherwise.
     ///
     /// # Errors
     /// `Invalid` for a rate that cannot work; `Mismatch` if the limiter was made with another algorithm; `Unavailable` (then
@@ -367,14 +367,66 @@ impl RateLimiter {
 pub struct RateLimiterBuilder {
     client: Client,
     name: Vec<u8>,
-    rate: Rate,
-    algorithm: Algorithm,
+    options: LimiterOptions,
 }
 
 impl RateLimiterBuilder {
     /// How permits are counted. Defaults to [`Algorithm::Gcra`].
     pub fn algorithm(mut self, algorithm: Algorithm) -> Self {
-        self.algorithm = algorithm;
+        self.options.algorithm = algorithm;
+        self
+    }
+
+    /// What a call does if the server has another rate: see [`OnMismatch`]. Defaults to [`OnMismatch::Error`].
+    ///
+    /// Another algorithm is always a [`Mismatch`](crate::ErrorKind::Mismatch).
+    ///
+    /// # Examples
+    /// A new release with another rate, while the old one still runs:
+    /// ```no_run
+    /// # use std::num::NonZeroU32;
+    /// # use latchwork_limiter::{Client, OnMismatch, Rate, RateLimiter};
+    /// # fn example(client: &Client, twenty: NonZeroU32) -> Result<(), latchwork_limiter::Error> {
+    /// let calls = RateLimiter::builder(client, "calls-to-the-bank", Rate::per_second(twenty))
+    ///     .on_mismatch(OnMismatch::Set { version: 2 }) // was 10 per second in version 1
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_mismatch(mut self, on_mismatch: OnMismatch) -> Self {
+        self.options.on_mismatch = on_mismatch;
+        self
+    }
+
+    /// How far ahead a call may reserve a slot, and therefore the longest that it waits: up to 30 days; with a sliding window, up
+    /// to its length and a fiftieth. Defaults to one window: the rate's period, or the time in which a burst comes back, if
+    /// that is longer; with a sliding window, its length and a fiftieth.
+    ///
+    /// It is the handle's alone: others may reserve further ahead, and keep their slots.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # use std::num::NonZeroU32;
+    /// # use std::time::Duration;
+    /// # use latchwork_limiter::{Client, Rate, RateLimiter};
+    /// # fn example(client: &Client, ten: NonZeroU32) -> Result<(), latchwork_limiter::Error> {
+    /// let calls = RateLimiter::builder(client, "calls-to-the-bank", Rate::per_second(ten))
+    ///     .max_wait(Duration::from_secs(60)) // 600 calls at once all get a slot
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn max_wait(mut self, wait: Duration) -> Self {
+        self.options.max_wait = Some(wait);
+        self
+    }
+
+    /// How long a rate that was set at the server is remembered after the last use: 1 s to 366 days. Defaults to 24 h.
+    ///
+    /// A rate is set by [`set_rate`](RateLimiter::set_rate), or by a handle with [`OnMismatch::Set`]. What the handles say
+    /// themselves need not be remembered: such a limiter is gone from the server two seconds after its permits are back.
+    pub fn keep(mut self, keep: Duration) -> Self {
+        self.options.keep = keep;
         self
     }
 
@@ -383,7 +435,7 @@ impl RateLimiterBuilder {
     /// # Errors
     /// `Invalid` for a name or rate that cannot work.
     pub fn build(self) -> Result<RateLimiter> {
-        let limiter = Limiter::new(&self.client, &self.name, self.rate, self.algorithm)?;
+        let limiter = Limiter::new(&self.client, &self.name, &self.options)?;
         Ok(RateLimiter { limiter })
     }
 }

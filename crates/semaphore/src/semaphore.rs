@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use latchwork_core::kit::{Primitive, PrimitiveOptions, Wait, builder_options, run};
-use latchwork_core::{Client, LockInfo, Name, Rate, Result};
+use latchwork_core::{Client, LockInfo, Name, OnMismatch, Rate, Result};
 
 use crate::futures::{SemaphoreAcquire, TrySemaphoreAcquire};
 use crate::permit::SemaphorePermit;
@@ -12,9 +12,10 @@ use crate::permit::SemaphorePermit;
 /// once.
 ///
 /// A handle: a client, a name, options. Cheap to clone, and without an identity of its own. The number of permits is kept
-/// at the server from the first acquire until nobody has used the semaphore for a day: a handle that says another number
-/// gets [`Mismatch`](crate::ErrorKind::Mismatch), until somebody calls [`resize`](Self::resize). From then on the number
-/// that was given there counts, and not that of any handle.
+/// at the server while the semaphore is in use, and for the client's retention (5 min) after that. A handle with another
+/// number gets [`Mismatch`](crate::ErrorKind::Mismatch), unless [`on_mismatch`](SemaphoreBuilder::on_mismatch) says otherwise,
+/// and until somebody calls [`resize`](Self::resize). From then on the number that was given there counts, and not that of any
+/// handle. It is remembered for a day after the last acquire or resize ([`keep`](SemaphoreBuilder::keep)).
 ///
 /// Who waits is served in the order of arrival, whatever it asks for: a large request is not overtaken by small ones. One
 /// task that holds permits and waits for more may wait for itself.
@@ -97,7 +98,7 @@ impl Semaphore {
     /// # Errors
     /// `Unavailable` when the server has given no usable answer for `unavailable_after` (the attempt is undone),
     /// `Mismatch` if the semaphore was made with another number of permits or another rate, `TooLate` if it has a rate and could start only
-    /// more than one period from now, `Closed`, `Denied`, `WrongType`,
+    /// further from now than [`max_wait`](SemaphoreBuilder::max_wait), `Closed`, `Denied`, `WrongType`,
     /// `OutOfMemory`, `QueueFull`.
     ///
     /// # Cancel safety
@@ -372,8 +373,8 @@ impl Semaphore {
     /// Sets how many permits there are, for everybody: from now on the numbers of the handles do not matter.
     ///
     /// More: waiters who can go on do so at once. Fewer: nobody loses a permit; new ones are given when enough came back.
-    /// Who waits for more than there is now gets `TooLarge` when it comes to the front of the queue, and keeps nobody
-    /// waiting.
+    /// A waiter that asks for more than there is now gets `TooLarge` within 3 s, or at once if it is the first, and keeps
+    /// nobody waiting.
     ///
     /// # Errors
     /// `Invalid` for zero; `Unavailable` (then it may or may not have happened), `Closed`, `Denied`, `WrongType`,
@@ -394,7 +395,7 @@ impl Semaphore {
     }
 
     /// Sets the rate at which permits start, for everybody: from now on the rates and numbers of the handles do not matter.
-    /// `None`: no rate. Permits that were granted keep their start.
+    /// `None`: no rate. Permits that were granted keep their start. [`max_wait`](SemaphoreBuilder::max_wait) is that of this handle.
     ///
     /// # Errors
     /// As [`resize`](Self::resize); `Invalid` for a rate that cannot work.
@@ -475,12 +476,16 @@ impl SemaphoreBuilder {
     /// Limits also how many permits start in a time, in the same step: "at most 5 at once, and 100 per second". A permit that is
     /// granted before it may start counts as had, and `acquire` sleeps until it may; `try_acquire` takes it only if it may
     /// start now, `try_acquire_for` if it may before the deadline. Starts are given in the order of the grants, by GCRA
-    /// and the server's clock, with the [burst](Rate::burst) of the rate; the interval between two is rounded up to a
-    /// quarter of a microsecond. No start is given further ahead than one period of the rate: an `acquire` that would need
-    /// one is refused with `TooLate`. A permit that is dropped before its start gives it back, if nobody has a later one.
+    /// and the server's clock, with the [burst](Rate::burst) of the rate. No start is given further ahead than one
+    /// period of the rate, or [`max_wait`](Self::max_wait): an `acquire` that would need one is refused with `TooLate`. A permit that is dropped before its start gives it back, if nobody has a later one.
     ///
-    /// All handles of one name need the same rate, or get [`Mismatch`](crate::ErrorKind::Mismatch), until somebody calls
-    /// [`set_rate`](Semaphore::set_rate). Defaults to no rate.
+    /// The period is at most 24 h, and the burst comes back within 30 days. The interval between two permits is kept in
+    /// quarters of a microsecond, rounded up: by 0.025 % at most at 1 000 per second, by 1 % at 40 000. A rate of which
+    /// rounding would cost more than 1 % (3 000 000 per second) is refused.
+    ///
+    /// All handles of one name need the same rate and [`max_wait`](Self::max_wait), or get
+    /// [`Mismatch`](crate::ErrorKind::Mismatch), unless [`on_mismatch`](Self::on_mismatch) says otherwise, and until somebody
+    /// calls [`set_rate`](Semaphore::set_rate). Defaults to no rate.
     ///
     /// # Examples
     /// ```no_run
@@ -496,6 +501,48 @@ impl SemaphoreBuilder {
     /// ```
     pub fn rate(mut self, rate: Rate) -> Self {
         self.options.rate = Some(rate);
+        self
+    }
+
+    /// How far ahead a permit may start by the [`rate`](Self::rate), and therefore how long `acquire` sleeps at most: up to
+    /// 24 h. Defaults to one period of the rate. It belongs to the rate: handles have to agree about it, and
+    /// [`set_rate`](Semaphore::set_rate) sets it, too.
+    pub fn max_wait(mut self, wait: Duration) -> Self {
+        self.options.max_wait = Some(wait);
+        self
+    }
+
+    /// What an acquire does if the server has another number of permits or another rate: see [`OnMismatch`]. Defaults to
+    /// [`OnMismatch::Error`].
+    ///
+    /// With [`OnMismatch::Set`], the number of permits and the rate have one version, and are set together: permits that are
+    /// held stay held, as after [`resize`](Semaphore::resize) and [`set_rate`](Semaphore::set_rate).
+    ///
+    /// # Examples
+    /// A new release with another number, while the old one still runs:
+    /// ```no_run
+    /// # use latchwork_semaphore::{Client, OnMismatch, Semaphore};
+    /// # fn example(client: &Client) -> Result<(), latchwork_semaphore::Error> {
+    /// let calls = Semaphore::builder(client, "calls-to-the-bank", 10)
+    ///     .on_mismatch(OnMismatch::Set { version: 2 }) // was 5 in version 1
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_mismatch(mut self, on_mismatch: OnMismatch) -> Self {
+        self.options.on_mismatch = on_mismatch;
+        self
+    }
+
+    /// How long numbers that were set at the server are remembered after the last acquire or change: 1 s to 366 days.
+    /// Defaults to 24 h.
+    ///
+    /// Numbers are set by [`resize`](Semaphore::resize) and [`set_rate`](Semaphore::set_rate), or by a handle with
+    /// [`OnMismatch::Set`]. While permits are held or waited for, nothing is forgotten. What the handles say themselves need not
+    /// be remembered: such a semaphore is gone from the server the lease and the client's retention (5 min) after its last
+    /// use.
+    pub fn keep(mut self, keep: Duration) -> Self {
+        self.options.keep = keep;
         self
     }
 

@@ -38,10 +38,6 @@ impl Subject for SemaphoreSubject {
         &["t1", "c"]
     }
 
-    fn is_kept(&self) -> bool {
-        true
-    }
-
     fn handle(&self, client: &Client, name: &[u8], options: &Options) -> Result<Arc<dyn Handle>> {
         Ok(Arc::new(with_options!(
             Semaphore::builder(client, name, PERMITS),

@@ -4,6 +4,7 @@ mod calls;
 mod cancelled;
 mod common;
 mod counted;
+mod deployments;
 mod faults;
 mod processes;
 mod refused;

@@ -13,7 +13,7 @@ use crate::model::{Kind, Terms};
 const CLOCK: [&str; 2] = ["test:clock:s", "test:clock:us"];
 const TIME: &str = "redis.call('TIME')";
 pub(crate) const KEY: &str = "latchwork:limiter:{a}";
-/// A day, as the life of a record; scripts take it as it is.
+/// A day: how long a record lives after its permits are back; scripts take it as it is.
 pub(crate) const LIFE: &str = "86400000";
 
 /// The scripts by name, and whether they read the time.
@@ -115,6 +115,9 @@ impl Bench {
                 args.extend([weight, terms.limit(), terms.piece()].map(|number| number.to_string()));
             }
         }
+        if terms.set {
+            args.push("1".to_owned()); // as the client's, it is not the handle's own
+        }
         let script = match terms.kind {
             Kind::Gcra => "gcra",
             Kind::Window => "window",
@@ -148,7 +151,7 @@ impl Bench {
         terms: &Terms,
         items: &[(i64, i64, i64)],
     ) -> (&'static str, Vec<String>) {
-        let mut args = vec![terms.config(), LIFE.to_owned()];
+        let mut args = vec![terms.config()];
         for &(id, before, weight) in items {
             args.extend([id.to_string(), before.to_string()]);
             match terms.kind {

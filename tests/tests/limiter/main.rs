@@ -8,8 +8,10 @@
 mod bench;
 mod calls;
 mod clock;
+mod deployments;
 mod drops;
 mod errors;
+mod lives;
 mod model;
 mod network;
 mod random;

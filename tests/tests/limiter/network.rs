@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use latchwork_limiter::{Algorithm, Client, ErrorKind};
 use latchwork_testkit::{Action, Direction, Proxy, TestServer, contains};
-use latchwork_tests::{Fixture, eventually, go};
+use latchwork_tests::{Fixture, eventually, go, soon};
 
 use crate::calls::{BOTH, MINUTE, becomes, left, limiter};
 
@@ -151,4 +151,60 @@ async fn a_server_that_is_gone_is_an_error_in_time() {
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     }
     eventually("what may be there is given up", || client.live() == 0).await;
+}
+
+/// The answer to the next request of the limiter is this one.
+fn answer_with(proxy: &Proxy, fixture: &Fixture<'_>, numbers: &[i64]) {
+    let mut reply = format!("*{}\r\n", numbers.len());
+    for number in numbers {
+        reply += &format!(":{number}\r\n");
+    }
+    lose_an_answer(proxy, fixture, Action::Replace(reply.into_bytes().leak()));
+}
+
+#[tokio::test]
+async fn no_reply_makes_a_call_sleep_past_its_deadline() {
+    const STAMP: i64 = 1_700_000_000_000_000;
+    const SECOND: i64 = 1_000_000;
+    let server = TestServer::start().unwrap();
+    let proxy = Proxy::start(server.port()).unwrap();
+    let fixture = Fixture::on(&server);
+    let client = behind(&fixture, &proxy).await;
+    for algorithm in BOTH {
+        let limiter = limiter(&client, algorithm, 5, MINUTE);
+        let day = 86_400 * SECOND;
+        for reply in [
+            [1, STAMP, 62 * SECOND, 0, 0, 0],
+            [1, STAMP, 800 * day + 1, 0, 0, 0],
+            [1, STAMP, i64::MAX, 0, 0, 0],
+            [1, STAMP, -1, 0, 0, 0],
+            [1, i64::MAX, 0, 0, 0, 0],
+            [1, STAMP, 0, i64::MAX, 0, 0],
+            [1, STAMP, 0, 0, i64::MIN, 0],
+            [1, STAMP, 0, 0, 0, i64::MAX],
+            [3, STAMP, i64::MAX, 0, 0, 0],
+        ] {
+            answer_with(&proxy, &fixture, &reply);
+            let error = soon("an answer", limiter.acquire()).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Protocol, "{reply:?}: {error}");
+            eventually("it is given back", || client.live() == 0).await;
+        }
+        // A slot that comes later than the caller waits, though within what the rate allows.
+        answer_with(&proxy, &fixture, &[1, STAMP, 30 * SECOND, 0, 0, 0]);
+        let call = limiter.acquire_for(Duration::from_millis(50));
+        let error = soon("an answer", call).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
+        eventually("it is given back", || client.live() == 0).await;
+        answer_with(&proxy, &fixture, &[1, STAMP, 1, 0, 0, 0]);
+        let error = soon("an answer", limiter.try_acquire()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Protocol, "it does not wait: {error}");
+        eventually("it is given back", || client.live() == 0).await;
+        proxy.no_hook();
+        assert!(
+            limiter.acquire().await.unwrap().allowed,
+            "the connection works on"
+        );
+        limiter.reset().await.unwrap();
+    }
+    fixture.check_leftovers();
 }

@@ -245,6 +245,56 @@ fn gcra_faster_than_the_clock_and_slower_than_a_day() {
 }
 
 #[test]
+fn quotas_of_a_week() {
+    agrees(gcra(7, 7 * DAY, 10));
+    agrees(gcra(i64::from(i32::MAX), 7 * DAY, i64::from(i32::MAX)));
+    agrees(window(1000, 7 * DAY));
+}
+
+#[test]
+fn the_longest_rates_are_exact() {
+    const YEAR: i64 = 366 * DAY;
+    const MOST: i64 = i32::MAX as i64;
+    let mut bench = Bench::start();
+    let one = gcra(1, YEAR, 1);
+    assert_eq!(bench.ask(&one, 1, 0, 1), [1, 0, YEAR, 0, 0]);
+    bench.now_us += 1;
+    assert_eq!(bench.ask(&one, 1, YEAR, 2)[..2], [1, YEAR - 1]);
+    assert_eq!(
+        bench.ask(&one, 1, 30 * DAY, 3),
+        [3, 2 * YEAR - 1, 2 * YEAR - 1, 0],
+        "and no more"
+    );
+    bench.now_us += 2 * YEAR - 2;
+    assert_eq!(bench.ask(&one, 1, 0, 4)[..2], [3, 1], "not a microsecond earlier");
+    bench.now_us += 1;
+    assert_eq!(bench.ask(&one, 1, 0, 5)[..2], [1, 0]);
+
+    bench.reset();
+    let many = gcra(MOST, YEAR, MOST);
+    assert_eq!(
+        bench.ask(&many, MOST - 1, 0, 6)[2..4],
+        [
+            (MOST - 1) * (YEAR / MOST) + (MOST - 1) * (YEAR % MOST) / MOST,
+            (MOST - 1) * (YEAR % MOST) % MOST
+        ]
+    );
+    assert_eq!(
+        bench.ask(&many, 1, 0, 7),
+        [1, 0, YEAR, 0, 6],
+        "all of them, to the last part"
+    );
+
+    bench.reset();
+    let all = window(MOST, YEAR);
+    assert_eq!(bench.ask(&all, MOST, 0, 8), [1, 0, 0, all.piece() * 51, 0]);
+    bench.now_us += all.piece() * 51 - 1;
+    assert_eq!(bench.ask(&all, 1, 0, 9)[..2], [3, 1]);
+    bench.now_us += 1;
+    assert_eq!(bench.ask(&all, MOST, 0, 10)[..2], [1, 0]);
+}
+
+#[test]
 fn a_sliding_window() {
     agrees(window(10, SECOND));
     agrees(window(1, 100_000));

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use latchwork_limiter::{Algorithm, ErrorKind, Rate, RateLimiter};
+use latchwork_testkit::Reply;
 use latchwork_tests::Fixture;
 
 use crate::bench::{Bench, ints};
 use crate::calls::{BOTH, MINUTE, left, limiter, number, rate};
-use crate::model::{Terms, gcra, window};
+use crate::model::{Kind, Terms, gcra, window};
 
 const SECOND: i64 = 1_000_000;
 
@@ -105,9 +106,9 @@ async fn rates_that_cannot_work_are_refused_before_anything_is_sent() {
     let day = Duration::from_secs(86_400);
     for bad in [
         Rate::per(number(1), Duration::ZERO),
-        Rate::per(number(1), day * 2),
+        Rate::per(number(1), day * 367),
         Rate::per(number(u32::MAX), MINUTE),
-        Rate::per(number(1), day).burst(number(31)),
+        Rate::per(number(1), day).burst(number(367)),
     ] {
         let error = RateLimiter::new(&client, "a", bad).expect_err("refused");
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
@@ -196,11 +197,11 @@ fn used_permits_stay_used_after_a_change() {
         bench.change(&set(after));
         let told = bench.ask(&set(after), 1, -1, 0);
         let remaining = match after.kind {
-            crate::model::Kind::Gcra => {
+            Kind::Gcra => {
                 let debt = (told[2] * after.permits + told[3]) / after.period;
                 after.burst - debt
             }
-            crate::model::Kind::Window => told[2],
+            Kind::Window => told[2],
         };
         assert_eq!(remaining, left, "{before:?}, {after:?}: {told:?}");
         // The oldest is forgotten when it would be in the new window.
@@ -234,4 +235,81 @@ fn a_window_is_carried_over_at_the_latest_time() {
     assert_eq!(bench.ask(&after, 1, -1, 0)[2], 4);
     bench.now_us += 1;
     assert_eq!(bench.ask(&after, 1, -1, 0)[2], 10);
+}
+
+/// The configuration of these terms, set by hand or not, and by a version.
+fn of_version(terms: Terms, by_hand: bool, version: u16) -> String {
+    let config = Terms {
+        set: by_hand,
+        ..terms
+    };
+    config.config().replace('|', &format!(".{version}|"))
+}
+
+#[test]
+fn a_late_change_of_a_lower_version_changes_nothing() {
+    for terms in [gcra(10, SECOND, 3), window(3, SECOND)] {
+        let mut bench = Bench::start();
+        bench.ask(&terms, 1, 0, 1);
+        let mut change = |config: &str| {
+            let mut args = vec![config.to_owned(), bench.now_ms().to_string(), "1000".to_owned()];
+            let (script, numbers) = match terms.kind {
+                Kind::Gcra => ("gcra_change", vec![terms.permits, terms.period, terms.burst]),
+                Kind::Window => ("window_change", vec![terms.piece()]),
+            };
+            args.extend(numbers.iter().map(ToString::to_string));
+            assert_eq!(ints(&bench.call(script, &args)), [1, bench.now_us]);
+            let Reply::Bulk(record) = bench.record() else {
+                panic!("no record");
+            };
+            let end = record.iter().position(|byte| *byte == b'|').expect("a rate");
+            String::from_utf8_lossy(&record[..=end]).into_owned()
+        };
+        let other = Terms {
+            permits: terms.permits + 1,
+            ..terms
+        };
+        let two = of_version(terms, false, 2);
+        assert_eq!(change(&two), two, "there was no version");
+        assert_eq!(change(&of_version(other, false, 1)), two, "a lower one");
+        assert_eq!(
+            change(&of_version(other, false, 2)),
+            two,
+            "as high: the first counts"
+        );
+        let by_hand = set(other).config();
+        assert_eq!(
+            change(&by_hand),
+            of_version(other, true, 2),
+            "by hand, and of the same version"
+        );
+        assert_eq!(change(&by_hand), of_version(other, true, 2), "once more");
+        assert_eq!(change(&two), of_version(other, true, 2), "no handle undoes it");
+        let three = of_version(terms, false, 3);
+        assert_eq!(change(&three), three, "but the next version does");
+    }
+}
+
+#[tokio::test]
+async fn a_weekly_quota_is_counted() {
+    let week = Duration::from_secs(7 * 86_400);
+    for algorithm in BOTH {
+        let fixture = Fixture::shared();
+        let client = fixture.client().await;
+        let quota = limiter(&client, algorithm, 1000, week);
+        let decision = quota.try_acquire_many(400).await.unwrap();
+        assert_eq!((decision.allowed, decision.remaining), (true, 600));
+        let refused = quota.try_acquire_many(601).await.unwrap();
+        assert!(
+            !refused.allowed && refused.retry_after <= week * 51 / 50,
+            "{refused:?}"
+        );
+        assert!(refused.reset_after > week / 5, "{refused:?}");
+    }
+    let fixture = Fixture::shared();
+    let client = fixture.client().await;
+    let day = Duration::from_secs(86_400);
+    let month = Rate::per(number(1), day).burst(number(30));
+    let exact = RateLimiter::new(&client, "a", month).expect("exactly 30 days");
+    assert_eq!(exact.try_acquire_many(30).await.unwrap().remaining, 0);
 }

@@ -26,6 +26,9 @@ impl Record {
         if ask.floor > stamp + DAY_US {
             return numbers(&[7, stamp]);
         }
+        if call.counted && self.set_by_hand().is_some() && now <= ask.not_after {
+            call.ttl = call.ttl.max(DAY_US / 1000); // what was set is remembered for a day
+        }
         let chance = if ask.polls { POLLS } else { 0 };
         if let Some(place) = self.place_of(&ask.who.id)
             && now <= ask.not_after
@@ -331,7 +334,19 @@ impl Record {
         self.keep(call.ttl);
         let lapsed = self.settle(call);
         self.hand_on(call, lapsed);
+        // While nothing is free nobody was looked at.
+        let head = self.queue.first().map(|head| head.who.clone());
+        if let Some(who) = head.filter(|who| self.used() >= call.capacity && who.weight > call.capacity) {
+            call.post(&who, 'w', &format!("0 {}", call.now_us));
+        }
         numbers(&[1, call.now_us, 0, 0])
+    }
+
+    /// The capacity, if it was set.
+    pub(crate) fn set_by_hand(&self) -> Option<i64> {
+        self.stored
+            .filter(|(_, by_hand)| *by_hand)
+            .map(|(capacity, _)| capacity)
     }
 
     pub(crate) fn split(&mut self, call: &Call<'_>, part: &Attempt, whole: &str, not_after: i64) -> Reply {

@@ -107,6 +107,11 @@ fn look(record: &mut Record, call: &Call<'_>, item: &Item) -> Reply {
     let Some(place) = record.place_of(&item.who.id) else {
         return numbers(&[4]);
     };
+    if call.counted && record.set_by_hand().is_some_and(|there| item.who.weight > there) {
+        record.queue.remove(place); // it asks again, and learns why
+        record.tidy();
+        return numbers(&[4]);
+    }
     record.refresh_by_tick(call, place, if item.op == 'p' { POLLS } else { 0 });
     record.keep(item.ttl);
     numbers(&[3, record.wake(now), 0])

@@ -2,6 +2,7 @@
 #![allow(clippy::significant_drop_tightening, reason = "permits are the subject")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+mod deployments;
 mod leases;
 mod permits;
 mod rate;

@@ -339,3 +339,55 @@ async fn h14_a_future_dropped_around_its_start_releases_the_permit() {
     assert!(had > 0, "some are had");
     fixture.check_leftovers();
 }
+
+#[tokio::test]
+async fn a_longer_wait_gives_starts_further_ahead() {
+    let fixture = Fixture::of(SEMAPHORE);
+    let client = fixture.client().await;
+    let with = |wait| {
+        let builder = Semaphore::builder(&client, "a", 50).rate(every(10));
+        builder.max_wait(wait).build()
+    };
+    let patient = with(Duration::from_secs(10)).unwrap();
+    let calls: Vec<_> = (0..40).map(|_| go(patient.acquire())).collect();
+    for call in calls {
+        call.await.unwrap().unwrap().release().await.unwrap();
+    }
+    let other = paced(&client, 50, every(10)).try_acquire().await.unwrap_err();
+    assert_eq!(
+        other.kind(),
+        ErrorKind::Mismatch,
+        "it is a part of the rate: {other}"
+    );
+    patient.set_rate(Some(every(60_000))).await.unwrap();
+    patient.acquire().await.unwrap().release().await.unwrap();
+    let late = patient.acquire().await.unwrap_err();
+    assert_eq!(
+        late.kind(),
+        ErrorKind::TooLate,
+        "a minute is more than that: {late}"
+    );
+    let day = Duration::from_secs(86_400);
+    assert!(with(day).is_ok() && with(day + Duration::from_nanos(1)).is_err());
+    fixture.check_leftovers();
+}
+
+#[tokio::test]
+async fn a_rate_beyond_a_semaphores_bounds_is_refused() {
+    let fixture = Fixture::of(SEMAPHORE);
+    let client = fixture.client().await;
+    let semaphore = Semaphore::new(&client, "a", 5).unwrap();
+    let day = Duration::from_secs(86_400);
+    for rate in [
+        Rate::per_second(NonZeroU32::new(3_000_000).unwrap()),
+        Rate::per(NonZeroU32::MIN, day * 7),
+    ] {
+        let error = Semaphore::builder(&client, "a", 5)
+            .rate(rate)
+            .build()
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+        let error = semaphore.set_rate(Some(rate)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    }
+}

@@ -121,3 +121,27 @@ async fn a_resize_wakes_exactly_the_waiters_that_fit() {
     }
     fixture.over().await;
 }
+
+#[tokio::test]
+async fn a_waiter_for_too_many_is_refused_while_all_that_is_left_is_in_use() {
+    let fixture = Fixture::of(SEMAPHORE);
+    let client = fixture.steady().await;
+    let semaphore = semaphore(&client, 4);
+    let held = semaphore.acquire_many(3).await.expect("permits");
+    let large = go(semaphore.acquire_many(4));
+    fixture.queued(1).await;
+    let second = go(semaphore.acquire_many(3));
+    fixture.queued(2).await;
+    let small = fixture.enqueue(semaphore.acquire_many(2)).await;
+    semaphore.resize(2).await.expect("resized");
+    for waiter in [large, second] {
+        let told = tokio::time::timeout(Duration::from_secs(10), waiter).await;
+        let error = told.expect("soon").expect("no panic").expect_err("never");
+        assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
+    }
+    assert!(!held.is_lost(), "three are still out");
+    assert!(!small.is_finished(), "and it waits on");
+    held.release().await.expect("still its own");
+    drop(small.await.expect("no panic"));
+    fixture.over().await;
+}

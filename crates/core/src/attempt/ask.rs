@@ -16,6 +16,8 @@ pub(crate) struct LatchAsk {
     /// It takes whatever is left for an answer.
     pub(crate) at_once: bool,
     pub(crate) keep: Duration,
+    /// It takes part whatever count the latch was made with.
+    pub(crate) adopts: bool,
 }
 
 impl LatchAsk {

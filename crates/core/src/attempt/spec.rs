@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::ask::LatchAsk;
 use crate::base::clock::millis;
-use crate::types::options::Renew;
+use crate::types::options::{OnMismatch, Renew};
 use crate::types::owner::Owner;
 use crate::wire::id::{self, Base, Kin};
 use crate::wire::pace::Pace;
@@ -38,9 +38,21 @@ pub(crate) enum Mode {
         capacity: u32,
         /// The rate at which its permits start.
         pace: Option<Pace>,
+        numbers: Numbers,
     },
     /// Nothing: it passes a latch.
     Latch(Arc<LatchAsk>),
+}
+
+/// What a handle of a counted primitive says about its numbers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Numbers {
+    /// What happens if the record has others.
+    pub(crate) on_mismatch: OnMismatch,
+    /// How long the record lives after its last use, if its numbers were set.
+    pub(crate) keep: Duration,
+    /// How far ahead a permit may start; `None`: a period of the rate.
+    pub(crate) max_wait: Option<Duration>,
 }
 
 /// A part of a lock.
@@ -160,6 +172,14 @@ impl Spec {
     pub(crate) const fn pace(&self) -> Option<&Pace> {
         match &self.mode {
             Mode::Counted { pace, .. } => pace.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// What the handle says about its numbers, of a counted primitive.
+    pub(crate) const fn numbers(&self) -> Option<&Numbers> {
+        match &self.mode {
+            Mode::Counted { numbers, .. } => Some(numbers),
             _ => None,
         }
     }

@@ -18,7 +18,7 @@ pub use crate::ops::latch::{Latch, LatchCall};
 pub use crate::ops::place::Place;
 pub use crate::ops::primitive::{MAX_HEAD_START, Primitive, PrimitiveOptions};
 pub use crate::ops::request::{AcquireRequest, Wait};
-pub use crate::rate::limiter::Limiter;
+pub use crate::rate::limiter::{Limiter, LimiterOptions};
 pub use crate::types::latch::{LatchOptions, OnMissing};
 pub use crate::wire::record;
 pub use crate::wire::script::Joined;

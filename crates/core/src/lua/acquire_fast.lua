@@ -21,6 +21,9 @@
 -- ARGV[11]  polls      3: the caller's inbox is down and it polls; 0: it listens
 -- ARGV[12]  ahead      its head start in the queue, ms: it counts as having come earlier (or later) by so much. With a sign,
 --                      as in `+0`: its place counts in time, from when it came; 0: only if others' places do
+-- ARGV[13]  version    if counted: the version of capacity and pace, and 1: they are set if the record's are older, and must
+--                      be equal if they are as old. 0: without a version. -1: whatever the record has will do
+-- ARGV[14]  keep       if counted: the key lives at least this long from now if its numbers were set at the server, ms
 --
 -- Returns  {1, stamp_us, token, left_ms, claim}  granted, or held already; claim = 1: confirm it
 --          {1, stamp_us, 0, left_ms, claim, weight, delay_us}  the same for room -1 or with a pace: that much of it, to start then
@@ -101,7 +104,8 @@ end
 
 -- Grants, queues or refuses a newcomer. It reads once and writes once. Nothing is returned, and nothing was written, if the
 -- record has to be settled first, or the engine knows better. `sweep`: it was settled; makes room in the queue, once a second.
-local function answer(lock, id, weight, capacity, lease, ttl, room, pace, patience, floor, polls, ahead, now_us, now, top, sweep)
+local function answer(lock, id, weight, capacity, lease, ttl, room, pace, patience, floor, polls, ahead, now_us, now, top,
+  version, keep, sweep)
   local kin = string.match(id, '^%d+(@?[^:^]*):', 24) -- no upgrade
   local there, ours = tonumber(capacity), top[1] -- no number if counted
   local known, rate
@@ -120,8 +124,15 @@ local function answer(lock, id, weight, capacity, lease, ttl, room, pace, patien
       known = redis.call('ZMSCORE', lock, id, '%NEXT%', '%SINCE%', '%USED%', '%CAPACITY%', '%TOKEN%', '%INTERVAL%',
         '%BURST%', '%PERIOD%', '%ARRIVAL%')
     end
-    local as_made, interval = not known[5] or known[5] % 2 == 0, known[7]
-    there = math.floor((known[5] or 2 * string.sub(capacity, 1, -2)) / 2)
+    local stored, interval = tonumber(known[5] or nil), known[7]
+    local as_made = not stored or stored % 2 == version
+    if version > 0 or stored and stored % 2 > 0 then
+      if stored and stored % 1 < version then
+        return
+      end
+      ttl = math.max(ttl, keep)
+    end
+    there = math.floor((stored or 2 * string.sub(capacity, 1, -2)) / 2)
     if pace ~= '' or interval then
       local made = { string.match(pace, '^([%d.]+) (%d+) (%d+)$') }
       if interval then
@@ -212,7 +223,7 @@ local function answer(lock, id, weight, capacity, lease, ttl, room, pace, patien
       add(now_us, '%TOKEN%')
     end
     if counted and not known[5] then
-      add(2 * there, '%CAPACITY%')
+      add(2 * there + math.max(version, 0), '%CAPACITY%')
       if rate then
         add(rate.interval, '%INTERVAL%')
         add(rate.burst, '%BURST%')
@@ -286,10 +297,12 @@ local function answer(lock, id, weight, capacity, lease, ttl, room, pace, patien
 end
 local room, pace, patience = tonumber(ARGV[7]), ARGV[8] or '', ARGV[9]
 local polls, ahead = tonumber(ARGV[11] or 0), ARGV[12] or '0'
+local version, keep = (ARGV[13] or 0) / %VERSIONS%, ARGV[14] or %KEEP%
 weight = tonumber(weight)
 -- shortcut: no hold is over, and no waiter can be granted
 if plain then
-  local reply = answer(lock, id, weight, capacity, lease, ttl, room, pace, patience, 0, polls, ahead, now_us, now, top)
+  local reply = answer(lock, id, weight, capacity, lease, ttl, room, pace, patience, 0, polls, ahead, now_us, now, top,
+    version, keep)
   if reply then
     return reply
   end

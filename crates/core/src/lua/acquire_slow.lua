@@ -12,7 +12,7 @@
 --   11     an upgrade of a hold that has ended
 --    1, 5   an upgrade, and nobody else holds, or it was granted before; 5: a later upgrade of the same hold was granted
 --    2     it already waits: its place is refreshed
---    9, 13  made with another capacity; with another rate
+--    9, 13  made with another capacity; with another rate; or set to that by a handle with the same version
 --   10     the weight is above the capacity
 --    1     its owner holds: a re-entry overtakes the queue
 --    3, 6, 2  everything is in use, or an upgrade, or others wait before it: it does not wait; the queue is full; queued
@@ -43,6 +43,15 @@ elseif floor > now_us + 86400000000 then
   return { 7, now_us }
 end
 redis.call('ZADD', lock, 'XX', 'GT', '0', '%TOKEN%') -- changes nothing; refused when memory is full (H40)
+if step.stored and now <= not_after and (step.stored % 2 > 0 or version > 0) then
+  ttl = math.max(ttl, keep)
+  step.ttl = ttl
+  if step.stored % 1 < version then
+    set_pace(step, read_pace(pace))
+    set_capacity(step, made_with, version)
+    commit(lock, step)
+  end
+end
 if place < 0 and now <= not_after then -- seen now, so that this very call does not drop it
   add(step, renewed(place, polls), id)
   commit(lock, step)
@@ -62,7 +71,7 @@ end
 
 local reply
 local rate, stored = step.rate, step.stored
-local refuses = stored and stored % 2 == 0 -- other numbers than it was made with
+local refuses = stored and stored % 2 == version -- other numbers than it was made with
 if place >= %TOMB% then
   reply = { 5, now_us }
 elseif place > 0 and place <= now then -- a hold that is over, and that this step did not come to
@@ -113,7 +122,8 @@ else
   local function make_room(waiting)
     return sweep(step, waiting)
   end
-  reply = answer(lock, id, weight, capacity, lease, ttl, room, pace, patience, floor, polls, ahead, now_us, now, top, make_room)
+  reply = answer(lock, id, weight, capacity, lease, ttl, room, pace, patience, floor, polls, ahead, now_us, now, top,
+    version, keep, make_room)
   if step.more == 1 and type(reply) == 'table' and reply[1] == 2 then
     reply[4] = 1
   end

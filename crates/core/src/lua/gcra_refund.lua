@@ -5,7 +5,6 @@
 --
 -- KEYS[1]    limiter  string  <prefix>:limiter:{<name>}
 -- ARGV[1]    config   as in gcra
--- ARGV[2]    life     the key lives so long from now, ms
 -- ARGV[...]  of each reservation: its id, the last id before it (0: not known), its cost as q and r
 --
 -- Returns  {1, given}  so many were given back

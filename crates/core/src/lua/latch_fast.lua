@@ -17,6 +17,7 @@
 -- ARGV[9]   to         begin a new generation with so much; -1: do not; -2: only go on with what generations that are over left
 -- ARGV[10]  asked      the generation that is waited for, µs; 0: whichever there is
 -- ARGV[11]  polls      3: the caller's inbox is down and it polls; 0: it listens
+-- ARGV[12]  adopts     1: whatever count it was made with will do. Left out: it must be the caller's
 --
 -- Returns  {1, stamp_us, generation, 0, refused, more}     finished; or a number alone, as below. more: 1: generations that
 --                                                         are over left something that did not fit into this step
@@ -87,7 +88,7 @@ end
 local scores = redis.call('ZMSCORE', lock, '%TOKEN%', '%INITIAL%', '%CURRENT%')
 local generation, made = tonumber(scores[1] or 0), (scores[2] or 0) - 1 -- twice the number, and one more if a reset changed it
 local current = scores[3] -- somebody is left who waited for a generation that is over
-local agrees = count < 0 or made % 2 == 1 or made == 2 * count
+local agrees = count < 0 or made % 2 == 1 or made == 2 * count or ARGV[12]
 counter = counter_of(made)
 local left = redis.call('ZSCORE', lock, counter) or 0
 local half = left % 1 > 0 -- a call has to look

@@ -8,7 +8,7 @@ if not ours then
   return { record and 8 or 1, 0 }
 end
 local args, named, given = ARGV, {}, {}
-for i = 3, #args, each do
+for i = 2, #args, each do
   named[tonumber(args[i])] = i
 end
 while named[last] do
@@ -21,4 +21,4 @@ if not given[1] then
   return { 1, 0 }
 end
 -- Allowed when memory is full, and so is the rest after it (H40).
-redis.call('PEXPIRE', key, ARGV[2])
+redis.call('PEXPIRE', key, math.max(redis.call('PTTL', key), 1))

@@ -5,11 +5,9 @@
 -- sets: most, id
 local most, id = tonumber(ARGV[2]), tonumber(ARGV[3])
 if record and not ours then
-  local theirs = string.match(record, '^1:%a:%d+:%d+:%d+:[01]|')
+  local theirs = string.match(record, '^1:%a:%d+:%d+:%d+:[01]%.?%d*|')
   local other = theirs ~= config and theirs or nil
   return { other and 9 or 8, now_us, other }
-elseif not record and string.sub(config, -2) == '1|' then
-  return { 10, now_us }
 elseif now_us > ARGV[4] * 1000 then
   return { 4, now_us }
 end

@@ -8,7 +8,7 @@
 --          {4, stamp_us}  late
 --          {8, stamp_us}  not our record, or another schema version
 local record = redis.call('GET', KEYS[1]) -- raises WRONGTYPE before any write (H41)
-if record and not string.find(record, '^1:%a:%d+:%d+:%d+:[01]|') then
+if record and not string.find(record, '^1:%a:%d+:%d+:%d+:[01]%.?%d*|') then
   return { 8, now_us }
 elseif now_us > ARGV[1] * 1000 then
   return { 4, now_us }

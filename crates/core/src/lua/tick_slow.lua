@@ -53,6 +53,13 @@ local function look_for(step, id, score)
     local delay = start and math.max(math.ceil(math.min(start - now_us, step.rate.window)), 0)
     return { 2, exclusive and step.token or 0, math.floor(score) - now, score % 1 > 0 and 1 or 0, delay }
   end
+  if step.stored and step.stored % 2 > 0 and tonumber(string.match(id, ':(%d+):%d+:%d+$')) > step.capacity then
+    commit(lock, step) -- its place was refreshed
+    leave(step, id, '', score) -- fewer were set since it came: it asks again, and learns why
+    commit(lock, step)
+    tidy(lock, step)
+    return { 4 }
+  end
   live(step, step.ttl)
   if not step.wake then -- a hold was renewed
     commit(lock, step)

@@ -4,14 +4,15 @@
 -- clock.lua, window_record.lua and limiter_reserve.lua stand in front.
 --
 -- KEYS[1]  limiter    string  <prefix>:limiter:{<name>}  config .. at, start, sum, top, last .. 102 counts; see docs/design.md
--- ARGV[1]  config     `1:w:<n>:<period µs>:1:<1: set by set_rate>|`; the 1 in front is the schema version
+-- ARGV[1]  config     `1:w:<n>:<period µs>:1:<0 or 1>[.<version>]|`, as in gcra
 -- ARGV[2]  most       longest wait for the slot, µs; 0: now or not at all; -1: change nothing, only say
 -- ARGV[3]  id         of the attempt, a number below 2^53; not 0 unless most is -1
 -- ARGV[4]  not_after  server's clock, ms; later the answer is `late` and nothing changes (H35)
--- ARGV[5]  ttl        life of the key, ms
+-- ARGV[5]  keep       the key lives so long after all permits have come back, ms
 -- ARGV[6]  weight     permits that are asked for, limit at most
 -- ARGV[7]  limit      permits per window
 -- ARGV[8]  piece      length of a piece, µs: a fiftieth of the window, rounded up
+-- ARGV[9]  theirs     the rate is the server's, and not the caller's. Left out: it is the caller's
 --
 -- Returns  {1, stamp_us, wait_us, left, reset_us, before}  the slot is reserved, so long from now; permits that are left; until
 --                                                          none is used any more; the last id before
@@ -19,7 +20,10 @@
 --          {4, stamp_us}                                   late
 --          {8, stamp_us}                                   not our record, or another schema version (H75)
 --          {9, stamp_us, config}                           made with another rate or algorithm: this one
---          {10, stamp_us}                                  config says `set by set_rate`, and there is no record that was
+--          {10, stamp_us}                                  the rate is the server's, which has none any longer
+if not record and ARGV[9] then
+  return { 10, now_us }
+end
 -- A copy of this call reserved just before: what it has (H27).
 local replay = most >= 0 and last == id
 local weight, limit, piece = replay and 0 or tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
@@ -67,7 +71,7 @@ local reset = top < 0 and 0 or start + (top + 1) * piece - now_us
 if not refused or counts and now_us < at and most >= 0 then
   local state = struct.pack('>ddddd', now_us, start, sum, top, refused and last or id)
   -- Refused when memory is full (H40).
-  redis.call('SET', key, config .. state .. counts, 'PX', ARGV[5])
+  redis.call('SET', key, config .. state .. counts, 'PX', string.format('%d', reset / 1000 + ARGV[5]))
 end
 if refused then
   return { 3, now_us, wait, left, reset }

@@ -3,12 +3,12 @@
 -- window_record.lua and limiter_change.lua stand in front.
 --
 -- KEYS[1]  limiter    string  <prefix>:limiter:{<name>}
--- ARGV[1]  config     the new one, as in window, set by set_rate
+-- ARGV[1]  config     the new one, as in window: by hand without a version, or of a handle with one
 -- ARGV[2]  not_after  server's clock, ms
--- ARGV[3]  ttl        life of the key, ms
+-- ARGV[3]  keep       the key lives so long after all permits have come back, ms
 -- ARGV[4]  piece      of the new window, µs
 --
--- Returns  {1, stamp_us}          done
+-- Returns  {1, stamp_us}          done, or set by a handle with as high a version
 --          {4, stamp_us}          late
 --          {8, stamp_us}          not our record, or another schema version
 --          {9, stamp_us, config}  made with another algorithm
@@ -33,8 +33,9 @@ if record then
     end
   end
 end
+local life = string.format('%d', math.ceil((top + 1) * piece / 1000) + ARGV[3])
 local state = struct.pack('>ddddd', now_us, now_us, sum, top, 0)
 counts = struct.pack('>' .. string.rep('I4', ALL), unpack(moved))
 -- Refused when memory is full (H40).
-redis.call('SET', key, config .. state .. counts, 'PX', ARGV[3])
+redis.call('SET', key, written .. state .. counts, 'PX', life)
 return { 1, now_us }

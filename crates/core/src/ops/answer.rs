@@ -140,7 +140,7 @@ fn refusal(shared: &Shared, spec: &Spec, reply: AcquireReply) -> Error {
         AcquireReply::OtherCapacity(capacity) => Error::new(
             ErrorKind::Mismatch,
             format!(
-                "it has {capacity} permits, this handle says {}: use one number everywhere, or `resize`, after which the handles' numbers do not matter",
+                "it has {capacity} permits, this handle says {}: use one number everywhere, or `on_mismatch`, or `resize`, after which the handles' numbers do not matter",
                 spec.whole()
             ),
         ),
@@ -155,7 +155,7 @@ fn refusal(shared: &Shared, spec: &Spec, reply: AcquireReply) -> Error {
         AcquireReply::TooLate(delay) => too_late(delay),
         AcquireReply::OtherRate => Error::new(
             ErrorKind::Mismatch,
-            "it was made with another rate, or without one: use one rate everywhere, or `set_rate`, after which the handles' rates do not matter",
+            "it was made with another rate, or without one: use one rate everywhere, or `on_mismatch`, or `set_rate`, after which the handles' rates do not matter",
         ),
         AcquireReply::Ended
         | AcquireReply::Fresh
@@ -174,7 +174,7 @@ fn too_late(delay: Duration) -> Error {
     Error::new(
         ErrorKind::TooLate,
         format!(
-            "by its rate it could start in {delay:?} only, which is further ahead than one period; nothing was consumed"
+            "by its rate it could start in {delay:?} only, which is further ahead than `max_wait`; nothing was consumed"
         ),
     )
 }
@@ -187,7 +187,7 @@ fn other_count(asked: &LatchAsk, initial: u64) -> Error {
     Error::new(
         ErrorKind::Mismatch,
         format!(
-            "it was made with a count of {initial}, this handle says {ours}: use one number everywhere, `open`, or `reset`"
+            "it was made with a count of {initial}, this handle says {ours}: use one number everywhere, or `on_mismatch`, `open` or `reset`"
         ),
     )
 }

@@ -24,7 +24,7 @@ use crate::tasks::client::Client;
 use crate::types::error::{Error, Result, foreign};
 use crate::types::latch::{LatchOptions, OnMissing};
 use crate::types::name::Name;
-use crate::types::options::{MAX_LEASE, Renew, between};
+use crate::types::options::{MAX_LEASE, OnMismatch, Renew, between};
 use crate::wire::id;
 use crate::wire::key::key;
 use crate::wire::reply::{LatchReply, PeekReply};
@@ -43,6 +43,7 @@ pub struct Latch {
     key: Arc<[u8]>,
     on_missing: OnMissing,
     keep: Duration,
+    adopts: bool,
 }
 
 impl fmt::Debug for Latch {
@@ -78,9 +79,21 @@ impl Latch {
     /// `Invalid` for a name or option that cannot work.
     pub fn new(client: &Client, name: &[u8], options: &LatchOptions) -> Result<Self> {
         let name = Name::new(name)?;
-        let LatchOptions { on_missing, keep } = *options;
+        let LatchOptions {
+            on_missing,
+            keep,
+            on_mismatch,
+        } = *options;
         let (least, most) = (Duration::from_secs(1), 30 * MAX_LEASE);
         between("memory of a finished latch", keep, least, most).map_err(|error| error.named(&name))?;
+        let adopts = match on_mismatch {
+            OnMismatch::Error => false,
+            OnMismatch::Adopt => true,
+            OnMismatch::Set { .. } => {
+                let text = "the count of a latch cannot be set by a version, as others have counted towards it: use `reset`";
+                return Err(Error::invalid(text).named(&name));
+            }
+        };
         let key = key(&client.shared().options.prefix, "latch", &name);
         Ok(Self {
             client: client.clone(),
@@ -88,6 +101,7 @@ impl Latch {
             key,
             on_missing,
             keep,
+            adopts,
         })
     }
 
@@ -205,6 +219,7 @@ impl Latch {
             to: None,
             at_once: false,
             keep: self.keep,
+            adopts: self.adopts,
         }
     }
 

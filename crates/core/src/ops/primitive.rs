@@ -1,17 +1,20 @@
 //! The engine's side of every primitive: a client, a name, and the options of its attempts.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::attempt::rules::Plan;
-use crate::attempt::spec::{Mode, Share, Spec};
+use crate::attempt::spec::{Mode, Numbers, Share, Spec};
 use crate::ops::acquire::Acquire;
 use crate::ops::held::guard::Guard;
 use crate::ops::request::{AcquireRequest, Wait};
 use crate::tasks::client::Client;
 use crate::types::error::{Error, Result};
 use crate::types::name::Name;
-use crate::types::options::{MAX_LEASE, MAX_WAITERS, Renew, TOO_MANY_WAITERS, between, check_lease};
+use crate::types::options::{
+    KEEP, MAX_LEASE, MAX_WAITERS, OnMismatch, Renew, TOO_MANY_WAITERS, between, check_keep, check_lease,
+};
 use crate::types::owner::Owner;
 use crate::types::rate::Rate;
 use crate::types::ticket::Ticket;
@@ -54,6 +57,12 @@ pub struct PrimitiveOptions {
     pub max_waiters: Option<u32>,
     /// The rate at which holds may start, if `counted`.
     pub rate: Option<Rate>,
+    /// How far ahead a hold may start, if `counted`; a period of the rate if `None`.
+    pub max_wait: Option<Duration>,
+    /// What happens if the record has another capacity or rate, if `counted`.
+    pub on_mismatch: OnMismatch,
+    /// How long a capacity or rate that was set is remembered, if `counted`.
+    pub keep: Duration,
 }
 
 impl Default for PrimitiveOptions {
@@ -69,6 +78,9 @@ impl Default for PrimitiveOptions {
             counted: false,
             max_waiters: None,
             rate: None,
+            max_wait: None,
+            on_mismatch: OnMismatch::Error,
+            keep: KEEP,
         }
     }
 }
@@ -112,12 +124,22 @@ impl Primitive {
                 "the token floor is above 2^53: it cannot be a fencing token",
             )));
         }
-        let pace = options.rate.map(Pace::new).transpose().map_err(named)?;
+        let numbers = Numbers {
+            on_mismatch: options.on_mismatch,
+            keep: options.keep,
+            max_wait: options.max_wait,
+        };
+        check_keep(options.keep).map_err(named)?;
+        // Its bounds are checked without a rate as well, as one may be set.
+        let rate = options.rate.unwrap_or(Rate::per_second(NonZeroU32::MIN));
+        let pace = Pace::new(rate, options.max_wait).map_err(named)?;
+        let pace = options.rate.map(|_| pace);
         let mode = if options.counted {
             Mode::Counted {
                 weight: options.weight,
                 capacity: options.capacity,
                 pace,
+                numbers,
             }
         } else {
             Mode::Lock(Share {

@@ -19,7 +19,7 @@ use crate::tasks::client::Client;
 use crate::tasks::keeper::renew::{Item, exchange};
 use crate::types::latch::OnMissing;
 use crate::types::name::Name;
-use crate::types::options::KEEP;
+use crate::types::options::{KEEP, OnMismatch};
 use crate::wire::command::Request;
 use crate::wire::request::{AcquireArgs, Args, CountedArgs, LatchArgs, latch};
 use crate::wire::value::Answer;
@@ -155,8 +155,11 @@ fn counted_args(spec: &Spec, wait: Wait) -> CountedArgs<'_> {
         Wait::Until(instant) => Some(Moment::at(instant).since(Moment::now())),
         Wait::Forever => None,
     };
+    let keep = spec.numbers().map(|numbers| numbers.keep);
     CountedArgs {
         pace: spec.pace().map(|pace| &*pace.text),
+        on_mismatch: spec.numbers().map_or(OnMismatch::Error, |it| it.on_mismatch),
+        keep: keep.filter(|&keep| keep != KEEP).map(millis),
         patience: patience.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
     }
 }
@@ -198,6 +201,7 @@ fn latch_request(
         to: asked.to.filter(|_| changes),
         generation: state.latch().generation(),
         polls: !shared.schedule.is_listening(),
+        adopts: asked.adopts,
     };
     latch(&attempt.key, &attempt.id, &args)
 }

@@ -94,7 +94,7 @@ impl RateAcquire {
             return Poll::Ready(Err(this.limiter.client().shared().closed_error()));
         }
         if let Step::Asking(asking) = this.step {
-            let Reservation { decision, slot } = ready!(asking.as_mut().poll(cx))?;
+            let Reservation { decision, slot, .. } = ready!(asking.as_mut().poll(cx))?;
             *this.step = Step::Sleeping(decision, slot.unwrap_or_else(Moment::now));
         }
         let Step::Sleeping(decision, slot) = *this.step else {

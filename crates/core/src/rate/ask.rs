@@ -10,11 +10,13 @@ use crate::runtime::refunds::Pending;
 use crate::tasks::client::Client;
 use crate::types::error::{Error, ErrorKind, Result, foreign};
 use crate::types::name::Name;
-use crate::types::rate::Decision;
+use crate::types::options::OnMismatch;
+use crate::types::rate::{Decision, Rate};
+use crate::wire::command::Request;
 use crate::wire::key::key;
-use crate::wire::reply::ReserveReply;
-use crate::wire::request::reserve;
-use crate::wire::terms::Terms;
+use crate::wire::reply::{ChangeReply, ReserveReply};
+use crate::wire::request::{change, reserve};
+use crate::wire::terms::{Agreed, Terms};
 
 /// How often a request may find that the rate was changed, or come late, before the caller hears of it.
 const ROUNDS: usize = 8;
@@ -26,7 +28,8 @@ pub(super) struct Asker {
     name: Name,
     key: Arc<[u8]>,
     own: Arc<Terms>,
-    /// What the server has instead, by `set_rate`, as of the last answer.
+    on_mismatch: OnMismatch,
+    /// What the server has instead, and the handle accepts, as of the last answer.
     set: RwLock<Option<Arc<Terms>>>,
 }
 
@@ -36,15 +39,18 @@ pub(super) struct Reservation {
     pub(super) decision: Decision,
     /// When the slot comes; `None`: now.
     pub(super) slot: Option<Moment>,
+    /// The rate that counts.
+    pub(super) rate: Rate,
 }
 
 impl Asker {
-    pub(super) fn new(client: &Client, name: Name, own: Terms) -> Self {
+    pub(super) fn new(client: &Client, name: Name, own: Terms, on_mismatch: OnMismatch) -> Self {
         Self {
             client: client.clone(),
             key: key(&client.shared().options.prefix, "limiter", &name),
             name,
             own: Arc::new(own),
+            on_mismatch,
             set: RwLock::new(None),
         }
     }
@@ -76,15 +82,47 @@ impl Asker {
         *self.set.write().unwrap_or_else(PoisonError::into_inner) = set.map(Arc::new);
     }
 
-    /// The server's terms are not those that were sent: takes them over, or says that it cannot.
-    fn agree(&self, sent: &Terms, theirs: Option<&str>) -> Result<()> {
-        match theirs.and_then(|config| self.own.adopt(config)) {
-            Some(terms) => self.note(Some(terms)),
-            // Those that were set are forgotten, or somebody else's came after them: back to what the handle says.
-            None if sent.set => self.note(None),
-            None => return Err(self.own.mismatch(theirs.unwrap_or_default())),
+    /// The server's terms are not those that were sent. Takes them over, sets those of the handle, or reports that it cannot.
+    /// Returns what a call that only looks, and therefore sets nothing, is to ask with.
+    async fn agree(&self, sent: &Terms, theirs: &str, looks: bool) -> Result<Option<Arc<Terms>>> {
+        if theirs == self.own.config {
+            self.note(None); // somebody else's that were accepted before are gone
+            return Ok(None);
         }
-        Ok(())
+        match self.own.agree(theirs, self.on_mismatch) {
+            Agreed::Theirs(terms) => self.note(Some(terms)),
+            Agreed::Ours if looks => {
+                return Ok(Terms::parse(theirs).map(|it| Arc::new(it.borrowed(&self.own))));
+            }
+            Agreed::Ours => {
+                self.change(|not_after| change(&self.own, &self.key, not_after))
+                    .await?;
+                self.note(None);
+            }
+            // Others came after those that were accepted: back to what the handle says.
+            Agreed::Mismatch if sent.borrowed => self.note(None),
+            Agreed::Mismatch => return Err(self.own.mismatch(theirs)),
+        }
+        Ok(None)
+    }
+
+    /// Runs a script that may run twice.
+    pub(super) async fn change(&self, request: impl Fn(u64) -> Request) -> Result<()> {
+        let shared = self.client.shared();
+        let deadline = Moment::now() + shared.options.operation_timeout;
+        let not_after = shared.commands.not_after(deadline);
+        let answer = self.client.call(&request(not_after)).await?;
+        let (stamp, reply) = ChangeReply::read(answer.reply)?;
+        shared.commands.note_stamp(answer.sent, stamp);
+        match reply {
+            ChangeReply::Done => Ok(()),
+            ChangeReply::Foreign => Err(foreign()),
+            ChangeReply::Other(theirs) => Err(self.own.mismatch(&theirs)),
+            ChangeReply::Late => Err(Error::new(
+                ErrorKind::Unavailable,
+                "the request came too late at the server, and changed nothing",
+            )),
+        }
     }
 
     /// Asks for permits. `wait`: for acquire; `pending`: whose they are, `None`: only ask.
@@ -98,6 +136,7 @@ impl Asker {
         let (deadline, latest) = self.times(wait);
         let timeout = shared.options.operation_timeout;
         let mut over = latest.min(Moment::now() + timeout);
+        let mut looks_by = None;
         for _ in 0..ROUNDS {
             shared.check_open()?;
             if pending.is_some() {
@@ -105,15 +144,11 @@ impl Asker {
                 let ready = Box::pin(shared.commands.ready_once(timeout, (over, latest)));
                 over = ready.await.map_err(|failure| failure.error)?;
             }
-            let terms = self.terms();
+            let terms = looks_by.take().unwrap_or_else(|| self.terms());
             // Whether it is too large the record says, which may have another rate.
             let too_large = weight > terms.limit();
-            let most = pending.as_ref().filter(|_| !too_large).map(|_| {
-                // The answer takes its time, too.
-                let left =
-                    deadline.map(|deadline| deadline.since(Moment::now() + shared.commands.round_trip()));
-                left.unwrap_or(Duration::ZERO)
-            });
+            let takes = pending.as_ref().filter(|_| !too_large);
+            let most = takes.map(|_| self.longest_wait(deadline, &terms));
             if let (Some(pending), Some(_)) = (&pending, most) {
                 pending.asks(&terms);
             }
@@ -139,33 +174,48 @@ impl Asker {
                 has_nothing(pending.as_ref());
             }
             match reply {
+                // Nothing that a server says makes a call sleep for longer than it asked for.
+                ReserveReply::Reserved { wait, .. } if most.is_none_or(|most| wait > most) => {
+                    return Err(out_of_range(wait));
+                }
                 ReserveReply::Reserved { wait, state, before } => {
                     if let Some(pending) = &pending {
                         pending.follows(before);
                     }
                     let decision = terms.decision(true, wait, state);
                     let slot = Some(heard + wait).filter(|_| !wait.is_zero());
-                    return Ok(Reservation { decision, slot });
+                    let rate = terms.rate;
+                    return Ok(Reservation { decision, slot, rate });
                 }
                 ReserveReply::Refused { .. } if too_large => return Err(too_much(weight, terms.limit())),
                 ReserveReply::Refused { wait: until, state } => {
-                    let decision = terms.decision(false, until, state);
-                    return match wait {
-                        None => Ok(Reservation { decision, slot: None }),
-                        Some(_) => Err(too_late(decision.retry_after, terms.reach())),
-                    };
+                    if wait.is_some() {
+                        return Err(too_late(until, terms.reach()));
+                    }
+                    let (decision, rate) = (terms.decision(false, until, state), terms.rate);
+                    let slot = None;
+                    return Ok(Reservation { decision, slot, rate });
                 }
                 ReserveReply::Late if Moment::now() >= over => break,
                 ReserveReply::Late => {} // the clock was set forward, or the request was held up: nothing has changed
                 ReserveReply::Foreign => return Err(foreign()),
-                ReserveReply::Other(theirs) => self.agree(&terms, Some(&theirs))?,
-                ReserveReply::Gone => self.agree(&terms, None)?,
+                ReserveReply::Other(theirs) => {
+                    looks_by = self.agree(&terms, &theirs, pending.is_none()).await?;
+                }
+                ReserveReply::Gone => self.note(None),
             }
         }
         Err(Error::new(
             ErrorKind::Unavailable,
             "its requests came too late at the server, or its rate changed all the time: nothing was consumed",
         ))
+    }
+
+    /// How long a slot may be away for a caller that waits until `deadline`, if it does. The answer takes its time, too.
+    fn longest_wait(&self, deadline: Option<Moment>, terms: &Terms) -> Duration {
+        let answered = Moment::now() + self.client.shared().commands.round_trip();
+        let left = deadline.map(|deadline| deadline.since(answered));
+        left.unwrap_or(Duration::ZERO).min(terms.reach())
     }
 
     /// Until when the caller waits, if it does, and when a request about that is over at the latest.
@@ -189,6 +239,13 @@ fn has_nothing(pending: Option<&Arc<Pending>>) {
     }
 }
 
+fn out_of_range(wait: Duration) -> Error {
+    let text = format!(
+        "the server's reply is not of the protocol: a slot {wait:?} away is further than was asked for"
+    );
+    Error::new(ErrorKind::Protocol, text)
+}
+
 fn too_much(weight: u32, limit: u32) -> Error {
     let text =
         format!("{weight} permits are more than the {limit} that may be had at once, however long one waits");
@@ -198,7 +255,7 @@ fn too_much(weight: u32, limit: u32) -> Error {
 fn too_late(wait: Duration, reach: Duration) -> Error {
     let text = if wait > reach {
         format!(
-            "the next slot is {wait:?} away, and slots are reserved {reach:?} ahead at most: nothing was consumed"
+            "the next slot is {wait:?} away, and slots are reserved {reach:?} ahead at most (max_wait): nothing was consumed"
         )
     } else {
         format!("the next slot is {wait:?} away, and the deadline is before it: nothing was consumed")

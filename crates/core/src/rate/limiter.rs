@@ -1,17 +1,16 @@
 //! The handle of a limiter.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::acquire::RateAcquire;
 use super::ask::Asker;
-use crate::base::clock::Moment;
 use crate::ops::request::Wait;
 use crate::tasks::client::Client;
-use crate::types::error::{Error, ErrorKind, Result, foreign};
+use crate::types::error::{Error, Result};
 use crate::types::name::Name;
+use crate::types::options::{KEEP, OnMismatch, check_keep};
 use crate::types::rate::{Algorithm, Decision, Rate};
-use crate::wire::command::Request;
-use crate::wire::reply::ChangeReply;
 use crate::wire::request::{change, forget};
 use crate::wire::terms::Terms;
 
@@ -19,15 +18,53 @@ use crate::wire::terms::Terms;
 #[derive(Debug, Clone)]
 pub struct Limiter(Arc<Asker>);
 
+/// Options of a limiter, before they are checked.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct LimiterOptions {
+    /// The handle's rate.
+    pub rate: Rate,
+    /// How permits are counted.
+    pub algorithm: Algorithm,
+    /// What happens if the server has another rate.
+    pub on_mismatch: OnMismatch,
+    /// How far ahead a slot may be reserved; `None`: one window.
+    pub max_wait: Option<Duration>,
+    /// How long a rate that was set at the server is remembered.
+    pub keep: Duration,
+}
+
+impl LimiterOptions {
+    /// Those of a limiter with this rate.
+    pub const fn new(rate: Rate) -> Self {
+        Self {
+            rate,
+            algorithm: Algorithm::Gcra,
+            on_mismatch: OnMismatch::Error,
+            max_wait: None,
+            keep: KEEP,
+        }
+    }
+}
+
+fn own_terms(options: &LimiterOptions) -> Result<Terms> {
+    check_keep(options.keep)?;
+    Terms::new(options.rate, options.algorithm, false)?.with(
+        options.on_mismatch,
+        options.keep,
+        options.max_wait,
+    )
+}
+
 impl Limiter {
     /// Checks name and rate. Local: nothing is sent.
     ///
     /// # Errors
-    /// `Invalid` for a name or rate that cannot work.
-    pub fn new(client: &Client, name: &[u8], rate: Rate, algorithm: Algorithm) -> Result<Self> {
+    /// `Invalid` for a name, rate or option that cannot work.
+    pub fn new(client: &Client, name: &[u8], options: &LimiterOptions) -> Result<Self> {
         let name = Name::new(name)?;
-        let own = Terms::new(rate, algorithm, false).map_err(|error| error.named(&name))?;
-        Ok(Self(Arc::new(Asker::new(client, name, own))))
+        let own = own_terms(options).map_err(|error| error.named(&name))?;
+        Ok(Self(Arc::new(Asker::new(client, name, own, options.on_mismatch))))
     }
 
     /// The name.
@@ -72,8 +109,8 @@ impl Limiter {
     /// # Cancel safety
     /// Cancel safe: it changes nothing.
     pub async fn rate(&self) -> Result<Rate> {
-        self.peek().await?;
-        Ok(self.0.terms().rate)
+        let reservation = self.0.ask(1, None, None).await;
+        Ok(reservation.map_err(|error| error.named(self.name()))?.rate)
     }
 
     /// Sets the rate, for everybody and whatever their handles say.
@@ -86,10 +123,11 @@ impl Limiter {
     /// It may or may not happen.
     pub async fn set_rate(&self, rate: Rate) -> Result<()> {
         let change = async {
-            let terms = Terms::new(rate, self.0.own().algorithm, true)?;
-            self.change(|not_after| change(&terms, self.0.key(), not_after))
+            let terms = self.0.own().with_rate(rate)?;
+            self.0
+                .change(|not_after| change(&terms, self.0.key(), not_after))
                 .await?;
-            self.0.note(Some(terms.clone()));
+            self.0.note(Some(terms.borrowed(self.0.own())));
             Ok(())
         };
         change.await.map_err(|error: Error| error.named(self.name()))
@@ -103,30 +141,12 @@ impl Limiter {
     /// # Cancel safety
     /// It may or may not happen.
     pub async fn reset(&self) -> Result<()> {
-        self.change(|not_after| forget(self.0.key(), not_after))
+        self.0
+            .change(|not_after| forget(self.0.key(), not_after))
             .await
             .map_err(|error| error.named(self.name()))?;
         self.0.note(None);
         Ok(())
-    }
-
-    /// Runs a script that may run twice.
-    async fn change(&self, request: impl Fn(u64) -> Request) -> Result<()> {
-        let shared = self.client().shared();
-        let deadline = Moment::now() + shared.options.operation_timeout;
-        let not_after = shared.commands.not_after(deadline);
-        let answer = self.client().call(&request(not_after)).await?;
-        let (stamp, reply) = ChangeReply::read(answer.reply)?;
-        shared.commands.note_stamp(answer.sent, stamp);
-        match reply {
-            ChangeReply::Done => Ok(()),
-            ChangeReply::Foreign => Err(foreign()),
-            ChangeReply::Other(theirs) => Err(self.0.own().mismatch(&theirs)),
-            ChangeReply::Late => Err(Error::new(
-                ErrorKind::Unavailable,
-                "the request came too late at the server, and changed nothing",
-            )),
-        }
     }
 }
 

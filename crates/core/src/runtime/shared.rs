@@ -192,7 +192,7 @@ impl Shared {
     /// The same for the key of a primitive, which may have something to remember.
     pub(crate) fn key_life_ms(&self, spec: &Spec, lease: Duration) -> u64 {
         let life = self.life_ms(lease);
-        if spec.is_counted() || spec.latch().is_some() {
+        if spec.latch().is_some() {
             life.max(millis(KEEP))
         } else {
             life

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::types::options::KEEP;
+use crate::types::options::{KEEP, OnMismatch};
 
 /// What a call finds if nobody has made the latch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct LatchOptions {
     pub on_missing: OnMissing,
     /// How long a finished latch is remembered.
     pub keep: Duration,
+    /// What happens if it was made with another count.
+    pub on_mismatch: OnMismatch,
 }
 
 impl LatchOptions {
@@ -32,6 +34,7 @@ impl LatchOptions {
         Self {
             on_missing,
             keep: KEEP,
+            on_mismatch: OnMismatch::Error,
         }
     }
 }

@@ -27,6 +27,40 @@ pub enum Renew {
     Manual,
 }
 
+/// What a handle does if the server has another number than it: of permits, a rate, or the count of a latch.
+///
+/// The numbers of a program change with its releases, and for some time both releases run. The server has one number at a
+/// time: that of the handle that came first, or one that was set there.
+///
+/// | | if the numbers differ |
+/// |---|---|
+/// | [`Error`](Self::Error) | the call returns [`Mismatch`](crate::ErrorKind::Mismatch), unless the number was set at the server |
+/// | [`Adopt`](Self::Adopt) | the server's number counts |
+/// | [`Set`](Self::Set) | the number with the higher version counts, and is set at the server |
+///
+/// A number is *set at the server* by `resize`, `set_rate` or `reset`, or by a handle with [`Set`](Self::Set). All handles
+/// accept it. So a fleet can go from `Error` to `Set` without a call that fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum OnMismatch {
+    /// Returns [`Mismatch`](crate::ErrorKind::Mismatch), and changes nothing.
+    #[default]
+    Error,
+    /// Uses the server's number for as long as the server has one.
+    Adopt,
+    /// Sets the handle's number if its version is higher than that of the server's number, which has none if no handle with a
+    /// version has set it. If the version is lower, uses the server's number. Equal versions with different numbers are a
+    /// [`Mismatch`](crate::ErrorKind::Mismatch), unless `resize` or `set_rate` have changed the number since: what was set by
+    /// hand counts until a higher version comes.
+    ///
+    /// A latch has no such mode: `build` returns [`Invalid`](crate::ErrorKind::Invalid). What was counted was counted towards
+    /// the number that it has; call `reset` for a new one.
+    Set {
+        /// The version of the number in the code. Raise it by one whenever you change the number.
+        version: u16,
+    },
+}
+
 /// How much earlier than the server we believe a lease to end: rates of clocks differ, and milliseconds are rounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Drift {
@@ -88,8 +122,18 @@ fn default_label() -> String {
     format!("{host}:{}", std::process::id())
 }
 
-/// How long the capacity of a counted primitive, the rate of a limiter, or an unfinished latch, is remembered after its last use.
+/// How long a number that was set at the server, or an unfinished latch, is remembered after its last use.
 pub(crate) const KEEP: Duration = Duration::from_secs(24 * 60 * 60);
+
+pub(crate) fn check_keep(keep: Duration) -> Result<()> {
+    let most = 366 * MAX_LEASE;
+    between(
+        "memory of a number that was set",
+        keep,
+        Duration::from_secs(1),
+        most,
+    )
+}
 
 pub(crate) fn check_lease(lease: Duration) -> Result<()> {
     between("lease", lease, MIN_LEASE, MAX_LEASE)

@@ -5,12 +5,16 @@ use std::time::Duration;
 
 /// The shortest period of a [`Rate`].
 pub const MIN_PERIOD: Duration = Duration::from_millis(1);
-/// The longest period of a [`Rate`].
-pub const MAX_PERIOD: Duration = Duration::from_secs(24 * 60 * 60);
+/// The longest period of a [`Rate`], and the longest time in which its burst comes back: 366 days.
+pub const MAX_PERIOD: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+/// The furthest ahead that a limiter may reserve.
+pub(crate) const MAX_WAIT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// How many permits come back in which time, and how many may be had at once.
 ///
-/// Exact, however fast or slow: no rate is rounded. What cannot work is refused when a limiter is made of it.
+/// A rate limiter keeps it exactly, however fast or slow. A semaphore keeps the interval between two permits in quarters of
+/// a microsecond, rounded up, and refuses a rate of which that would cost more than 1 %. A rate that cannot work is refused
+/// when a limiter or semaphore is built.
 ///
 /// # Examples
 /// ```
@@ -20,7 +24,7 @@ pub const MAX_PERIOD: Duration = Duration::from_secs(24 * 60 * 60);
 /// let ten = NonZeroU32::new(10).ok_or("not zero")?;
 /// let calls = Rate::per_second(ten); // one every 100 ms
 /// let bursts = Rate::per_second(ten).burst(ten); // or ten at once after a second of silence
-/// let slow = Rate::per(ten, Duration::from_secs(24 * 60 * 60)); // one every 2.4 hours
+/// let quota = Rate::per(ten, Duration::from_secs(7 * 24 * 60 * 60)).burst(ten); // ten a week
 /// # Ok::<(), &'static str>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -42,7 +46,8 @@ impl Rate {
         Self::per(permits, Duration::from_secs(60))
     }
 
-    /// So many per period: 1 to 2^31 - 1 per 1 ms to 24 h. A period is taken in whole microseconds, rounded up.
+    /// So many per period: 1 to 2^31 - 1 per 1 ms to 366 days (a semaphore: to 24 h). A period is taken in whole
+    /// microseconds, rounded up.
     pub const fn per(permits: NonZeroU32, period: Duration) -> Self {
         Self {
             permits,
@@ -52,7 +57,7 @@ impl Rate {
     }
 
     /// How many may be had at once if none was had before; defaults to 1, which spreads them evenly. They have to come back
-    /// within 30 days. For [`Algorithm::Gcra`] only: a sliding window allows all of its permits at once.
+    /// within 366 days (of a semaphore: 30 days). For [`Algorithm::Gcra`] only: a sliding window allows all of its permits at once.
     pub const fn burst(mut self, permits: NonZeroU32) -> Self {
         self.burst = permits;
         self

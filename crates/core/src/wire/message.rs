@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::id;
+use super::value::{HOLD, MOST};
 
 impl Message {
     /// The server's clock when it was sent, microseconds.
@@ -76,18 +77,22 @@ fn parse_one(text: &str) -> Option<Message> {
     let kind = words.next()?;
     // ".17:1:10000:1000" is what follows the channel in the id; between counter and weight there may be more
     let counter = id::counter(words.next()?)?;
-    let mut number = || words.next()?.parse::<u64>().ok();
+    let mut number = || words.next()?.parse::<u64>().ok().filter(|&number| number <= MOST);
+    let within = |time: Duration| (time <= HOLD).then_some(time);
     let message = match kind {
         "g" => Message::Grant {
             counter,
             token: number()?,
             stamp: number()?,
-            window: Duration::from_millis(number()?),
-            delay: Duration::from_micros(number().unwrap_or(0)),
+            window: within(Duration::from_millis(number()?))?,
+            delay: match words.next() {
+                None => Duration::ZERO,
+                Some(delay) => within(Duration::from_micros(delay.parse().ok()?))?,
+            },
         },
         "w" => Message::Behind {
             counter,
-            left: Duration::from_millis(number()?),
+            left: within(Duration::from_millis(number()?))?,
             stamp: number()?,
         },
         "f" => Message::Forced {
@@ -171,5 +176,33 @@ mod tests {
             assert_eq!(parse(text.as_bytes()).count(), 0, "{text:?}");
         }
         assert_eq!(parse(&[0xff, 0xfe]).count(), 0, "not text");
+    }
+
+    #[test]
+    fn a_message_with_a_number_out_of_range_is_left_out() {
+        let hold = HOLD.as_millis();
+        let is_read = |text: String| parse(text.as_bytes()).count() == 1;
+        for (left, good) in [(hold, true), (hold + 1, false), (u128::from(u64::MAX), false)] {
+            assert_eq!(
+                is_read(format!("g .17:1:10000:1000 1763 1764 {left}")),
+                good,
+                "{left}"
+            );
+            assert_eq!(is_read(format!("w .17:1:10000:1000 {left} 1764")), good, "{left}");
+            let micros = left * 1000;
+            assert_eq!(
+                is_read(format!("g .17:1:10000:1000 1763 1764 1000 {micros}")),
+                good
+            );
+        }
+        for (number, good) in [(MOST, true), (MOST + 1, false)] {
+            assert_eq!(is_read(format!("g .17:1:10000:1000 {number} 1764 1000")), good);
+            assert_eq!(is_read(format!("f .17:1:10000:1000 {number}")), good);
+            assert_eq!(is_read(format!("d .17:1:10000:1000 1700 {number}")), good);
+        }
+        assert!(
+            !is_read("g .17:1:10000:1000 1763 1764 1000 x".to_owned()),
+            "no delay"
+        );
     }
 }

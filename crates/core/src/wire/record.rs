@@ -121,7 +121,8 @@ pub const ROWS: [Row; 29] = {
     [
         row(Lock, Place, "", ("", ID), "waiter: `-2^53 + ticket * 2^20 + chance * 2^18 + seen`"),
         row(Lock, Small, "USED", ("u", ""), "weight in use by shared holders (absent: nobody, or one exclusive holder)"),
-        row(Lock, Small, "CAPACITY", ("c", ""), "counted primitives only: twice the capacity, and one more if it was resized"),
+        row(Lock, Small, "CAPACITY", ("c", ""), "counted primitives only: twice the capacity, and one more if it was set by hand; \
+            the fraction is the version that set it (below)"),
         row(Lock, Small, "WEIGHT", ("w", ID), "counted primitives only: what a holder has, if it is not the weight in its id"),
         row(Lock, Small, "NEXT", ("q", ""), "next ticket; present exactly when somebody waits"),
         row(Lock, Small, "UPGRADED", ("p", ID), "the hold was upgraded and has everything: the counter of the upgrade"),
@@ -135,7 +136,7 @@ pub const ROWS: [Row; 29] = {
             seen since are passed over"),
         row(Lock, Small, "INTERVAL", ("i", ""), "counted primitives with a rate only: what a permit takes, µs"),
         row(Lock, Small, "BURST", ("b", ""), "with a rate only: how many permits may start at once"),
-        row(Lock, Small, "PERIOD", ("d", ""), "with a rate only: the period, µs"),
+        row(Lock, Small, "PERIOD", ("d", ""), "with a rate only: how far ahead a start may be, µs"),
         row(Lock, Small, "EXTENDED", ("x", ID), "the hold was extended past the lease in its id: the longer lease, ms"),
         row(Lock, Holder, "", ("", ID), "holder: end of its lease, ms; the fraction says whether it is a claim (below)"),
         row(Lock, Tomb, "", ("", ID), "tombstone: 10^14 + its end, ms"),
@@ -160,7 +161,7 @@ pub const ROWS: [Row; 29] = {
 };
 
 /// The numbers in the scripts, by name.
-const NUMBERS: [(&str, &str); 31] = [
+const NUMBERS: [(&str, &str); 33] = [
     // Bands.
     ("ONCE_BAND", "100000000000"),
     ("HOLDER", "1000000000000"),
@@ -196,6 +197,9 @@ const NUMBERS: [(&str, &str); 31] = [
     // So many units less than a whole turn of `seen` are not an age: the clock was set back, by 70 minutes at most. So ages
     // up to 36 hours are told apart, which is longer than any lease.
     ("STEPPED", "8192"),
+    // The fraction of `CAPACITY` is the version that set it, and 1, in such parts. What was set is remembered for a day, ms.
+    ("VERSIONS", "131072"),
+    ("KEEP", "86400000"),
     // A latch's places have tickets by the number of their generation, modulo so many, and by their client. The band of
     // those of one generation is so wide.
     ("GENERATIONS", "4096"),

@@ -10,6 +10,7 @@ use redis::{RedisWrite, ToRedisArgs};
 use super::command::{Request, Rest};
 use super::script::{self, Script};
 use super::terms::Terms;
+use crate::types::options::OnMismatch;
 use crate::types::rate::Algorithm;
 
 /// A capacity as the scripts take it.
@@ -82,6 +83,9 @@ pub(crate) struct CountedArgs<'a> {
     pub(crate) pace: Option<&'a str>,
     /// The longest time until the hold may start, µs.
     pub(crate) patience: Option<u64>,
+    pub(crate) on_mismatch: OnMismatch,
+    /// How long numbers that were set are remembered, if not for as long as is usual, ms.
+    pub(crate) keep: Option<u64>,
 }
 
 /// The arguments of a verb that can be batched, for one attempt or for many.
@@ -132,12 +136,23 @@ impl Args {
                     ((args.floor > 0).then_some(Rest::Number(args.floor)), "0"),
                     (args.polls.then_some(Rest::Number(POLLS)), "0"),
                     (args.ahead.map(Rest::Signed), "0"),
+                    (version(counted.on_mismatch), "0"),
+                    (counted.keep.map(Rest::Number), ""),
                 ]),
             Self::End(args) => request
                 .arg(args.capacity)
                 .arg(args.retention)
                 .arg_rest([((not_after > 0).then_some(Rest::Number(not_after)), "0")]),
         }
+    }
+}
+
+/// The version of the caller's numbers, and 1; -1: those of the record will do.
+fn version(on_mismatch: OnMismatch) -> Option<Rest<'static>> {
+    match on_mismatch {
+        OnMismatch::Error => None,
+        OnMismatch::Adopt => Some(Rest::Bytes(b"-1")),
+        OnMismatch::Set { version } => Some(Rest::Number(u64::from(version) + 1)),
     }
 }
 
@@ -289,6 +304,8 @@ pub(crate) struct LatchArgs<'a> {
     pub(crate) to: Option<u32>,
     pub(crate) generation: u64,
     pub(crate) polls: bool,
+    /// Whatever count it was made with will do.
+    pub(crate) adopts: bool,
 }
 
 /// Counts down, waits, or resets.
@@ -309,6 +326,7 @@ pub(crate) fn latch(key: &[u8], id: &str, args: &LatchArgs<'_>) -> Request {
                 "0",
             ),
             (args.polls.then_some(Rest::Number(POLLS)), "0"),
+            (args.adopts.then_some(Rest::Number(1)), ""),
         ])
 }
 
@@ -345,7 +363,8 @@ pub(crate) fn fence(fence: &[u8], token: u64, life: u64, write: Option<(&[u8], &
     }
 }
 
-/// Reserves permits of a limiter; `most` is the longest wait for them, `None`: only asks.
+/// Reserves permits of a limiter; `most` is the longest wait for them, at most the reach of the terms;
+/// `None`: only asks.
 pub(crate) fn reserve(
     terms: &Terms,
     key: &[u8],
@@ -354,9 +373,7 @@ pub(crate) fn reserve(
     id: u64,
     not_after: u64,
 ) -> Request {
-    let most = most.map_or(-1, |most| {
-        i64::try_from(most.min(terms.reach()).as_micros()).unwrap_or(i64::MAX)
-    });
+    let most = most.map_or(-1, |most| i64::try_from(most.as_micros()).unwrap_or(i64::MAX));
     let script = match terms.algorithm {
         Algorithm::Gcra => &script::GCRA,
         Algorithm::SlidingWindow => &script::WINDOW,
@@ -366,8 +383,8 @@ pub(crate) fn reserve(
         .arg(most)
         .arg(id)
         .arg(not_after)
-        .arg(terms.life_ms());
-    match terms.algorithm {
+        .arg(terms.keep_ms());
+    let request = match terms.algorithm {
         Algorithm::Gcra => {
             let (cost, cost_rest) = terms.price(weight);
             let (limit, limit_rest) = terms.price(terms.limit());
@@ -379,7 +396,8 @@ pub(crate) fn reserve(
                 .arg(limit_rest)
         }
         Algorithm::SlidingWindow => request.arg(weight).arg(terms.limit()).arg(terms.piece_us()),
-    }
+    };
+    if terms.borrowed { request.arg(1) } else { request }
 }
 
 /// Gives back reservations: of each its id, the id before it, and its weight.
@@ -388,9 +406,7 @@ pub(crate) fn refund(terms: &Terms, key: &[u8], of: impl Iterator<Item = (u64, u
         Algorithm::Gcra => &script::GCRA_REFUND,
         Algorithm::SlidingWindow => &script::WINDOW_REFUND,
     };
-    let mut request = Request::new(script, &[key])
-        .arg(&terms.config)
-        .arg(terms.life_ms());
+    let mut request = Request::new(script, &[key]).arg(&terms.config);
     for (id, before, weight) in of {
         request = request.arg(id).arg(before);
         request = match terms.algorithm {
@@ -413,7 +429,7 @@ pub(crate) fn change(terms: &Terms, key: &[u8], not_after: u64) -> Request {
     let request = Request::new(script, &[key])
         .arg(&terms.config)
         .arg(not_after)
-        .arg(terms.life_ms());
+        .arg(terms.keep_ms());
     match terms.algorithm {
         Algorithm::Gcra => request
             .arg(terms.rate.permits().get())

@@ -26,8 +26,8 @@ macro_rules! part {
 
 macro_rules! script {
     // The engine, all of it. Its text stands below a fast path that returns: there it costs nothing, on top 3 to 5 us a call.
-    ($name:ident, $verb:literal, $($first:literal),+; engine; $last:literal) => {
-        script!($name, $verb, $($first,)+ "let_in.lua", "step.lua", "pump.lua", "record.lua", "queue.lua", $last);
+    ($name:ident, $verb:literal, $($first:literal),+; engine; $($last:literal),+) => {
+        script!($name, $verb, $($first,)+ "let_in.lua", "step.lua", "pump.lua", "record.lua", "queue.lua", $($last),+);
     };
     ($name:ident, $verb:literal, $($file:literal),+) => {
         pub(crate) static $name: Script = Script {
@@ -39,7 +39,7 @@ macro_rules! script {
     };
 }
 
-script!(ACQUIRE, "acquire", "acquire_fast.lua"; engine; "acquire_slow.lua");
+script!(ACQUIRE, "acquire", "acquire_fast.lua"; engine; "numbers.lua", "acquire_slow.lua");
 script!(
     END,
     "end",
@@ -54,7 +54,7 @@ script!(
 );
 script!(TICK, "tick", "clock.lua", "tick_fast.lua"; engine; "tick_slow.lua");
 script!(FORCE, "force", "clock.lua", "force_fast.lua"; engine; "force_slow.lua");
-script!(RESIZE, "resize", "clock.lua", "resize_fast.lua"; engine; "resize_slow.lua");
+script!(RESIZE, "resize", "clock.lua", "resize_fast.lua"; engine; "numbers.lua", "resize_slow.lua");
 script!(
     ACQUIRE_MANY,
     "acquire_many",

@@ -1,20 +1,20 @@
 //! A rate as the scripts take it, checked, and what they answer.
 
+use std::cmp::Ordering;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::base::clock::millis;
 use crate::types::error::{Error, ErrorKind, Result};
-use crate::types::options::KEEP;
-use crate::types::options::between;
-use crate::types::rate::{Algorithm, Decision, MAX_PERIOD, MIN_PERIOD, Rate};
+use crate::types::options::{KEEP, OnMismatch, between};
+use crate::types::rate::{Algorithm, Decision, MAX_PERIOD, MAX_WAIT, MIN_PERIOD, Rate};
 
 /// Numbers of permits stay below it: sums of several fit 32 bits in the record.
 const MOST: u32 = i32::MAX as u32;
 /// In how many pieces a window is cut; the scripts have the same number.
 const PIECES: u64 = 50;
-/// The longest time in which a burst comes back.
-const MAX_BURST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// How long a record outlives its last permit: clocks are read in milliseconds, and a copy of a call may be under way.
+const MARGIN: Duration = Duration::from_secs(2);
 
 /// A rate and an algorithm, as the scripts take them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,9 +23,27 @@ pub(crate) struct Terms {
     pub(crate) algorithm: Algorithm,
     /// They are the server's, by `set_rate`, and not those of a handle.
     pub(crate) set: bool,
+    /// Of the numbers, if a handle sets them.
+    version: Option<u16>,
+    /// They are the server's, and not the handle's own: they are never written to a record that has none.
+    pub(crate) borrowed: bool,
     /// What the record starts with.
     pub(crate) config: String,
     period_us: u64,
+    /// How long they are remembered if they were set at the server.
+    keep: Duration,
+    /// How far ahead the handle reserves; `None`: as is usual.
+    max_wait: Option<Duration>,
+}
+
+/// What becomes of a handle's own terms if the server has others.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Agreed {
+    /// These count.
+    Theirs(Terms),
+    /// The handle's are to be set.
+    Ours,
+    Mismatch,
 }
 
 const fn micros(count: u64) -> Duration {
@@ -60,38 +78,114 @@ impl Terms {
             rate,
             algorithm,
             set,
+            version: None,
+            borrowed: false,
             config: format!("1:{letter}:{permits}:{period_us}:{burst}:{set_flag}|"),
             period_us,
+            keep: KEEP,
+            max_wait: None,
         };
-        let (whole, _) = terms.price(burst);
-        if algorithm == Algorithm::Gcra && micros(whole) >= MAX_BURST {
+        let (whole, rest) = terms.price(burst);
+        if algorithm == Algorithm::Gcra && micros(whole + u64::from(rest > 0)) > MAX_PERIOD {
             return Err(Error::invalid(
-                "the burst takes more than 30 days to come back: make it smaller, or the rate higher",
+                "the burst takes more than 366 days to come back: make it smaller, or the rate higher",
             ));
         }
         Ok(terms)
     }
 
+    /// The same with what a handle says beside its rate.
+    pub(crate) fn with(
+        mut self,
+        on_mismatch: OnMismatch,
+        keep: Duration,
+        max_wait: Option<Duration>,
+    ) -> Result<Self> {
+        if let Some(wait) = max_wait {
+            let most = match self.algorithm {
+                Algorithm::Gcra => MAX_WAIT,
+                Algorithm::SlidingWindow => self.usual_reach(),
+            };
+            between("longest wait for a slot", wait, Duration::ZERO, most)?;
+        }
+        (self.keep, self.max_wait) = (keep, max_wait);
+        if let OnMismatch::Set { version } = on_mismatch {
+            self.set_version(version);
+        }
+        Ok(self)
+    }
+
+    fn set_version(&mut self, version: u16) {
+        let numbers = self.config.trim_end_matches('|');
+        self.config = format!("{numbers}.{version}|");
+        self.version = Some(version);
+    }
+
     /// The terms of a record, which begins with this.
-    fn parse(config: &str) -> Option<Self> {
+    pub(crate) fn parse(config: &str) -> Option<Self> {
         let mut fields = config.strip_suffix('|')?.split(':');
         let mut next = || fields.next();
         let (_, letter) = (next()?, next()?);
         let permits: NonZeroU32 = next()?.parse().ok()?;
         let period = micros(next()?.parse().ok()?);
         let burst = next()?.parse().ok()?;
-        let set = next()? == "1";
+        let origin = next()?;
+        let (set, version) = origin
+            .split_once('.')
+            .map_or((origin, None), |(set, version)| (set, Some(version)));
+        let set = set == "1";
         let algorithm = match letter {
             "g" => Algorithm::Gcra,
             "w" => Algorithm::SlidingWindow,
             _ => return None,
         };
-        Self::new(Rate::per(permits, period).burst(burst), algorithm, set).ok()
+        let mut terms = Self::new(Rate::per(permits, period).burst(burst), algorithm, set).ok()?;
+        if let Some(version) = version {
+            terms.set_version(version.parse().ok()?);
+        }
+        Some(terms)
     }
 
-    /// The terms of a record that were set at the server; `None`: they are those of another handle.
-    pub(crate) fn adopt(&self, config: &str) -> Option<Self> {
-        Self::parse(config).filter(|terms| terms.set && terms.algorithm == self.algorithm)
+    /// What counts if the handle has these terms, and the record begins with `config`.
+    pub(crate) fn agree(&self, config: &str, on_mismatch: OnMismatch) -> Agreed {
+        let Some(mut theirs) = Self::parse(config).filter(|terms| terms.algorithm == self.algorithm) else {
+            return Agreed::Mismatch;
+        };
+        (theirs.borrowed, theirs.keep, theirs.max_wait) = (true, self.keep, self.max_wait);
+        let adopts = match on_mismatch {
+            OnMismatch::Error => theirs.set || theirs.version.is_some(),
+            OnMismatch::Adopt => true,
+            OnMismatch::Set { version } => match theirs.version.cmp(&Some(version)) {
+                Ordering::Less => return Agreed::Ours,
+                Ordering::Equal => theirs.set,
+                Ordering::Greater => true,
+            },
+        };
+        if adopts {
+            Agreed::Theirs(theirs)
+        } else {
+            Agreed::Mismatch
+        }
+    }
+
+    /// Another rate, which is set by hand.
+    pub(crate) fn with_rate(&self, rate: Rate) -> Result<Self> {
+        let terms = Self::new(rate, self.algorithm, true)?;
+        Ok(Self {
+            keep: self.keep,
+            max_wait: self.max_wait,
+            ..terms
+        })
+    }
+
+    /// The same as the server's.
+    pub(crate) fn borrowed(self, own: &Self) -> Self {
+        Self {
+            borrowed: true,
+            keep: own.keep,
+            max_wait: own.max_wait,
+            ..self
+        }
     }
 
     /// The time in which so many permits come back: whole microseconds, and so many `permits`-ths of one.
@@ -117,6 +211,15 @@ impl Terms {
 
     /// How far ahead a slot may be reserved.
     pub(crate) fn reach(&self) -> Duration {
+        let usual = self.usual_reach();
+        match self.algorithm {
+            Algorithm::Gcra => self.max_wait.unwrap_or(usual),
+            // The record has no room for slots further ahead.
+            Algorithm::SlidingWindow => self.max_wait.map_or(usual, |wait| wait.min(usual)),
+        }
+    }
+
+    fn usual_reach(&self) -> Duration {
         micros(match self.algorithm {
             Algorithm::Gcra => {
                 let (whole, rest) = self.price(self.limit());
@@ -127,9 +230,10 @@ impl Terms {
         })
     }
 
-    /// How long the record is kept after its last use: as long as it can matter, and a day for its rate.
-    pub(super) fn life_ms(&self) -> u64 {
-        millis(KEEP.max(self.reach() * 3))
+    /// How long the record is kept after its permits are back. Numbers that every handle says anyway need not be remembered.
+    pub(super) fn keep_ms(&self) -> u64 {
+        let is_set = self.set || self.version.is_some();
+        millis(if is_set { self.keep.max(MARGIN) } else { MARGIN })
     }
 
     /// The decision that the script's answer stands for; `state` as in [`ReserveReply`](super::reply::ReserveReply).
@@ -163,7 +267,7 @@ impl Terms {
         Error::new(
             ErrorKind::Mismatch,
             format!(
-                "this handle says {self}, and the server has {has}: use one rate everywhere, or set_rate, or reset"
+                "this handle says {self}, and the server has {has}: use one rate everywhere, or on_mismatch, set_rate or reset"
             ),
         )
     }
@@ -181,160 +285,4 @@ impl std::fmt::Display for Terms {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn number(of: u32) -> NonZeroU32 {
-        NonZeroU32::new(of).expect("not zero")
-    }
-
-    fn gcra(permits: u32, period: Duration, burst: u32) -> Result<Terms> {
-        let rate = Rate::per(number(permits), period).burst(number(burst));
-        Terms::new(rate, Algorithm::Gcra, false)
-    }
-
-    const DAY: Duration = MAX_PERIOD;
-
-    #[test]
-    fn prices_are_exact_at_both_ends() {
-        let price = |permits, period, weight| gcra(permits, period, 1).expect("terms").price(weight);
-        let second = Duration::from_secs(1);
-        assert_eq!(price(1_000_000, second, 1), (1, 0), "a microsecond each");
-        assert_eq!(price(3_000_000, second, 1), (0, 1_000_000), "a third of one");
-        assert_eq!(price(7, second, 3), (428_571, 3), "3/7 s");
-        assert_eq!(price(1, DAY, 1), (86_400_000_000, 0), "a day");
-        assert_eq!(
-            price(MOST, DAY, MOST),
-            (86_400_000_000, 0),
-            "all of the most, in the longest time"
-        );
-    }
-
-    #[test]
-    fn h62_absurd_rates_are_refused() {
-        assert!(
-            gcra(1, MIN_PERIOD, 1).is_ok() && gcra(MOST, DAY, MOST).is_ok(),
-            "the bounds"
-        );
-        assert!(gcra(1, DAY, 29).is_ok(), "29 days");
-        for bad in [
-            gcra(1, Duration::ZERO, 1),
-            gcra(1, Duration::from_nanos(999_999), 1),
-            gcra(1, DAY + Duration::from_nanos(1), 1),
-            gcra(MOST + 1, DAY, 1),
-            gcra(1, MIN_PERIOD, MOST + 1),
-            gcra(1, DAY, 30),
-            Terms::new(
-                Rate::per_second(number(5)).burst(number(2)),
-                Algorithm::SlidingWindow,
-                false,
-            ),
-        ] {
-            assert_eq!(bad.expect_err("refused").kind(), ErrorKind::Invalid);
-        }
-    }
-
-    #[test]
-    fn a_record_says_its_terms() {
-        for terms in [
-            gcra(7, Duration::from_millis(300), 3),
-            Terms::new(Rate::per_minute(number(9)), Algorithm::SlidingWindow, true),
-        ] {
-            let terms = terms.expect("terms");
-            assert_eq!(
-                Terms::parse(&terms.config).as_ref(),
-                Some(&terms),
-                "there and back"
-            );
-        }
-        for text in [
-            "",
-            "1:g:0:1000:1:0|",
-            "1:x:1:1000:1:0|",
-            "1:g:1:1:1:0|",
-            "1:g:1:1000:1:0",
-        ] {
-            assert_eq!(Terms::parse(text), None, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn a_period_is_rounded_up() {
-        let rate = Rate::per(number(1), Duration::from_nanos(1_000_001));
-        let terms = Terms::new(rate, Algorithm::Gcra, false).expect("terms");
-        assert_eq!(terms.config, "1:g:1:1001:1:0|");
-    }
-
-    fn window(permits: u32, set: bool) -> Terms {
-        let rate = Rate::per_second(number(permits));
-        Terms::new(rate, Algorithm::SlidingWindow, set).expect("terms")
-    }
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    #[test]
-    fn a_handle_adopts_only_a_rate_set_for_its_algorithm() {
-        let (own, set, other) = (window(5, false), window(6, true), window(7, false));
-        assert_eq!(own.adopt(&set.config), Some(set.clone()), "by `set_rate`");
-        assert_eq!(own.adopt(&other.config), None, "another handle's");
-        let gcra = gcra(5, SECOND, 1).expect("terms");
-        assert_eq!(gcra.adopt(&set.config), None, "another algorithm");
-        assert_eq!(own.adopt("1:w"), None, "not readable");
-    }
-
-    #[test]
-    fn a_mismatch_names_both_rates() {
-        let gcra = gcra(7, SECOND, 3).expect("terms");
-        let error = gcra.mismatch(&window(5, false).config);
-        assert_eq!(error.kind(), ErrorKind::Mismatch);
-        let text = error.to_string();
-        assert!(text.contains("7 per 1s with a burst of 3"), "{text}");
-        assert!(text.contains("5 per 1s in a sliding window"), "{text}");
-        assert!(gcra.mismatch("1:?").to_string().contains("1:?"), "as it stands");
-    }
-
-    #[test]
-    fn a_slot_can_be_as_far_ahead_as_the_burst_or_the_period() {
-        let reach = |permits, period, burst| gcra(permits, period, burst).expect("terms").reach();
-        assert_eq!(reach(10, SECOND, 1), SECOND, "the period");
-        assert_eq!(reach(10, SECOND, 30), 3 * SECOND, "the burst");
-        let third = Duration::from_micros(1_333_334);
-        assert_eq!(reach(3, SECOND, 4), third, "rounded up");
-        assert_eq!(
-            window(5, false).reach(),
-            Duration::from_millis(1020),
-            "and a piece"
-        );
-    }
-
-    #[test]
-    fn a_record_outlives_its_rate_threefold_and_a_day() {
-        let life = |period, burst| gcra(1, period, burst).expect("terms").life_ms();
-        assert_eq!(life(SECOND, 1), 86_400_000, "a day");
-        assert_eq!(life(DAY, 2), 6 * 86_400_000, "three bursts of two days");
-    }
-
-    #[test]
-    fn a_decision_counts_what_is_left() {
-        let gcra = gcra(3, SECOND, 5).expect("terms");
-        let wait = Duration::from_millis(5);
-        // Two permits are gone: 2/3 s, which is 666 666 µs and two thirds of one.
-        let decision = gcra.decision(true, wait, (666_666, 2));
-        assert_eq!((decision.limit, decision.remaining), (5, 3));
-        assert_eq!(decision.retry_after, Duration::ZERO, "it was allowed");
-        assert_eq!(decision.reset_after, Duration::from_micros(666_667), "rounded up");
-        let more = gcra.decision(true, wait, (333_333, 2)).remaining;
-        assert_eq!(more, 3, "a third of a microsecond more than one permit is gone");
-        let decision = gcra.decision(false, wait, (1_666_667, 0));
-        assert_eq!(
-            (decision.allowed, decision.remaining),
-            (false, 0),
-            "a permit less a bit"
-        );
-        assert_eq!(decision.retry_after, wait);
-        assert_eq!(decision.reset_after, Duration::from_micros(1_666_667), "exact");
-        let decision = window(5, false).decision(true, wait, (4, 900));
-        assert_eq!((decision.limit, decision.remaining), (5, 4));
-        assert_eq!(decision.reset_after, Duration::from_micros(900), "as it is told");
-    }
-}
+mod tests;

@@ -13,6 +13,7 @@ use super::request::{self, AcquireArgs, Args, Capacity, CountedArgs, EndArgs, La
 use super::request::{TakeOver, TickArgs, TickOp};
 use super::script::{self, Script};
 use super::terms::Terms;
+use crate::types::options::OnMismatch;
 use crate::types::rate::{Algorithm, Rate};
 
 /// The words of a command. An empty one is shown as `''`.
@@ -57,14 +58,27 @@ fn an_acquire_ends_with_its_last_unusual_argument() {
     assert_eq!(acquire(ACQUIRE, plain), usual);
     let pace = CountedArgs {
         pace: Some("10.00 1 1000"),
-        patience: None,
+        ..plain
     };
     assert_eq!(acquire(ACQUIRE, pace), format!("{usual} 10.00 1 1000"));
     let patience = CountedArgs {
-        pace: None,
         patience: Some(9),
+        ..plain
     };
     assert_eq!(acquire(ACQUIRE, patience), format!("{usual} '' 9"));
+    for (on_mismatch, text) in [
+        (OnMismatch::Adopt, "-1"),
+        (OnMismatch::Set { version: 0 }, "1"),
+        (OnMismatch::Set { version: u16::MAX }, "65536"),
+    ] {
+        let args = CountedArgs { on_mismatch, ..plain };
+        assert_eq!(acquire(ACQUIRE, args), format!("{usual} '' '' 0 0 0 {text}"));
+    }
+    let keep = CountedArgs {
+        keep: Some(5000),
+        ..plain
+    };
+    assert_eq!(acquire(ACQUIRE, keep), format!("{usual} '' '' 0 0 0 0 5000"));
     let floor = AcquireArgs { floor: 1, ..ACQUIRE };
     assert_eq!(acquire(floor, plain), format!("{usual} '' '' 1"));
     let polls = AcquireArgs {
@@ -180,6 +194,7 @@ fn requests_to_latches_and_fences_end_with_their_last_unusual_argument() {
         to: None,
         generation: 0,
         polls: false,
+        adopts: false,
     };
     let latch = |args: &LatchArgs<'_>| said(&request::latch(b"k", "id", args));
     assert_eq!(latch(&usual), "latch 1 k id -1 100 20 30 40");
@@ -197,6 +212,11 @@ fn requests_to_latches_and_fences_end_with_their_last_unusual_argument() {
         ..usual
     };
     assert_eq!(latch(&all), "latch 1 k id -1 100 20 30 40 0 once 6 0 3");
+    let adopts = LatchArgs {
+        adopts: true,
+        ..usual
+    };
+    assert_eq!(latch(&adopts), "latch 1 k id -1 100 20 30 40 0 '' -1 0 0 1");
     assert_eq!(
         said(&request::follow_up(b"k")),
         "latch 1 k '' -1 -1 0 0 0 0 '' -2"
@@ -215,36 +235,47 @@ fn requests_to_a_limiter_depend_on_its_algorithm() {
     let reserve = |terms, most| said(&request::reserve(terms, b"k", 3, most, 11, 12));
     assert_eq!(
         reserve(&gcra, None),
-        "gcra 1 k 1:g:7:1000000:1:0| -1 11 12 86400000 7 428571 3 142857 1",
+        "gcra 1 k 1:g:7:1000000:1:0| -1 11 12 2000 7 428571 3 142857 1",
         "3 and 1 sevenths of a second"
     );
     let wait = Some(Duration::from_millis(250));
     assert_eq!(
         reserve(&window, wait),
-        "window 1 k 1:w:7:1000000:1:0| 250000 11 12 86400000 3 7 20000"
+        "window 1 k 1:w:7:1000000:1:0| 250000 11 12 2000 3 7 20000"
     );
-    let long = Some(Duration::from_secs(60));
+    let theirs = gcra.clone().borrowed(&gcra);
     assert_eq!(
-        reserve(&window, long),
-        "window 1 k 1:w:7:1000000:1:0| 1020000 11 12 86400000 3 7 20000",
-        "a window and a piece of it"
+        reserve(&theirs, None),
+        "gcra 1 k 1:g:7:1000000:1:0| -1 11 12 2000 7 428571 3 142857 1 1",
+        "not to be made anew"
+    );
+    let theirs = window.clone().borrowed(&window);
+    assert_eq!(
+        reserve(&theirs, None),
+        "window 1 k 1:w:7:1000000:1:0| -1 11 12 2000 3 7 20000 1"
+    );
+    let keep = Duration::from_secs(60);
+    let set = gcra.clone().with(OnMismatch::Set { version: 7 }, keep, None);
+    assert_eq!(
+        said(&request::change(&set.expect("terms"), b"k", 12)),
+        "gcra_change 1 k 1:g:7:1000000:1:0.7| 12 60000 7 1000000 1"
     );
     let of = || [(21, 20, 3), (22, 21, 7)].into_iter();
     assert_eq!(
         said(&request::refund(&gcra, b"k", of())),
-        "gcra_refund 1 k 1:g:7:1000000:1:0| 86400000 21 20 428571 3 22 21 1000000 0"
+        "gcra_refund 1 k 1:g:7:1000000:1:0| 21 20 428571 3 22 21 1000000 0"
     );
     assert_eq!(
         said(&request::refund(&window, b"k", of())),
-        "window_refund 1 k 1:w:7:1000000:1:0| 86400000 21 20 3 22 21 7"
+        "window_refund 1 k 1:w:7:1000000:1:0| 21 20 3 22 21 7"
     );
     assert_eq!(
         said(&request::change(&gcra, b"k", 12)),
-        "gcra_change 1 k 1:g:7:1000000:1:0| 12 86400000 7 1000000 1"
+        "gcra_change 1 k 1:g:7:1000000:1:0| 12 2000 7 1000000 1"
     );
     assert_eq!(
         said(&request::change(&window, b"k", 12)),
-        "window_change 1 k 1:w:7:1000000:1:0| 12 86400000 20000"
+        "window_change 1 k 1:w:7:1000000:1:0| 12 2000 20000"
     );
     assert_eq!(said(&request::forget(b"k", 12)), "limiter_reset 1 k 12");
 }

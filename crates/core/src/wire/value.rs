@@ -1,5 +1,7 @@
 //! The values of replies, read by type.
 
+use std::time::Duration;
+
 use redis::{RedisResult, Value};
 
 use crate::base::clock::Moment;
@@ -32,9 +34,14 @@ impl Reply {
         }
     }
 
-    /// As [`int`](Self::int), for what is never negative.
+    /// As [`int`](Self::int), for what is never negative. As all numbers of the protocol it is exact in a double.
     pub(crate) fn count(&self) -> Result<u64> {
-        u64::try_from(self.int()?).map_err(|_| unexpected(&self.0))
+        self.in_range(self.int()?)
+    }
+
+    fn in_range(&self, number: i64) -> Result<u64> {
+        let number = u64::try_from(number).ok().filter(|&number| number <= MOST);
+        number.ok_or_else(|| unexpected(&self.0))
     }
 
     /// The number, if it is one that stands alone: what the fast paths of scripts answer.
@@ -49,7 +56,7 @@ impl Reply {
     pub(crate) fn stamp_alone(&self) -> Result<Option<u64>> {
         match self.alone() {
             None => Ok(None),
-            Some(stamp) if stamp >= STAMP => Ok(Some(stamp.unsigned_abs())),
+            Some(stamp) if stamp >= STAMP => self.in_range(stamp).map(Some),
             Some(_) => Err(unexpected(&self.0)),
         }
     }
@@ -67,7 +74,41 @@ impl Reply {
 
     /// As [`int_at`](Self::int_at), for what is never negative.
     pub(crate) fn count_at(&self, index: usize) -> Result<u64> {
-        u64::try_from(self.int_at(index)?).map_err(|_| unexpected(&self.0))
+        self.in_range(self.int_at(index)?)
+    }
+
+    /// A number of permits.
+    pub(crate) fn weight_at(&self, index: usize) -> Result<u32> {
+        u32::try_from(self.count_at(index)?).map_err(|_| unexpected(&self.0))
+    }
+
+    /// A time in ms that is not above `most`: whatever sleeps or counts on it is bounded.
+    pub(crate) fn ms_at(&self, index: usize, most: Duration) -> Result<Duration> {
+        self.time(Duration::from_millis(self.count_at(index)?), most)
+    }
+
+    /// The same in µs.
+    pub(crate) fn us_at(&self, index: usize, most: Duration) -> Result<Duration> {
+        self.time(Duration::from_micros(self.count_at(index)?), most)
+    }
+
+    fn time(&self, time: Duration, most: Duration) -> Result<Duration> {
+        if time > most {
+            return Err(unexpected(&self.0));
+        }
+        Ok(time)
+    }
+
+    /// What `read` reads at this place, if there is such a place.
+    pub(crate) fn if_there<T>(
+        &self,
+        index: usize,
+        read: impl FnOnce(&Self, usize) -> Result<T>,
+    ) -> Result<Option<T>> {
+        match &self.0 {
+            Value::Array(items) if items.len() <= index => Ok(None),
+            _ => read(self, index).map(Some),
+        }
     }
 
     /// A number that is never negative, if there is one.
@@ -87,6 +128,13 @@ impl Reply {
         }
     }
 }
+
+/// The largest number of the protocol: 2^53.
+pub(super) const MOST: u64 = 1 << 53;
+/// No lease, and no start of a hold, is further away: a day, and one for rounding and for clocks that were set.
+pub(crate) const HOLD: Duration = Duration::from_secs(2 * 24 * 60 * 60);
+/// No permit of a limiter is further away: its burst, a call of that size, and its longest wait.
+pub(crate) const PERMIT: Duration = Duration::from_secs(800 * 24 * 60 * 60);
 
 /// All stamps are above it, µs: the year 2001.
 const STAMP: i64 = 1_000_000_000_000_000;

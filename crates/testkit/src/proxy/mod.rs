@@ -55,6 +55,8 @@ pub enum Action {
     Pass,
     /// It is lost; what comes after it is not.
     Drop,
+    /// This goes on in its place.
+    Replace(&'static [u8]),
     /// It is lost, and the connection is closed on both sides.
     Cut,
     /// It and all after it in this direction of this connection wait for [`Proxy::release`].

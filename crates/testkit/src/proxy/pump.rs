@@ -128,7 +128,7 @@ fn transfer(shared: &Shared, connection: &Connection, direction: Direction) -> i
         if !waiting.is_empty() {
             from.set_read_timeout(None)?;
         }
-        let chunk = match &read {
+        let mut chunk = match &read {
             Ok(length) => &buffer[..*length],
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error)
@@ -143,6 +143,7 @@ fn transfer(shared: &Shared, connection: &Connection, direction: Direction) -> i
             match shared.faults.decide(direction, connection.id, chunk) {
                 Action::Pass => {}
                 Action::Drop => continue,
+                Action::Replace(with) => chunk = with,
                 Action::Hold => connection.set_held(direction, true),
                 Action::Cut => {
                     connection.reset();

@@ -17,6 +17,7 @@ fn ask(by: u32, to: Option<u32>) -> LatchAsk {
         to,
         at_once: false,
         keep: LEASE,
+        adopts: false,
     }
 }
 

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::*;
 use crate::attempt::ask::LatchAsk;
 use crate::attempt::rules::Plan;
-use crate::attempt::spec::{Mode, Share};
+use crate::attempt::spec::{Mode, Numbers, Share};
 use crate::types::latch::OnMissing;
-use crate::types::options::Renew;
+use crate::types::options::{OnMismatch, Renew};
 use crate::types::owner::Owner;
 use crate::types::rate::Rate;
 use crate::wire::id::Base;
@@ -40,7 +40,12 @@ fn counted(weight: u32) -> Spec {
     spec(Mode::Counted {
         weight,
         capacity: 3,
-        pace: Some(Pace::new(rate).expect("a rate")),
+        pace: Some(Pace::new(rate, None).expect("a rate")),
+        numbers: Numbers {
+            on_mismatch: OnMismatch::Error,
+            keep: LEASE,
+            max_wait: None,
+        },
     })
 }
 
@@ -58,6 +63,7 @@ fn latch(by: u32) -> Spec {
         to: None,
         at_once: false,
         keep: LEASE,
+        adopts: false,
     };
     spec(Mode::Latch(Arc::new(ask)))
 }

@@ -12,6 +12,7 @@ use crate::ops::primitive::Primitive;
 use crate::ops::request::AcquireRequest;
 use crate::types::error::{Error, ErrorKind, Result, foreign};
 use crate::types::loss::Loss;
+use crate::types::options::KEEP;
 use crate::types::rate::Rate;
 use crate::wire::pace::Pace;
 use crate::wire::reply::{InspectReply, MergeReply, ResizeReply};
@@ -117,7 +118,11 @@ impl Primitive {
     /// It may or may not happen.
     pub async fn set_rate(&self, rate: Option<Rate>) -> Result<()> {
         let named = |error: Error| error.named(self.name());
-        let pace = rate.map(Pace::new).transpose().map_err(named)?;
+        let max_wait = self.spec().numbers().and_then(|numbers| numbers.max_wait);
+        let pace = rate
+            .map(|rate| Pace::new(rate, max_wait))
+            .transpose()
+            .map_err(named)?;
         self.set(Setting::Pace, self.spec().whole(), pace.as_ref())
             .await
             .map_err(named)
@@ -128,7 +133,8 @@ impl Primitive {
         let shared = self.client().shared();
         let spec = self.spec();
         let capacity = Capacity::counted(capacity);
-        let life = shared.key_life_ms(spec, spec.lease);
+        let keep = spec.numbers().map_or(KEEP, |numbers| numbers.keep);
+        let life = shared.key_life_ms(spec, spec.lease).max(millis(keep));
         let pace = pace.map_or("", |pace| &*pace.text);
         for _ in 0..limit::MORE {
             let deadline = Moment::now() + shared.options.operation_timeout;

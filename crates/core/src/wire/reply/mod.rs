@@ -14,15 +14,19 @@ use std::time::Duration;
 
 pub(crate) use other::{AdmitReply, ChangeReply, InspectReply, LatchReply, PeekReply, ReserveReply};
 
-use super::value::Reply;
+use super::value::{HOLD, PERMIT, Reply};
 use crate::types::error::{Error, ErrorKind, Result};
 
-const fn ms(count: u64) -> Duration {
-    Duration::from_millis(count)
+/// Until the first hold ends; -1: there is none.
+fn wake_at(reply: &Reply, index: usize) -> Result<Option<Duration>> {
+    if reply.int_at(index)? == -1 {
+        return Ok(None);
+    }
+    reply.ms_at(index, HOLD).map(Some)
 }
 
-const fn us(count: u64) -> Duration {
-    Duration::from_micros(count)
+fn delay_at(reply: &Reply, index: usize) -> Result<Option<Duration>> {
+    reply.if_there(index, |reply, index| reply.us_at(index, HOLD))
 }
 
 fn unknown(script: &str, code: i64) -> Error {
@@ -91,13 +95,13 @@ impl AcquireReply {
         let answer = match reply.int_at(0)? {
             1 => Self::Granted(Grant {
                 token: reply.count_at(2)?,
-                left: ms(reply.count_at(3)?),
+                left: reply.ms_at(3, HOLD)?,
                 claim: reply.int_at(4)? != 0,
-                weight: reply.count_at(5).ok().and_then(|it| u32::try_from(it).ok()),
-                delay: reply.count_at(6).ok().map(us),
+                weight: reply.if_there(5, Reply::weight_at)?,
+                delay: delay_at(reply, 6)?,
             }),
             2 => Self::Queued {
-                wake: reply.count_at(2).ok().map(ms),
+                wake: wake_at(reply, 2)?,
                 more: reply.int_at(3)? != 0,
             },
             3 => Self::Busy {
@@ -111,7 +115,7 @@ impl AcquireReply {
             9 => Self::OtherCapacity(reply.count_at(2)?),
             10 => Self::TooLarge(reply.count_at(2)?),
             11 => Self::BaseEnded,
-            12 => Self::TooLate(us(reply.count_at(2)?)),
+            12 => Self::TooLate(reply.us_at(2, PERMIT)?),
             13 => Self::OtherRate,
             code => return Err(unknown("acquire", code)),
         };
@@ -190,16 +194,16 @@ pub(crate) enum TickItem {
 impl TickItem {
     fn read(reply: &Reply) -> Result<Self> {
         Ok(match reply.int_at(0)? {
-            1 => Self::Held(ms(reply.count_at(1)?)),
+            1 => Self::Held(reply.ms_at(1, HOLD)?),
             2 => Self::Granted(Grant {
                 token: reply.count_at(1)?,
-                left: ms(reply.count_at(2)?),
+                left: reply.ms_at(2, HOLD)?,
                 claim: reply.int_at(3)? != 0,
                 weight: None,
-                delay: reply.count_at(4).ok().map(us),
+                delay: delay_at(reply, 4)?,
             }),
             3 => Self::Queued {
-                wake: reply.count_at(1).ok().map(ms),
+                wake: wake_at(reply, 1)?,
                 more: reply.int_at(2)? != 0,
             },
             4 => Self::Gone,
@@ -229,7 +233,7 @@ impl TickReply {
         let mut items = reply.items()?.into_iter();
         let mut head = || items.next().ok_or_else(too_short)?.int();
         Ok(Self {
-            stamp: u64::try_from(head()?).map_err(|_| too_short())?,
+            stamp: Reply(redis::Value::Int(head()?)).count()?,
             refused: head()? != 0,
             items,
         })
@@ -264,7 +268,7 @@ impl TakeOverReply {
         let answer = match reply.int_at(0)? {
             1 => Self::Done(Grant {
                 token: reply.count_at(2)?,
-                left: ms(reply.count_at(3)?),
+                left: reply.ms_at(3, HOLD)?,
                 claim: reply.int_at(4)? != 0,
                 weight: None,
                 delay: None,

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::{unknown, us};
+use super::unknown;
 use crate::types::error::{Error, Result};
 use crate::wire::record;
-use crate::wire::value::Reply;
+use crate::wire::value::{PERMIT, Reply};
 
 fn texts(list: Option<Reply>) -> Result<Vec<String>> {
     list.map_or(Ok(Vec::new()), Reply::items)?
@@ -235,12 +235,12 @@ impl ReserveReply {
         let state = || Ok::<_, Error>((reply.count_at(3)?, reply.count_at(4)?));
         let answer = match reply.int_at(0)? {
             1 => Self::Reserved {
-                wait: us(reply.count_at(2)?),
+                wait: reply.us_at(2, PERMIT)?,
                 state: state()?,
                 before: reply.count_at(5)?,
             },
             3 => Self::Refused {
-                wait: us(reply.count_at(2)?),
+                wait: reply.us_at(2, PERMIT)?,
                 state: state()?,
             },
             4 => Self::Late,

@@ -1,4 +1,5 @@
-//! The answers of the scripts, against their headers and field by field.
+//! The answers of the scripts, against their headers, field by field, and spoiled.
 
 mod contract;
 mod fields;
+mod mutations;
