@@ -45,7 +45,12 @@
 //!   of them pass. Nothing is held, so there is no guard and nothing to lose.
 //! - A *lease* is how long the server keeps a hold that is not renewed: 10 s by default. The
 //!   *keeper*, a task of the client, renews it after a third of that time, for as long as the
-//!   [`MutexGuard`] lives.
+//!   [`MutexGuard`] lives. So a holder that hangs keeps the lock. Set
+//!   [`max_hold`](MutexBuilder::max_hold) to bound how long a hold is renewed; it then ends as lost
+//!   ([`Loss::MaxHold`]).
+//! - [`hold_at_least`](MutexBuilder::hold_at_least) keeps the lock in use for a shortest time,
+//!   whatever happens to its guard, and [`unlock_after`](MutexGuard::unlock_after) releases it after
+//!   a given time.
 //! - A hold is *lost* when it ends while its guard exists. Either the server reports it, or the
 //!   lease ends by the guard's own clock because no renewal got through. A lost hold stays lost.
 //!

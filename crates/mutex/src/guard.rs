@@ -18,7 +18,7 @@ pub struct MutexGuard {
     guard: Guard,
 }
 
-guard_type!(MutexGuard, "latchwork_mutex::MutexGuard", unlock);
+guard_type!(MutexGuard, "latchwork_mutex::MutexGuard", unlock, unlock_after);
 
 impl MutexGuard {
     /// The token of this hold: higher than that of every earlier one. Give it to the resource.

@@ -447,7 +447,8 @@ pub struct ReentrantMutexGuard {
 guard_type!(
     ReentrantMutexGuard,
     "latchwork_mutex::ReentrantMutexGuard",
-    unlock
+    unlock,
+    unlock_after
 );
 
 impl ReentrantMutexGuard {

@@ -19,7 +19,12 @@ pub struct SemaphorePermit {
     guard: Guard,
 }
 
-guard_type!(SemaphorePermit, "latchwork_semaphore::SemaphorePermit", release);
+guard_type!(
+    SemaphorePermit,
+    "latchwork_semaphore::SemaphorePermit",
+    release,
+    release_after
+);
 
 impl SemaphorePermit {
     /// How many permits these are.

@@ -7,6 +7,7 @@
 mod counting;
 mod dying;
 mod holding;
+mod keeping;
 mod losing;
 mod network;
 mod refusing;
@@ -55,6 +56,15 @@ group! { holding:
     h15_a_guard_dropped_on_a_plain_thread_is_released,
     h16_a_hold_dropped_after_its_runtime_ends_with_its_lease,
     h18_a_leaked_future_does_not_block_the_queue,
+}
+
+group! { keeping:
+    a_release_after_a_time_is_one_request_and_wakes_the_waiter_then,
+    a_release_after_a_time_may_end_after_the_lease,
+    a_dropped_release_after_a_time_keeps_the_hold,
+    a_least_time_counts_whatever_ends_the_hold,
+    a_hold_with_a_least_time_outlasts_its_process,
+    a_hold_that_is_undone_is_not_kept,
 }
 
 group! { losing:
@@ -127,6 +137,7 @@ macro_rules! subjects {
 
             waiting!();
             holding!();
+            keeping!();
             losing!();
             dying!();
             network!();

@@ -20,6 +20,7 @@ mod faults;
 mod guarded;
 mod histories;
 mod invariants;
+mod kept;
 mod kin;
 mod latch;
 mod latch_model;

@@ -339,3 +339,34 @@ async fn h14_a_future_dropped_around_its_start_releases_the_permit() {
     assert!(had > 0, "some are had");
     fixture.check_leftovers();
 }
+
+#[tokio::test]
+async fn permits_that_are_dropped_before_their_start_are_not_kept() {
+    let fixture = Fixture::of(SEMAPHORE);
+    let client = fixture.client().await;
+    let hour = Duration::from_secs(3600);
+    let calls = Semaphore::builder(&client, "a", 2)
+        .rate(every(3_600_000))
+        .hold_at_least(hour)
+        .build()
+        .expect("a semaphore");
+    let first = calls.acquire().await.expect("a permit");
+    let mut second = Box::pin(calls.acquire());
+    tokio::select! {
+        biased;
+        granted = &mut second => panic!("its start is in an hour: {granted:?}"),
+        () = eventually("it is granted", || fixture.holders().len() == 2) => {}
+    }
+    drop(second);
+    let mut free = 0;
+    while free == 0 {
+        free = calls.available_permits().await.expect("an answer");
+    }
+    drop(first);
+    eventually("the first is sent", || client.live() == 0).await;
+    assert_eq!(
+        calls.available_permits().await.expect("an answer"),
+        1,
+        "the first is kept"
+    );
+}

@@ -41,6 +41,8 @@ pub struct PrimitiveOptions {
     pub renew: Renew,
     /// The longest time for which a hold is renewed.
     pub max_hold: Option<Duration>,
+    /// The shortest time for which a hold is in use, whatever ends it.
+    pub hold_at_least: Option<Duration>,
     /// Fencing tokens are above this one.
     pub token_floor: Option<FencingToken>,
     /// The share of the capacity that an attempt takes.
@@ -63,6 +65,7 @@ impl Default for PrimitiveOptions {
             lease: None,
             renew: Renew::Watchdog,
             max_hold: None,
+            hold_at_least: None,
             token_floor: None,
             weight: 1,
             capacity: 1,
@@ -96,6 +99,10 @@ impl Primitive {
         check_lease(lease).map_err(named)?;
         if let Some(most) = options.max_hold {
             between("maximum hold", most, lease, 365 * MAX_LEASE).map_err(named)?;
+        }
+        if let Some(least) = options.hold_at_least {
+            let most = options.max_hold.unwrap_or(MAX_LEASE).min(MAX_LEASE);
+            between("shortest hold", least, Duration::from_millis(1), most).map_err(named)?;
         }
         if options.weight == 0 || options.weight > options.capacity {
             return Err(named(Error::invalid("it cannot have less than one")));
@@ -131,6 +138,7 @@ impl Primitive {
             lease,
             renew: options.renew,
             max_hold: options.max_hold,
+            at_least: options.hold_at_least,
             max_waiters: options.max_waiters,
             mode,
         };

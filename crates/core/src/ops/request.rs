@@ -129,8 +129,8 @@ pub(crate) fn ask(
 
 fn acquire_args(shared: &Shared, spec: &Spec, room: i64) -> Args {
     Args::Acquire(AcquireArgs {
-        lease: millis(spec.lease),
-        life: shared.key_life_ms(spec, spec.lease),
+        lease: millis(spec.first_lease()),
+        life: shared.key_life_ms(spec, spec.first_lease()),
         weight: spec.weight(),
         capacity: spec.capacity(),
         room,

@@ -390,6 +390,7 @@ mod tests {
         let spec = Spec::exclusive(Duration::from_secs(10));
         let args = Args::End(EndArgs {
             capacity: spec.capacity(),
+            keep: 0,
             retention: 1000,
         });
         let name = Name::new(b"a").expect("a name");

@@ -125,7 +125,7 @@ impl Shared {
         spec: Arc<Plan>,
         now: Moment,
     ) -> Result<Arc<Attempt>> {
-        let lease = millis(spec.lease);
+        let lease = millis(spec.first_lease());
         self.longest_lease.fetch_max(lease, Ordering::Relaxed);
         let window = millis(self.claim_window(spec.lease));
         let attempt = self.table.insert(|counter| {
@@ -260,7 +260,12 @@ impl Shared {
 
     /// Ends an attempt in the background. Never blocks, allocates or fails (H15).
     pub(crate) fn end(&self, attempt: &Arc<Attempt>) {
-        self.note(attempt, Event::GivenUp);
+        // A hold with a least time is released at once if it has not begun, which the clock tells.
+        let now = match attempt.rules().at_least {
+            Some(_) => Moment::now(),
+            None => Moment::from_nanos(0),
+        };
+        self.on(attempt, Event::GivenUp, now);
     }
 
     /// A handshake is done: what it found.

@@ -73,6 +73,8 @@ pub(crate) struct AcquireArgs {
 pub(crate) struct EndArgs {
     pub(crate) capacity: Capacity,
     pub(crate) retention: u64,
+    /// What it holds stays in use for this long; 0: it is free at once.
+    pub(crate) keep: u64,
 }
 
 /// The arguments of an acquire that only counted primitives have.
@@ -133,10 +135,10 @@ impl Args {
                     (args.polls.then_some(Rest::Number(POLLS)), "0"),
                     (args.ahead.map(Rest::Signed), "0"),
                 ]),
-            Self::End(args) => request
-                .arg(args.capacity)
-                .arg(args.retention)
-                .arg_rest([((not_after > 0).then_some(Rest::Number(not_after)), "0")]),
+            Self::End(args) => request.arg(args.capacity).arg(args.retention).arg_rest([
+                ((not_after > 0).then_some(Rest::Number(not_after)), "0"),
+                ((args.keep > 0).then_some(Rest::Number(args.keep)), ""),
+            ]),
         }
     }
 }

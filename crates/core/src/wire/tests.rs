@@ -104,11 +104,19 @@ fn requests_for_many_name_their_keys_and_then_as_many_ids() {
     let end = Args::End(EndArgs {
         capacity: Capacity::of(1),
         retention: 300,
+        keep: 0,
     });
     assert_eq!(said(&end.many(&keys, ids(), 0)), "end_many 2 a b i j 1 300");
     let single = |not_after| said(&end.single(b"k", "id", not_after, CountedArgs::default()));
     assert_eq!(single(0), "end 1 k id 1 300", "no acquire is under way");
     assert_eq!(single(1), "end 1 k id 1 300 1");
+    let kept = Args::End(EndArgs {
+        capacity: Capacity::of(1),
+        retention: 300,
+        keep: 40,
+    });
+    let kept = said(&kept.single(b"k", "id", 0, CountedArgs::default()));
+    assert_eq!(kept, "end 1 k id 1 300 0 40", "its place is the same");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::guard::Guard;
 use crate::attempt::event::{Event, HoldEvent};
+use crate::attempt::rules::NOT_KEPT;
 use crate::base::clock::{Moment, millis};
 use crate::base::limit;
 use crate::ops::primitive::Primitive;
@@ -242,7 +243,11 @@ impl Guard {
         );
         let request = merge(&attempt.key, &attempt.id, times, &part.id, not_after);
         // From here on it is given back or part of this one: no renewal is sent, which would find it gone.
-        shared.on(&part, Event::Hold(HoldEvent::Releasing), Moment::now());
+        shared.on(
+            &part,
+            Event::Hold(HoldEvent::Releasing { until: NOT_KEPT }),
+            Moment::now(),
+        );
         let sent = Moment::now(); // of the first copy: it may be the one that did it
         let answer = client.call(&request).await?;
         let (stamp, reply) = MergeReply::read(&answer.reply)?;

@@ -16,7 +16,7 @@ use crate::tasks::client::Client;
 use crate::tasks::keeper::renew::{Item, exchange};
 use crate::types::error::{Error, ErrorKind, Result};
 use crate::types::name::Name;
-use crate::types::options::check_lease;
+use crate::types::options::{MAX_LEASE, check_lease};
 use crate::types::owner::Owner;
 use crate::types::ticket::Ticket;
 use crate::types::token::FencingToken;
@@ -176,6 +176,15 @@ impl Guard {
     pub fn unlock(mut self) -> Unlock {
         self.live = false;
         Unlock::new(Arc::clone(&self.view.attempt), self.client.clone())
+    }
+
+    /// Releases the hold `after` this call: until then it stays in use, and nobody renews it.
+    ///
+    /// A hold with a least time stays in use until that is over, if it is later.
+    pub fn unlock_after(mut self, after: Duration) -> Unlock {
+        self.live = false;
+        let until = Moment::now() + after.min(MAX_LEASE);
+        Unlock::after(Arc::clone(&self.view.attempt), self.client.clone(), until)
     }
 
     /// Gives the guard up without releasing the hold, which ends with its lease.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::attempt::Attempt;
 use crate::attempt::event::{EndEvent, Ended, Event};
+use crate::attempt::rules::NOT_KEPT;
 use crate::attempt::state::State;
 use crate::base::backoff::Backoff;
 use crate::base::clock::{Moment, millis, sleep_until, until};
@@ -13,6 +14,7 @@ use crate::base::trace::debug;
 use crate::connection::failure::Failure;
 use crate::runtime::batch::Call;
 use crate::runtime::shared::Shared;
+use crate::types::options::MAX_LEASE;
 use crate::wire::reply::EndReply;
 use crate::wire::request::{Args, CountedArgs, EndArgs};
 
@@ -25,7 +27,7 @@ const LEASES: u32 = 4;
 
 /// Repeats `end` until it is answered or nothing can be left to end. Then frees the slot.
 pub(super) async fn end(shared: &Shared, attempt: Arc<Attempt>) {
-    let over = Moment::now() + attempt.spec.lease * LEASES + PLACE;
+    let over = Moment::now() + attempt.spec.first_lease() * LEASES + PLACE;
     let mut backoff = Backoff::new((Duration::from_millis(10), Duration::from_millis(500)));
     let ended = loop {
         let deadline = shared
@@ -52,6 +54,16 @@ pub(super) async fn end(shared: &Shared, attempt: Arc<Attempt>) {
     shared.note(&attempt, Event::End(EndEvent::Over(ended)));
 }
 
+/// How long a hold stays in use, in ms; 0: it does not.
+fn keep_ms(until: Moment) -> u64 {
+    if until == NOT_KEPT {
+        return 0;
+    }
+    // Rounded up, as it must not be free too early. Never longer than the longest lease.
+    let left = until.since(Moment::now()).as_nanos().div_ceil(1_000_000);
+    u64::try_from(left).unwrap_or(u64::MAX).min(millis(MAX_LEASE))
+}
+
 /// Sends `end`, and repeats it while the script reports that there is more to grant.
 pub(crate) async fn try_end(
     shared: &Shared,
@@ -60,21 +72,23 @@ pub(crate) async fn try_end(
 ) -> Result<Ended, Failure> {
     let mut ended = None;
     for _ in 0..limit::MORE {
-        let tombstone = |state: &State| state.tombstone(attempt.rules());
+        let look = |state: &State| (state.tombstone(attempt.rules()), state.kept_until());
         let sent = Event::End(EndEvent::Sent);
-        let (_, not_after) = attempt.on_then(sent, Moment::from_nanos(0), tombstone);
+        let (_, (not_after, kept_until)) = attempt.on_then(sent, Moment::from_nanos(0), look);
+        let keep = keep_ms(kept_until);
         let call = Call {
             attempt: Arc::clone(attempt),
             args: Args::End(EndArgs {
                 capacity: attempt.spec.capacity(),
                 retention: millis(shared.options.retention),
+                keep,
             }),
             not_after,
             deadline,
         };
         // A batch cannot leave the tombstone that is needed while a copy of the acquire may be
         // under way.
-        let batched = call.not_after == 0 && attempt.spec.is_batched();
+        let batched = call.not_after == 0 && keep == 0 && attempt.spec.is_batched();
         let counted = CountedArgs::default();
         let answer = shared
             .batcher
