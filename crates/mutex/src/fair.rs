@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use latchwork_core::kit::{Primitive, PrimitiveOptions, Wait, builder_options, lock_by_its_methods, run};
+use latchwork_core::kit::{
+    Primitive, PrimitiveOptions, Shell, Wait, builder_options, lock_by_its_methods, run,
+};
 use latchwork_core::{Acquiring, Client, Error, FencingToken, LockInfo, Name, Result, TryAcquiring};
 
 use crate::futures::{FairLock, TryFairLock, TryMutexLock};
@@ -289,10 +291,46 @@ impl FairMutex {
         self.primitive.inspect().await
     }
 
+    /// Takes the lock away from its holder and acquires it, ahead of the queue, in one step.
+    ///
+    /// Nobody else gets the lock in between. The old holder is notified at once, as by
+    /// [`force_unlock`](Self::force_unlock), and its guard reads [`Loss::Forced`](crate::Loss::Forced).
+    /// The new token is
+    /// higher. Waiters keep their places. Use it for a holder that you know to hang.
+    ///
+    /// The old holder goes on until it learns of it. Its writes pass a [`Fence`](crate::Fence) until the new token
+    /// was admitted there: call [`Fence::admit`](crate::Fence::admit) first.
+    ///
+    /// # Errors
+    /// `Unavailable` if the server does not respond in time: the old hold may have been ended.
+    /// `Lost` if somebody else has forced the lock open before the answer. `Closed`, `Denied`,
+    /// `WrongType`, `OutOfMemory`, `ReadOnly`. If the attempt has an effect all the same, it is
+    /// undone.
+    ///
+    /// # Cancel safety
+    /// The old hold may or may not be ended. Dropping the future releases what it took.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # use latchwork_mutex::{Client, Fence, FairMutex};
+    /// # async fn example(client: Client, mutex: FairMutex) -> Result<(), latchwork_mutex::Error> {
+    /// let stock = Fence::new(&client, "stock:42")?;
+    /// let guard = mutex.steal().await?;
+    /// stock.admit(guard.fencing_token()).await?; // from now on the old holder writes nothing
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn steal(&self) -> Result<MutexGuard> {
+        self.primitive.steal().await.map(MutexGuard::from_guard)
+    }
+
     /// Takes the lock away from its holder, tells it at once, and hands on. `false`: nobody held it.
     ///
     /// The holder goes on until it hears of it. Use it for a holder that you know to be dead or stuck, and let the
     /// resource check fencing tokens.
+    ///
+    /// The old holder's writes pass a [`Fence`](crate::Fence) until the next holder's token was admitted there (by
+    /// [`Fence::admit`](crate::Fence::admit), or a write).
     ///
     /// # Errors
     /// `Unavailable` (then it may or may not have happened), `Closed`, `Denied`, `WrongType`.

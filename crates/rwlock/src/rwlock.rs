@@ -555,6 +555,9 @@ impl RwLock {
     /// They go on until they hear of it. Use it for holders that you know to be dead or stuck, and let the resource check
     /// fencing tokens.
     ///
+    /// The old holder's writes pass a [`Fence`](crate::Fence) until the next holder's token was admitted there (by
+    /// [`Fence::admit`](crate::Fence::admit), or a write).
+    ///
     /// # Errors
     /// `Unavailable` (then it may or may not have happened), `Closed`, `Denied`, `WrongType`.
     ///

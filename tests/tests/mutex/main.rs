@@ -4,3 +4,4 @@
 mod guards;
 mod handing_on;
 mod locking;
+mod stealing;

@@ -38,6 +38,7 @@ mod replies;
 mod requests;
 mod shortcuts;
 mod sizes;
+mod steal;
 mod steps;
 mod thrift;
 mod ticking;

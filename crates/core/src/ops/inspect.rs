@@ -159,7 +159,8 @@ impl Primitive {
 
     /// Ends every hold, whoever has it, tells the holders at once, and hands on. `false`: nobody held.
     ///
-    /// The holders go on until they hear of it: whatever the lock guards should check fencing tokens (tier 2).
+    /// The holders go on until they hear of it: whatever the lock guards should check fencing tokens (tier 2). Their writes
+    /// pass a fence until the next holder's token was admitted there.
     ///
     /// # Errors
     /// `Unavailable` (then it may or may not have happened), `Denied`, `WrongType`.

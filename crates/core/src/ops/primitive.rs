@@ -18,6 +18,7 @@ use crate::types::ticket::Ticket;
 use crate::types::token::FencingToken;
 use crate::wire::key::key;
 use crate::wire::pace::Pace;
+use crate::wire::request::TakeOver;
 
 /// The longest head start, in ms: 24.8 days.
 pub const MAX_HEAD_START: i64 = 1 << 31;
@@ -208,6 +209,25 @@ impl Primitive {
         let mut changed = self.clone();
         changed.request.spec = spec;
         changed
+    }
+
+    /// Ends every hold, tells the holders, and takes everything, ahead of the queue and in one step.
+    ///
+    /// # Errors
+    /// `Unavailable`: then the holds may have been ended, and what came of it is undone. `Lost` if
+    /// somebody else has forced it open before the answer. `Invalid` for a handle of a share.
+    ///
+    /// # Cancel safety
+    /// The holds may or may not be ended. Dropping the future gives up what it took.
+    pub async fn steal(&self) -> Result<Guard> {
+        if self.spec().is_shared() {
+            return Err(Error::invalid("only an exclusive hold can be taken from others").named(self.name()));
+        }
+        let what = TakeOver::Steal {
+            capacity: self.spec().capacity(),
+            floor: self.spec().floor(),
+        };
+        self.client.take_over(self.request.clone(), what).await
     }
 
     /// Continues the hold of a ticket.

@@ -203,6 +203,8 @@ pub(crate) enum TakeOver<'a> {
         token: u64,
         capacity: Capacity,
     },
+    /// Everything, whoever holds it.
+    Steal { capacity: Capacity, floor: u64 },
 }
 
 /// A hold, or a part of one, goes to the attempt with this id.
@@ -220,6 +222,7 @@ pub(crate) fn take_over(
         TakeOver::Downgrade { old, token, capacity } => {
             call(&script::DOWNGRADE).arg(old).arg(token).arg(capacity)
         }
+        TakeOver::Steal { capacity, floor } => call(&script::STEAL).arg(capacity).arg(floor),
     };
     request.arg(not_after)
 }
@@ -345,6 +348,17 @@ pub(crate) fn fence(fence: &[u8], token: u64, life: u64, write: Option<(&[u8], &
             .arg(life)
             .arg(value),
     }
+}
+
+/// Admits a token, and runs commands in the same step, each a list of its words.
+pub(crate) fn fence_pipeline(fence: &[u8], token: u64, life: u64, commands: &[Vec<Vec<u8>>]) -> Request {
+    let request = Request::new(&script::FENCE_PIPELINE, &[fence])
+        .arg(token)
+        .arg(life);
+    commands.iter().fold(request, |request, words| {
+        let request = request.arg(words.len());
+        words.iter().fold(request, |request, word| request.arg(&**word))
+    })
 }
 
 /// Reserves permits of a limiter; `most` is the longest wait for them, `None`: only asks.

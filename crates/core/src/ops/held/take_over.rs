@@ -81,7 +81,8 @@ async fn ask(
     let deadline = shared.request_deadline(spec.lease, Moment::now()).min(over);
     let not_after = shared.commands.not_after(deadline);
     attempt.note(Event::Asked { not_after });
-    let times = (millis(spec.lease), shared.key_life_ms(spec, spec.lease));
+    let lease = spec.first_lease();
+    let times = (millis(lease), shared.key_life_ms(spec, lease));
     let request = take_over(what, &attempt.key, &attempt.id, times, not_after);
     let answer = match shared.commands.run(&request, deadline).await {
         Ok(answer) => answer,

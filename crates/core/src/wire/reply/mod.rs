@@ -12,7 +12,9 @@ mod tests;
 
 use std::time::Duration;
 
-pub(crate) use other::{AdmitReply, ChangeReply, InspectReply, LatchReply, PeekReply, ReserveReply};
+pub(crate) use other::{
+    AdmitReply, ChangeReply, InspectReply, LatchReply, PeekReply, PipelineReply, ReserveReply,
+};
 
 use super::value::Reply;
 use crate::types::error::{Error, ErrorKind, Result};
@@ -246,7 +248,7 @@ fn too_short() -> Error {
     Error::new(ErrorKind::Protocol, "the server's reply to a tick is too short")
 }
 
-/// The answer to `adopt`, `split` and `downgrade`.
+/// The answer to `adopt`, `split`, `downgrade` and `steal`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum TakeOverReply {
     Done(Grant),
