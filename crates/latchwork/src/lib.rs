@@ -105,8 +105,8 @@
 //! ```
 //!
 //! If no row was changed, a newer holder has written. The operator is `<=`, so that one holder may
-//! write more than once. Bind the token as a 64-bit integer: [`FencingToken::get`] fits an `i64`
-//! until the year 2255. The example `fenced_sql` in the repository does this.
+//! write more than once. Bind the token as a 64-bit integer: [`FencingToken::get`] always
+//! fits an `i64`. The example `fenced_sql` in the repository does this.
 //!
 //! If the resource may outlive the server's memory, pass the highest token that it has seen to
 //! [`MutexBuilder::token_floor`]. Tokens are then higher even if the server has lost everything and

@@ -23,6 +23,10 @@ const MOST_BOOST: Duration = Duration::from_secs(60 * 60);
 /// The future says its [`position`](FairLock::position). Priorities move a waiter forward or back
 /// ([`with_priority`](Self::with_priority)) by a time, so nobody starves.
 ///
+/// This lock is not reentrant: a task that holds a guard and asks for another one waits forever, as
+/// do two tasks that each hold one of two locks and wait for the other. This is not detected. A client
+/// that has waited for a lease for what it holds itself says so once in its log (`warn`).
+///
 /// It is the same lock as a [`Mutex`](crate::Mutex) and a [`ReentrantMutex`](crate::ReentrantMutex) of the same name: they
 /// exclude each other, and wait in one queue.
 ///
@@ -118,7 +122,8 @@ impl FairMutex {
     ///
     /// # Errors
     /// `Unavailable` when the server has given no usable answer for `unavailable_after` (the attempt is undone),
-    /// `QueueFull` at once if too many wait, `Closed`, `Denied`, `WrongType`, `OutOfMemory`.
+    /// `QueueFull` at once if too many wait, `Closed`, `Denied`, `WrongType`, `OutOfMemory`, `ReadOnly`. `Invalid` if the
+    /// server refuses the token floor.
     ///
     /// # Cancel safety
     /// Dropping the future undoes the attempt: its place in the queue is lost, a grant on its way goes to the next

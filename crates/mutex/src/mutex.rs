@@ -22,6 +22,10 @@ pub(crate) const KIND: &str = "lock";
 ///
 /// Responsive waiters are served in the order in which they reach the server.
 ///
+/// This lock is not reentrant: a task that holds a guard and asks for another one waits forever, as
+/// do two tasks that each hold one of two locks and wait for the other. This is not detected. A client
+/// that has waited for a lease for what it holds itself says so once in its log (`warn`).
+///
 /// # Examples
 ///
 /// ```no_run
@@ -92,7 +96,8 @@ impl Mutex {
     ///
     /// # Errors
     /// `Unavailable` if the server gives no usable answer for `unavailable_after`; the attempt is
-    /// undone. Also `Closed`, `Denied`, `WrongType`, `OutOfMemory`, `QueueFull`.
+    /// undone. Also `Closed`, `Denied`, `WrongType`, `OutOfMemory`, `ReadOnly`, `QueueFull`. `Invalid`
+    /// if the server refuses the [`token_floor`](MutexBuilder::token_floor).
     ///
     /// # Cancel safety
     /// Dropping the future undoes the attempt. It loses its place in the queue, a grant that is on
@@ -373,6 +378,11 @@ builder_options!(MutexBuilder);
 impl MutexBuilder {
     /// Fencing tokens will be above this one: the highest that the resource has seen. It keeps them rising even if the
     /// server has lost its state and its clock was set back. Defaults to none.
+    ///
+    /// The server refuses a floor that is more than a day ahead of its clock, because that is seldom a token of its own, and
+    /// every later token would be above it. Then each acquire returns [`ErrorKind::Invalid`](crate::ErrorKind::Invalid). So
+    /// after the clock was set back by more than a day, the lock can only be acquired without the floor, or once the clock
+    /// has come within a day of it.
     pub fn token_floor(mut self, floor: FencingToken) -> Self {
         self.options.token_floor = Some(floor);
         self

@@ -20,6 +20,9 @@ use crate::mutex::KIND;
 /// place and get the lock together. Different owners wait in the order of their arrival. When a process dies, its own
 /// holds end with their leases, and those of the same owner elsewhere stay.
 ///
+/// Two owners that each hold one of two locks and wait for the other wait forever. This is not detected.
+/// A client that has waited for a lease for what it holds itself says so once in its log (`warn`).
+///
 /// It is the same lock as a [`Mutex`](crate::Mutex) and a [`FairMutex`](crate::FairMutex) of the same name: they exclude
 /// each other, and wait in one queue.
 ///

@@ -41,7 +41,8 @@ pub enum RwPolicy {
 ///
 /// One task that asks again for what it holds waits for itself, as with tokio: a reader that wants to write has to give its
 /// share back first, or to begin as an [upgradable](Self::upgradable_read) one. Even a second `read` can wait forever behind a
-/// writer that waits for the first. Nothing can detect it, because holds have no kinship.
+/// writer that waits for the first. This is not detected, because
+/// holds have no kinship. A client that has waited for a lease for what it holds itself says so once in its log (`warn`).
 ///
 /// # Examples
 /// ```no_run
@@ -598,7 +599,10 @@ impl RwLockBuilder {
     }
 
     /// Fencing tokens of writers will be above this one: the highest that the resource has seen. It keeps them rising even
-    /// if the server has lost its state and its clock was set back. Not for upgrades. Defaults to none.
+    /// if the server has lost its state and its clock was set back. It counts for upgrades as well. Defaults to none.
+    ///
+    /// The server refuses a floor that is more than a day ahead of its clock. Then writes and upgrades return
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid).
     pub fn token_floor(mut self, floor: FencingToken) -> Self {
         self.options.token_floor = Some(floor);
         self

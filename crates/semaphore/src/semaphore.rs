@@ -17,7 +17,8 @@ use crate::permit::SemaphorePermit;
 /// that was given there counts, and not that of any handle.
 ///
 /// Who waits is served in the order of arrival, whatever it asks for: a large request is not overtaken by small ones. One
-/// task that holds permits and waits for more may wait for itself.
+/// task that holds permits and waits for more may wait for itself. A client that has waited for a lease for what it holds
+/// itself says so once in its log (`warn`).
 ///
 /// Permits have no fencing tokens: several holders are meant to be there at once. Who has to be alone uses a mutex.
 ///

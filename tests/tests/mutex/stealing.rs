@@ -1,7 +1,7 @@
 //! A stolen lock goes from its holder to the caller in one step, past everybody who waits.
 
 use latchwork_mutex::{FairMutex, Loss};
-use latchwork_tests::{Fixture, MEDIUM, granted, locked, locking, lose_the_reply, mutex, soon, unlocked};
+use latchwork_tests::{Fixture, granted, locked, locking, mutex, soon, unlocked};
 
 #[tokio::test]
 async fn a_stolen_lock_has_a_higher_token_and_the_old_holder_learns_it() {

@@ -68,6 +68,8 @@ pub(crate) struct Shared {
     pub(crate) inbox_tried: watch::Sender<bool>,
     pub(crate) server: Mutex<Option<ServerInfo>>,
     warnings: Mutex<Vec<Warning>>,
+    /// When it may be searched again for waits for the client's own holds.
+    own_search: Mutex<Moment>,
     /// The longest lease that this client has used, in ms: its label lives as long.
     pub(crate) longest_lease: AtomicU64,
 }
@@ -97,6 +99,7 @@ impl Shared {
             inbox_tried: watch::Sender::new(false),
             server: Mutex::new(None),
             warnings: Mutex::new(Vec::new()),
+            own_search: Mutex::new(Moment::from_nanos(0)),
             longest_lease: AtomicU64::new(millis(options.lease)),
             client_id,
             driver,
@@ -297,6 +300,28 @@ impl Shared {
         warn!(warning = %warning, "something about the server can cost locks or speed");
     }
 
+    /// Warns if this client holds what the attempt has waited for. A search looks at all attempts, so there is one a second
+    /// at most, and a warning a minute. Returns when to search again for this attempt.
+    pub(crate) fn look_for_own_hold(&self, attempt: &Attempt, now: Moment) -> Moment {
+        let mut next = self.own_search.lock().unwrap_or_else(PoisonError::into_inner);
+        if now < *next {
+            return (*next).max(now + attempt.spec.lease);
+        }
+        *next = now + SEARCH;
+        drop(next);
+        if !self
+            .table
+            .beside(attempt)
+            .iter()
+            .any(|other| other.held().is_some())
+        {
+            return now + attempt.spec.lease.max(SEARCH);
+        }
+        *self.own_search.lock().unwrap_or_else(PoisonError::into_inner) = now + SEARCH * 60;
+        warn!(name = %attempt.name, "this client has waited for a lease for what it holds itself: if the holder waits for the waiter, both wait forever");
+        Moment::NEVER
+    }
+
     /// A script said that it could not publish.
     pub(crate) fn note_publish(&self, refused: bool) {
         if refused && self.schedule.set_deaf(true) {
@@ -330,6 +355,9 @@ impl Shared {
         self.schedule.wake_all();
     }
 }
+
+/// The pause between two searches for waits for the client's own holds.
+const SEARCH: Duration = Duration::from_secs(1);
 
 /// What everything answers once the client is closed.
 const CLOSED: &str = "the client is closed";
