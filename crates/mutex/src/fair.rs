@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use latchwork_core::kit::{
     Primitive, PrimitiveOptions, Shell, Wait, builder_options, lock_by_its_methods, run,
 };
-use latchwork_core::{Acquiring, Client, Error, FencingToken, LockInfo, Name, Result, TryAcquiring};
+use latchwork_core::{Acquiring, Client, Error, FencingToken, LockInfo, Name, Result, Ticket, TryAcquiring};
 
 use crate::futures::{FairLock, TryFairLock, TryMutexLock};
 use crate::guard::MutexGuard;
@@ -327,6 +327,31 @@ impl FairMutex {
     /// ```
     pub async fn steal(&self) -> Result<MutexGuard> {
         self.primitive.steal().await.map(MutexGuard::from_guard)
+    }
+
+    /// Continues a hold that was turned into a ticket, in this or another process.
+    ///
+    /// The ticket comes from `into_ticket` of a guard of this lock. If several callers resume the same ticket, one of them succeeds.
+    ///
+    /// # Errors
+    /// `Invalid` if the ticket is for another name or kind of hold. `Lost` if its hold has ended or was resumed by
+    /// somebody else. `Unavailable` if the server does not respond; the hold is given up. `Closed`, `Denied`, `WrongType`,
+    /// `ReadOnly`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the hold up.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(counter: latchwork_mutex::FairMutex) -> Result<(), latchwork_mutex::Error> {
+    /// let text = counter.lock().await?.into_ticket().await?.to_string();
+    /// // ... in another process:
+    /// let guard = counter.resume(&text.parse()?).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn resume(&self, ticket: &Ticket) -> Result<MutexGuard> {
+        self.primitive.resume(ticket).await.map(MutexGuard::from_guard)
     }
 
     /// Takes the lock away from its holder, tells it at once, and hands on. `false`: nobody held it.

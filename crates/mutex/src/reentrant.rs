@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use latchwork_core::kit::{
-    Guard, Primitive, PrimitiveOptions, Wait, builder_options, guard_type, lock_by_its_methods, run,
+    Guard, Primitive, PrimitiveOptions, Shell, Wait, builder_options, guard_type, lock_by_its_methods, run,
 };
-use latchwork_core::{Client, FencingToken, LockInfo, Name, Owner, Result};
+use latchwork_core::{Client, FencingToken, LockInfo, Name, Owner, Result, Ticket};
 
 use crate::futures::{ReentrantLock, TryReentrantLock};
 use crate::mutex::KIND;
@@ -244,6 +244,31 @@ impl ReentrantMutex {
         self.with_owner(owner).try_run(body).await
     }
 
+    /// Continues a hold of this owner that was turned into a ticket, in this or another process.
+    ///
+    /// The ticket comes from `into_ticket` of a guard of the same owner. If several callers resume the same ticket, one of them succeeds.
+    ///
+    /// # Errors
+    /// `Invalid` if the ticket is for another name or kind of hold, or another owner. `Lost` if its hold has ended or was resumed by
+    /// somebody else. `Unavailable` if the server does not respond; the hold is given up. `Closed`, `Denied`, `WrongType`,
+    /// `ReadOnly`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the hold up.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(ledger: latchwork_mutex::ReentrantMutex, owner: latchwork_mutex::Owner) -> Result<(), latchwork_mutex::Error> {
+    /// let text = ledger.lock(&owner).await?.into_ticket().await?.to_string();
+    /// // ... in another process:
+    /// let guard = ledger.resume(&owner, &text.parse()?).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn resume(&self, owner: &Owner, ticket: &Ticket) -> Result<ReentrantMutexGuard> {
+        self.with_owner(owner).resume(ticket).await
+    }
+
     /// How many holds the owner has now, in all processes; zero: it does not hold the lock.
     ///
     /// # Errors
@@ -405,6 +430,15 @@ impl OwnedHandle {
 }
 
 impl OwnedHandle {
+    /// See [`ReentrantMutex::resume`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn resume(&self, ticket: &Ticket) -> Result<ReentrantMutexGuard> {
+        let resumed = self.primitive.resume(ticket).await;
+        resumed.map(ReentrantMutexGuard::from_guard)
+    }
+
     /// See [`ReentrantMutex::holds`].
     ///
     /// # Errors

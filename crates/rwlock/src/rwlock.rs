@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use latchwork_core::kit::{MAX_HEAD_START, Primitive, PrimitiveOptions, Wait, builder_options, run};
-use latchwork_core::{Client, FencingToken, LockInfo, Name, Result};
+use latchwork_core::kit::{MAX_HEAD_START, Primitive, PrimitiveOptions, Shell, Wait, builder_options, run};
+use latchwork_core::{Client, FencingToken, LockInfo, Name, Result, Ticket};
 
 use crate::futures::{
     RwLockRead, RwLockUpgradableRead, RwLockWrite, TryRwLockRead, TryRwLockUpgradableRead, TryRwLockWrite,
@@ -576,6 +576,87 @@ impl RwLock {
     /// ```
     pub async fn force_unlock(&self) -> Result<bool> {
         self.writers.force_unlock().await
+    }
+
+    /// Continues a share that was turned into a ticket, in this or another process.
+    ///
+    /// The ticket comes from `into_ticket` of [`RwLockReadGuard`](crate::RwLockReadGuard). If several callers resume the same ticket, one of them succeeds.
+    ///
+    /// # Errors
+    /// `Invalid` if the ticket is for another name or kind of hold. `Lost` if its hold has ended or was resumed by
+    /// somebody else. `Unavailable` if the server does not respond; the hold is given up. `Closed`, `Denied`, `WrongType`,
+    /// `ReadOnly`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the hold up.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(config: latchwork_rwlock::RwLock) -> Result<(), latchwork_rwlock::Error> {
+    /// let text = config.read().await?.into_ticket().await?.to_string();
+    /// // ... in another process:
+    /// let guard = config.resume_read(&text.parse()?).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn resume_read(&self, ticket: &Ticket) -> Result<RwLockReadGuard> {
+        self.readers.resume(ticket).await.map(RwLockReadGuard::from_guard)
+    }
+
+    /// Continues an upgradable share that was turned into a ticket, in this or another process.
+    ///
+    /// The ticket comes from `into_ticket` of [`RwLockUpgradableReadGuard`](crate::RwLockUpgradableReadGuard). If several callers resume the same ticket, one of them succeeds.
+    ///
+    /// # Errors
+    /// `Invalid` if the ticket is for another name or kind of hold. `Lost` if its hold has ended or was resumed by
+    /// somebody else. `Unavailable` if the server does not respond; the hold is given up. `Closed`, `Denied`, `WrongType`,
+    /// `ReadOnly`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the hold up.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(config: latchwork_rwlock::RwLock) -> Result<(), latchwork_rwlock::Error> {
+    /// let text = config.upgradable_read().await?.into_ticket().await?.to_string();
+    /// // ... in another process:
+    /// let guard = config.resume_upgradable_read(&text.parse()?).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn resume_upgradable_read(&self, ticket: &Ticket) -> Result<RwLockUpgradableReadGuard> {
+        self.upgradable
+            .resume(ticket)
+            .await
+            .map(RwLockUpgradableReadGuard::from_guard)
+    }
+
+    /// Continues a write hold that was turned into a ticket, in this or another process.
+    ///
+    /// The ticket comes from `into_ticket` of [`RwLockWriteGuard`](crate::RwLockWriteGuard). If several callers resume the same ticket, one of them succeeds.
+    ///
+    /// # Errors
+    /// `Invalid` if the ticket is for another name or kind of hold. `Lost` if its hold has ended or was resumed by
+    /// somebody else. `Unavailable` if the server does not respond; the hold is given up. `Closed`, `Denied`, `WrongType`,
+    /// `ReadOnly`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the hold up.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(config: latchwork_rwlock::RwLock) -> Result<(), latchwork_rwlock::Error> {
+    /// let text = config.write().await?.into_ticket().await?.to_string();
+    /// // ... in another process:
+    /// let guard = config.resume_write(&text.parse()?).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn resume_write(&self, ticket: &Ticket) -> Result<RwLockWriteGuard> {
+        self.writers
+            .resume(ticket)
+            .await
+            .map(RwLockWriteGuard::from_guard)
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use latchwork_core::kit::{Primitive, PrimitiveOptions, Wait, builder_options, run};
-use latchwork_core::{Client, LockInfo, Name, Rate, Result};
+use latchwork_core::kit::{Primitive, PrimitiveOptions, Shell, Wait, builder_options, run};
+use latchwork_core::{Client, LockInfo, Name, Rate, Result, Ticket};
 
 use crate::futures::{SemaphoreAcquire, TrySemaphoreAcquire};
 use crate::permit::SemaphorePermit;
@@ -458,6 +458,34 @@ impl Semaphore {
     /// ```
     pub async fn force_release(&self) -> Result<bool> {
         self.primitive.force_unlock().await
+    }
+
+    /// Continues a hold of permits that was turned into a ticket, in this or another process.
+    ///
+    /// The ticket comes from `into_ticket` of a permit. If several callers resume the same ticket, one of them succeeds.
+    ///
+    /// # Errors
+    /// `Invalid` if the ticket is for another name or kind of hold. `Lost` if its hold has ended or was resumed by
+    /// somebody else. `Unavailable` if the server does not respond; the hold is given up. `Closed`, `Denied`, `WrongType`,
+    /// `ReadOnly`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the hold up.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(calls: latchwork_semaphore::Semaphore) -> Result<(), latchwork_semaphore::Error> {
+    /// let text = calls.acquire_many(3).await?.into_ticket().await?.to_string();
+    /// // ... in another process:
+    /// let guard = calls.resume(&text.parse()?).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn resume(&self, ticket: &Ticket) -> Result<SemaphorePermit> {
+        self.primitive
+            .resume(ticket)
+            .await
+            .map(SemaphorePermit::from_guard)
     }
 }
 

@@ -125,6 +125,49 @@ macro_rules! guard_type {
                 self.guard.unlock_after(after)
             }
 
+            /// Turns it into a ticket with which this or another process can go on, by the method `resume` of a handle of
+            /// the same kind. The hold is renewed once more, and then lives until its lease ends or it is resumed.
+            ///
+            /// # Errors
+            /// `Lost` if it has ended, `Unavailable` if it could not be renewed. Either way the hold is given up.
+            ///
+            /// # Cancel safety
+            /// Dropping it releases.
+            ///
+            /// # Examples
+            /// ```no_run
+            #[doc = concat!("# async fn example(guard: ", $path, ") -> Result<(), latchwork_core::Error> {")]
+            /// let ticket = guard.into_ticket().await?;
+            /// println!("{ticket}"); // the text to give to the other process
+            /// # Ok(())
+            /// # }
+            /// ```
+            pub async fn into_ticket(self) -> $crate::Result<$crate::Ticket> {
+                self.guard.into_ticket(None).await
+            }
+
+            /// The same with a lease of its own, for a ticket that waits for longer than the hold's lease, as in a queue of
+            /// jobs. A lease that is shorter than the hold's counts as that. Whoever resumes it has the lease of its
+            /// handle again.
+            ///
+            /// # Errors
+            /// As [`into_ticket`](Self::into_ticket); `Invalid` for a lease of more than 24 h.
+            ///
+            /// # Cancel safety
+            /// Dropping it releases.
+            ///
+            /// # Examples
+            /// ```no_run
+            /// # use std::time::Duration;
+            #[doc = concat!("# async fn example(guard: ", $path, ") -> Result<(), latchwork_core::Error> {")]
+            /// let ticket = guard.into_ticket_for(Duration::from_secs(3600)).await?;
+            /// # Ok(())
+            /// # }
+            /// ```
+            pub async fn into_ticket_for(self, lease: std::time::Duration) -> $crate::Result<$crate::Ticket> {
+                self.guard.into_ticket(Some(lease)).await
+            }
+
             /// Gives it up without releasing: nobody renews, and what it held is free again when the lease has run out.
             ///
             /// The lease counts from the last renewal, so this can be any time up to a lease. For a

@@ -16,6 +16,7 @@ use crate::types::owner::Owner;
 use crate::types::rate::Rate;
 use crate::types::ticket::Ticket;
 use crate::types::token::FencingToken;
+use crate::wire::id;
 use crate::wire::key::key;
 use crate::wire::pace::Pace;
 use crate::wire::request::TakeOver;
@@ -233,15 +234,35 @@ impl Primitive {
     /// Continues the hold of a ticket.
     ///
     /// # Errors
-    /// `Invalid` if the ticket is for another name, `Lost` if its hold has ended or was resumed by somebody else.
+    /// `Invalid` if the ticket is for another name, kind of hold or owner. `Lost` if its hold has ended or was resumed by
+    /// somebody else.
     ///
     /// # Cancel safety
     /// Dropping the future gives the hold up.
     pub async fn resume(&self, ticket: &Ticket) -> Result<Guard> {
+        let invalid = |text: String| Error::invalid(text).named(self.name());
         if ticket.name() != self.name() {
-            let text = format!("the ticket is for `{}`", ticket.name());
-            return Err(Error::invalid(text).named(self.name()));
+            return Err(invalid(format!("the ticket is for `{}`", ticket.name())));
         }
-        self.client.resume(self.request.clone(), ticket).await
+        let spec = &self.request.spec;
+        let of_owner = spec.owner().map(|owner| id::is_of(ticket.id(), owner));
+        let weight = id::weight(ticket.id()).filter(|_| of_owner.unwrap_or(!id::has_owner(ticket.id())));
+        let is_exclusive = ticket.token().get() > 0;
+        // A hold that was upgraded has the weight of a share in its id, and a token.
+        let of_kind = spec.is_counted()
+            || is_exclusive && !spec.is_shared()
+            || !is_exclusive && weight == Some(spec.weight());
+        let Some(weight) = weight.filter(|_| of_kind) else {
+            return Err(invalid(
+                "the ticket is for another kind of hold, or for another owner's".to_owned(),
+            ));
+        };
+        let mut request = self.request.clone();
+        request.spec = spec.with_weight(weight);
+        let mut guard = self.client.resume(request, ticket).await?;
+        if is_exclusive && !spec.is_counted() {
+            guard.has_everything();
+        }
+        Ok(guard)
     }
 }

@@ -90,10 +90,15 @@ impl Guard {
     }
 
     fn becomes_exclusive(&mut self, granted: &Self) {
-        self.weight = self.view.attempt.spec.whole();
         self.view.token = granted.view.token;
+        self.has_everything();
+    }
+
+    /// Its token is that of an exclusive hold.
+    pub(crate) fn has_everything(&mut self) {
+        self.weight = self.view.attempt.spec.whole();
         let upgraded = Event::Hold(HoldEvent::Upgraded {
-            token: granted.token_number(),
+            token: self.token_number(),
             weight: self.weight,
         });
         self.view.attempt.note(upgraded);

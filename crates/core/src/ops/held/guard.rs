@@ -199,23 +199,26 @@ impl Guard {
     }
 
     /// Turns the guard into a ticket with which another process can continue the hold. The hold is
-    /// renewed once more.
+    /// renewed once more: for its own lease, or for `lease` if that is longer.
     ///
     /// # Errors
-    /// `Lost` if the hold has ended, `Unavailable` if it could not be renewed. Either way it is
-    /// given up.
+    /// `Lost` if the hold has ended, `Unavailable` if it could not be renewed, `Invalid` for a lease
+    /// out of range. In each case it is given up.
     ///
     /// # Cancel safety
     /// Dropping the future releases the hold.
-    pub async fn into_ticket(mut self) -> Result<Ticket> {
-        self.renew(self.view.attempt.spec.lease).await?;
+    pub async fn into_ticket(mut self, lease: Option<Duration>) -> Result<Ticket> {
+        let own = self.view.attempt.spec.lease;
+        let lease = lease.unwrap_or(own).max(own);
+        check_lease(lease).map_err(|error| error.named(self.name()))?;
+        self.renew(lease).await?;
         let attempt = Arc::clone(&self.view.attempt);
         self.leave();
         Ok(Ticket::new(
             attempt.name.clone(),
             attempt.id.clone(),
             self.fencing_token(),
-            millis(attempt.spec.lease),
+            millis(lease),
         ))
     }
 }

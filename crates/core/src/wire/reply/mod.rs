@@ -268,7 +268,7 @@ impl TakeOverReply {
                 token: reply.count_at(2)?,
                 left: ms(reply.count_at(3)?),
                 claim: reply.int_at(4)? != 0,
-                weight: None,
+                weight: reply.count_at(5).ok().and_then(|it| u32::try_from(it).ok()),
                 delay: None,
             }),
             3 => Self::Ended,
