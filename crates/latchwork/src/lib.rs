@@ -186,8 +186,8 @@
 pub use latchwork_core::dynamic::{self, Guard, Lock};
 pub use latchwork_core::{
     Client, ClientBuilder, Closed, Error, ErrorKind, FENCE_MEMORY, Fence, FenceReply, FencingToken, Hold,
-    HolderInfo, LockInfo, Loss, MAX_LEASE, MAX_NAME, MIN_LEASE, Name, Renew, Result, ServerInfo, Ticket,
-    WaiterInfo, Warning, redis,
+    HolderInfo, Listed, Listing, LockInfo, Loss, MAX_LEASE, MAX_NAME, MIN_LEASE, Name, Renew, Result,
+    ServerInfo, Ticket, WaiterInfo, Warning, redis,
 };
 
 #[cfg(any(feature = "limiter", feature = "semaphore"))]

@@ -274,6 +274,18 @@ impl Mutex {
         self.primitive.inspect().await
     }
 
+    /// The same without the first holders and the first waiters, `first` of each: the next page, since 100 of each are
+    /// listed. Between two pages, some may come and go.
+    ///
+    /// # Errors
+    /// As [`inspect`](Self::inspect).
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it changes nothing.
+    pub async fn inspect_from(&self, first: u64) -> Result<LockInfo> {
+        self.primitive.inspect_from(first).await
+    }
+
     /// Takes the lock away from its holder. Returns `false` if nobody held it.
     ///
     /// The holder is notified at once, and the next waiter gets the lock. The holder goes on until

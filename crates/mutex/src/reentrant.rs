@@ -331,6 +331,18 @@ impl ReentrantMutex {
         self.primitive.inspect().await
     }
 
+    /// The same without the first holders and the first waiters, `first` of each: the next page, since 100 of each are
+    /// listed. Between two pages, some may come and go.
+    ///
+    /// # Errors
+    /// As [`inspect`](Self::inspect).
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it changes nothing.
+    pub async fn inspect_from(&self, first: u64) -> Result<LockInfo> {
+        self.primitive.inspect_from(first).await
+    }
+
     /// Takes the lock away from its holder, tells it at once, and hands on. `false`: nobody held it.
     ///
     /// The holder goes on until it hears of it. Use it for a holder that you know to be dead or stuck, and let the

@@ -551,6 +551,18 @@ impl RwLock {
         self.writers.inspect().await
     }
 
+    /// The same without the first holders and the first waiters, `first` of each: the next page, since 100 of each are
+    /// listed. Between two pages, some may come and go.
+    ///
+    /// # Errors
+    /// As [`inspect`](Self::inspect).
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it changes nothing.
+    pub async fn inspect_from(&self, first: u64) -> Result<LockInfo> {
+        self.writers.inspect_from(first).await
+    }
+
     /// Takes the lock away from all who hold it, tells them at once, and hands on. `false`: nobody held it.
     ///
     /// They go on until they hear of it. Use it for holders that you know to be dead or stuck, and let the resource check

@@ -26,8 +26,9 @@ mod permit;
 mod semaphore;
 
 pub use latchwork_core::{
-    Client, ClientBuilder, Closed, Error, ErrorKind, Hold, HolderInfo, LockInfo, Loss, MAX_LEASE, MAX_NAME,
-    MIN_LEASE, Name, Rate, Renew, Result, ServerInfo, Ticket, WaiterInfo, Warning, redis,
+    Client, ClientBuilder, Closed, Error, ErrorKind, Hold, HolderInfo, Listed, Listing, LockInfo, Loss,
+    MAX_LEASE, MAX_NAME, MIN_LEASE, Name, Rate, Renew, Result, ServerInfo, Ticket, WaiterInfo, Warning,
+    redis,
 };
 pub use permit::SemaphorePermit;
 pub use semaphore::{Semaphore, SemaphoreBuilder};

@@ -437,6 +437,18 @@ impl Semaphore {
         self.primitive.inspect().await
     }
 
+    /// The same without the first holders and the first waiters, `first` of each: the next page, since 100 of each are
+    /// listed. Between two pages, some may come and go.
+    ///
+    /// # Errors
+    /// As [`inspect`](Self::inspect).
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it changes nothing.
+    pub async fn inspect_from(&self, first: u64) -> Result<LockInfo> {
+        self.primitive.inspect_from(first).await
+    }
+
     /// Takes all permits away from their holders, tells them at once, and hands on. `false`: nobody had any.
     ///
     /// The holders go on until they hear of it: until then more may be at work than there are permits.

@@ -28,6 +28,30 @@ pub(crate) fn key(prefix: &str, kind: &str, name: &Name) -> Arc<[u8]> {
     out.into()
 }
 
+/// The kind and name that a key stands for, if it is that of a primitive.
+pub(crate) fn parse(prefix: &str, key: &[u8]) -> Option<(String, Name)> {
+    let rest = key.strip_prefix(prefix.as_bytes())?.strip_prefix(b":")?;
+    let at = rest.windows(2).position(|two| two == b":{")?;
+    let kind = std::str::from_utf8(&rest[..at]).ok()?;
+    let mut bytes = rest[at + 2..].strip_suffix(b"}")?.iter().copied();
+    let is_kind = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    if kind == "fence" || !kind.bytes().all(is_kind) {
+        return None;
+    }
+    let mut name = Vec::new();
+    while let Some(byte) = bytes.next() {
+        name.push(match byte {
+            b'%' => {
+                let mut digit = || char::from(bytes.next()?).to_digit(16);
+                u8::try_from(digit()? * 16 + digit()?).ok()?
+            }
+            b'{' | b'}' => return None, // not ours
+            byte => byte,
+        });
+    }
+    Some((kind.to_owned(), Name::new(&name).ok()?))
+}
+
 /// The key of a fence, in the slot of `resource`, which is a key of the user's. Three forms, so that no two resources share
 /// one: `<prefix>:fence:{<resource>}`, `<prefix>:fence:=<resource>` if the resource has a hash tag of its own, and
 /// `<prefix>:fence:~<escaped resource>` if no tag can carry it.
@@ -90,6 +114,27 @@ mod tests {
             key("p", "lock", &name(b"%7B")),
             "the escape is escaped"
         );
+    }
+
+    #[test]
+    fn a_key_is_parsed_to_what_it_was_made_of() {
+        for bytes in [&b"a"[..], b"{", b"}x", b"a:{b}", b"%7B", b"\0 \xff"] {
+            let made = key("p:q", "rwlock", &name(bytes));
+            let parsed = parse("p:q", &made).expect("a key of ours");
+            assert_eq!(parsed, ("rwlock".to_owned(), name(bytes)));
+            assert_eq!(parse("p", &made), None, "of another prefix");
+        }
+        let fence = fence_key("p", &name(b"a"));
+        for other in [
+            &fence[..],
+            b"p:client:abc",
+            b"p:lock:{a",
+            b"p:lock:{%4}",
+            b"p:lock:{a}b}",
+            b"p",
+        ] {
+            assert_eq!(parse("p", other), None, "{}", String::from_utf8_lossy(other));
+        }
     }
 
     #[test]

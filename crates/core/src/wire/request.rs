@@ -244,6 +244,11 @@ pub(crate) enum Setting {
     Pace,
 }
 
+/// The same from the holder and waiter on before which there are so many.
+pub(crate) fn inspect_from(key: &[u8], most: usize, from: u64) -> Request {
+    inspect(key, most, None).arg(0).arg("").arg(from)
+}
+
 /// Sets how much a counted primitive has, or its rate.
 pub(crate) fn resize(
     key: &[u8],

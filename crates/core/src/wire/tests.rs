@@ -175,6 +175,10 @@ fn requests_about_a_hold_name_both_attempts() {
     assert_eq!(resize(Setting::Pace), "resize 1 k 4c 20 7 pace pace");
     assert_eq!(said(&request::inspect(b"k", 50, None)), "inspect 1 k 50");
     assert_eq!(
+        said(&request::inspect_from(b"k", 50, 100)),
+        "inspect 1 k 50 0 '' 100"
+    );
+    assert_eq!(
         said(&request::inspect(b"k", 0, Some((1000, 7)))),
         "inspect 1 k 0 1000 7"
     );
