@@ -72,7 +72,7 @@ impl Script {
     const fn rest(self) -> (usize, &'static [&'static str]) {
         match self {
             Self::Acquire => (7, &["", "", "0", "0", "0"]),
-            Self::End => (3, &["0", ""]),
+            Self::End => (3, &["0", "", ""]),
             Self::Latch => (6, &["0", "", "-1", "0", "0"]),
             _ => (usize::MAX, &[]),
         }

@@ -128,3 +128,36 @@ fn an_upgraded_hold_is_kept_with_everything() {
     assert_eq!(lock.tick('w', &reader, 0)[0], 2, "it is over");
     assert_eq!(lock.dump().shared, Some(1), "and nothing of it is left");
 }
+
+#[test]
+fn a_part_that_nobody_took_returns_to_the_whole() {
+    let mut lock = Lock::counted(5);
+    let (whole, part, late, rest) = (attempt(1, 4), attempt(2, 1), attempt(3, 2), attempt(4, 2));
+    let end_into = |lock: &mut Lock, who: &Attempt, tomb: i64| {
+        let numbers = [RETENTION, lock.now() + tomb].map(|number| number.to_string());
+        let head = [who.id.clone(), "5c".to_owned()];
+        let tail = [String::new(), whole.id.clone()];
+        ints(
+            &lock
+                .bench
+                .call(Script::End, &[KEY], &[&head[..], &numbers, &tail].concat()),
+        )
+    };
+    lock.acquire(&whole, WAIT);
+    lock.part(Script::Split, &part, &whole, 100);
+    assert_eq!(end_into(&mut lock, &part, 100), [1, 0, 0], "it was there");
+    assert_eq!(lock.dump().shared, Some(4), "nothing is free");
+    assert_eq!(lock.dump().weights[&whole.id], 4, "the whole has it again");
+    assert_eq!(end_into(&mut lock, &part, 100), [0, 0, 0], "a copy finds nothing");
+    assert_eq!(
+        end_into(&mut lock, &late, 100),
+        [0, 0, 0],
+        "one that was not split off yet"
+    );
+    assert_eq!(lock.part(Script::Split, &late, &whole, 100)[0], 5, "never is");
+    assert_eq!(lock.dump().weights[&whole.id], 4, "so the whole has everything");
+    lock.part(Script::Split, &rest, &whole, 100);
+    lock.end(&whole, None);
+    assert_eq!(end_into(&mut lock, &rest, 100), [1, 0, 0], "without a whole");
+    assert_eq!(lock.dump().shared, None, "it is released");
+}

@@ -8,8 +8,9 @@
 -- ARGV[3]  ttl        retention, ms: how long a token that is ahead of the clock is kept beyond that
 -- ARGV[4]  not_after  server's clock, ms: the latest that a copy of its acquire may still ask for; 0, or left out: none is
 --                     under way
--- ARGV[5]  keep       what it holds stays in use for this long from now, ms, under an id that nobody renews; left out: it is
---                     free at once
+-- ARGV[5]  keep       what it holds stays in use for this long from now, ms, under an id that nobody renews; left out or
+--                     empty: it is free at once
+-- ARGV[6]  into       id of a counted hold, which gets what the attempt holds, if it holds itself; left out: none
 --
 -- Returns  {0, more, refused}  the attempt had nothing
 --          {1, more, refused}  it held

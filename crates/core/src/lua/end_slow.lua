@@ -1,6 +1,7 @@
 -- end, when it is not as usual. The contract is in end_fast.lua, the functions are in the engine's
 -- parts.
-local step, keep = new_step(ttl, read_capacity(capacity)), tonumber(ARGV[5] or 0)
+local step, keep = new_step(ttl, read_capacity(capacity)), tonumber(ARGV[5] or '') or 0
+local into = ARGV[6]
 local base, counter, own, mark, start
 if kin and string.byte(kin) == 94 then -- '^'
   base, counter = base_of(id)
@@ -31,6 +32,13 @@ elseif score < 0 then
   first = low[1] == id
   leave(step, id, kin, score)
   had = 2
+elseif score > 0 and score < %TOMB% and into and tonumber(redis.call('ZSCORE', lock, into) or 0) > now then
+  local more = mark or string.match(id, ':(%d+):%d+:%d+$') -- it was split off, and nobody has taken it
+  drop(step, id)
+  drop(step, '%EXTENDED%' .. id)
+  drop(step, '%WEIGHT%' .. id)
+  add(step, held(step, into) + more, '%WEIGHT%' .. into)
+  had = 1
 elseif score > 0 and score < %TOMB% and keep > 0 then -- by another id, so that a late renewal cannot prolong it
   local kept, moved = string.match(id, '^(.+):%d+:%d+$') .. string.format(':%d:0', keep), { { start, '%START%' } }
   moved[2] = { mark, step.counted and '%WEIGHT%' or '%UPGRADED%' }

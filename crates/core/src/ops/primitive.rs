@@ -228,7 +228,7 @@ impl Primitive {
             capacity: self.spec().capacity(),
             floor: self.spec().floor(),
         };
-        self.client.take_over(self.request.clone(), what).await
+        self.client.take_over(self.request.clone(), what, None).await
     }
 
     /// Continues the hold of a ticket.

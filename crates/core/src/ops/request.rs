@@ -150,6 +150,7 @@ fn counted_args(spec: &Spec, wait: Wait) -> CountedArgs<'_> {
     };
     CountedArgs {
         pace: spec.pace().map(|pace| &*pace.text),
+        into: None,
         patience: patience.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
     }
 }

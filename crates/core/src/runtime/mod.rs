@@ -3,6 +3,7 @@
 pub(crate) mod batch;
 mod deliver;
 pub(crate) mod refunds;
+pub(crate) mod returns;
 pub(crate) mod schedule;
 pub(crate) mod shared;
 pub(crate) mod table;

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::batch::Batcher;
 use super::refunds::Refunds;
+use super::returns::Returns;
 use super::schedule::{POLL_MOST, Schedule};
 use super::table::Table;
 use crate::attempt::Attempt;
@@ -57,6 +58,7 @@ pub(crate) struct Shared {
     pub(crate) batcher: Batcher,
     pub(crate) table: Table,
     pub(crate) refunds: Refunds,
+    pub(crate) returns: Returns,
     pub(crate) schedule: Schedule,
     pub(crate) driver: Handle,
     /// The keeper runs on the thread that user code may block: a hand-off is confirmed before it is handed out (rule 7).
@@ -91,6 +93,7 @@ impl Shared {
             ),
             table: Table::default(),
             refunds: Refunds::default(),
+            returns: Returns::default(),
             schedule: Schedule::new(options.unavailable_after),
             batcher: Batcher::new(driver.clone(), same_thread),
             same_thread,

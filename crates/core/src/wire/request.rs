@@ -84,6 +84,8 @@ pub(crate) struct CountedArgs<'a> {
     pub(crate) pace: Option<&'a str>,
     /// The longest time until the hold may start, µs.
     pub(crate) patience: Option<u64>,
+    /// Of an end: the hold that gets what the attempt has.
+    pub(crate) into: Option<&'a str>,
 }
 
 /// The arguments of a verb that can be batched, for one attempt or for many.
@@ -138,6 +140,7 @@ impl Args {
             Self::End(args) => request.arg(args.capacity).arg(args.retention).arg_rest([
                 ((not_after > 0).then_some(Rest::Number(not_after)), "0"),
                 ((args.keep > 0).then_some(Rest::Number(args.keep)), ""),
+                (counted.into.map(|id| Rest::Bytes(id.as_bytes())), ""),
             ]),
         }
     }

@@ -58,11 +58,13 @@ fn an_acquire_ends_with_its_last_unusual_argument() {
     let pace = CountedArgs {
         pace: Some("10.00 1 1000"),
         patience: None,
+        ..CountedArgs::default()
     };
     assert_eq!(acquire(ACQUIRE, pace), format!("{usual} 10.00 1 1000"));
     let patience = CountedArgs {
         pace: None,
         patience: Some(9),
+        ..CountedArgs::default()
     };
     assert_eq!(acquire(ACQUIRE, patience), format!("{usual} '' 9"));
     let floor = AcquireArgs { floor: 1, ..ACQUIRE };
@@ -117,6 +119,12 @@ fn requests_for_many_name_their_keys_and_then_as_many_ids() {
     });
     let kept = said(&kept.single(b"k", "id", 0, CountedArgs::default()));
     assert_eq!(kept, "end 1 k id 1 300 0 40", "its place is the same");
+    let into = CountedArgs {
+        into: Some("whole"),
+        ..CountedArgs::default()
+    };
+    let into = said(&end.single(b"k", "id", 1, into));
+    assert_eq!(into, "end 1 k id 1 300 1 '' whole");
 }
 
 #[test]

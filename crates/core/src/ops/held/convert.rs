@@ -130,7 +130,7 @@ impl Guard {
             token: self.token_number(),
             capacity: old.spec.capacity(),
         };
-        let shared = client.take_over(request, what).await?;
+        let shared = client.take_over(request, what, None).await?;
         if let Some(cap) = cap {
             shared.lasts_no_longer_than(cap);
         }

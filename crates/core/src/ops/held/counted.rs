@@ -10,6 +10,7 @@ use crate::base::clock::{Moment, millis};
 use crate::base::limit;
 use crate::ops::primitive::Primitive;
 use crate::ops::request::AcquireRequest;
+use crate::runtime::returns::Return;
 use crate::types::error::{Error, ErrorKind, Result, foreign};
 use crate::types::loss::Loss;
 use crate::types::rate::Rate;
@@ -159,11 +160,12 @@ impl Guard {
     /// Makes a hold of its own of a part of this one, and renews both. `None`: this one has not more than that.
     ///
     /// # Errors
-    /// `Invalid` for zero, `Lost` if the hold has ended. `Unavailable`, `OutOfMemory`, `Closed`, `Denied`: then this hold
-    /// counts on having less by that much, whether or not the server has done it.
+    /// `Invalid` for zero, `Lost` if the hold has ended. `Unavailable`, `OutOfMemory`, `Closed`, `Denied`: then the part
+    /// returns to this hold, which counts on having less until the server has confirmed it. If that takes as long as the
+    /// lease, it counts on having less from then on.
     ///
     /// # Cancel safety
-    /// Dropping it gives the part back, and this hold has less by that much.
+    /// Dropping it returns the part to this hold, in the same way.
     pub async fn split(&mut self, weight: u32) -> Result<Option<Self>> {
         if weight == 0 {
             return Err(Error::invalid("split off one at least").named(self.name()));
@@ -171,6 +173,7 @@ impl Guard {
         if let Some(error) = self.lost_error() {
             return Err(error);
         }
+        let returned = self.take_returned();
         if weight >= self.weight {
             return Ok(None);
         }
@@ -184,8 +187,14 @@ impl Guard {
         self.weight -= weight;
         let client = self.client.clone();
         let sent = Moment::now();
+        let back = Return {
+            into: whole.id.as_str().into(),
+            weight,
+            returned,
+            until: sent + whole.spec.lease * 9 / 10,
+        };
         let taken = client
-            .take_over(request, TakeOver::Split { whole: &whole.id })
+            .take_over(request, TakeOver::Split { whole: &whole.id }, Some(back))
             .await;
         match taken {
             Ok(part) => {
@@ -196,7 +205,6 @@ impl Guard {
             }
             Err(error) => {
                 if error.kind() == ErrorKind::Lost {
-                    self.weight += weight; // the server says that it did nothing
                     return Err(self
                         .view
                         .attempt
@@ -254,6 +262,7 @@ impl Guard {
         shared.commands.note_stamp(answer.sent, stamp);
         match reply {
             MergeReply::Done => {
+                other.take_returned();
                 other.leave();
                 self.weight = self.weight.saturating_add(other.weight);
                 let left = attempt.spec.lease;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Context;
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ pub struct Guard {
     pub(crate) client: Client,
     /// Its share of the capacity.
     pub(crate) weight: u32,
+    /// What has returned to it of parts that nobody took.
+    pub(crate) returned: Option<Arc<AtomicU32>>,
     /// The guard still has to release the hold.
     live: bool,
 }
@@ -62,6 +65,7 @@ impl Guard {
             },
             client,
             weight,
+            returned: None,
             live: true,
         }
     }
@@ -103,7 +107,16 @@ impl Guard {
 
     /// Returns its share of the capacity.
     pub fn weight(&self) -> u32 {
-        self.weight
+        let returned = self.returned.as_ref();
+        let returned = returned.map_or(0, |returned| returned.load(Ordering::Acquire));
+        self.weight + returned
+    }
+
+    /// Notes what has returned to it.
+    pub(crate) fn take_returned(&mut self) -> Arc<AtomicU32> {
+        let returned = self.returned.get_or_insert_default();
+        self.weight += returned.swap(0, Ordering::AcqRel);
+        Arc::clone(returned)
     }
 
     /// Returns the error to report if the hold was lost.

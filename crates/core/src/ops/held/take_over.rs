@@ -8,6 +8,7 @@ use crate::attempt::Attempt;
 use crate::attempt::event::{Event, Step};
 use crate::base::clock::{Moment, millis, sleep_until};
 use crate::ops::request::AcquireRequest;
+use crate::runtime::returns::Return;
 use crate::runtime::shared::Shared;
 use crate::tasks::client::Client;
 use crate::types::error::{Error, Result, foreign};
@@ -30,14 +31,23 @@ impl Client {
             old: ticket.id(),
             token: ticket.token().get(),
         };
-        self.take_over(request, old).await
+        self.take_over(request, old, None).await
     }
 
     /// A new attempt gets what another has, or a part of it.
-    pub(crate) async fn take_over(&self, request: AcquireRequest, what: TakeOver<'_>) -> Result<Guard> {
+    /// `back`: where a part goes if nobody takes it.
+    pub(crate) async fn take_over(
+        &self,
+        request: AcquireRequest,
+        what: TakeOver<'_>,
+        back: Option<Return>,
+    ) -> Result<Guard> {
         let shared = self.shared();
         let name = request.name.clone();
         let attempt = shared.attempt(request.key, request.name, request.spec, Moment::now())?;
+        if let Some(back) = back {
+            shared.returns.insert(attempt.counter, back);
+        }
         // If this future is dropped, or fails: whatever came of it is undone.
         let mut undo = Undo {
             client: self.clone(),
@@ -58,6 +68,7 @@ impl Client {
                         return Err(Error::lost(Loss::Expired).named(&name));
                     };
                     undo.attempt = None;
+                    shared.returns.remove(attempt.counter);
                     return Ok(Guard::new(self.clone(), attempt, &lease));
                 }
                 TakeOverReply::Late if Moment::now() < over => {}

@@ -51,6 +51,9 @@ pub(super) async fn end(shared: &Shared, attempt: Arc<Attempt>) {
             }
         }
     };
+    if attempt.spec.is_counted() {
+        shared.returns.ended(attempt.counter, ended);
+    }
     shared.note(&attempt, Event::End(EndEvent::Over(ended)));
 }
 
@@ -89,7 +92,15 @@ pub(crate) async fn try_end(
         // A batch cannot leave the tombstone that is needed while a copy of the acquire may be
         // under way.
         let batched = call.not_after == 0 && keep == 0 && attempt.spec.is_batched();
-        let counted = CountedArgs::default();
+        let back = if attempt.spec.is_counted() {
+            shared.returns.get(attempt.counter)
+        } else {
+            None
+        };
+        let counted = CountedArgs {
+            into: back.as_ref().map(|back| &*back.into),
+            ..CountedArgs::default()
+        };
         let answer = shared
             .batcher
             .send(&shared.commands, &call, batched, counted)
