@@ -88,6 +88,8 @@ pub struct Options {
     pub renew: Renew,
     /// The longest that a hold is renewed for.
     pub max_hold: Option<Duration>,
+    /// The shortest that a hold is in use.
+    pub at_least: Option<Duration>,
 }
 
 impl Options {
@@ -96,6 +98,7 @@ impl Options {
         lease: None,
         renew: Renew::Watchdog,
         max_hold: None,
+        at_least: None,
     };
 
     /// Nobody renews.
@@ -147,6 +150,8 @@ pub trait Held: Debug + Send + Sync {
     fn extend(&self, lease: Duration) -> BoxFuture<'_, Result<()>>;
     /// `unlock`, `release`.
     fn release(self: Box<Self>) -> Boxed<Result<()>>;
+    /// `unlock_after`, `release_after`.
+    fn release_after(self: Box<Self>, after: Duration) -> Boxed<Result<()>>;
     /// Lets the lease run out.
     fn forget(self: Box<Self>);
     /// The guard itself, for the extras.
@@ -228,7 +233,7 @@ fn boxed_try<T: Held + 'static>(
 
 /// `impl Held for $guard`.
 macro_rules! impl_held {
-    ($guard:ty, release: $release:ident, token: $token:expr) => {
+    ($guard:ty, release: $release:ident, $release_after:ident, token: $token:expr) => {
         impl Held for $guard {
             fn is_lost(&self) -> bool {
                 Hold::is_lost(self)
@@ -251,6 +256,9 @@ macro_rules! impl_held {
             }
             fn release(self: Box<Self>) -> Boxed<Result<()>> {
                 <$guard>::$release(*self).boxed()
+            }
+            fn release_after(self: Box<Self>, after: Duration) -> Boxed<Result<()>> {
+                <$guard>::$release_after(*self, after).boxed()
             }
             fn forget(self: Box<Self>) {
                 <$guard>::forget(*self);
@@ -341,6 +349,9 @@ macro_rules! with_options {
         }
         if let Some(most) = $options.max_hold {
             builder = builder.max_hold(most);
+        }
+        if let Some(least) = $options.at_least {
+            builder = builder.hold_at_least(least);
         }
         builder.build()?
     }};

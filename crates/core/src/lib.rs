@@ -46,6 +46,7 @@ pub use ops::held::hold::{Hold, Lost};
 pub use ops::held::release::Unlock;
 pub use ops::inspect::{HolderInfo, LockInfo, WaiterInfo};
 pub use ops::latch::LatchInfo;
+pub use ops::list::{Listed, Listing};
 pub use ops::place::Positions;
 pub use rate::acquire::RateAcquire;
 pub use tasks::builder::ClientBuilder;

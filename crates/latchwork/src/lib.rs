@@ -45,9 +45,13 @@
 //!   of them pass. Nothing is held, so there is no guard and nothing to lose.
 //! - A *lease* is how long the server keeps a hold that is not renewed: 10 s by default. The
 //!   *keeper*, a task of the client, renews it after a third of that time, for as long as the
-//!   [`MutexGuard`] lives.
-//!   With the default, a hold survives a pause of its process, or an outage of the server, of three
-//!   seconds at any moment, also right after it was handed over.
+//!   [`MutexGuard`] lives. So a holder that hangs keeps the lock. Set
+//!   [`max_hold`](MutexBuilder::max_hold) to bound how long a hold is renewed; it then ends as lost
+//!   ([`Loss::MaxHold`]). With the default lease, a hold survives a pause of its process, or an
+//!   outage of the server, of three seconds at any moment, also right after it was handed over.
+//! - [`hold_at_least`](MutexBuilder::hold_at_least) keeps the lock in use for a shortest time,
+//!   whatever happens to its guard, and [`unlock_after`](MutexGuard::unlock_after) releases it after
+//!   a given time.
 //! - A hold is *lost* when it ends while its guard exists. Either the server reports it, or the
 //!   lease ends by the guard's own clock because no renewal got through. A lost hold stays lost.
 //!
@@ -102,8 +106,8 @@
 //! ```
 //!
 //! If no row was changed, a newer holder has written. The operator is `<=`, so that one holder may
-//! write more than once. Bind the token as a 64-bit integer: [`FencingToken::get`] fits an `i64`
-//! until the year 2255. The example `fenced_sql` in the repository does this.
+//! write more than once. Bind the token as a 64-bit integer: [`FencingToken::get`] always
+//! fits an `i64`. The example `fenced_sql` in the repository does this.
 //!
 //! If the resource may outlive the server's memory, pass the highest token that it has seen to
 //! [`MutexBuilder::token_floor`]. Tokens are then higher even if the server has lost everything and
@@ -185,8 +189,8 @@ pub use latchwork_core::Tls;
 pub use latchwork_core::dynamic::{self, Guard, Lock};
 pub use latchwork_core::{
     Client, ClientBuilder, Closed, Drained, Error, ErrorKind, FENCE_MEMORY, Fence, FenceReply, FencingToken,
-    Hold, HolderInfo, LockInfo, Loss, MAX_LEASE, MAX_NAME, MIN_LEASE, Name, Renew, Result, ServerInfo,
-    Ticket, WaiterInfo, Warning, redis,
+    Hold, HolderInfo, Listed, Listing, LockInfo, Loss, MAX_LEASE, MAX_NAME, MIN_LEASE, Name, Renew, Result,
+    ServerInfo, Ticket, WaiterInfo, Warning, redis,
 };
 
 #[cfg(any(feature = "limiter", feature = "semaphore", feature = "latch"))]

@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use latchwork_core::kit::{Primitive, PrimitiveOptions, Wait, builder_options, lock_by_its_methods, run};
-use latchwork_core::{Acquiring, Client, Error, FencingToken, LockInfo, Name, Result, TryAcquiring};
+use latchwork_core::kit::{
+    Primitive, PrimitiveOptions, Shell, Wait, builder_options, lock_by_its_methods, run,
+};
+use latchwork_core::{Acquiring, Client, Error, FencingToken, LockInfo, Name, Result, Ticket, TryAcquiring};
 
 use crate::futures::{FairLock, TryFairLock, TryMutexLock};
 use crate::guard::MutexGuard;
@@ -20,6 +22,10 @@ const MOST_BOOST: Duration = Duration::from_secs(60 * 60);
 /// of (it is paused, or cut off) is overtaken by those behind it, and goes first again when it is back.
 /// The future says its [`position`](FairLock::position). Priorities move a waiter forward or back
 /// ([`with_priority`](Self::with_priority)) by a time, so nobody starves.
+///
+/// This lock is not reentrant: a task that holds a guard and asks for another one waits forever, as
+/// do two tasks that each hold one of two locks and wait for the other. This is not detected. A client
+/// that has waited for a lease for what it holds itself says so once in its log (`warn`).
 ///
 /// It is the same lock as a [`Mutex`](crate::Mutex) and a [`ReentrantMutex`](crate::ReentrantMutex) of the same name: they
 /// exclude each other, and wait in one queue.
@@ -116,7 +122,8 @@ impl FairMutex {
     ///
     /// # Errors
     /// `Unavailable` when the server has given no usable answer for `unavailable_after` (the attempt is undone),
-    /// `QueueFull` at once if too many wait, `Closed`, `Denied`, `WrongType`, `OutOfMemory`.
+    /// `QueueFull` at once if too many wait, `Closed`, `Denied`, `WrongType`, `OutOfMemory`, `ReadOnly`. `Invalid` if the
+    /// server refuses the token floor.
     ///
     /// # Cancel safety
     /// Dropping the future undoes the attempt: its place in the queue is lost, a grant on its way goes to the next
@@ -289,10 +296,83 @@ impl FairMutex {
         self.primitive.inspect().await
     }
 
+    /// The same without the first holders and the first waiters, `first` of each: the next page, since 100 of each are
+    /// listed. Between two pages, some may come and go.
+    ///
+    /// # Errors
+    /// As [`inspect`](Self::inspect).
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it changes nothing.
+    pub async fn inspect_from(&self, first: u64) -> Result<LockInfo> {
+        self.primitive.inspect_from(first).await
+    }
+
+    /// Takes the lock away from its holder and acquires it, ahead of the queue, in one step.
+    ///
+    /// Nobody else gets the lock in between. The old holder is notified at once, as by
+    /// [`force_unlock`](Self::force_unlock), and its guard reads [`Loss::Forced`](crate::Loss::Forced).
+    /// The new token is
+    /// higher. Waiters keep their places. Use it for a holder that you know to hang.
+    ///
+    /// The old holder goes on until it learns of it. Its writes pass a [`Fence`](crate::Fence) until the new token
+    /// was admitted there: call [`Fence::admit`](crate::Fence::admit) first.
+    ///
+    /// # Errors
+    /// `Unavailable` if the server does not respond in time: the old hold may have been ended.
+    /// `Lost` if somebody else has forced the lock open before the answer. `Closed`, `Denied`,
+    /// `WrongType`, `OutOfMemory`, `ReadOnly`. If the attempt has an effect all the same, it is
+    /// undone.
+    ///
+    /// # Cancel safety
+    /// The old hold may or may not be ended. Dropping the future releases what it took.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # use latchwork_mutex::{Client, Fence, FairMutex};
+    /// # async fn example(client: Client, mutex: FairMutex) -> Result<(), latchwork_mutex::Error> {
+    /// let stock = Fence::new(&client, "stock:42")?;
+    /// let guard = mutex.steal().await?;
+    /// stock.admit(guard.fencing_token()).await?; // from now on the old holder writes nothing
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn steal(&self) -> Result<MutexGuard> {
+        self.primitive.steal().await.map(MutexGuard::from_guard)
+    }
+
+    /// Continues a hold that was turned into a ticket, in this or another process.
+    ///
+    /// The ticket comes from `into_ticket` of a guard of this lock. If several callers resume the same ticket, one of them succeeds.
+    ///
+    /// # Errors
+    /// `Invalid` if the ticket is for another name or kind of hold. `Lost` if its hold has ended or was resumed by
+    /// somebody else. `Unavailable` if the server does not respond; the hold is given up. `Closed`, `Denied`, `WrongType`,
+    /// `ReadOnly`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the hold up.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(counter: latchwork_mutex::FairMutex) -> Result<(), latchwork_mutex::Error> {
+    /// let text = counter.lock().await?.into_ticket().await?.to_string();
+    /// // ... in another process:
+    /// let guard = counter.resume(&text.parse()?).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn resume(&self, ticket: &Ticket) -> Result<MutexGuard> {
+        self.primitive.resume(ticket).await.map(MutexGuard::from_guard)
+    }
+
     /// Takes the lock away from its holder, tells it at once, and hands on. `false`: nobody held it.
     ///
     /// The holder goes on until it hears of it. Use it for a holder that you know to be dead or stuck, and let the
     /// resource check fencing tokens.
+    ///
+    /// The old holder's writes pass a [`Fence`](crate::Fence) until the next holder's token was admitted there (by
+    /// [`Fence::admit`](crate::Fence::admit), or a write).
     ///
     /// # Errors
     /// `Unavailable` (then it may or may not have happened), `Closed`, `Denied`, `WrongType`.

@@ -1,7 +1,7 @@
 //! The guard of a mutex.
 
+use latchwork_core::FencingToken;
 use latchwork_core::kit::{Guard, guard_type};
-use latchwork_core::{FencingToken, Result, Ticket};
 
 /// Proof that nobody else holds the mutex, as long as its [`Hold`](crate::Hold), to which it derefs, is valid.
 ///
@@ -18,7 +18,7 @@ pub struct MutexGuard {
     guard: Guard,
 }
 
-guard_type!(MutexGuard, "latchwork_mutex::MutexGuard", unlock);
+guard_type!(MutexGuard, "latchwork_mutex::MutexGuard", unlock, unlock_after);
 
 impl MutexGuard {
     /// The token of this hold: higher than that of every earlier one. Give it to the resource.
@@ -37,27 +37,6 @@ impl MutexGuard {
     /// ```
     pub fn fencing_token(&self) -> FencingToken {
         self.guard.fencing_token()
-    }
-
-    /// Turns the guard into a ticket with which another process can go on: [`Mutex::resume`](crate::Mutex::resume). The
-    /// hold is renewed once more, and then lives until its lease ends or it is resumed.
-    ///
-    /// # Errors
-    /// `Lost` if it has ended, `Unavailable` if it could not be renewed. Either way the hold is given up.
-    ///
-    /// # Cancel safety
-    /// Dropping it releases.
-    ///
-    /// # Examples
-    /// ```no_run
-    /// # async fn example(mutex: latchwork_mutex::Mutex) -> Result<(), latchwork_mutex::Error> {
-    /// let ticket = mutex.lock().await?.into_ticket().await?;
-    /// println!("{ticket}"); // the text to give to the other process
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn into_ticket(self) -> Result<Ticket> {
-        self.guard.into_ticket().await
     }
 }
 

@@ -22,6 +22,10 @@ pub(crate) const KIND: &str = "lock";
 ///
 /// Responsive waiters are served in the order in which they reach the server.
 ///
+/// This lock is not reentrant: a task that holds a guard and asks for another one waits forever, as
+/// do two tasks that each hold one of two locks and wait for the other. This is not detected. A client
+/// that has waited for a lease for what it holds itself says so once in its log (`warn`).
+///
 /// # Examples
 ///
 /// ```no_run
@@ -92,7 +96,8 @@ impl Mutex {
     ///
     /// # Errors
     /// `Unavailable` if the server gives no usable answer for `unavailable_after`; the attempt is
-    /// undone. Also `Closed`, `Denied`, `WrongType`, `OutOfMemory`, `QueueFull`.
+    /// undone. Also `Closed`, `Denied`, `WrongType`, `OutOfMemory`, `ReadOnly`, `QueueFull`. `Invalid`
+    /// if the server refuses the [`token_floor`](MutexBuilder::token_floor).
     ///
     /// # Cancel safety
     /// Dropping the future undoes the attempt. It loses its place in the queue, a grant that is on
@@ -269,11 +274,26 @@ impl Mutex {
         self.primitive.inspect().await
     }
 
+    /// The same without the first holders and the first waiters, `first` of each: the next page, since 100 of each are
+    /// listed. Between two pages, some may come and go.
+    ///
+    /// # Errors
+    /// As [`inspect`](Self::inspect).
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it changes nothing.
+    pub async fn inspect_from(&self, first: u64) -> Result<LockInfo> {
+        self.primitive.inspect_from(first).await
+    }
+
     /// Takes the lock away from its holder. Returns `false` if nobody held it.
     ///
     /// The holder is notified at once, and the next waiter gets the lock. The holder goes on until
     /// the notification arrives. Use this for a holder that is known to be dead or stuck, and let
     /// the resource check fencing tokens.
+    ///
+    /// The old holder's writes pass a [`Fence`](crate::Fence) until the next holder's token was admitted there (by
+    /// [`Fence::admit`](crate::Fence::admit), or a write).
     ///
     /// # Errors
     /// `Unavailable` (the lock may or may not have been taken away), `Closed`, `Denied`,
@@ -293,6 +313,39 @@ impl Mutex {
     /// ```
     pub async fn force_unlock(&self) -> Result<bool> {
         self.primitive.force_unlock().await
+    }
+
+    /// Takes the lock away from its holder and acquires it, ahead of the queue, in one step.
+    ///
+    /// Nobody else gets the lock in between. The old holder is notified at once, as by
+    /// [`force_unlock`](Self::force_unlock), and its guard reads [`Loss::Forced`](crate::Loss::Forced).
+    /// The new token is
+    /// higher. Waiters keep their places. Use it for a holder that you know to hang.
+    ///
+    /// The old holder goes on until it learns of it. Its writes pass a [`Fence`](crate::Fence) until the new token
+    /// was admitted there: call [`Fence::admit`](crate::Fence::admit) first.
+    ///
+    /// # Errors
+    /// `Unavailable` if the server does not respond in time: the old hold may have been ended.
+    /// `Lost` if somebody else has forced the lock open before the answer. `Closed`, `Denied`,
+    /// `WrongType`, `OutOfMemory`, `ReadOnly`. If the attempt has an effect all the same, it is
+    /// undone.
+    ///
+    /// # Cancel safety
+    /// The old hold may or may not be ended. Dropping the future releases what it took.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # use latchwork_mutex::{Client, Fence, Mutex};
+    /// # async fn example(client: Client, mutex: Mutex) -> Result<(), latchwork_mutex::Error> {
+    /// let stock = Fence::new(&client, "stock:42")?;
+    /// let guard = mutex.steal().await?;
+    /// stock.admit(guard.fencing_token()).await?; // from now on the old holder writes nothing
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn steal(&self) -> Result<MutexGuard> {
+        self.primitive.steal().await.map(MutexGuard::from_guard)
     }
 
     /// Continues a hold that was turned into a ticket, in this or another process.
@@ -337,6 +390,11 @@ builder_options!(MutexBuilder);
 impl MutexBuilder {
     /// Fencing tokens will be above this one: the highest that the resource has seen. It keeps them rising even if the
     /// server has lost its state and its clock was set back. Defaults to none.
+    ///
+    /// The server refuses a floor that is more than a day ahead of its clock, because that is seldom a token of its own, and
+    /// every later token would be above it. Then each acquire returns [`ErrorKind::Invalid`](crate::ErrorKind::Invalid). So
+    /// after the clock was set back by more than a day, the lock can only be acquired without the floor, or once the clock
+    /// has come within a day of it.
     pub fn token_floor(mut self, floor: FencingToken) -> Self {
         self.options.token_floor = Some(floor);
         self

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use latchwork_core::kit::{
-    Guard, Primitive, PrimitiveOptions, Wait, builder_options, guard_type, lock_by_its_methods, run,
+    Guard, Primitive, PrimitiveOptions, Shell, Wait, builder_options, guard_type, lock_by_its_methods, run,
 };
-use latchwork_core::{Client, FencingToken, LockInfo, Name, Owner, Result};
+use latchwork_core::{Client, FencingToken, LockInfo, Name, Owner, Result, Ticket};
 
 use crate::futures::{ReentrantLock, TryReentrantLock};
 use crate::mutex::KIND;
@@ -19,6 +19,9 @@ use crate::mutex::KIND;
 /// An owner that holds it overtakes the queue: otherwise it would wait for itself. While it waits, all its waiters have one
 /// place and get the lock together. Different owners wait in the order of their arrival. When a process dies, its own
 /// holds end with their leases, and those of the same owner elsewhere stay.
+///
+/// Two owners that each hold one of two locks and wait for the other wait forever. This is not detected.
+/// A client that has waited for a lease for what it holds itself says so once in its log (`warn`).
 ///
 /// It is the same lock as a [`Mutex`](crate::Mutex) and a [`FairMutex`](crate::FairMutex) of the same name: they exclude
 /// each other, and wait in one queue.
@@ -241,6 +244,31 @@ impl ReentrantMutex {
         self.with_owner(owner).try_run(body).await
     }
 
+    /// Continues a hold of this owner that was turned into a ticket, in this or another process.
+    ///
+    /// The ticket comes from `into_ticket` of a guard of the same owner. If several callers resume the same ticket, one of them succeeds.
+    ///
+    /// # Errors
+    /// `Invalid` if the ticket is for another name or kind of hold, or another owner. `Lost` if its hold has ended or was resumed by
+    /// somebody else. `Unavailable` if the server does not respond; the hold is given up. `Closed`, `Denied`, `WrongType`,
+    /// `ReadOnly`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the hold up.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(ledger: latchwork_mutex::ReentrantMutex, owner: latchwork_mutex::Owner) -> Result<(), latchwork_mutex::Error> {
+    /// let text = ledger.lock(&owner).await?.into_ticket().await?.to_string();
+    /// // ... in another process:
+    /// let guard = ledger.resume(&owner, &text.parse()?).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn resume(&self, owner: &Owner, ticket: &Ticket) -> Result<ReentrantMutexGuard> {
+        self.with_owner(owner).resume(ticket).await
+    }
+
     /// How many holds the owner has now, in all processes; zero: it does not hold the lock.
     ///
     /// # Errors
@@ -303,10 +331,25 @@ impl ReentrantMutex {
         self.primitive.inspect().await
     }
 
+    /// The same without the first holders and the first waiters, `first` of each: the next page, since 100 of each are
+    /// listed. Between two pages, some may come and go.
+    ///
+    /// # Errors
+    /// As [`inspect`](Self::inspect).
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it changes nothing.
+    pub async fn inspect_from(&self, first: u64) -> Result<LockInfo> {
+        self.primitive.inspect_from(first).await
+    }
+
     /// Takes the lock away from its holder, tells it at once, and hands on. `false`: nobody held it.
     ///
     /// The holder goes on until it hears of it. Use it for a holder that you know to be dead or stuck, and let the
     /// resource check fencing tokens.
+    ///
+    /// The old holder's writes pass a [`Fence`](crate::Fence) until the next holder's token was admitted there (by
+    /// [`Fence::admit`](crate::Fence::admit), or a write).
     ///
     /// # Errors
     /// `Unavailable` (then it may or may not have happened), `Closed`, `Denied`, `WrongType`.
@@ -399,6 +442,15 @@ impl OwnedHandle {
 }
 
 impl OwnedHandle {
+    /// See [`ReentrantMutex::resume`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn resume(&self, ticket: &Ticket) -> Result<ReentrantMutexGuard> {
+        let resumed = self.primitive.resume(ticket).await;
+        resumed.map(ReentrantMutexGuard::from_guard)
+    }
+
     /// See [`ReentrantMutex::holds`].
     ///
     /// # Errors
@@ -447,7 +499,8 @@ pub struct ReentrantMutexGuard {
 guard_type!(
     ReentrantMutexGuard,
     "latchwork_mutex::ReentrantMutexGuard",
-    unlock
+    unlock,
+    unlock_after
 );
 
 impl ReentrantMutexGuard {

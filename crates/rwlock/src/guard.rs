@@ -42,13 +42,24 @@ pub struct RwLockWriteGuard {
     guard: Guard,
 }
 
-guard_type!(RwLockReadGuard, "latchwork_rwlock::RwLockReadGuard", unlock);
+guard_type!(
+    RwLockReadGuard,
+    "latchwork_rwlock::RwLockReadGuard",
+    unlock,
+    unlock_after
+);
 guard_type!(
     RwLockUpgradableReadGuard,
     "latchwork_rwlock::RwLockUpgradableReadGuard",
-    unlock
+    unlock,
+    unlock_after
 );
-guard_type!(RwLockWriteGuard, "latchwork_rwlock::RwLockWriteGuard", unlock);
+guard_type!(
+    RwLockWriteGuard,
+    "latchwork_rwlock::RwLockWriteGuard",
+    unlock,
+    unlock_after
+);
 
 impl RwLockUpgradableReadGuard {
     /// Becomes the writer as soon as the other readers have gone. It goes before the queue: new readers wait, and no writer

@@ -34,8 +34,8 @@ pub use guard::{RwLockReadGuard, RwLockUpgradableReadGuard, RwLockWriteGuard};
 pub use latchwork_core::Tls;
 pub use latchwork_core::{
     Client, ClientBuilder, Closed, Drained, Error, ErrorKind, FENCE_MEMORY, Fence, FenceReply, FencingToken,
-    Hold, HolderInfo, LockInfo, Loss, MAX_LEASE, MAX_NAME, MIN_LEASE, Name, Renew, Result, ServerInfo,
-    WaiterInfo, Warning, dynamic, redis,
+    Hold, HolderInfo, Listed, Listing, LockInfo, Loss, MAX_LEASE, MAX_NAME, MIN_LEASE, Name, Renew, Result,
+    ServerInfo, Ticket, WaiterInfo, Warning, dynamic, redis,
 };
 pub use rwlock::{RwLock, RwLockBuilder, RwPolicy};
 pub use side::{ReadLock, WriteLock};

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use latchwork_core::kit::{MAX_HEAD_START, Primitive, PrimitiveOptions, Wait, builder_options, run};
-use latchwork_core::{Client, FencingToken, LockInfo, Name, Result};
+use latchwork_core::kit::{MAX_HEAD_START, Primitive, PrimitiveOptions, Shell, Wait, builder_options, run};
+use latchwork_core::{Client, FencingToken, LockInfo, Name, Result, Ticket};
 
 use crate::futures::{
     RwLockRead, RwLockUpgradableRead, RwLockWrite, TryRwLockRead, TryRwLockUpgradableRead, TryRwLockWrite,
@@ -41,7 +41,8 @@ pub enum RwPolicy {
 ///
 /// One task that asks again for what it holds waits for itself, as with tokio: a reader that wants to write has to give its
 /// share back first, or to begin as an [upgradable](Self::upgradable_read) one. Even a second `read` can wait forever behind a
-/// writer that waits for the first. Nothing can detect it, because holds have no kinship.
+/// writer that waits for the first. This is not detected, because
+/// holds have no kinship. A client that has waited for a lease for what it holds itself says so once in its log (`warn`).
 ///
 /// # Examples
 /// ```no_run
@@ -550,10 +551,25 @@ impl RwLock {
         self.writers.inspect().await
     }
 
+    /// The same without the first holders and the first waiters, `first` of each: the next page, since 100 of each are
+    /// listed. Between two pages, some may come and go.
+    ///
+    /// # Errors
+    /// As [`inspect`](Self::inspect).
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it changes nothing.
+    pub async fn inspect_from(&self, first: u64) -> Result<LockInfo> {
+        self.writers.inspect_from(first).await
+    }
+
     /// Takes the lock away from all who hold it, tells them at once, and hands on. `false`: nobody held it.
     ///
     /// They go on until they hear of it. Use it for holders that you know to be dead or stuck, and let the resource check
     /// fencing tokens.
+    ///
+    /// The old holder's writes pass a [`Fence`](crate::Fence) until the next holder's token was admitted there (by
+    /// [`Fence::admit`](crate::Fence::admit), or a write).
     ///
     /// # Errors
     /// `Unavailable` (then it may or may not have happened), `Closed`, `Denied`, `WrongType`.
@@ -572,6 +588,87 @@ impl RwLock {
     /// ```
     pub async fn force_unlock(&self) -> Result<bool> {
         self.writers.force_unlock().await
+    }
+
+    /// Continues a share that was turned into a ticket, in this or another process.
+    ///
+    /// The ticket comes from `into_ticket` of [`RwLockReadGuard`](crate::RwLockReadGuard). If several callers resume the same ticket, one of them succeeds.
+    ///
+    /// # Errors
+    /// `Invalid` if the ticket is for another name or kind of hold. `Lost` if its hold has ended or was resumed by
+    /// somebody else. `Unavailable` if the server does not respond; the hold is given up. `Closed`, `Denied`, `WrongType`,
+    /// `ReadOnly`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the hold up.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(config: latchwork_rwlock::RwLock) -> Result<(), latchwork_rwlock::Error> {
+    /// let text = config.read().await?.into_ticket().await?.to_string();
+    /// // ... in another process:
+    /// let guard = config.resume_read(&text.parse()?).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn resume_read(&self, ticket: &Ticket) -> Result<RwLockReadGuard> {
+        self.readers.resume(ticket).await.map(RwLockReadGuard::from_guard)
+    }
+
+    /// Continues an upgradable share that was turned into a ticket, in this or another process.
+    ///
+    /// The ticket comes from `into_ticket` of [`RwLockUpgradableReadGuard`](crate::RwLockUpgradableReadGuard). If several callers resume the same ticket, one of them succeeds.
+    ///
+    /// # Errors
+    /// `Invalid` if the ticket is for another name or kind of hold. `Lost` if its hold has ended or was resumed by
+    /// somebody else. `Unavailable` if the server does not respond; the hold is given up. `Closed`, `Denied`, `WrongType`,
+    /// `ReadOnly`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the hold up.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(config: latchwork_rwlock::RwLock) -> Result<(), latchwork_rwlock::Error> {
+    /// let text = config.upgradable_read().await?.into_ticket().await?.to_string();
+    /// // ... in another process:
+    /// let guard = config.resume_upgradable_read(&text.parse()?).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn resume_upgradable_read(&self, ticket: &Ticket) -> Result<RwLockUpgradableReadGuard> {
+        self.upgradable
+            .resume(ticket)
+            .await
+            .map(RwLockUpgradableReadGuard::from_guard)
+    }
+
+    /// Continues a write hold that was turned into a ticket, in this or another process.
+    ///
+    /// The ticket comes from `into_ticket` of [`RwLockWriteGuard`](crate::RwLockWriteGuard). If several callers resume the same ticket, one of them succeeds.
+    ///
+    /// # Errors
+    /// `Invalid` if the ticket is for another name or kind of hold. `Lost` if its hold has ended or was resumed by
+    /// somebody else. `Unavailable` if the server does not respond; the hold is given up. `Closed`, `Denied`, `WrongType`,
+    /// `ReadOnly`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the hold up.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(config: latchwork_rwlock::RwLock) -> Result<(), latchwork_rwlock::Error> {
+    /// let text = config.write().await?.into_ticket().await?.to_string();
+    /// // ... in another process:
+    /// let guard = config.resume_write(&text.parse()?).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn resume_write(&self, ticket: &Ticket) -> Result<RwLockWriteGuard> {
+        self.writers
+            .resume(ticket)
+            .await
+            .map(RwLockWriteGuard::from_guard)
     }
 }
 
@@ -595,7 +692,10 @@ impl RwLockBuilder {
     }
 
     /// Fencing tokens of writers will be above this one: the highest that the resource has seen. It keeps them rising even
-    /// if the server has lost its state and its clock was set back. Not for upgrades. Defaults to none.
+    /// if the server has lost its state and its clock was set back. It counts for upgrades as well. Defaults to none.
+    ///
+    /// The server refuses a floor that is more than a day ahead of its clock. Then writes and upgrades return
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid).
     pub fn token_floor(mut self, floor: FencingToken) -> Self {
         self.options.token_floor = Some(floor);
         self

@@ -19,7 +19,12 @@ pub struct SemaphorePermit {
     guard: Guard,
 }
 
-guard_type!(SemaphorePermit, "latchwork_semaphore::SemaphorePermit", release);
+guard_type!(
+    SemaphorePermit,
+    "latchwork_semaphore::SemaphorePermit",
+    release,
+    release_after
+);
 
 impl SemaphorePermit {
     /// How many permits these are.
@@ -30,11 +35,13 @@ impl SemaphorePermit {
     /// Makes a permit of its own of `n` of these, and renews both. `Ok(None)`: there are not more than `n` here.
     ///
     /// # Errors
-    /// `Invalid` for zero, `Lost` if the hold has ended. `Unavailable`, `OutOfMemory`, `Closed`, `Denied`: then these are
-    /// fewer by `n`, and those `n` go back by the end of the lease, or with this one.
+    /// `Invalid` for zero, `Lost` if the hold has ended. `Unavailable`, `OutOfMemory`, `Closed`, `Denied`: then the `n`
+    /// return to these.
     ///
     /// # Cancel safety
-    /// Dropping the future gives the `n` back.
+    /// Dropping the future returns the `n` to these, in the background. [`permits`](Self::permits) counts them again when
+    /// the server has confirmed it, which is usually within a round trip. If the server does not answer for about a lease,
+    /// they are not counted any longer, and go with the release of these, or at the end of a lease.
     ///
     /// # Examples
     /// ```no_run

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use latchwork_core::kit::{Primitive, PrimitiveOptions, Wait, builder_options, run};
-use latchwork_core::{Client, LockInfo, Name, OnMismatch, Rate, Result};
+use latchwork_core::kit::{Primitive, PrimitiveOptions, Shell, Wait, builder_options, run};
+use latchwork_core::{Client, LockInfo, Name, OnMismatch, Rate, Result, Ticket};
 
 use crate::futures::{SemaphoreAcquire, TrySemaphoreAcquire};
 use crate::permit::SemaphorePermit;
@@ -18,7 +18,8 @@ use crate::permit::SemaphorePermit;
 /// handle. It is remembered for a day after the last acquire or resize ([`keep`](SemaphoreBuilder::keep)).
 ///
 /// Who waits is served in the order of arrival, whatever it asks for: a large request is not overtaken by small ones. One
-/// task that holds permits and waits for more may wait for itself.
+/// task that holds permits and waits for more may wait for itself. A client that has waited for a lease for what it holds
+/// itself says so once in its log (`warn`).
 ///
 /// Permits have no fencing tokens: several holders are meant to be there at once. Who has to be alone uses a mutex.
 ///
@@ -437,6 +438,18 @@ impl Semaphore {
         self.primitive.inspect().await
     }
 
+    /// The same without the first holders and the first waiters, `first` of each: the next page, since 100 of each are
+    /// listed. Between two pages, some may come and go.
+    ///
+    /// # Errors
+    /// As [`inspect`](Self::inspect).
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it changes nothing.
+    pub async fn inspect_from(&self, first: u64) -> Result<LockInfo> {
+        self.primitive.inspect_from(first).await
+    }
+
     /// Takes all permits away from their holders, tells them at once, and hands on. `false`: nobody had any.
     ///
     /// The holders go on until they hear of it: until then more may be at work than there are permits.
@@ -458,6 +471,34 @@ impl Semaphore {
     /// ```
     pub async fn force_release(&self) -> Result<bool> {
         self.primitive.force_unlock().await
+    }
+
+    /// Continues a hold of permits that was turned into a ticket, in this or another process.
+    ///
+    /// The ticket comes from `into_ticket` of a permit. If several callers resume the same ticket, one of them succeeds.
+    ///
+    /// # Errors
+    /// `Invalid` if the ticket is for another name or kind of hold. `Lost` if its hold has ended or was resumed by
+    /// somebody else. `Unavailable` if the server does not respond; the hold is given up. `Closed`, `Denied`, `WrongType`,
+    /// `ReadOnly`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the hold up.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(calls: latchwork_semaphore::Semaphore) -> Result<(), latchwork_semaphore::Error> {
+    /// let text = calls.acquire_many(3).await?.into_ticket().await?.to_string();
+    /// // ... in another process:
+    /// let guard = calls.resume(&text.parse()?).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn resume(&self, ticket: &Ticket) -> Result<SemaphorePermit> {
+        self.primitive
+            .resume(ticket)
+            .await
+            .map(SemaphorePermit::from_guard)
     }
 }
 

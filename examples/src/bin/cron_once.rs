@@ -1,8 +1,9 @@
 //! A cron job that every machine of a fleet starts and that runs once.
 //!
-//! Each node tries the lock once. The one that gets it runs the job and then *forgets* its guard: the lock stays taken
-//! until its lease ends, so that a node whose clock is late, and starts the job when it is already done, is kept out too.
-//! Choose the lease longer than the clocks of the fleet can differ and shorter than the pause between two runs.
+//! Each node tries the lock once. The one that gets it runs the job. The lock is held for at least four seconds from its
+//! grant (`hold_at_least`), however soon the job is done. So it also keeps out a node whose clock is late, and which starts
+//! the job when it is already done. If the job takes longer, the lock is held until it is done.
+//! Choose the time longer than the clocks of the fleet can differ, and shorter than the pause between two runs.
 //!
 //! The fleet here is four processes of this program; the fourth comes a second late.
 
@@ -17,7 +18,8 @@ use latchwork_examples::{Result, Server, unique};
 
 /// How a node's process says that it ran the job.
 const RAN: u8 = 10;
-const LEASE: Duration = Duration::from_secs(4);
+/// Longer than the clocks of the fleet differ.
+const AT_LEAST: Duration = Duration::from_secs(4);
 
 fn main() -> Result<ExitCode> {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -31,7 +33,7 @@ fn main() -> Result<ExitCode> {
 #[tokio::main(flavor = "current_thread")]
 async fn node_process(url: &str, job: &str, node: &str) -> Result<ExitCode> {
     let client = Client::connect(url).await?;
-    let mutex = Mutex::builder(&client, job).lease(LEASE).build()?;
+    let mutex = Mutex::builder(&client, job).hold_at_least(AT_LEAST).build()?;
 
     let Some(guard) = mutex.try_lock().await? else {
         println!("node {node}: another node has this run");
@@ -40,7 +42,7 @@ async fn node_process(url: &str, job: &str, node: &str) -> Result<ExitCode> {
     println!("node {node}: I run the report");
     tokio::time::sleep(Duration::from_millis(200)).await; // the report
     println!("node {node}: done; whoever comes late finds the lock taken");
-    guard.forget();
+    guard.unlock().await?;
     Ok(ExitCode::from(RAN))
 }
 
@@ -51,8 +53,8 @@ fn fleet() -> Result {
 
     println!("02:00, first night");
     run_once(&server, &job)?;
-    std::thread::sleep(LEASE);
-    println!("02:00, second night: the lease is over");
+    std::thread::sleep(AT_LEAST);
+    println!("02:00, second night: the time is over");
     run_once(&server, &job)
 }
 

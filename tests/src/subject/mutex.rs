@@ -81,4 +81,4 @@ fn extras() -> Vec<Extra> {
     vec![is_locked, into_ticket, resume]
 }
 
-super::impl_held!(MutexGuard, release: unlock, token: |guard| Some(guard.fencing_token()));
+super::impl_held!(MutexGuard, release: unlock, unlock_after, token: |guard| Some(guard.fencing_token()));

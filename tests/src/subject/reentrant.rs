@@ -138,4 +138,4 @@ impl Handle for Strangers {
     }
 }
 
-super::impl_held!(ReentrantMutexGuard, release: unlock, token: |guard| Some(guard.fencing_token()));
+super::impl_held!(ReentrantMutexGuard, release: unlock, unlock_after, token: |guard| Some(guard.fencing_token()));

@@ -114,6 +114,6 @@ fn upgrade(mut given: Given) -> Boxed<Result<()>> {
     })
 }
 
-super::impl_held!(RwLockReadGuard, release: unlock, token: |_| None);
-super::impl_held!(RwLockUpgradableReadGuard, release: unlock, token: |_| None);
-super::impl_held!(RwLockWriteGuard, release: unlock, token: |guard| Some(guard.fencing_token()));
+super::impl_held!(RwLockReadGuard, release: unlock, unlock_after, token: |_| None);
+super::impl_held!(RwLockUpgradableReadGuard, release: unlock, unlock_after, token: |_| None);
+super::impl_held!(RwLockWriteGuard, release: unlock, unlock_after, token: |guard| Some(guard.fencing_token()));

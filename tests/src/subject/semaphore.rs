@@ -122,4 +122,4 @@ fn split_and_merge(mut given: Given) -> Boxed<Result<()>> {
     })
 }
 
-super::impl_held!(SemaphorePermit, release: release, token: |_| None);
+super::impl_held!(SemaphorePermit, release: release, release_after, token: |_| None);

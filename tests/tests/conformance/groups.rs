@@ -29,6 +29,15 @@ macro_rules! groups {
             h18_a_leaked_future_does_not_block_the_queue,
         }
 
+        $group! { keeping:
+            a_release_after_a_time_is_one_request_and_wakes_the_waiter_then,
+            a_release_after_a_time_may_end_after_the_lease,
+            a_dropped_release_after_a_time_keeps_the_hold,
+            a_least_time_counts_whatever_ends_the_hold,
+            a_hold_with_a_least_time_outlasts_its_process,
+            a_hold_that_is_undone_is_not_kept,
+        }
+
         $group! { losing:
             forced,
             expired_while_the_server_stands_still,

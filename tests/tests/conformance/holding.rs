@@ -90,7 +90,7 @@ pub(crate) async fn max_hold_ends_a_hold_that_is_renewed(subject: &'static dyn S
     assert!(!guard.is_lost(), "renewed past its lease");
     assert_eq!(
         soon("its end", guard.lost()).await,
-        Loss::Expired,
+        Loss::MaxHold,
         "and no further"
     );
     let next = fixture.granted(waiter).await;

@@ -10,6 +10,7 @@ mod groups;
 mod counting;
 mod dying;
 mod holding;
+mod keeping;
 mod losing;
 mod network;
 mod pausing;
@@ -53,6 +54,7 @@ macro_rules! subjects {
 
             waiting!();
             holding!();
+            keeping!();
             losing!();
             dying!();
             pausing!();

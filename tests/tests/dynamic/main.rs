@@ -209,3 +209,37 @@ impl Guard for FakeGuard {
         Ok(())
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn run_releases_and_drops_its_body_when_the_hold_is_lost() {
+    let fixture = Fixture::shared();
+    let (_client, locks) = all(&fixture).await;
+    for (lock, excludes, has_token) in &locks {
+        let name = lock.name().to_string();
+        let ran = lock.run(async |guard| {
+            let busy = lock.try_run(async |_| ()).await.unwrap().is_none();
+            (guard.fencing_token().is_some(), busy)
+        });
+        assert_eq!(ran.await.unwrap(), (*has_token, *excludes), "{name}");
+        assert_eq!(
+            lock.try_run(async |_| 5).await.unwrap(),
+            Some(5),
+            "{name}: released"
+        );
+    }
+    let client = fixture.client().await;
+    let mutex = Mutex::new(&client, "forced").unwrap();
+    let lock: Arc<dyn Lock> = Arc::new(mutex.clone());
+    let begun = tokio::sync::Notify::new();
+    let running = lock.run(async |_| {
+        begun.notify_one();
+        std::future::pending::<()>().await;
+    });
+    let forcing = async {
+        begun.notified().await;
+        mutex.force_unlock().await.unwrap();
+    };
+    let (ran, ()) = soon("the end of the body", async { tokio::join!(running, forcing) }).await;
+    let error = ran.unwrap_err();
+    assert_eq!(error.loss(), Some(Loss::Forced), "{error}");
+}

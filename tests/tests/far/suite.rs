@@ -20,6 +20,8 @@ mod counting;
 mod dying;
 #[path = "../conformance/holding.rs"]
 mod holding;
+#[path = "../conformance/keeping.rs"]
+mod keeping;
 #[path = "../conformance/losing.rs"]
 mod losing;
 #[path = "../conformance/network.rs"]
@@ -135,6 +137,12 @@ fn an_uncontended_lock_takes_two_requests_at_any_distance() {
 fn others() -> (Vec<&'static dyn Subject>, Vec<Distance>) {
     let subjects = if is_set() { all() } else { vec![MUTEX] };
     (subjects, distances(&[20]))
+}
+
+#[test]
+fn the_keeping_group_at_a_fiftieth_of_a_second() {
+    let (subjects, distances) = others();
+    run(&keeping(), &subjects, &distances, APART);
 }
 
 #[test]

@@ -146,3 +146,126 @@ async fn h62_a_fence_refuses_values_that_cannot_be_tokens() {
         "and remembers none"
     );
 }
+
+#[tokio::test]
+async fn resources_that_differ_in_braces_only_share_no_token() {
+    let fixture = Fixture::shared();
+    let client = fixture.client().await;
+    for (one, other) in [("a", "{a}"), ("{a", "{{a}"), ("a}", "a%7D"), ("{}a", "~{}a")] {
+        let [one, other] = [one, other].map(|resource| Fence::new(&client, resource).expect("a fence"));
+        assert!(one.admit(token(9)).await.expect("an answer"), "{one:?}");
+        assert_eq!(other.highest().await.expect("an answer"), None, "{other:?}");
+        assert!(other.admit(token(5)).await.expect("an answer"), "{other:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_that_a_guarded_script_raises_is_the_scripts_own() {
+    let fixture = Fixture::shared();
+    let client = fixture.client().await;
+    let fence = Fence::new(&client, "stock").expect("a fence");
+    let key = format!("{}:list", fixture.prefix);
+    fixture.server.admin(&["RPUSH", &key, "x"]).expect("an answer");
+    let script = "redis.call('SET', KEYS[2], '1') return redis.call('INCR', KEYS[1])";
+    let written = format!("{}:written", fixture.prefix);
+    let keys: [&[u8]; 2] = [key.as_bytes(), written.as_bytes()];
+    let raised = fence
+        .eval(token(7), script, &keys, &[])
+        .await
+        .expect_err("raised");
+    assert_eq!(raised.kind(), ErrorKind::Protocol, "{raised}");
+    let text = raised.to_string();
+    assert!(
+        text.contains("WRONGTYPE") && text.contains(&key) && !text.contains("prefix"),
+        "{text}"
+    );
+    assert_eq!(
+        fence.highest().await.expect("an answer"),
+        Some(token(7)),
+        "admitted"
+    );
+    let value = fixture.server.admin(&["GET", &written]).expect("an answer");
+    assert_eq!(
+        value.text().as_deref(),
+        Some("1"),
+        "what it wrote before is written"
+    );
+    let wrong = fence.eval(token(8), "this is no Lua", &[], &[]).await;
+    assert_eq!(wrong.expect_err("does not compile").kind(), ErrorKind::Protocol);
+    assert_eq!(
+        fence.highest().await.expect("an answer"),
+        Some(token(7)),
+        "not admitted"
+    );
+    fixture.server.admin(&["DEL", &key, &written]).expect("an answer");
+}
+
+#[tokio::test]
+async fn a_missing_right_to_a_key_of_a_guarded_script_is_reported_as_such() {
+    let server = latchwork_testkit::TestServer::start().expect("a server");
+    let fixture = Fixture::on(&server);
+    let ours = format!("~{}:*", fixture.prefix);
+    let url = fixture.restricted(&["resetkeys", &ours]);
+    let client = fixture.builder_at(url).connect().await.expect("a client");
+    let fence = Fence::new(&client, "stock").expect("a fence");
+    let script = "return redis.call('INCR', KEYS[1])";
+    let error = fence.eval(token(7), script, &[b"foreign"], &[]).await;
+    let error = error.expect_err("refused");
+    assert!(
+        error.to_string().contains("foreign"),
+        "it names the key of the script: {error}"
+    );
+    let error = fence.pipeline(token(7), [["INCR", "foreign"]]).await;
+    assert_eq!(error.expect_err("refused").kind(), ErrorKind::Protocol);
+}
+
+#[tokio::test]
+async fn a_pipeline_is_one_step_behind_the_token() {
+    let fixture = Fixture::shared();
+    let client = fixture.client().await;
+    let fence = Fence::new(&client, "stock").expect("a fence");
+    let [number, list, other] = ["number", "list", "other"].map(|key| format!("{}:{key}", fixture.prefix));
+    let commands: [&[&str]; 4] = [
+        &["SET", &number, "41"],
+        &["INCR", &number],
+        &["RPUSH", &list, "a", "b"],
+        &["GET", &other],
+    ];
+    let done = fence.pipeline(token(7), commands).await.expect("an answer");
+    let ok = FenceReply::Bytes(b"OK".to_vec());
+    let expected = vec![ok, FenceReply::Int(42), FenceReply::Int(2), FenceReply::Nil];
+    assert_eq!(done, Some(expected), "each reply");
+    let stale = fence
+        .pipeline(token(6), [["DEL", &number]])
+        .await
+        .expect("an answer");
+    assert_eq!(stale, None, "stale");
+    let value = |key: &str| {
+        let reply = fixture.server.admin(&["GET", key]).expect("an answer");
+        reply.text()
+    };
+    assert_eq!(value(&number).as_deref(), Some("42"), "nothing was done");
+    // The second of three fails.
+    let commands: [&[&str]; 3] = [&["SET", &number, "1"], &["INCR", &list], &["SET", &other, "1"]];
+    let error = fence.pipeline(token(8), commands).await.expect_err("a list");
+    assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
+    let text = error.to_string();
+    assert!(
+        text.contains("command 2 of 3 (INCR)") && text.contains("WRONGTYPE"),
+        "{text}"
+    );
+    assert_eq!(value(&number).as_deref(), Some("1"), "the first is done");
+    assert_eq!(value(&other), None, "the third is not");
+    assert_eq!(
+        fence.highest().await.expect("an answer"),
+        Some(token(8)),
+        "admitted"
+    );
+    let none = fence.pipeline(token(9), [Vec::<&str>::new()]).await;
+    assert_eq!(none.expect_err("no words").kind(), ErrorKind::Invalid);
+    let many = fence.pipeline(token(9), vec![["PING"]; 1001]).await;
+    assert_eq!(many.expect_err("too many").kind(), ErrorKind::Invalid);
+    let all = fence.pipeline(token(9), vec![["PING"]; 1000]).await;
+    assert_eq!(all.expect("an answer").map(|all| all.len()), Some(1000));
+    fixture.server.admin(&["DEL", &number, &list]).expect("an answer");
+}

@@ -169,3 +169,31 @@ async fn h41_releasing_a_record_that_is_no_longer_ours_reports_a_loss() {
         fixture.server.admin(&["DEL", &fixture.key()]).expect("an answer");
     }
 }
+
+#[tokio::test]
+async fn primitives_are_listed_by_their_prefix() {
+    let fixture = Fixture::shared();
+    let client = fixture.client().await;
+    let other = Fixture::shared();
+    drop(locked(&other.client().await, "elsewhere").await);
+    let names: [&[u8]; 4] = [b"a", b"a b{c}", b"%7B", b"x:y"];
+    for name in names {
+        drop(locked(&client, name).await);
+    }
+    let fence = latchwork_mutex::Fence::new(&client, "stock").expect("a fence");
+    fence.admit(FencingToken::new(5)).await.expect("an answer");
+    let (mut found, mut next) = (std::collections::BTreeSet::new(), Some(0));
+    while let Some(page) = next {
+        let listing = client.list(page).await.expect("a page");
+        for listed in listing.primitives {
+            assert_eq!(listed.kind, "lock", "{listed:?}");
+            found.insert(listed.name.as_bytes().to_vec());
+        }
+        next = listing.next;
+    }
+    let expected = names.map(<[u8]>::to_vec).into_iter().collect();
+    assert_eq!(
+        found, expected,
+        "each, and neither fences, clients nor other prefixes"
+    );
+}

@@ -4,3 +4,5 @@
 mod guards;
 mod handing_on;
 mod locking;
+mod own_holds;
+mod stealing;

@@ -356,3 +356,25 @@ async fn run_enters_again() {
     assert_eq!(error.loss(), Some(Loss::Forced), "the body was dropped: {error}");
     fixture.settled().await;
 }
+
+#[tokio::test]
+async fn a_ticket_moves_one_hold_of_an_owner_to_that_owner_alone() {
+    let fixture = Fixture::shared();
+    let (one, two) = (fixture.steady().await, fixture.steady().await);
+    let [here, there] = [&one, &two].map(|client| ReentrantMutex::new(client, "a").unwrap());
+    let owner = Owner::new();
+    let outer = here.lock(&owner).await.unwrap();
+    let ticket = here.lock(&owner).await.unwrap().into_ticket().await.unwrap();
+    let ticket = ticket.to_string().parse().unwrap();
+    let wrong = there.resume(&Owner::new(), &ticket).await.unwrap_err();
+    assert_eq!(wrong.kind(), latchwork_mutex::ErrorKind::Invalid, "{wrong}");
+    let plain = Mutex::new(&two, "a").unwrap();
+    let wrong = plain.resume(&ticket).await.unwrap_err();
+    assert_eq!(wrong.kind(), latchwork_mutex::ErrorKind::Invalid, "{wrong}");
+    let inner = there.resume(&owner, &ticket).await.unwrap();
+    assert_eq!(inner.fencing_token(), outer.fencing_token());
+    assert_eq!(there.holds(&owner).await.unwrap(), 2, "both");
+    outer.unlock().await.unwrap();
+    inner.unlock().await.unwrap();
+    fixture.settled().await;
+}

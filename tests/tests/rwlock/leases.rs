@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use latchwork_rwlock::{Loss, Renew, RwLock};
+use latchwork_rwlock::{ErrorKind, Loss, Renew, RwLock};
 use latchwork_testkit::TestServer;
 use latchwork_tests::subject::READ;
 use latchwork_tests::{Fixture, LEASE, MINUTE, Other, soon};
@@ -129,4 +129,39 @@ async fn h4_a_killed_writer_lets_the_readers_in_after_its_lease() {
     }
     let writer = lock.write().await.unwrap();
     assert!(writer.fencing_token().get() > token, "tokens rise");
+}
+
+#[tokio::test]
+async fn every_kind_of_hold_moves_by_a_ticket_of_its_kind() {
+    let fixture = Fixture::of(READ);
+    let (one, two) = (fixture.steady().await, fixture.steady().await);
+    let [here, there] = [&one, &two].map(|client| RwLock::new(client, "a").expect("a lock"));
+    let read = here.read().await.unwrap().into_ticket().await.unwrap();
+    let upgradable = here.upgradable_read().await.unwrap().into_ticket().await.unwrap();
+    let wrong = [
+        there.resume_write(&read).await.map(drop),
+        there.resume_upgradable_read(&read).await.map(drop),
+        there.resume_read(&upgradable).await.map(drop),
+        there.resume_write(&upgradable).await.map(drop),
+    ];
+    for error in wrong.map(Result::unwrap_err) {
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    }
+    let reader = there.resume_read(&read).await.unwrap();
+    let upgradable = there.resume_upgradable_read(&upgradable).await.unwrap();
+    reader.unlock().await.unwrap();
+    let writer = upgradable.upgrade().await.unwrap();
+    let token = writer.fencing_token();
+    // It was upgraded, so its id has another weight than a writer's.
+    let ticket = writer.into_ticket().await.unwrap();
+    let wrong = here.resume_upgradable_read(&ticket).await.map(drop).unwrap_err();
+    assert_eq!(wrong.kind(), ErrorKind::Invalid, "{wrong}");
+    let writer = here.resume_write(&ticket).await.unwrap();
+    assert_eq!(writer.fencing_token(), token, "it stays the same");
+    assert!(there.try_read().await.unwrap().is_none(), "it is alone");
+    let reader = writer.downgrade().await.unwrap();
+    let other = there.try_read().await.unwrap().expect("a share");
+    other.unlock().await.unwrap();
+    reader.unlock().await.unwrap();
+    fixture.settled().await;
 }

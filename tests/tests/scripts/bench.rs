@@ -24,6 +24,7 @@ pub(crate) enum Script {
     End,
     Tick,
     Force,
+    Steal,
     Inspect,
     Adopt,
     Downgrade,
@@ -39,11 +40,12 @@ pub(crate) enum Script {
 }
 
 impl Script {
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Acquire,
         Self::End,
         Self::Tick,
         Self::Force,
+        Self::Steal,
         Self::Inspect,
         Self::Adopt,
         Self::Downgrade,
@@ -70,7 +72,7 @@ impl Script {
     const fn rest(self) -> (usize, &'static [&'static str]) {
         match self {
             Self::Acquire => (7, &["", "", "0", "0", "0"]),
-            Self::End => (3, &["0"]),
+            Self::End => (3, &["0", "", ""]),
             Self::Latch => (6, &["0", "", "-1", "0", "0"]),
             _ => (usize::MAX, &[]),
         }
@@ -91,6 +93,7 @@ impl Script {
             Self::End => "end",
             Self::Tick => "tick",
             Self::Force => "force",
+            Self::Steal => "steal",
             Self::Inspect => "inspect",
             Self::Adopt => "adopt",
             Self::Downgrade => "downgrade",

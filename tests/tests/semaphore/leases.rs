@@ -96,3 +96,33 @@ async fn what_a_crowd_had_is_free_at_the_first_call_after_its_leases() {
     assert_eq!(free(&semaphore).await, CROWD + 1);
     fixture.over().await;
 }
+
+#[tokio::test]
+async fn a_ticket_moves_permits_that_were_split_and_lasts_for_a_lease_of_its_own() {
+    let fixture = Fixture::of(SEMAPHORE);
+    let (one, two) = (fixture.client().await, fixture.steady().await);
+    let [first, second] = [&one, &two].map(|client| Semaphore::new(client, "a", 5).expect("a semaphore"));
+    let mut whole = first.acquire_many(4).await.expect("permits");
+    let part = whole.split(1).await.expect("an answer").expect("a part");
+    let ticket = whole
+        .into_ticket_for(latchwork_tests::MINUTE)
+        .await
+        .expect("a ticket");
+    assert_eq!(ticket.lease(), latchwork_tests::MINUTE);
+    drop(part);
+    // Longer than the lease of the hold.
+    tokio::time::sleep(LEASE * 3).await;
+    assert_eq!(
+        second.available_permits().await.expect("an answer"),
+        2,
+        "three are held"
+    );
+    let ticket = ticket.to_string().parse().expect("a ticket");
+    let whole = second.resume(&ticket).await.expect("the permits");
+    assert_eq!(whole.permits(), 3, "what it had, not what it began with");
+    let again = first.resume(&ticket).await.expect_err("resumed before");
+    assert!(again.is_lost(), "{again}");
+    whole.release().await.expect("released");
+    assert_eq!(second.available_permits().await.expect("an answer"), 5);
+    fixture.settled().await;
+}

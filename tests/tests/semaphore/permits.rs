@@ -237,3 +237,26 @@ async fn an_uncontended_acquire_and_release_are_two_requests() {
         "drain, split, merge: one each"
     );
 }
+
+#[tokio::test]
+async fn inspection_lists_all_holders_page_by_page() {
+    let fixture = Fixture::of(SEMAPHORE);
+    let client = fixture.client_with(|b| b.lease(latchwork_tests::MINUTE)).await;
+    let semaphore = Semaphore::new(&client, "a", 1000).unwrap();
+    let mut permits = Vec::new();
+    for weight in 1..=130 {
+        permits.push(semaphore.acquire_many(weight % 5 + 1).await.unwrap());
+    }
+    let mut weights = Vec::new();
+    for first in [0, 100, 200] {
+        let page = semaphore.inspect_from(first).await.unwrap();
+        assert_eq!(page.holds, 130, "listed or not");
+        weights.push(page.holders.iter().map(|holder| holder.weight).sum::<u32>());
+    }
+    let all = permits
+        .iter()
+        .map(latchwork_semaphore::SemaphorePermit::permits)
+        .sum::<u32>();
+    assert_eq!(weights.iter().sum::<u32>(), all, "{weights:?}");
+    assert!(weights[0] > 0 && weights[1] > 0 && weights[2] == 0, "{weights:?}");
+}

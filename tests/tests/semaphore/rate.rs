@@ -391,3 +391,34 @@ async fn a_rate_beyond_a_semaphores_bounds_is_refused() {
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     }
 }
+
+#[tokio::test]
+async fn permits_that_are_dropped_before_their_start_are_not_kept() {
+    let fixture = Fixture::of(SEMAPHORE);
+    let client = fixture.client().await;
+    let hour = Duration::from_secs(3600);
+    let calls = Semaphore::builder(&client, "a", 2)
+        .rate(every(3_600_000))
+        .hold_at_least(hour)
+        .build()
+        .expect("a semaphore");
+    let first = calls.acquire().await.expect("a permit");
+    let mut second = Box::pin(calls.acquire());
+    tokio::select! {
+        biased;
+        granted = &mut second => panic!("its start is in an hour: {granted:?}"),
+        () = eventually("it is granted", || fixture.holders().len() == 2) => {}
+    }
+    drop(second);
+    let mut free = 0;
+    while free == 0 {
+        free = calls.available_permits().await.expect("an answer");
+    }
+    drop(first);
+    eventually("the first is sent", || client.live() == 0).await;
+    assert_eq!(
+        calls.available_permits().await.expect("an answer"),
+        1,
+        "the first is kept"
+    );
+}

@@ -189,3 +189,54 @@ fn h34_a_split_whose_answer_is_lost_never_counts_a_permit_twice() {
         split_without_an_answer(settled);
     }
 }
+
+#[tokio::test]
+async fn a_split_that_is_dropped_after_any_poll_returns_its_permits_to_the_whole() {
+    let fixture = Fixture::of(SEMAPHORE);
+    let client = fixture.steady().await;
+    let semaphore = Semaphore::new(&client, "a", 5).expect("a semaphore");
+    let mut whole = semaphore.acquire_many(3).await.expect("permits");
+    for round in 0..200 {
+        let polls = round % 5 + 1;
+        let outcome = latchwork_testkit::drop_after_polls(whole.split(1), polls).await;
+        if let Some(part) = outcome.completed() {
+            let part = part.expect("an answer").expect("a part");
+            whole.merge(part).await.expect("merged");
+        }
+        eventually("they return", || whole.permits() == 3).await;
+        let available = semaphore.available_permits().await.expect("an answer");
+        assert_eq!(available, 2, "the server has the same, after {polls} polls");
+    }
+    let part = whole.split(2).await.expect("an answer").expect("two");
+    assert_eq!((whole.permits(), part.permits()), (1, 2), "and all can be split");
+    part.release().await.expect("released");
+    whole.release().await.expect("released");
+    fixture.settled().await;
+    assert_eq!(client.live(), 0, "nothing is left");
+}
+
+#[tokio::test]
+async fn a_part_whose_reply_is_lost_with_its_future_returns_to_the_whole() {
+    let fixture = Fixture::of(SEMAPHORE);
+    let (proxy, client) = fixture.proxied_with(|b| b.lease(latchwork_tests::LONG)).await;
+    let semaphore = Semaphore::new(&client, "a", 5).expect("a semaphore");
+    let mut whole = semaphore.acquire_many(3).await.expect("permits");
+    let lost = lose_the_reply(&proxy, fixture.key(), Action::Hold);
+    tokio::select! {
+        biased;
+        part = whole.split(1) => panic!("its reply is held up: {part:?}"),
+        () = eventually("the reply", || lost.load(Ordering::SeqCst)) => {}
+    }
+    assert_eq!(whole.permits(), 2, "not known to be here");
+    assert_eq!(fixture.holders().len(), 2, "the server has split it");
+    proxy.release();
+    eventually("it returns", || whole.permits() == 3).await;
+    assert_eq!(fixture.holders().len(), 1, "one hold");
+    assert_eq!(
+        semaphore.available_permits().await.expect("an answer"),
+        2,
+        "of three"
+    );
+    whole.release().await.expect("released");
+    fixture.settled().await;
+}

@@ -1,14 +1,43 @@
 //! The end of an attempt: given up, sent, answered, gone.
 
 use super::event::{Effects, EndEvent, Ended};
-use super::rules::{Rule, Rules};
+use super::rules::{NOT_KEPT, Rule, Rules};
 use super::state::{Stage, State};
+use crate::base::clock::Moment;
 use crate::wire::reply::Had;
 
 impl State {
-    pub(super) fn give_up(&mut self, rules: &Rules, out: &mut Effects) {
+    /// Returns until when what it holds stays in use, now that it is being ended.
+    pub(crate) const fn kept_until(&self) -> Moment {
+        match self.stage {
+            Stage::Ending { until, .. } => until,
+            _ => NOT_KEPT,
+        }
+    }
+
+    /// Returns until when what it holds has to stay in use if it is ended now.
+    pub(super) fn keeps_until(&self, rules: &Rules) -> Moment {
+        match &self.stage {
+            Stage::Held(lease) => rules.at_least.map_or(NOT_KEPT, |least| lease.start + least),
+            Stage::Ending { until, .. } => *until,
+            _ => NOT_KEPT,
+        }
+    }
+
+    /// Its guard is released, and what it holds stays in use until this moment, or a later one.
+    pub(super) fn release(&mut self, until: Moment, now: Moment, rules: &Rules, out: &mut Effects) {
+        self.check(now, out);
+        if self.loss.is_none() {
+            // No renewal is sent from here on (H19).
+            let until = until.max(self.keeps_until(rules));
+            self.enter(Stage::Ending { queued: false, until });
+            out.wake_watchers = true;
+        }
+    }
+
+    pub(super) fn give_up(&mut self, now: Moment, rules: &Rules, out: &mut Effects) {
         let silent = match self.stage {
-            Stage::Leaving(_) | Stage::Ending { queued: true } | Stage::Gone(_) => return,
+            Stage::Leaving(_) | Stage::Ending { queued: true, .. } | Stage::Gone(_) => return,
             // What was never handed over to a connection has left nothing anywhere.
             Stage::Asking => !rules.has(Rule::EndAsking) || self.was_never_asked(),
             Stage::Granted(_) => !rules.has(Rule::EndGranted),
@@ -17,7 +46,11 @@ impl State {
         if silent {
             return self.leave(None, out);
         }
-        self.end_lost(out);
+        let until = match &self.stage {
+            Stage::Held(lease) if now < lease.start => NOT_KEPT, // it never began
+            _ => self.keeps_until(rules),
+        };
+        self.end_lost(until, out);
     }
 
     pub(super) fn on_end(&mut self, event: EndEvent, out: &mut Effects) {
@@ -25,7 +58,10 @@ impl State {
             EndEvent::Sent => self.ends += 1,
             EndEvent::NotSent => self.ends = self.ends.saturating_sub(1),
             EndEvent::NotConfirmed if self.leaving().is_some() => {
-                self.enter(Stage::Ending { queued: true });
+                self.enter(Stage::Ending {
+                    queued: true,
+                    until: NOT_KEPT,
+                });
             }
             EndEvent::NotConfirmed => {}
             EndEvent::Answered(had) => out.ended = Some(self.end_answered(had)),

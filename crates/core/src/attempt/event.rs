@@ -71,8 +71,9 @@ pub(crate) enum HoldEvent {
     Converting,
     /// It was made exclusive.
     Upgraded { token: u64, weight: u32 },
-    /// The guard is being released, and the caller sends the end.
-    Releasing,
+    /// The guard is being released, and the caller sends the end. What it holds stays in use until
+    /// then.
+    Releasing { until: Moment },
     /// The guard is given up without sending an end. A claim is confirmed first.
     Left,
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::event::{Asked, Effects, HoldEvent};
 use super::lease::Known;
-use super::rules::{Rule, Rules};
+use super::rules::{NOT_KEPT, Rule, Rules};
 use super::state::{Stage, State};
 use crate::base::clock::Moment;
 use crate::types::loss::Loss;
@@ -42,14 +42,7 @@ impl State {
                     lease.weight = weight;
                 }
             }
-            HoldEvent::Releasing => {
-                self.check(now, out);
-                if self.loss.is_none() {
-                    // No renewal is sent from here on (H19).
-                    self.enter(Stage::Ending { queued: false });
-                    out.wake_watchers = true;
-                }
-            }
+            HoldEvent::Releasing { until } => self.release(until, now, rules, out),
             HoldEvent::Left => match self.stage {
                 Stage::Held(lease) if lease.claim && !lease.converting && now < lease.deadline => {
                     self.enter(Stage::Leaving(lease));
@@ -61,6 +54,11 @@ impl State {
         }
     }
 
+    /// Returns whether it holds by a claim, handed out or not.
+    pub(crate) const fn is_claim(&self) -> bool {
+        matches!(self.stage, Stage::Granted(lease) | Stage::Held(lease) if lease.claim)
+    }
+
     /// The keeper looks at it.
     pub(super) fn scanned(&mut self, now: Moment, rules: &Rules, out: &mut Effects) {
         self.check(now, out);
@@ -69,7 +67,7 @@ impl State {
                 if !self.under_way.renewal && lease.due < lease.deadline {
                     out.late = now.since(lease.due); // the renewal that it missed
                 }
-                self.end_lost(out); // rule 9: at once
+                self.end_lost(self.keeps_until(rules), out); // rule 9: at once
             }
             Stage::Held(lease) => {
                 out.held = true;
@@ -126,7 +124,10 @@ impl State {
                 match item {
                     TickItem::Held(_) if self.leaving().is_some() => self.leave(None, out),
                     TickItem::Lost(_) if self.leaving().is_some() => {
-                        self.enter(Stage::Ending { queued: true }); // it may be back in the queue
+                        self.enter(Stage::Ending {
+                            queued: true,
+                            until: NOT_KEPT,
+                        }); // it may be back in the queue
                     }
                     TickItem::Held(left) => {
                         self.known = Known::by_reply(sent, stamp);
@@ -164,7 +165,7 @@ impl State {
             Stage::Held(lease) if lease.converting && why == Why::Ended => {}
             Stage::Held(_) => {
                 self.lose(loss, out);
-                self.end_lost(out);
+                self.end_lost(NOT_KEPT, out);
             }
             _ => self.ask_again(out), // confirmed too late
         }
@@ -217,7 +218,12 @@ impl State {
             && self.loss.is_none()
             && now >= lease.deadline
         {
-            self.lose(Loss::Expired, out);
+            let loss = if lease.is_capped() {
+                Loss::MaxHold
+            } else {
+                Loss::Expired
+            };
+            self.lose(loss, out);
         }
     }
 
@@ -232,12 +238,12 @@ impl State {
     }
 
     /// A guard is out, and its hold is lost: what there may be of it is ended at once.
-    pub(super) const fn end_lost(&mut self, out: &mut Effects) {
+    pub(super) const fn end_lost(&mut self, until: Moment, out: &mut Effects) {
         if !self.told && self.loss.is_some() {
             self.told = true;
             out.lost = self.loss;
         }
-        self.enter(Stage::Ending { queued: true });
+        self.enter(Stage::Ending { queued: true, until });
         out.wake_watchers = true;
         out.enqueue = true;
     }

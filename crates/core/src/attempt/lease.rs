@@ -81,6 +81,11 @@ impl Lease {
         self.cap
     }
 
+    /// Returns whether it lasts until the maximum hold, and no renewal can prolong it.
+    pub(super) fn is_capped(&self) -> bool {
+        self.deadline == self.cap
+    }
+
     /// Whether it has to be renewed before it is handed out.
     pub(super) fn needs_confirming(&self, now: Moment, rules: &Rules) -> bool {
         self.confirm_first

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::spec::{Mode, Spec};
+use crate::base::clock::Moment;
 use crate::types::options::{Drift, Renew};
 
 /// A rule that can be switched off, so that the model can show that it is needed.
@@ -34,6 +35,9 @@ pub(crate) enum Rule {
     TickReplays,
 }
 
+/// In place of a moment: what an attempt holds is free as soon as it is ended.
+pub(crate) const NOT_KEPT: Moment = Moment::from_nanos(0);
+
 /// What the transitions depend on beside the state: options of the attempt and of the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(
@@ -42,6 +46,10 @@ pub(crate) enum Rule {
 )]
 pub(crate) struct Rules {
     pub(crate) lease: Duration,
+    /// The lease of a grant, which may be longer than that of a renewal.
+    pub(crate) first_lease: Duration,
+    /// It holds for at least this long from its start.
+    pub(crate) at_least: Option<Duration>,
     /// The keeper renews it.
     pub(crate) renews: bool,
     pub(crate) max_hold: Option<Duration>,
@@ -65,6 +73,8 @@ impl Rules {
     pub(crate) fn of(spec: &Spec, drift: Drift, same_thread: bool) -> Self {
         Self {
             lease: spec.lease,
+            first_lease: spec.first_lease(),
+            at_least: spec.at_least,
             renews: spec.renew == Renew::Watchdog,
             max_hold: spec.max_hold,
             floor: spec.floor(),

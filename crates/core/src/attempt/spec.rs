@@ -17,6 +17,8 @@ pub(crate) struct Spec {
     pub(crate) lease: Duration,
     pub(crate) renew: Renew,
     pub(crate) max_hold: Option<Duration>,
+    /// It is held for at least this long from its start, whatever ends it.
+    pub(crate) at_least: Option<Duration>,
     /// The most entries that the queue may have; the client's limit if `None`.
     pub(crate) max_waiters: Option<u32>,
     pub(crate) mode: Mode,
@@ -83,9 +85,15 @@ impl Spec {
             lease,
             renew: Renew::Watchdog,
             max_hold: None,
+            at_least: None,
             max_waiters: None,
             mode: Mode::Lock(Share::ALL),
         }
+    }
+
+    /// The lease of a grant: if the process dies, it is not free before its least time is over.
+    pub(crate) fn first_lease(&self) -> Duration {
+        self.at_least.map_or(self.lease, |least| self.lease.max(least))
     }
 
     /// What it takes of the capacity.
@@ -207,6 +215,13 @@ impl Spec {
             Mode::Upgrade(_, base) => Kin::Base(*base),
             Mode::Lock(_) | Mode::Counted { .. } | Mode::Latch(_) => Kin::None,
         };
-        id::format(client, counter, kin, self.weight(), millis(self.lease), window)
+        id::format(
+            client,
+            counter,
+            kin,
+            self.weight(),
+            millis(self.first_lease()),
+            window,
+        )
     }
 }

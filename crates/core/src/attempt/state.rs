@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::ask::Waited;
 use super::event::{Effects, Ended, Event, LookAt, Step};
 use super::lease::{Known, Lease, claim_deadline};
-use super::rules::{Rule, Rules};
+use super::rules::{NOT_KEPT, Rule, Rules};
 use crate::base::clock::Moment;
 use crate::types::loss::Loss;
 use crate::wire::message::Message;
@@ -32,8 +32,8 @@ pub(super) enum Stage {
     /// The guard was left, so that the hold ends with its lease. It is a claim that the keeper still has to confirm: unconfirmed
     /// it would end with its window and go back to the queue.
     Leaving(Lease),
-    /// Being ended at the server. If `queued`, the keeper does it.
-    Ending { queued: bool },
+    /// Being ended at the server. If `queued`, the keeper does it. What it holds stays in use until then.
+    Ending { queued: bool, until: Moment },
     /// Nothing is left at the server, as far as the client knows.
     Gone(Option<Ended>),
 }
@@ -166,7 +166,7 @@ impl State {
             }
             Event::Hold(event) => self.on_hold(event, now, rules, &mut out),
             Event::End(event) => self.on_end(event, &mut out),
-            Event::GivenUp => self.give_up(rules, &mut out),
+            Event::GivenUp => self.give_up(now, rules, &mut out),
             Event::ClientClosed { closing } => {
                 self.closed = true;
                 out.wake = true;
@@ -216,7 +216,7 @@ impl State {
         let grant = match reply {
             AcquireReply::Fresh => Grant {
                 token: if rules.shared { 0 } else { stamp },
-                left: rules.lease,
+                left: rules.first_lease,
                 claim: false,
                 weight: None,
                 delay: None,
@@ -267,7 +267,7 @@ impl State {
         out: &mut Effects,
     ) {
         // After a backward step of its clock the server may report more than a lease (H49).
-        let left = grant.left.min(rules.lease);
+        let left = grant.left.min(rules.first_lease);
         let from = if rules.has(Rule::ReplyStart) { sent } else { now };
         let deadline = from + left.saturating_sub(rules.drift.margin(left));
         let start = now + grant.delay.unwrap_or_default(); // no earlier than the server's
@@ -333,7 +333,7 @@ impl State {
             Message::Forced { .. } if new => match self.stage {
                 Stage::Held(_) => {
                     self.lose(Loss::Forced, out);
-                    self.end_lost(out);
+                    self.end_lost(NOT_KEPT, out);
                 }
                 Stage::Asking | Stage::Queued | Stage::Granted(_) => {
                     self.note(stamp, now);

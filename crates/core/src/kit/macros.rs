@@ -1,11 +1,12 @@
 //! The macros that make the types of primitives. `#[macro_export]` puts them at the root: they are hidden there.
 
 /// Makes a struct with the field `guard: Guard` the guard type of a primitive: it derefs to its [`Hold`](crate::Hold), and
-/// has the methods that all guards have. `$release` is what its release is called, `$path` its name for the examples.
+/// has the methods that all guards have. `$release` and `$release_after` are what its releases are called, `$path` its name
+/// for the examples.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! guard_type {
-    ($type:ident, $path:literal, $release:ident) => {
+    ($type:ident, $path:literal, $release:ident, $release_after:ident) => {
         impl $crate::kit::Shell for $type {
             fn from_guard(guard: $crate::kit::Guard) -> Self {
                 Self { guard }
@@ -94,10 +95,86 @@ macro_rules! guard_type {
                 self.guard.unlock()
             }
 
-            /// Gives it up without releasing: nobody renews, and what it held is free again when the lease has run out.
+            /// Releases after the given time, counted from this call. Nobody renews the hold until
+            /// then, whether this process lives or not.
+            ///
+            /// The server ends the hold to the millisecond, by its own clock. The time may be longer
+            /// or shorter than what is left of the lease. It is at most 24 h, and zero is a release
+            /// at once. The guard is gone: nothing tells this process when the time is over, or that
+            /// somebody has called `force_unlock`. This is one request. The server learns of it from
+            /// the first poll on; a future that is dropped loses only the answer. If the server
+            /// cannot be reached, the hold ends with its lease.
+            ///
+            /// # Errors
+            #[doc = concat!("As [`", stringify!($release), "`](Self::", stringify!($release), "). After [`ErrorKind::Unavailable`]($crate::ErrorKind::Unavailable)")]
+            /// the hold ends after the given time, or with its lease.
+            ///
+            /// # Cancel safety
+            /// The release happens all the same, after the given time.
             ///
             /// # Examples
-            /// A job that starts once per lease across a fleet: the lease keeps late nodes out.
+            /// A pause of a minute between two runs of a job:
+            /// ```no_run
+            /// # use std::time::Duration;
+            /// # async fn job() {}
+            #[doc = concat!("# async fn example(guard: ", $path, ") -> Result<(), latchwork_core::Error> {")]
+            /// job().await;
+            #[doc = concat!("guard.", stringify!($release_after), "(Duration::from_secs(60)).await")]
+            /// # }
+            /// ```
+            pub fn $release_after(self, after: std::time::Duration) -> $crate::Unlock {
+                self.guard.unlock_after(after)
+            }
+
+            /// Turns it into a ticket with which this or another process can go on, by the method `resume` of a handle of
+            /// the same kind. The hold is renewed once more, and then lives until its lease ends or it is resumed.
+            ///
+            /// # Errors
+            /// `Lost` if it has ended, `Unavailable` if it could not be renewed. Either way the hold is given up.
+            ///
+            /// # Cancel safety
+            /// Dropping it releases.
+            ///
+            /// # Examples
+            /// ```no_run
+            #[doc = concat!("# async fn example(guard: ", $path, ") -> Result<(), latchwork_core::Error> {")]
+            /// let ticket = guard.into_ticket().await?;
+            /// println!("{ticket}"); // the text to give to the other process
+            /// # Ok(())
+            /// # }
+            /// ```
+            pub async fn into_ticket(self) -> $crate::Result<$crate::Ticket> {
+                self.guard.into_ticket(None).await
+            }
+
+            /// The same with a lease of its own, for a ticket that waits for longer than the hold's lease, as in a queue of
+            /// jobs. A lease that is shorter than the hold's counts as that. Whoever resumes it has the lease of its
+            /// handle again.
+            ///
+            /// # Errors
+            /// As [`into_ticket`](Self::into_ticket); `Invalid` for a lease of more than 24 h.
+            ///
+            /// # Cancel safety
+            /// Dropping it releases.
+            ///
+            /// # Examples
+            /// ```no_run
+            /// # use std::time::Duration;
+            #[doc = concat!("# async fn example(guard: ", $path, ") -> Result<(), latchwork_core::Error> {")]
+            /// let ticket = guard.into_ticket_for(Duration::from_secs(3600)).await?;
+            /// # Ok(())
+            /// # }
+            /// ```
+            pub async fn into_ticket_for(self, lease: std::time::Duration) -> $crate::Result<$crate::Ticket> {
+                self.guard.into_ticket(Some(lease)).await
+            }
+
+            /// Gives it up without releasing: nobody renews, and what it held is free again when the lease has run out.
+            ///
+            /// The lease counts from the last renewal, so this can be any time up to a lease. For a
+            #[doc = concat!("time of your choice, use [`", stringify!($release_after), "`](Self::", stringify!($release_after), ").")]
+            ///
+            /// # Examples
             /// ```no_run
             /// # async fn job() {}
             #[doc = concat!("# async fn example(guard: ", $path, ") {")]
@@ -133,6 +210,22 @@ macro_rules! builder_options {
             /// The longest that a hold is kept: renewals stop, and it reads lost. At least the lease. Defaults to no limit.
             pub fn max_hold(mut self, most: std::time::Duration) -> Self {
                 self.options.max_hold = Some(most);
+                self
+            }
+
+            /// The shortest time for which a hold is in use, from its grant on. Defaults to none.
+            ///
+            /// Whatever ends the hold earlier (a release, a drop, the end of the process), nobody
+            /// else gets it until this time is over. `run` returns when its body is done. A job that
+            /// many machines start at about the same time runs once if the time is longer than their
+            /// clocks can differ. 1 ms to 24 h, and at most the maximum hold.
+            ///
+            /// The hold is granted for this time if the lease is shorter, so it outlasts a process
+            /// that is killed. An exception is a process that is killed within the claim window after
+            /// a hand-off. `force_unlock` ends the hold at once. A hold that was made from another one
+            /// by a downgrade, split or ticket counts from then.
+            pub fn hold_at_least(mut self, least: std::time::Duration) -> Self {
+                self.options.hold_at_least = Some(least);
                 self
             }
 

@@ -11,6 +11,7 @@
 -- ARGV[6]  not_after  server's clock, ms
 --
 -- Returns  {1, stamp_us, token, left_ms, 0}  adopted, now or by an earlier copy
+--          {1, stamp_us, token, left_ms, 0, weight}  the same of a counted hold that has not the weight in its id
 --          {3, stamp_us, -1}                 the ticket's hold has ended, or was adopted by somebody else, or the time of the
 --                                            new one is over
 --          {4, stamp_us}                     late

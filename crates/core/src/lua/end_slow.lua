@@ -1,6 +1,7 @@
 -- end, when it is not as usual. The contract is in end_fast.lua, the functions are in the engine's
 -- parts.
-local step = new_step(ttl, read_capacity(capacity))
+local step, keep = new_step(ttl, read_capacity(capacity)), tonumber(ARGV[5] or '') or 0
+local into = ARGV[6]
 local base, counter, own, mark, start
 if kin and string.byte(kin) == 94 then -- '^'
   base, counter = base_of(id)
@@ -31,6 +32,29 @@ elseif score < 0 then
   first = low[1] == id
   leave(step, id, kin, score)
   had = 2
+elseif score > 0 and score < %TOMB% and into and tonumber(redis.call('ZSCORE', lock, into) or 0) > now then
+  local more = mark or string.match(id, ':(%d+):%d+:%d+$') -- it was split off, and nobody has taken it
+  drop(step, id)
+  drop(step, '%EXTENDED%' .. id)
+  drop(step, '%WEIGHT%' .. id)
+  add(step, held(step, into) + more, '%WEIGHT%' .. into)
+  had = 1
+elseif score > 0 and score < %TOMB% and keep > 0 then -- by another id, so that a late renewal cannot prolong it
+  local kept, moved = string.match(id, '^(.+):%d+:%d+$') .. string.format(':%d:0', keep), { { start, '%START%' } }
+  moved[2] = { mark, step.counted and '%WEIGHT%' or '%UPGRADED%' }
+  drop(step, id)
+  drop(step, '%EXTENDED%' .. id)
+  add(step, string.format('%d', now + keep), kept)
+  for _, it in pairs(moved) do
+    if it[1] then
+      drop(step, it[2] .. id)
+      add(step, it[1], it[2] .. kept)
+    end
+  end
+  live(step, ttl + keep)
+  commit(lock, step)
+  look(step)
+  had, first = 1, true -- it may end sooner than the next waiter knows
 elseif score > 0 and score < %TOMB% then
   give_back(step, id, mark, start)
   step.used, step.owner = step.shared, ''
@@ -51,10 +75,10 @@ if not_after > 0 then -- a copy of the acquire may still be under way (H14, H35)
 end
 commit(lock, step)
 hand_on(step)
-if first then -- it may have been told when the claim before it ends; now that is for the next one to know
+if first then -- it may have been told when the claim, or kept hold, before it ends; now that is for the next one to know
   local next_one = redis.call('ZRANGE', lock, 0, 0, 'WITHSCORES')
   local claim = redis.call('ZRANGEBYSCORE', lock, %HOLDER%, %TOMB%, 'WITHSCORES', 'LIMIT', 0, 1)
-  if tonumber(next_one[2] or 0) < 0 and claim[1] and claim[2] % 1 > 0 then
+  if tonumber(next_one[2] or 0) < 0 and claim[1] and (claim[2] % 1 > 0 or string.sub(claim[1], -2) == ':0') then
     post(lock, step.mail, 'w ', next_one[1], string.format(' %d %d', math.max(math.ceil(claim[2] - now), 0), now_us))
   end
 end

@@ -1,7 +1,7 @@
 -- fence: the resource's side of a fencing token. Admits a token unless a newer one was seen, and remembers it.
 -- With a value it also writes the resource, in the same step.
 --
--- KEYS[1]    fence     string  <prefix>:fence:{<tag of the resource>}<resource>  "1:<highest token>"; 7 days after its last use
+-- KEYS[1]    fence     string  <prefix>:fence:{<resource>}, or `=<resource>` if it has a hash tag  "1:<highest token>"; 7 days
 -- KEYS[2]    resource  the guarded key; absent: only admit
 -- ARGV[1]    token     of the writer; 0: admit nothing, only ask
 -- ARGV[2]    ttl       life of the fence, ms

@@ -6,6 +6,7 @@
 -- ARGV[...]  args  token of the writer, life of the fence in ms, then the user's
 --
 -- Returns  {1, result}  admitted, and what the user's script returned
+--          {2, text}    admitted, and the user's script raised this error
 --          {0}          stale
 --          {8}          not our record, or another schema version
 local fence, token, ttl = table.remove(KEYS, 1), tonumber(table.remove(ARGV, 1)), table.remove(ARGV, 1)
@@ -16,4 +17,4 @@ elseif token < seen then
   return { 0 }
 end
 redis.call('SET', fence, '1:' .. string.format('%.0f', token), 'PX', ttl)
-return { 1, (function()
+local ran, result = pcall(function()

@@ -1,6 +1,6 @@
 -- hand_over: the usual end of a hold. It uses let_in.lua, and the arguments of end_fast.lua.
 --
--- reads: id, kin, weight, capacity, ttl, not_after, low, lock
+-- reads: id, kin, weight, capacity, ttl, plain, low, lock
 
 -- Ends a hold and hands over as usual: nothing of it was upgraded or reserved for later, and all who are granted to live,
 -- listen and missed no claim. It reads once and writes once; what is over is left to the next who looks. Nothing is returned,
@@ -79,7 +79,7 @@ local function clock() -- once (H50)
 end
 local reply, T
 -- shortcut: all is as usual
-if not_after == 0 and low[2] and kin and string.sub(kin, 1, 1) ~= '^' then
+if plain and low[2] and kin and string.sub(kin, 1, 1) ~= '^' then
   reply, T = hand_over(lock, id, kin, weight, capacity, ttl, low, ARGV.time, clock, let_in, post, send)
   if reply then
     return reply

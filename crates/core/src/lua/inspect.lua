@@ -4,7 +4,8 @@
 -- ARGV[1]  most   most waiters (and holders) to list
 -- What is seldom said comes last, and may be left out:
 -- ARGV[2]  skip   of a counted primitive: that many holds that are over were added up by earlier calls
--- ARGV[3]  as_of  server's clock of the first of these calls, ms
+-- ARGV[3]  as_of  server's clock of the first of these calls, ms; empty: now
+-- ARGV[4]  from   how many holders, and how many waiters, not to list
 --
 -- Returns  {0}                                            there is no record
 --          {1, stamp_us, token, queued, holders, waiters, used, stored, weights, holds, ended, over}
@@ -13,7 +14,7 @@
 --              holds: how many there are; ended: of a counted primitive, how many are over and still in the record, and
 --              `used`; over: what a thousand of them have
 --          {8}                                            not our record, or another schema version
-local lock, most = KEYS[1], tonumber(ARGV[1])
+local lock, most, from = KEYS[1], tonumber(ARGV[1]), ARGV[4] or 0
 
 local marks = redis.call('ZMSCORE', lock, '%TOKEN%', '%USED%', '%CAPACITY%')
 local used, stored = tonumber(marks[2] or 0), tonumber(marks[3] or 0)
@@ -35,18 +36,18 @@ local function weights_of(list, distance)
   return weights
 end
 
-local holders = redis.call('ZRANGEBYSCORE', lock, string.format('(%d', now), '(%TOMB%', 'WITHSCORES', 'LIMIT', 0, most)
+local holders = redis.call('ZRANGEBYSCORE', lock, string.format('(%d', now), '(%TOMB%', 'WITHSCORES', 'LIMIT', from, most)
 for i = 2, #holders, 2 do
   holders[i] = math.floor(holders[i])
 end
 local ended, over = 0, 0
 if stored > 0 then -- nobody settled since those ended
-  local as_of = ARGV[3] or string.format('%d', now)
+  local as_of = (ARGV[3] or '') ~= '' and ARGV[3] or string.format('%d', now)
   ended = redis.call('ZCOUNT', lock, '%HOLDER%', as_of)
   for _, weight in ipairs(weights_of(redis.call('ZRANGEBYSCORE', lock, '%HOLDER%', as_of, 'LIMIT', ARGV[2] or 0, 1000), 1)) do
     over = over + weight
   end
 end
-local waiters = redis.call('ZRANGEBYSCORE', lock, '-inf', '(0', 'LIMIT', 0, most)
+local waiters = redis.call('ZRANGEBYSCORE', lock, '-inf', '(0', 'LIMIT', from, most)
 local queued, holds = redis.call('ZCOUNT', lock, '-inf', '(0'), redis.call('ZCOUNT', lock, string.format('(%d', now), '(%TOMB%')
 return { 1, now_us, tonumber(marks[1]), queued, holders, waiters, used, stored, weights_of(holders, 2), holds, ended, over }

@@ -12,7 +12,7 @@ if last == 0 and redis.call('ZCARD', lock) > 0 then
 elseif mine >= %TOMB% then
   return { 5, now_us }
 elseif mine > now then
-  return { 1, now_us, token, math.floor(mine) - now, 0 }
+  return { 1, now_us, token, math.floor(mine) - now, 0, tonumber(redis.call('ZSCORE', lock, '%WEIGHT%' .. id) or nil) }
 elseif now > not_after then
   return { 4, now_us }
 elseif mine ~= 0 or ends <= now or ends >= %TOMB% or (token > 0 and last ~= token) then

@@ -72,6 +72,8 @@ pub struct Acquire {
     timer: Timer,
     /// When the caller's wait is over.
     deadline: Moment,
+    /// When to look whether the client waits for a hold of its own.
+    own_look: Moment,
     /// No request is sent before this moment, after one failed or was late.
     pause: Moment,
     backoff: Backoff,
@@ -106,6 +108,7 @@ impl Acquire {
             sent: None,
             timer: Timer::new(),
             deadline: Moment::NEVER,
+            own_look: Moment::NEVER,
             pause: Moment::from_nanos(0),
             backoff: Backoff::new((Duration::from_millis(10), Duration::from_millis(500))),
             was_queued: false,
@@ -178,6 +181,9 @@ impl Acquire {
                 now + shared.options.operation_timeout
             }
         };
+        if request.spec.latch().is_none() {
+            *this.own_look = now + request.spec.lease;
+        }
         let attempt = shared.attempt(request.key, request.name, request.spec, now)?;
         this.place.get().map(|place| place.set(Arc::clone(&attempt)));
         *this.attempt = Some(attempt);
@@ -321,11 +327,15 @@ impl Acquire {
         if this.sent.is_some() {
             return Turn::Pending; // the request's own deadline is no later
         }
+        if let Some(attempt) = this.attempt.as_ref().filter(|_| now >= *this.own_look) {
+            *this.own_look = shared.look_for_own_hold(attempt, now);
+        }
         let wake = if *this.pause > now {
             over.min(*this.pause)
         } else {
             over
         };
+        let wake = wake.min(*this.own_look);
         if this.timer.poll_until(cx, wake, Some(&shared.driver)).is_pending() {
             return Turn::Pending;
         }

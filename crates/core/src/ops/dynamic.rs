@@ -1,6 +1,9 @@
 //! "Some lock": object-safe traits, so that an application can take any lock, and swap it in tests.
 
 use std::fmt;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 /// The attribute for implementations of your own.
@@ -8,7 +11,7 @@ pub use async_trait::async_trait;
 
 use super::held::shell::Shell;
 use crate::ops::request::Wait;
-use crate::types::error::Result;
+use crate::types::error::{Error, Result};
 use crate::types::loss::Loss;
 use crate::types::name::Name;
 use crate::types::token::FencingToken;
@@ -70,6 +73,70 @@ pub trait Lock: fmt::Debug + Send + Sync {
             Wait::Forever => self.lock().await.map(Some),
             Wait::Try | Wait::Drain => self.try_lock().await,
         }
+    }
+}
+
+impl dyn Lock + '_ {
+    /// Runs `body` under the lock, and drops it at an await when the hold is lost. Then releases.
+    ///
+    /// # Errors
+    /// Those of [`lock`](Lock::lock); `Lost` if the hold ended before the body did.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the body and releases.
+    ///
+    /// # Examples
+    /// ```
+    /// use latchwork_core::dynamic::Lock;
+    ///
+    /// async fn book(lock: &dyn Lock) -> latchwork_core::Result<u32> {
+    ///     lock.run(async |guard| {
+    ///         println!("booking with token {:?}", guard.fencing_token());
+    ///         42
+    ///     })
+    ///     .await
+    /// }
+    /// ```
+    pub async fn run<T>(&self, body: impl AsyncFnOnce(&dyn Guard) -> T) -> Result<T> {
+        run(self.lock().await?, self.name(), body).await
+    }
+
+    /// Runs `body` if the lock is free: `Ok(None)` if it is not. See `run`.
+    ///
+    /// # Errors
+    /// As `run`.
+    ///
+    /// # Cancel safety
+    /// As `run`.
+    pub async fn try_run<T>(&self, body: impl AsyncFnOnce(&dyn Guard) -> T) -> Result<Option<T>> {
+        match self.try_lock().await? {
+            Some(guard) => run(guard, self.name(), body).await.map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+async fn run<T>(guard: Box<dyn Guard>, name: &Name, body: impl AsyncFnOnce(&dyn Guard) -> T) -> Result<T> {
+    let raced = {
+        let mut lost = guard.lost();
+        let mut body = pin!(body(&*guard));
+        poll_fn(|cx| {
+            // Loss first: after a pause the body must not go on.
+            if let Poll::Ready(loss) = lost.as_mut().poll(cx) {
+                return Poll::Ready(Err(loss));
+            }
+            body.as_mut().poll(cx).map(Ok)
+        })
+        .await
+    };
+    match raced {
+        Ok(done) => match guard.unlock().await {
+            // The server's word, or the deadline's: somebody else may have been inside.
+            Err(error) if error.is_lost() => Err(error),
+            // Unanswered, but valid to the end.
+            _ => Ok(done),
+        },
+        Err(reason) => Err(Error::lost(reason).named(name)),
     }
 }
 

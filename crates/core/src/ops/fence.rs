@@ -4,18 +4,24 @@ use std::time::Duration;
 
 use crate::base::clock::{Moment, millis};
 use crate::tasks::client::Client;
-use crate::types::error::{Error, Result, foreign};
+use crate::types::error::{Error, ErrorKind, Result, foreign};
 use crate::types::fence::FenceReply;
 use crate::types::name::Name;
 use crate::types::token::FencingToken;
-use crate::wire::guarded::{GuardedReply, eval_guarded};
+use crate::wire::guarded::{GuardedReply, convert, eval_guarded};
 use crate::wire::key::fence_key;
-use crate::wire::reply::AdmitReply;
-use crate::wire::request::fence;
+use crate::wire::reply::{AdmitReply, PipelineReply};
+use crate::wire::request::{fence, fence_pipeline};
+use crate::wire::value::Reply;
 
-/// How long the highest token of a resource is remembered after its last use. A writer that was frozen for longer
-/// than this is not caught.
+/// How long the highest token of a resource is remembered after its last use that was admitted: 7 days. A writer that
+/// was frozen for longer than this is not caught.
 pub const FENCE_MEMORY: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// Commands of a pipeline.
+const MOST_COMMANDS: usize = 1000;
+/// Words of one of its commands.
+const MOST_WORDS: usize = 1000;
 
 /// Lets a write pass only if its fencing token is the newest that was seen.
 ///
@@ -31,6 +37,10 @@ pub struct Fence {
 
 impl Fence {
     /// Guards `resource`, which is a Redis key as it is: no prefix is added.
+    ///
+    /// The highest token is kept in a key of its own below the client's prefix. No two resources share one, and it is in the
+    /// hash slot of the resource. That cannot be done for a resource with a `}` that ends no hash tag, such as `a}`. Such
+    /// a name works on one server, which is all that this version supports, and will be refused in a cluster.
     ///
     /// # Errors
     /// `Invalid` if it is empty or longer than 512 bytes.
@@ -61,7 +71,9 @@ impl Fence {
     /// Admits a token unless a higher one was seen, and remembers it. `false`: it is stale, write nothing.
     ///
     /// # Errors
-    /// `Unavailable` (then it may have been admitted: asking again is safe), `Denied`, `WrongType`, `OutOfMemory`.
+    /// `Unavailable` (then it may have been admitted: asking again is safe). `Invalid` for a token that no server can have
+    /// issued. `ReadOnly` if the server is a replica. `Denied`, `WrongType` (the key below the prefix holds foreign data),
+    /// `OutOfMemory`, `Closed`: then nothing was admitted.
     ///
     /// # Cancel safety
     /// It may or may not be admitted; asking again is safe.
@@ -128,12 +140,15 @@ impl Fence {
     /// Runs a Lua script only if the token is admitted, in the same step. It sees `KEYS` and `ARGV` as they are given
     /// here. `None`: the token is stale, the script was not run.
     ///
-    /// In a cluster all keys must be in the resource's slot. It is sent once: after [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) it may or
+    /// In a cluster all keys must be in the resource's slot. For several commands without a script, see
+    /// [`pipeline`](Self::pipeline). It is sent once: after [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) it may or
     /// may not have run, or may run late, though never after a newer token was seen.
     ///
     /// # Errors
-    /// As [`admit`](Self::admit); `Protocol` if the script raises an error: then the token was admitted, and what the
-    /// script wrote before is written.
+    /// As [`admit`](Self::admit). `Protocol` if the script raises an error, whichever (such as one about a key of its own):
+    /// then the token was admitted, and what the script wrote before is written. `Protocol` also if the script does not
+    /// compile: then nothing was done, and the token was not admitted. `Denied` also if a right to the script's keys is
+    /// missing.
     ///
     /// # Cancel safety
     /// It may or may not run.
@@ -169,18 +184,117 @@ impl Fence {
             .commands
             .command(&command, deadline)
             .await
-            .map_err(|failure| named(failure.error))?;
+            .map_err(|failure| named(self.about_script(failure.error, keys)))?;
         match GuardedReply::read(reply).map_err(named)? {
             GuardedReply::Ran(returned) => Ok(Some(returned)),
+            GuardedReply::Raised(text) => {
+                let text = format!("the guarded script ({}) raised an error: {text}", listed(keys));
+                Err(named(Error::new(ErrorKind::Protocol, text)))
+            }
             GuardedReply::Stale => Ok(None),
             GuardedReply::Foreign => Err(named(foreign())),
+        }
+    }
+
+    /// Which right is missing is not known: one to a key of the script, or one to ours.
+    fn about_script(&self, error: Error, keys: &[&[u8]]) -> Error {
+        if error.kind() != ErrorKind::Denied {
+            return error;
+        }
+        let prefix = &self.client.shared().options.prefix;
+        let text = format!(
+            "the server's access control denies the guarded script ({}): it needs `+eval`, rights to its own keys, and `~{prefix}:*`",
+            listed(keys)
+        );
+        Error::new(ErrorKind::Denied, text).caused_by(error)
+    }
+
+    /// Runs commands only if the token is admitted, in the same step. Returns what each replied. `None`: the token is stale,
+    /// and nothing was done.
+    ///
+    /// Nobody else's command comes in between, and no write of a holder with a lower token comes after. So with respect to
+    /// the token it is all or nothing. A command that fails ends the pipeline: Redis undoes nothing, so the commands before
+    /// it are done, and those behind it are not. The error says which one failed.
+    ///
+    /// A command is its name and arguments, as in `redis-cli`. The user needs the rights to the commands and their keys. At
+    /// most 1000 commands, of at most 1000 words each. In a cluster all keys would have to be in the resource's slot. It is
+    /// sent once: after [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) it may or may not have run, or may run
+    /// late, though never after a newer token was seen.
+    ///
+    /// # Errors
+    /// As [`admit`](Self::admit). `Invalid` also for too many commands or words, or a command without any: nothing was sent.
+    /// `Protocol` if a command fails: then the token was admitted.
+    ///
+    /// # Cancel safety
+    /// It may or may not run.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # use latchwork_core::{Fence, FencingToken};
+    /// # async fn example(stock: Fence, token: FencingToken) -> latchwork_core::Result<()> {
+    /// let commands: [&[&str]; 3] = [
+    ///     &["SET", "stock:42", "41"],
+    ///     &["RPUSH", "stock:42:log", "sold one"],
+    ///     &["INCR", "stock:sold"],
+    /// ];
+    /// match stock.pipeline(token, commands).await? {
+    ///     Some(replies) => println!("{} commands were done", replies.len()),
+    ///     None => println!("a newer holder has written; nothing was done"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn pipeline<C, W>(
+        &self,
+        token: FencingToken,
+        commands: impl IntoIterator<Item = C>,
+    ) -> Result<Option<Vec<FenceReply>>>
+    where
+        C: IntoIterator<Item = W>,
+        W: AsRef<[u8]>,
+    {
+        self.check(token)?;
+        let named = |error: Error| error.named(&self.resource);
+        let mut list = Vec::new();
+        for command in commands {
+            // One more than there may be is enough to see that there are too many.
+            let words = command.into_iter().take(MOST_WORDS + 1);
+            let words: Vec<Vec<u8>> = words.map(|word| word.as_ref().to_vec()).collect();
+            if words.is_empty() || words.len() > MOST_WORDS || list.len() == MOST_COMMANDS {
+                return Err(named(Error::invalid(
+                    "a pipeline has at most 1000 commands, of 1 to 1000 words each",
+                )));
+            }
+            list.push(words);
+        }
+        let request = fence_pipeline(&self.key, token.get(), millis(FENCE_MEMORY), &list);
+        let over = Moment::now() + self.client.shared().options.operation_timeout;
+        // One send: the user's commands may not bear a second run.
+        let answer = self.client.call_once(&request, over).await.map_err(named)?;
+        match PipelineReply::read(answer.reply).map_err(named)? {
+            PipelineReply::Stale => Ok(None),
+            PipelineReply::Foreign => Err(named(foreign())),
+            PipelineReply::Ran { replies, error } => {
+                if let Some(error) = error {
+                    let (at, count) = (replies.len(), list.len());
+                    let name = list.get(at).and_then(|words| words.first());
+                    let name = name.map_or_else(Default::default, |name| String::from_utf8_lossy(name));
+                    let text = format!(
+                        "command {} of {count} ({name}) failed, those before it are done, and those behind it are not: {error}",
+                        at + 1
+                    );
+                    return Err(named(Error::new(ErrorKind::Protocol, text)));
+                }
+                let replies = replies.into_iter().map(|Reply(value)| convert(value));
+                replies.collect::<Result<_>>().map(Some).map_err(named)
+            }
         }
     }
 
     /// The highest token that was seen; `None` if none is remembered.
     ///
     /// # Errors
-    /// `Unavailable`, `Denied`, `WrongType`.
+    /// `Unavailable`, `ReadOnly`, `Denied`, `WrongType`, `Closed`.
     ///
     /// # Cancel safety
     /// Cancel safe: it changes nothing.
@@ -207,5 +321,18 @@ impl Fence {
                 Ok(Some(FencingToken::new(highest)))
             }
         }
+    }
+}
+
+/// The keys of a script, for an error.
+fn listed(keys: &[&[u8]]) -> String {
+    let texts: Vec<_> = keys
+        .iter()
+        .take(8)
+        .map(|key| String::from_utf8_lossy(key))
+        .collect();
+    match texts.as_slice() {
+        [] => "without keys".to_owned(),
+        texts => format!("keys: `{}`", texts.join("`, `")),
     }
 }

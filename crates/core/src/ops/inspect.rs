@@ -15,7 +15,7 @@ use crate::wire::id;
 use crate::wire::key::label_key;
 use crate::wire::plain::read_labels;
 use crate::wire::reply::{ForceReply, InspectReply};
-use crate::wire::request::{force, inspect};
+use crate::wire::request::{force, inspect, inspect_from};
 use crate::wire::value::Reply;
 
 /// Waiters and holders that an inspection lists.
@@ -24,8 +24,10 @@ const MOST: usize = 100;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LockInfo {
-    /// Those who hold it, at most 100.
+    /// Those who hold it, at most 100; the first to end first.
     pub holders: Vec<HolderInfo>,
+    /// How many hold it, listed or not.
+    pub holds: u32,
     /// How many wait.
     pub queue_len: u64,
     /// Those who wait, in their order, at most 100.
@@ -39,7 +41,7 @@ pub struct HolderInfo {
     /// The label of its client; `None` if its record is gone.
     pub label: Option<String>,
     /// Since when it holds, by its token: exact unless the server's clock was set back or a token floor was used. Zero for
-    /// shared holders, which have no token of their own.
+    /// shared holders: nothing in the record says when they began.
     pub held_for: Duration,
     /// What is left of its lease.
     pub lease_left: Duration,
@@ -68,15 +70,33 @@ impl Primitive {
     /// # Cancel safety
     /// Cancel safe: it changes nothing.
     pub async fn inspect(&self) -> Result<LockInfo> {
-        self.look().await.map_err(|error| error.named(self.name()))
+        self.inspect_from(0).await
     }
 
-    async fn look(&self) -> Result<LockInfo> {
-        let reply = self.client().call(&inspect(self.key(), MOST, None)).await?.reply;
+    /// The same without the first holders and the first waiters, as many of each: the next page. Between two pages, some may
+    /// come and go.
+    ///
+    /// # Errors
+    /// As [`inspect`](Self::inspect).
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it changes nothing.
+    pub async fn inspect_from(&self, first: u64) -> Result<LockInfo> {
+        let info = self.look(first).await;
+        info.map_err(|error| error.named(self.name()))
+    }
+
+    async fn look(&self, first: u64) -> Result<LockInfo> {
+        let request = match first {
+            0 => inspect(self.key(), MOST, None),
+            first => inspect_from(self.key(), MOST, first),
+        };
+        let reply = self.client().call(&request).await?.reply;
         let record = match InspectReply::read(reply)? {
             InspectReply::Nothing => {
                 return Ok(LockInfo {
                     holders: Vec::new(),
+                    holds: 0,
                     queue_len: 0,
                     waiters: Vec::new(),
                 });
@@ -116,6 +136,7 @@ impl Primitive {
             .collect();
         Ok(LockInfo {
             holders,
+            holds: record.holds,
             queue_len: record.queued,
             waiters,
         })
@@ -161,7 +182,8 @@ impl Primitive {
 
     /// Ends every hold, whoever has it, tells the holders at once, and hands on. `false`: nobody held.
     ///
-    /// The holders go on until they hear of it: whatever the lock guards should check fencing tokens (tier 2).
+    /// The holders go on until they hear of it: whatever the lock guards should check fencing tokens (tier 2). Their writes
+    /// pass a fence until the next holder's token was admitted there.
     ///
     /// # Errors
     /// `Unavailable` (then it may or may not have happened), `Denied`, `WrongType`.

@@ -7,6 +7,7 @@ pub(crate) mod fence;
 pub(crate) mod held;
 pub(crate) mod inspect;
 pub(crate) mod latch;
+pub(crate) mod list;
 pub(crate) mod place;
 pub(crate) mod primitive;
 pub(crate) mod request;

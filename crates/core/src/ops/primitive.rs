@@ -19,8 +19,10 @@ use crate::types::owner::Owner;
 use crate::types::rate::Rate;
 use crate::types::ticket::Ticket;
 use crate::types::token::FencingToken;
+use crate::wire::id;
 use crate::wire::key::key;
 use crate::wire::pace::Pace;
+use crate::wire::request::TakeOver;
 
 /// The longest head start, in ms: 24.8 days.
 pub const MAX_HEAD_START: i64 = 1 << 31;
@@ -44,6 +46,8 @@ pub struct PrimitiveOptions {
     pub renew: Renew,
     /// The longest time for which a hold is renewed.
     pub max_hold: Option<Duration>,
+    /// The shortest time for which a hold is in use, whatever ends it.
+    pub hold_at_least: Option<Duration>,
     /// Fencing tokens are above this one.
     pub token_floor: Option<FencingToken>,
     /// The share of the capacity that an attempt takes.
@@ -72,6 +76,7 @@ impl Default for PrimitiveOptions {
             lease: None,
             renew: Renew::Watchdog,
             max_hold: None,
+            hold_at_least: None,
             token_floor: None,
             weight: 1,
             capacity: 1,
@@ -108,6 +113,10 @@ impl Primitive {
         check_lease(lease).map_err(named)?;
         if let Some(most) = options.max_hold {
             between("maximum hold", most, lease, 365 * MAX_LEASE).map_err(named)?;
+        }
+        if let Some(least) = options.hold_at_least {
+            let most = options.max_hold.unwrap_or(MAX_LEASE).min(MAX_LEASE);
+            between("shortest hold", least, Duration::from_millis(1), most).map_err(named)?;
         }
         if options.weight == 0 || options.weight > options.capacity {
             return Err(named(Error::invalid("it cannot have less than one")));
@@ -153,6 +162,7 @@ impl Primitive {
             lease,
             renew: options.renew,
             max_hold: options.max_hold,
+            at_least: options.hold_at_least,
             max_waiters: options.max_waiters,
             mode,
         };
@@ -224,18 +234,57 @@ impl Primitive {
         changed
     }
 
+    /// Ends every hold, tells the holders, and takes everything, ahead of the queue and in one step.
+    ///
+    /// # Errors
+    /// `Unavailable`: then the holds may have been ended, and what came of it is undone. `Lost` if
+    /// somebody else has forced it open before the answer. `Invalid` for a handle of a share.
+    ///
+    /// # Cancel safety
+    /// The holds may or may not be ended. Dropping the future gives up what it took.
+    pub async fn steal(&self) -> Result<Guard> {
+        if self.spec().is_shared() {
+            return Err(Error::invalid("only an exclusive hold can be taken from others").named(self.name()));
+        }
+        let what = TakeOver::Steal {
+            capacity: self.spec().capacity(),
+            floor: self.spec().floor(),
+        };
+        self.client.take_over(self.request.clone(), what, None).await
+    }
+
     /// Continues the hold of a ticket.
     ///
     /// # Errors
-    /// `Invalid` if the ticket is for another name, `Lost` if its hold has ended or was resumed by somebody else.
+    /// `Invalid` if the ticket is for another name, kind of hold or owner. `Lost` if its hold has ended or was resumed by
+    /// somebody else.
     ///
     /// # Cancel safety
     /// Dropping the future gives the hold up.
     pub async fn resume(&self, ticket: &Ticket) -> Result<Guard> {
+        let invalid = |text: String| Error::invalid(text).named(self.name());
         if ticket.name() != self.name() {
-            let text = format!("the ticket is for `{}`", ticket.name());
-            return Err(Error::invalid(text).named(self.name()));
+            return Err(invalid(format!("the ticket is for `{}`", ticket.name())));
         }
-        self.client.resume(self.request.clone(), ticket).await
+        let spec = &self.request.spec;
+        let of_owner = spec.owner().map(|owner| id::is_of(ticket.id(), owner));
+        let weight = id::weight(ticket.id()).filter(|_| of_owner.unwrap_or(!id::has_owner(ticket.id())));
+        let is_exclusive = ticket.token().get() > 0;
+        // A hold that was upgraded has the weight of a share in its id, and a token.
+        let of_kind = spec.is_counted()
+            || is_exclusive && !spec.is_shared()
+            || !is_exclusive && weight == Some(spec.weight());
+        let Some(weight) = weight.filter(|_| of_kind) else {
+            return Err(invalid(
+                "the ticket is for another kind of hold, or for another owner's".to_owned(),
+            ));
+        };
+        let mut request = self.request.clone();
+        request.spec = spec.with_weight(weight);
+        let mut guard = self.client.resume(request, ticket).await?;
+        if is_exclusive && !spec.is_counted() {
+            guard.has_everything();
+        }
+        Ok(guard)
     }
 }

@@ -136,8 +136,8 @@ pub(crate) fn ask(
 
 fn acquire_args(shared: &Shared, spec: &Spec, room: i64) -> Args {
     Args::Acquire(AcquireArgs {
-        lease: millis(spec.lease),
-        life: shared.key_life_ms(spec, spec.lease),
+        lease: millis(spec.first_lease()),
+        life: shared.key_life_ms(spec, spec.first_lease()),
         weight: spec.weight(),
         capacity: spec.capacity(),
         room,
@@ -160,6 +160,7 @@ fn counted_args(spec: &Spec, wait: Wait) -> CountedArgs<'_> {
         pace: spec.pace().map(|pace| &*pace.text),
         on_mismatch: spec.numbers().map_or(OnMismatch::Error, |it| it.on_mismatch),
         keep: keep.filter(|&keep| keep != KEEP).map(millis),
+        into: None,
         patience: patience.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
     }
 }

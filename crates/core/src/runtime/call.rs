@@ -94,6 +94,7 @@ pub(super) mod tests {
             }),
             Verb::End => Args::End(EndArgs {
                 capacity: spec.capacity(),
+                keep: 0,
                 retention: 1000,
             }),
         };

@@ -45,11 +45,10 @@ impl Shared {
             how,
             named: named.is_some(),
         };
-        for attempt in self.table.all() {
-            let same = named.as_ref().is_none_or(|named| named.key == attempt.key);
-            if attempt.spec.latch().is_some() && same {
-                self.on(&attempt, event, now);
-            }
+        // With thousands of latches in a client, each message must not look at all of them.
+        let key = named.as_ref().map(|named| &*named.key);
+        for attempt in self.table.on_latch(key) {
+            self.on(&attempt, event, now);
         }
     }
 }

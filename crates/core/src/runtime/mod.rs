@@ -4,6 +4,7 @@ pub(crate) mod batch;
 pub(crate) mod call;
 mod deliver;
 pub(crate) mod refunds;
+pub(crate) mod returns;
 pub(crate) mod schedule;
 pub(crate) mod shared;
 pub(crate) mod table;

@@ -9,6 +9,7 @@ use tokio::sync::{Notify, watch};
 
 use super::batch::Batcher;
 use super::refunds::Refunds;
+use super::returns::Returns;
 use super::schedule::{POLL_MOST, Schedule};
 use super::table::Table;
 use crate::attempt::Attempt;
@@ -60,6 +61,7 @@ pub(crate) struct Shared {
     pub(crate) batcher: Batcher,
     pub(crate) table: Table,
     pub(crate) refunds: Refunds,
+    pub(crate) returns: Returns,
     pub(crate) schedule: Schedule,
     pub(crate) driver: Handle,
     /// The keeper runs on the thread that user code may block: a hand-off is confirmed before it is handed out (rule 7).
@@ -77,6 +79,8 @@ pub(crate) struct Shared {
     warnings: Mutex<Vec<Warning>>,
     /// Something in between ends connections that are idle, so none may be.
     keeps_alive: AtomicBool,
+    /// When it may be searched again for waits for the client's own holds.
+    own_search: Mutex<Moment>,
     /// The longest lease that this client has used, in ms: its label lives as long.
     pub(crate) longest_lease: AtomicU64,
 }
@@ -99,6 +103,7 @@ impl Shared {
             .fail_fast_after(options.fail_fast_after),
             table: Table::default(),
             refunds: Refunds::default(),
+            returns: Returns::default(),
             schedule: Schedule::new(options.unavailable_after),
             batcher: Batcher::new(driver.clone(), same_thread),
             same_thread,
@@ -110,6 +115,7 @@ impl Shared {
             server: Mutex::new(None),
             warnings: Mutex::new(Vec::new()),
             keeps_alive: AtomicBool::new(false),
+            own_search: Mutex::new(Moment::from_nanos(0)),
             longest_lease: AtomicU64::new(millis(options.lease)),
             client_id,
             driver,
@@ -152,7 +158,7 @@ impl Shared {
         spec: Arc<Plan>,
         now: Moment,
     ) -> Result<Arc<Attempt>> {
-        let lease = millis(spec.lease);
+        let lease = millis(spec.first_lease());
         self.longest_lease.fetch_max(lease, Ordering::Relaxed);
         let window = millis(self.claim_window(spec.lease));
         let attempt = self.table.insert(|counter| {
@@ -319,7 +325,12 @@ impl Shared {
 
     /// Ends an attempt in the background. Never blocks, allocates or fails (H15).
     pub(crate) fn end(&self, attempt: &Arc<Attempt>) {
-        self.note(attempt, Event::GivenUp);
+        // A hold with a least time is released at once if it has not begun, which the clock tells.
+        let now = match attempt.rules().at_least {
+            Some(_) => Moment::now(),
+            None => Moment::from_nanos(0),
+        };
+        self.on(attempt, Event::GivenUp, now);
     }
 
     /// Nothing is held, awaited or being ended.
@@ -375,6 +386,28 @@ impl Shared {
         warn!(warning = %warning, "something about the server can cost locks or speed");
     }
 
+    /// Warns if this client holds what the attempt has waited for. A search looks at all attempts, so there is one a second
+    /// at most, and a warning a minute. Returns when to search again for this attempt.
+    pub(crate) fn look_for_own_hold(&self, attempt: &Attempt, now: Moment) -> Moment {
+        let mut next = self.own_search.lock().unwrap_or_else(PoisonError::into_inner);
+        if now < *next {
+            return (*next).max(now + attempt.spec.lease);
+        }
+        *next = now + SEARCH;
+        drop(next);
+        if !self
+            .table
+            .beside(attempt)
+            .iter()
+            .any(|other| other.held().is_some())
+        {
+            return now + attempt.spec.lease.max(SEARCH);
+        }
+        *self.own_search.lock().unwrap_or_else(PoisonError::into_inner) = now + SEARCH * 60;
+        warn!(name = %attempt.name, "this client has waited for a lease for what it holds itself: if the holder waits for the waiter, both wait forever");
+        Moment::NEVER
+    }
+
     /// A script said that it could not publish.
     pub(crate) fn note_publish(&self, refused: bool) {
         if refused && self.schedule.set_deaf(true) {
@@ -411,6 +444,8 @@ impl Shared {
 
 /// What new attempts answer while the client is draining.
 const DRAINING: &str = "the client is draining: it finishes what is held, and begins nothing new";
+/// The pause between two searches for waits for the client's own holds.
+const SEARCH: Duration = Duration::from_secs(1);
 
 /// What everything answers once the client is closed.
 const CLOSED: &str = "the client is closed";

@@ -1,6 +1,6 @@
 //! The table of all attempts of a client that may have a hold or a place at the server.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::attempt::Attempt;
@@ -12,6 +12,8 @@ pub(crate) struct Table(Mutex<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     slots: BTreeMap<u64, Arc<Attempt>>,
+    /// The attempts on each latch, by key: a message is about all of them, and about no others.
+    latches: BTreeMap<Arc<[u8]>, BTreeSet<u64>>,
     /// Has room for every slot: a drop never allocates and never fails (H15).
     ending: VecDeque<Arc<Attempt>>,
     next: u64,
@@ -28,6 +30,10 @@ impl Table {
         inner.next += 1;
         let attempt = Arc::new(make(inner.next));
         inner.slots.insert(attempt.counter, Arc::clone(&attempt));
+        if attempt.spec.latch().is_some() {
+            let key = Arc::clone(&attempt.key);
+            inner.latches.entry(key).or_default().insert(attempt.counter);
+        }
         let missing = inner.slots.len().saturating_sub(inner.ending.len());
         inner.ending.reserve(missing);
         attempt
@@ -38,7 +44,16 @@ impl Table {
     }
 
     pub(crate) fn remove(&self, attempt: &Attempt) {
-        self.lock().slots.remove(&attempt.counter);
+        let mut inner = self.lock();
+        inner.slots.remove(&attempt.counter);
+        if attempt.spec.latch().is_some()
+            && let Some(counters) = inner.latches.get_mut(&attempt.key)
+        {
+            counters.remove(&attempt.counter);
+            if counters.is_empty() {
+                inner.latches.remove(&attempt.key);
+            }
+        }
     }
 
     /// Puts it into the queue of those to be ended. An attempt comes here once: see `Effects::enqueue`.
@@ -52,6 +67,25 @@ impl Table {
 
     pub(crate) fn len(&self) -> usize {
         self.lock().slots.len()
+    }
+
+    /// Returns the attempts on the latch with this key, or on any latch.
+    pub(crate) fn on_latch(&self, key: Option<&[u8]>) -> Vec<Arc<Attempt>> {
+        let inner = self.lock();
+        let find = |counter: &u64| inner.slots.get(counter).cloned();
+        match key {
+            Some(key) => {
+                let counters = inner.latches.get(key).into_iter().flatten();
+                counters.filter_map(find).collect()
+            }
+            None => inner.latches.values().flatten().filter_map(find).collect(),
+        }
+    }
+
+    /// Returns the other attempts on the key of this one.
+    pub(crate) fn beside(&self, attempt: &Attempt) -> Vec<Arc<Attempt>> {
+        let is_beside = |other: &&Arc<Attempt>| other.key == attempt.key && other.counter != attempt.counter;
+        self.lock().slots.values().filter(is_beside).cloned().collect()
     }
 
     /// A copy of the slots, for a scan.
@@ -96,5 +130,41 @@ mod tests {
         }
         assert_eq!(table.lock().ending.capacity(), room, "nothing was allocated");
         assert_eq!(table.pop_ending().map(|slot| slot.counter), Some(1), "in order");
+    }
+
+    #[test]
+    fn a_message_about_a_latch_is_compared_with_the_attempts_on_it_alone() {
+        let table = Table::default();
+        let on_latch = |key: &str, counter: u64| {
+            let asked = crate::attempt::ask::LatchAsk {
+                on_missing: crate::types::latch::OnMissing::Fail,
+                by: 0,
+                once: None,
+                to: None,
+                at_once: false,
+                adopts: false,
+                keep: Duration::from_secs(60),
+            };
+            let spec = Spec {
+                mode: crate::attempt::spec::Mode::Latch(Arc::new(asked)),
+                ..Spec::exclusive(Duration::from_secs(1))
+            };
+            let spec = Plan::new(spec, Options::default().drift, false);
+            let name = Name::new(b"a").expect("a name");
+            let id = (format!("c.{counter}"), counter);
+            Attempt::new(id, key.as_bytes().into(), name, spec, Moment::now())
+        };
+        let key = |number: usize| format!("latch {}", number % 1000);
+        let slots: Vec<_> = (0..2000)
+            .map(|number| table.insert(|counter| on_latch(&key(number), counter)))
+            .collect();
+        table.insert(attempt); // on a lock
+        let found = table.on_latch(Some(b"latch 7"));
+        let counters: Vec<_> = found.iter().map(|attempt| attempt.counter).collect();
+        assert_eq!(counters, [slots[7].counter, slots[1007].counter], "of 2000");
+        assert_eq!(table.on_latch(None).len(), 2000, "all of them");
+        slots.iter().for_each(|slot| table.remove(slot));
+        assert!(table.on_latch(None).is_empty(), "none is left");
+        assert!(table.lock().latches.is_empty(), "and no key");
     }
 }

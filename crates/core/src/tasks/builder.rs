@@ -74,7 +74,8 @@ impl ClientBuilder {
         self
     }
 
-    /// What all keys and channels start with: 1 to 64 printable characters. Defaults to `latchwork`.
+    /// What all keys and channels start with: 1 to 64 of the characters from `!` to `~` in ASCII, except
+    /// `{`, `}`, `*`, `?`, `[`, `]` and `\`. Defaults to `latchwork`.
     pub fn prefix(mut self, prefix: impl AsRef<str>) -> Self {
         self.options.prefix = prefix.as_ref().into();
         self

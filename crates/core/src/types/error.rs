@@ -48,7 +48,8 @@ impl StdError for Cause {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// A name, duration, weight, option or URL that can never work. Found before anything was sent.
+    /// A name, duration, weight, option or URL that can never work. Found before anything was sent, except a token floor
+    /// that is more than a day ahead of the server's clock, which the server refuses.
     Invalid,
     /// No usable answer came in time. The outcome is unknown, and the attempt is being undone.
     Unavailable,

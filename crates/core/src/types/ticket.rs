@@ -36,7 +36,7 @@ impl Ticket {
         &self.name
     }
 
-    /// The token of the hold: it stays the same.
+    /// The token of the hold: it stays the same. Zero for a shared hold, which has none.
     pub fn token(&self) -> FencingToken {
         self.token
     }
@@ -86,7 +86,7 @@ impl FromStr for Ticket {
         let lease_ms = word()?.parse().map_err(|_| wrong())?;
         let id = word()?.to_owned();
         let hex = word()?;
-        if words.next().is_some() || hex.len() % 2 != 0 || id.len() > 64 || !hex.is_ascii() {
+        if words.next().is_some() || hex.len() % 2 != 0 || id.len() > 128 || !hex.is_ascii() {
             return Err(wrong());
         }
         let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).map_err(|_| wrong());

@@ -8,8 +8,8 @@ use std::fmt;
 /// highest it has seen: then a holder that was paused past its lease cannot overwrite the work of the next one.
 /// [`Fence`](crate::Fence) does this for Redis; for SQL it is `UPDATE … WHERE token <= $1`.
 ///
-/// A token is the server's time in microseconds, or one more than the last token where the clock is behind. It fits
-/// an `i64` until the year 2255.
+/// A token is the server's time in microseconds, or one more than the last token where the clock is behind. It always
+/// fits an `i64`. Below 2^53, which the server's time reaches in the year 2255, it is also exact as a double.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FencingToken(u64);
 

@@ -50,6 +50,8 @@ pub(crate) enum GuardedReply {
     Stale,
     /// It ran, and returned this.
     Ran(FenceReply),
+    /// It ran, and raised this.
+    Raised(String),
     /// The fence's key is not ours.
     Foreign,
 }
@@ -65,12 +67,17 @@ impl GuardedReply {
                     .map_or(Ok(FenceReply::Nil), |Reply(value)| convert(value))?,
             ),
             0 => Self::Stale,
+            2 => {
+                let text = parts.next().map_or(Ok(Vec::new()), Reply::bytes)?;
+                Self::Raised(String::from_utf8_lossy(&text).into_owned())
+            }
             _ => Self::Foreign,
         })
     }
 }
 
-fn convert(value: Value) -> Result<FenceReply> {
+/// What a user's script or command returned.
+pub(crate) fn convert(value: Value) -> Result<FenceReply> {
     Ok(match value {
         Value::Int(number) => FenceReply::Int(number),
         Value::BulkString(bytes) => FenceReply::Bytes(bytes),

@@ -72,6 +72,16 @@ pub(crate) fn counter(rest: &str) -> Option<u64> {
     counter[..digits].parse().ok()
 }
 
+/// The weight.
+pub(crate) fn weight(id: &str) -> Option<u32> {
+    id.rsplit(':').nth(2)?.parse().ok()
+}
+
+/// Whether it is an attempt of an owner, whoever that is.
+pub(crate) fn has_owner(id: &str) -> bool {
+    id.get(CLIENT..).is_some_and(|rest| rest.contains('@'))
+}
+
 /// The claim window, ms.
 pub(crate) fn window(id: &str) -> u64 {
     let digits = id.rsplit(':').next().unwrap_or_default();
@@ -148,7 +158,13 @@ mod tests {
             assert_eq!(client(id), own, "{id}");
             assert_eq!(counter(&id[CLIENT..]), Some(number), "{id}");
             assert_eq!(window(id), ms, "{id}");
+            assert_eq!(has_owner(id), id == &reentrant, "{id}");
         }
+        assert_eq!(
+            [&plain, &reentrant, &upgrade].map(|id| weight(id)),
+            [Some(1), Some(1), Some(5)]
+        );
+        assert_eq!(weight("no id"), None);
         assert!(
             is_of(&reentrant, &owner) && !is_of(&reentrant, &Owner::new()),
             "{reentrant}"

@@ -22,6 +22,15 @@ pub(crate) fn read_labels(keys: &[String]) -> Cmd {
     command(&words)
 }
 
+/// A page of the keys below a prefix, which has no characters that are special in a pattern.
+pub(crate) fn scan(prefix: &str, cursor: u64) -> Cmd {
+    let pattern = format!("{prefix}:*");
+    command(&["SCAN", &cursor.to_string(), "MATCH", &pattern, "COUNT", PAGE])
+}
+
+/// About as many keys as the server looks at for a page.
+const PAGE: &str = "1000";
+
 /// How many members are before this one: of a waiter, how many waiters.
 pub(crate) fn read_rank(key: &[u8], member: &str) -> Cmd {
     let mut rank = command(&["ZRANK"]);

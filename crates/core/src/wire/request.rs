@@ -74,6 +74,8 @@ pub(crate) struct AcquireArgs {
 pub(crate) struct EndArgs {
     pub(crate) capacity: Capacity,
     pub(crate) retention: u64,
+    /// What it holds stays in use for this long; 0: it is free at once.
+    pub(crate) keep: u64,
 }
 
 /// The arguments of an acquire that only counted primitives have.
@@ -86,6 +88,8 @@ pub(crate) struct CountedArgs<'a> {
     pub(crate) on_mismatch: OnMismatch,
     /// How long numbers that were set are remembered, if not for as long as is usual, ms.
     pub(crate) keep: Option<u64>,
+    /// Of an end: the hold that gets what the attempt has.
+    pub(crate) into: Option<&'a str>,
 }
 
 /// The arguments of a verb that can be batched, for one attempt or for many.
@@ -139,10 +143,11 @@ impl Args {
                     (version(counted.on_mismatch), "0"),
                     (counted.keep.map(Rest::Number), ""),
                 ]),
-            Self::End(args) => request
-                .arg(args.capacity)
-                .arg(args.retention)
-                .arg_rest([((not_after > 0).then_some(Rest::Number(not_after)), "0")]),
+            Self::End(args) => request.arg(args.capacity).arg(args.retention).arg_rest([
+                ((not_after > 0).then_some(Rest::Number(not_after)), "0"),
+                ((args.keep > 0).then_some(Rest::Number(args.keep)), ""),
+                (counted.into.map(|id| Rest::Bytes(id.as_bytes())), ""),
+            ]),
         }
     }
 }
@@ -216,6 +221,8 @@ pub(crate) enum TakeOver<'a> {
         token: u64,
         capacity: Capacity,
     },
+    /// Everything, whoever holds it.
+    Steal { capacity: Capacity, floor: u64 },
 }
 
 /// A hold, or a part of one, goes to the attempt with this id.
@@ -233,6 +240,7 @@ pub(crate) fn take_over(
         TakeOver::Downgrade { old, token, capacity } => {
             call(&script::DOWNGRADE).arg(old).arg(token).arg(capacity)
         }
+        TakeOver::Steal { capacity, floor } => call(&script::STEAL).arg(capacity).arg(floor),
     };
     request.arg(not_after)
 }
@@ -252,6 +260,11 @@ pub(crate) fn merge(key: &[u8], id: &str, (lease, life): (u64, u64), part: &str,
 pub(crate) enum Setting {
     Capacity,
     Pace,
+}
+
+/// The same from the holder and waiter on before which there are so many.
+pub(crate) fn inspect_from(key: &[u8], most: usize, from: u64) -> Request {
+    inspect(key, most, None).arg(0).arg("").arg(from)
 }
 
 /// Sets how much a counted primitive has, or its rate.
@@ -361,6 +374,17 @@ pub(crate) fn fence(fence: &[u8], token: u64, life: u64, write: Option<(&[u8], &
             .arg(life)
             .arg(value),
     }
+}
+
+/// Admits a token, and runs commands in the same step, each a list of its words.
+pub(crate) fn fence_pipeline(fence: &[u8], token: u64, life: u64, commands: &[Vec<Vec<u8>>]) -> Request {
+    let request = Request::new(&script::FENCE_PIPELINE, &[fence])
+        .arg(token)
+        .arg(life);
+    commands.iter().fold(request, |request, words| {
+        let request = request.arg(words.len());
+        words.iter().fold(request, |request, word| request.arg(&**word))
+    })
 }
 
 /// Reserves permits of a limiter; `most` is the longest wait for them, at most the reach of the terms;

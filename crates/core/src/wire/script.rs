@@ -53,7 +53,8 @@ script!(
     "end_slow.lua"
 );
 script!(TICK, "tick", "clock.lua", "tick_fast.lua"; engine; "tick_slow.lua");
-script!(FORCE, "force", "clock.lua", "force_fast.lua"; engine; "force_slow.lua");
+script!(FORCE, "force", "clock.lua", "force_fast.lua"; engine; "force_all.lua", "force_slow.lua");
+script!(STEAL, "steal", "clock.lua", "steal_fast.lua"; engine; "force_all.lua", "steal_slow.lua");
 script!(RESIZE, "resize", "clock.lua", "resize_fast.lua"; engine; "numbers.lua", "resize_slow.lua");
 script!(
     ACQUIRE_MANY,
@@ -107,6 +108,7 @@ script!(
 script!(PEEK, "peek", "clock.lua", "peek_fast.lua", "peek_slow.lua");
 
 script!(FENCE, "fence", "fence.lua");
+script!(FENCE_PIPELINE, "fence_pipeline", "fence_pipeline.lua");
 /// What stands before and after a user's script.
 pub(crate) const GUARDED: [Part; 2] = [part!("guarded_first.lua"), part!("guarded_last.lua")];
 
@@ -159,13 +161,14 @@ script!(
 script!(LIMITER_RESET, "limiter_reset", "clock.lua", "limiter_reset.lua");
 
 /// All of them; a server that does not know one is told it at connect.
-pub(crate) static ALL: [&Script; 22] = [
+pub(crate) static ALL: [&Script; 24] = [
     &ACQUIRE,
     &END,
     &ACQUIRE_MANY,
     &END_MANY,
     &TICK,
     &FORCE,
+    &STEAL,
     &INSPECT,
     &ADOPT,
     &RESIZE,
@@ -175,6 +178,7 @@ pub(crate) static ALL: [&Script; 22] = [
     &LATCH,
     &PEEK,
     &FENCE,
+    &FENCE_PIPELINE,
     &GCRA,
     &GCRA_REFUND,
     &GCRA_CHANGE,

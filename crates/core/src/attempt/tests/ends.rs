@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::attempt::event::{EndEvent, Ended};
+use crate::attempt::rules::NOT_KEPT;
 use crate::wire::reply::{Had, TickItem, Why};
 
 impl Attempt {
@@ -121,7 +122,7 @@ fn a_guard_that_is_released_by_its_caller_is_not_renewed() {
     let mut attempt = Attempt::new();
     attempt.answered(granted(LEASE), 1, 0, 0);
     attempt.hand_out(0);
-    let effects = attempt.on(Event::Hold(HoldEvent::Releasing), at(5));
+    let effects = attempt.on(Event::Hold(HoldEvent::Releasing { until: NOT_KEPT }), at(5));
     assert!(
         effects.wake_watchers && !effects.enqueue,
         "the caller sends it: {effects:?}"
@@ -139,7 +140,7 @@ fn a_guard_that_is_released_too_late_is_lost() {
     let mut attempt = Attempt::new();
     attempt.answered(granted(LEASE), 1, 0, 0);
     attempt.hand_out(0);
-    let effects = attempt.on(Event::Hold(HoldEvent::Releasing), at(10_000));
+    let effects = attempt.on(Event::Hold(HoldEvent::Releasing { until: NOT_KEPT }), at(10_000));
     assert_eq!(effects.lost, Some(Loss::Expired));
     assert!(attempt.state.held().is_some(), "the keeper ends it");
 }
@@ -243,4 +244,28 @@ fn a_hold_that_was_confirmed_is_left_at_once() {
     attempt.hand_out(0);
     let effects = attempt.on(Event::Hold(HoldEvent::Left), at(1));
     assert!(effects.free && !effects.enqueue, "{effects:?}");
+}
+
+#[test]
+fn a_hold_is_kept_until_the_later_of_both_times() {
+    let keeping = || {
+        let mut attempt = Attempt::new();
+        attempt.rules.at_least = Some(ms(500));
+        attempt.answered(granted(LEASE), 1, 0, 0);
+        attempt.hand_out(0);
+        attempt
+    };
+    for (until, expected) in [(NOT_KEPT, 500), (at(400), 500), (at(600), 600)] {
+        let mut attempt = keeping();
+        attempt.on(Event::Hold(HoldEvent::Releasing { until }), at(5));
+        assert_eq!(attempt.state.kept_until(), at(expected), "released");
+        attempt.on(Event::GivenUp, at(6));
+        assert_eq!(attempt.state.kept_until(), at(expected), "and then dropped");
+    }
+    let mut attempt = keeping();
+    attempt.on(Event::GivenUp, at(5));
+    assert_eq!(attempt.state.kept_until(), at(500), "dropped");
+    let mut attempt = keeping();
+    attempt.on(Event::Scanned, at(10_000));
+    assert_eq!(attempt.state.kept_until(), at(500), "lost");
 }

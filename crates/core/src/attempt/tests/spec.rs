@@ -143,6 +143,8 @@ fn the_rules_follow_from_the_spec() {
     let plain = Rules::of(&Spec::exclusive(LEASE), DRIFT, false);
     let expected = Rules {
         lease: LEASE,
+        first_lease: LEASE,
+        at_least: None,
         renews: true,
         max_hold: None,
         floor: 0,

@@ -118,7 +118,7 @@ fn a_hold_can_be_changed_under_its_guard() {
     let lease = attempt.lease();
     assert_eq!((lease.cap(), lease.deadline), (at(500), at(500)));
     assert_eq!(effects.due, at(500), "it is over then");
-    assert_eq!(attempt.check(500), Some(Loss::Expired));
+    assert_eq!(attempt.check(500), Some(Loss::MaxHold));
 }
 
 #[test]

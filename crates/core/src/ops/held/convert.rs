@@ -90,10 +90,15 @@ impl Guard {
     }
 
     fn becomes_exclusive(&mut self, granted: &Self) {
-        self.weight = self.view.attempt.spec.whole();
         self.view.token = granted.view.token;
+        self.has_everything();
+    }
+
+    /// Its token is that of an exclusive hold.
+    pub(crate) fn has_everything(&mut self) {
+        self.weight = self.view.attempt.spec.whole();
         let upgraded = Event::Hold(HoldEvent::Upgraded {
-            token: granted.token_number(),
+            token: self.token_number(),
             weight: self.weight,
         });
         self.view.attempt.note(upgraded);
@@ -125,7 +130,7 @@ impl Guard {
             token: self.token_number(),
             capacity: old.spec.capacity(),
         };
-        let shared = client.take_over(request, what).await?;
+        let shared = client.take_over(request, what, None).await?;
         if let Some(cap) = cap {
             shared.lasts_no_longer_than(cap);
         }

@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use super::guard::Guard;
-use super::take_over::NotTaken;
 use crate::attempt::event::{Event, HoldEvent};
+use crate::attempt::rules::NOT_KEPT;
 use crate::base::clock::{Moment, millis};
 use crate::base::limit;
 use crate::ops::primitive::Primitive;
 use crate::ops::request::AcquireRequest;
+use crate::runtime::returns::Return;
 use crate::types::error::{Error, ErrorKind, Result, foreign};
 use crate::types::loss::Loss;
 use crate::types::options::KEEP;
@@ -165,11 +166,12 @@ impl Guard {
     /// Makes a hold of its own of a part of this one, and renews both. `None`: this one has not more than that.
     ///
     /// # Errors
-    /// `Invalid` for zero, `Lost` if the hold has ended. `Unavailable`, `OutOfMemory`, `Closed`, `Denied`: if the server may
-    /// have done it, or may still do it, this hold counts on having less by that much.
+    /// `Invalid` for zero, `Lost` if the hold has ended. `Unavailable`, `OutOfMemory`, `Closed`, `Denied`: then the part
+    /// returns to this hold, which counts on having less until the server has confirmed it. If that takes as long as the
+    /// lease, it counts on having less from then on.
     ///
     /// # Cancel safety
-    /// Dropping it gives the part back, and this hold has less by that much.
+    /// Dropping it returns the part to this hold, in the same way.
     pub async fn split(&mut self, weight: u32) -> Result<Option<Self>> {
         if weight == 0 {
             return Err(Error::invalid("split off one at least").named(self.name()));
@@ -177,6 +179,7 @@ impl Guard {
         if let Some(error) = self.lost_error() {
             return Err(error);
         }
+        let returned = self.take_returned();
         if weight >= self.weight {
             return Ok(None);
         }
@@ -190,8 +193,14 @@ impl Guard {
         self.weight -= weight;
         let client = self.client.clone();
         let sent = Moment::now();
+        let back = Return {
+            into: whole.id.as_str().into(),
+            weight,
+            returned,
+            until: sent + whole.spec.lease * 9 / 10,
+        };
         let taken = client
-            .take_over(request, TakeOver::Split { whole: &whole.id })
+            .take_over(request, TakeOver::Split { whole: &whole.id }, Some(back))
             .await;
         match taken {
             Ok(part) => {
@@ -200,10 +209,7 @@ impl Guard {
                 client.shared().on(&whole, renewed, Moment::now());
                 Ok(Some(part))
             }
-            Err(NotTaken { error, unchanged }) => {
-                if unchanged {
-                    self.weight += weight; // and no copy is under way that could still do it
-                }
+            Err(error) => {
                 let lost = self.view.attempt.check(Moment::now());
                 let lost = lost.filter(|_| error.kind() == ErrorKind::Lost);
                 Err(lost.map_or(error, |loss| Error::lost(loss).named(self.name())))
@@ -246,13 +252,18 @@ impl Guard {
         );
         let request = merge(&attempt.key, &attempt.id, times, &part.id, not_after);
         // From here on it is given back or part of this one: no renewal is sent, which would find it gone.
-        shared.on(&part, Event::Hold(HoldEvent::Releasing), Moment::now());
+        shared.on(
+            &part,
+            Event::Hold(HoldEvent::Releasing { until: NOT_KEPT }),
+            Moment::now(),
+        );
         let sent = Moment::now(); // of the first copy: it may be the one that did it
         let answer = client.call(&request).await?;
         let (stamp, reply) = MergeReply::read(&answer.reply)?;
         shared.commands.note_stamp(answer.sent, stamp);
         match reply {
             MergeReply::Done => {
+                other.take_returned();
                 other.leave();
                 self.weight = self.weight.saturating_add(other.weight);
                 let left = attempt.spec.lease;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Context;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::tasks::client::Client;
 use crate::tasks::keeper::renew::{Item, exchange};
 use crate::types::error::{Error, ErrorKind, Result};
 use crate::types::name::Name;
-use crate::types::options::check_lease;
+use crate::types::options::{MAX_LEASE, check_lease};
 use crate::types::owner::Owner;
 use crate::types::ticket::Ticket;
 use crate::types::token::FencingToken;
@@ -32,6 +33,8 @@ pub struct Guard {
     pub(crate) client: Client,
     /// Its share of the capacity.
     pub(crate) weight: u32,
+    /// What has returned to it of parts that nobody took.
+    pub(crate) returned: Option<Arc<AtomicU32>>,
     /// The guard still has to release the hold.
     live: bool,
 }
@@ -62,6 +65,7 @@ impl Guard {
             },
             client,
             weight,
+            returned: None,
             live: true,
         }
     }
@@ -103,7 +107,16 @@ impl Guard {
 
     /// Returns its share of the capacity.
     pub fn weight(&self) -> u32 {
-        self.weight
+        let returned = self.returned.as_ref();
+        let returned = returned.map_or(0, |returned| returned.load(Ordering::Acquire));
+        self.weight + returned
+    }
+
+    /// Notes what has returned to it.
+    pub(crate) fn take_returned(&mut self) -> Arc<AtomicU32> {
+        let returned = self.returned.get_or_insert_default();
+        self.weight += returned.swap(0, Ordering::AcqRel);
+        Arc::clone(returned)
     }
 
     /// Returns the error to report if the hold was lost.
@@ -178,6 +191,15 @@ impl Guard {
         Unlock::new(Arc::clone(&self.view.attempt), self.client.clone())
     }
 
+    /// Releases the hold `after` this call: until then it stays in use, and nobody renews it.
+    ///
+    /// A hold with a least time stays in use until that is over, if it is later.
+    pub fn unlock_after(mut self, after: Duration) -> Unlock {
+        self.live = false;
+        let until = Moment::now() + after.min(MAX_LEASE);
+        Unlock::after(Arc::clone(&self.view.attempt), self.client.clone(), until)
+    }
+
     /// Gives the guard up without releasing the hold, which ends with its lease. If it was handed
     /// over a moment ago, the keeper first confirms it, so that it has its full lease. If that does
     /// not work, the hold is released.
@@ -192,23 +214,26 @@ impl Guard {
     }
 
     /// Turns the guard into a ticket with which another process can continue the hold. The hold is
-    /// renewed once more.
+    /// renewed once more: for its own lease, or for `lease` if that is longer.
     ///
     /// # Errors
-    /// `Lost` if the hold has ended, `Unavailable` if it could not be renewed. Either way it is
-    /// given up.
+    /// `Lost` if the hold has ended, `Unavailable` if it could not be renewed, `Invalid` for a lease
+    /// out of range. In each case it is given up.
     ///
     /// # Cancel safety
     /// Dropping the future releases the hold.
-    pub async fn into_ticket(mut self) -> Result<Ticket> {
-        self.renew(self.view.attempt.spec.lease).await?;
+    pub async fn into_ticket(mut self, lease: Option<Duration>) -> Result<Ticket> {
+        let own = self.view.attempt.spec.lease;
+        let lease = lease.unwrap_or(own).max(own);
+        check_lease(lease).map_err(|error| error.named(self.name()))?;
+        self.renew(lease).await?;
         let attempt = Arc::clone(&self.view.attempt);
         self.leave();
         Ok(Ticket::new(
             attempt.name.clone(),
             attempt.id.clone(),
             self.fencing_token(),
-            millis(attempt.spec.lease),
+            millis(lease),
         ))
     }
 }

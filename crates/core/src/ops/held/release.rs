@@ -11,6 +11,7 @@ use pin_project::{pin_project, pinned_drop};
 
 use crate::attempt::Attempt;
 use crate::attempt::event::{EndEvent, Ended, Event, HoldEvent};
+use crate::attempt::rules::NOT_KEPT;
 use crate::attempt::state::State;
 use crate::base::clock::{Moment, Timer, millis};
 use crate::connection::failure::Failure;
@@ -36,7 +37,9 @@ pub struct Unlock {
     attempt: Arc<Attempt>,
     client: Client,
     work: Option<EndWork>,
-    started: bool,
+    /// The hold is being released, unless it was lost: when its lease ends, and why it was lost.
+    begun: Option<(Moment, Option<Loss>)>,
+    sent: bool,
     done: bool,
     /// When the lease ends.
     deadline: Moment,
@@ -54,7 +57,8 @@ impl Unlock {
             attempt,
             client,
             work: None,
-            started: false,
+            begun: None,
+            sent: false,
             done: false,
             deadline: Moment::NEVER,
             began: Moment::NEVER,
@@ -62,6 +66,22 @@ impl Unlock {
             timer: Timer::new(),
         }
     }
+
+    /// The same for a hold that stays in use until this moment. From now on it is not renewed.
+    pub(crate) fn after(attempt: Arc<Attempt>, client: Client, until: Moment) -> Self {
+        let begun = begin(&attempt, &client, until, Moment::now());
+        let mut unlock = Self::new(attempt, client);
+        unlock.begun = Some(begun);
+        unlock
+    }
+}
+
+fn begin(attempt: &Arc<Attempt>, client: &Client, until: Moment, now: Moment) -> (Moment, Option<Loss>) {
+    let deadline = attempt.with(|state| state.held().map_or(now, |held| held.deadline));
+    let releasing = Event::Hold(HoldEvent::Releasing { until });
+    let (effects, loss) = attempt.on_then(releasing, now, State::loss);
+    client.shared().follow(attempt, &effects, now);
+    (deadline, loss)
 }
 
 impl fmt::Debug for Unlock {
@@ -80,19 +100,17 @@ impl Future for Unlock {
         let mut this = self.project();
         let shared = this.client.shared();
         let named = |error: Error| error.named(&this.attempt.name);
-        if !*this.started {
-            *this.started = true;
+        if !*this.sent {
+            *this.sent = true;
             let now = Moment::now();
-            *this.deadline = this
-                .attempt
-                .with(|state| state.held().map_or(now, |held| held.deadline));
+            let (attempt, client) = (&*this.attempt, &*this.client);
+            let begun = *this.begun;
+            let (deadline, loss) = begun.unwrap_or_else(|| begin(attempt, client, NOT_KEPT, now));
+            *this.deadline = deadline;
             *this.began = now;
-            *this.over = (*this.deadline)
+            *this.over = deadline
                 .min(now + shared.options.unavailable_after)
                 .max(now + shared.options.operation_timeout);
-            let releasing = Event::Hold(HoldEvent::Releasing);
-            let (effects, loss) = this.attempt.on_then(releasing, now, State::loss);
-            shared.follow(this.attempt, &effects, now);
             if let Some(loss) = loss {
                 *this.done = true;
                 shared.end(this.attempt);

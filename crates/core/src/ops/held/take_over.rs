@@ -10,6 +10,7 @@ use crate::attempt::state::State;
 use crate::base::clock::{Moment, millis, sleep_until};
 use crate::connection::failure::Failure;
 use crate::ops::request::AcquireRequest;
+use crate::runtime::returns::Return;
 use crate::runtime::shared::Shared;
 use crate::tasks::client::Client;
 use crate::types::error::{Error, ErrorKind, Result, foreign};
@@ -34,10 +35,10 @@ impl Client {
             old: ticket.id(),
             token: ticket.token().get(),
         };
-        Ok(self.take_over(request, old).await?)
+        self.take_over(request, old, None).await
     }
 
-    /// A new attempt gets what another has, or a part of it.
+    /// A new attempt gets what another has, or a part of it. `back`: where a part goes if nobody takes it.
     ///
     /// All copies of the request may be run until the same moment, which comes before the new hold could be over. So a
     /// copy that is run finds what an earlier one did.
@@ -45,32 +46,30 @@ impl Client {
         &self,
         request: AcquireRequest,
         what: TakeOver<'_>,
-    ) -> Result<Guard, NotTaken> {
+        back: Option<Return>,
+    ) -> Result<Guard> {
         let shared = self.shared();
         let name = request.name.clone();
         let start = Moment::now();
-        let attempt = shared
-            .attempt(request.key, request.name, request.spec, start)
-            .map_err(NotTaken::unchanged)?;
+        let attempt = shared.attempt(request.key, request.name, request.spec, start)?;
+        if let Some(back) = back {
+            shared.returns.insert(attempt.counter, back);
+        }
         // If this future is dropped, or fails: whatever came of it is undone.
         let mut undo = Undo {
             client: self.clone(),
             attempt: Some(Arc::clone(&attempt)),
         };
         let taken = taken(shared, &attempt, what, start).await;
-        let reply = taken.map_err(|error| NotTaken::of(&attempt, error.named(&name)))?;
-        let error = match reply {
+        let error = match taken.map_err(|error| error.named(&name))? {
             TakeOverReply::Done(_) => {
                 let step = attempt.on(Event::TakenOver, Moment::now()).step;
                 if let Some(lease) = attempt.held().filter(|_| step == Step::HandOut) {
                     undo.attempt = None;
+                    shared.returns.remove(attempt.counter);
                     return Ok(Guard::new(self.clone(), attempt, &lease));
                 }
-                let error = Error::lost(Loss::Expired).named(&name);
-                return Err(NotTaken {
-                    error,
-                    unchanged: false,
-                });
+                Error::lost(Loss::Expired)
             }
             TakeOverReply::Foreign => foreign(),
             TakeOverReply::Late => Error::new(
@@ -79,38 +78,7 @@ impl Client {
             ),
             TakeOverReply::Ended | TakeOverReply::Gone => Error::lost(Loss::Taken),
         };
-        Err(NotTaken::of(&attempt, error.named(&name)))
-    }
-}
-
-/// Why an attempt got nothing of another.
-#[derive(Debug)]
-pub(crate) struct NotTaken {
-    pub(crate) error: Error,
-    /// The server did nothing, and will not do it later.
-    pub(crate) unchanged: bool,
-}
-
-impl NotTaken {
-    const fn unchanged(error: Error) -> Self {
-        Self {
-            error,
-            unchanged: true,
-        }
-    }
-
-    /// If no copy may be under way, the server has done nothing: it would have said that it had.
-    fn of(attempt: &Attempt, error: Error) -> Self {
-        Self {
-            error,
-            unchanged: !attempt.with(State::is_asked),
-        }
-    }
-}
-
-impl From<NotTaken> for Error {
-    fn from(not: NotTaken) -> Self {
-        not.error
+        Err(error.named(&name))
     }
 }
 
@@ -157,7 +125,8 @@ async fn ask(
         shared.commands.ready(deadline).await?; // nothing was sent
     }
     attempt.note(Event::Asked { not_after });
-    let times = (millis(spec.lease), shared.key_life_ms(spec, spec.lease));
+    let lease = spec.first_lease();
+    let times = (millis(lease), shared.key_life_ms(spec, lease));
     let request = take_over(what, &attempt.key, &attempt.id, times, not_after);
     let answer = match shared.commands.run(&request, deadline).await {
         Ok(answer) => answer,
@@ -194,7 +163,12 @@ struct Undo {
 impl Drop for Undo {
     fn drop(&mut self) {
         if let Some(attempt) = &self.attempt {
-            self.client.shared().end(attempt);
+            let shared = self.client.shared();
+            // If no copy may be under way and none did it, the server has done nothing, and nobody has to ask it.
+            if attempt.with(|state| !state.is_asked() && !state.has_heard()) {
+                shared.returns.unchanged(attempt.counter);
+            }
+            shared.end(attempt);
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::attempt::Attempt;
 use crate::attempt::event::{EndEvent, Ended, Event};
+use crate::attempt::rules::NOT_KEPT;
 use crate::attempt::state::State;
 use crate::base::backoff::Backoff;
 use crate::base::clock::{Moment, millis};
@@ -15,6 +16,7 @@ use crate::runtime::call::Call;
 use crate::runtime::shared::Shared;
 use crate::tasks::keeper::renew::{Item, exchange};
 use crate::types::error::ErrorKind;
+use crate::types::options::MAX_LEASE;
 use crate::wire::reply::EndReply;
 use crate::wire::request::{Args, CountedArgs, EndArgs};
 
@@ -44,7 +46,7 @@ pub(super) struct Debt {
 
 impl Debt {
     pub(super) fn new(attempt: Arc<Attempt>, now: Moment) -> Self {
-        let over = now + attempt.spec.lease * LEASES + PLACE;
+        let over = now + attempt.spec.first_lease() * LEASES + PLACE;
         let (failed, refused) = (Backoff::new(FAILED), Backoff::new(REFUSED));
         Self {
             attempt,
@@ -88,6 +90,9 @@ pub(super) async fn end(shared: &Shared, mut debt: Debt) -> Option<Debt> {
             Ended::Unknown
         }
     };
+    if attempt.spec.is_counted() {
+        shared.returns.ended(attempt.counter, ended);
+    }
     shared.note(attempt, Event::End(EndEvent::Over(ended)));
     None
 }
@@ -113,20 +118,32 @@ async fn confirms(shared: &Shared, attempt: &Arc<Attempt>) -> bool {
     true
 }
 
+/// How long a hold stays in use, in ms; 0: it does not.
+fn keep_ms(until: Moment) -> u64 {
+    if until == NOT_KEPT {
+        return 0;
+    }
+    // Rounded up, as it must not be free too early. Never longer than the longest lease.
+    let left = until.since(Moment::now()).as_nanos().div_ceil(1_000_000);
+    u64::try_from(left).unwrap_or(u64::MAX).min(millis(MAX_LEASE))
+}
+
 /// Sends `end`, and repeats it while the script reports that there is more to grant. It is not sent
 /// any longer when the caller's time is `over`.
 pub(crate) async fn try_end(shared: &Shared, attempt: &Arc<Attempt>, over: Moment) -> Result<Ended, Failure> {
     let mut ended = None;
     for _ in 0..limit::MORE {
-        let tombstone = |state: &State| state.tombstone(attempt.rules());
+        let look = |state: &State| (state.tombstone(attempt.rules()), state.kept_until());
         let sent = Event::End(EndEvent::Sent);
-        let (_, not_after) = attempt.on_then(sent, Moment::from_nanos(0), tombstone);
+        let (_, (not_after, kept_until)) = attempt.on_then(sent, Moment::from_nanos(0), look);
+        let keep = keep_ms(kept_until);
         let timeout = shared.request_timeout(attempt.spec.lease);
         let call = Call {
             attempt: Arc::clone(attempt),
             args: Args::End(EndArgs {
                 capacity: attempt.spec.capacity(),
                 retention: millis(shared.options.retention),
+                keep,
             }),
             not_after,
             deadline: (Moment::now() + timeout).min(over),
@@ -135,8 +152,16 @@ pub(crate) async fn try_end(shared: &Shared, attempt: &Arc<Attempt>, over: Momen
         };
         // A batch cannot leave the tombstone that is needed while a copy of the acquire may be
         // under way.
-        let batched = call.not_after == 0 && attempt.spec.is_batched();
-        let counted = CountedArgs::default();
+        let batched = call.not_after == 0 && keep == 0 && attempt.spec.is_batched();
+        let back = if attempt.spec.is_counted() {
+            shared.returns.get(attempt.counter)
+        } else {
+            None
+        };
+        let counted = CountedArgs {
+            into: back.as_ref().map(|back| &*back.into),
+            ..CountedArgs::default()
+        };
         let answer = shared
             .batcher
             .send(&shared.commands, &call, batched, counted)

@@ -10,6 +10,7 @@ use futures_util::stream::FuturesUnordered;
 use super::pace::Slot;
 use crate::attempt::Attempt;
 use crate::attempt::event::{Asked, Event};
+use crate::attempt::state::State;
 use crate::base::clock::{Moment, millis, until};
 use crate::base::limit;
 use crate::base::trace::debug;
@@ -29,7 +30,9 @@ pub(crate) struct Item {
 impl Item {
     /// Renews (or confirms) the hold with this token for its lease.
     pub(crate) fn renew(attempt: Arc<Attempt>, token: u64) -> Self {
-        let lease = attempt.spec.lease;
+        let spec = &attempt.spec;
+        let is_grant = spec.at_least.is_some() && attempt.with(State::is_claim);
+        let lease = if is_grant { spec.first_lease() } else { spec.lease };
         Self {
             attempt,
             asked: Asked::Hold { token, lease },
@@ -201,8 +204,10 @@ fn args<'a>(shared: &Shared, item: &'a Item) -> TickArgs<'a> {
             let polls = !shared.schedule.is_listening();
             (TickOp::Refresh { polls }, attempt.spec.lease)
         }
-        Asked::Hold { token, lease } if lease > attempt.spec.lease => (TickOp::Extend { token }, lease),
-        Asked::Hold { token, .. } => (TickOp::Renew { token }, attempt.spec.lease),
+        Asked::Hold { token, lease } if lease > attempt.spec.first_lease() => {
+            (TickOp::Extend { token }, lease)
+        }
+        Asked::Hold { token, lease } => (TickOp::Renew { token }, lease),
     };
     TickArgs {
         key: &attempt.key,

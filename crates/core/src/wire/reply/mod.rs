@@ -12,7 +12,9 @@ mod tests;
 
 use std::time::Duration;
 
-pub(crate) use other::{AdmitReply, ChangeReply, InspectReply, LatchReply, PeekReply, ReserveReply};
+pub(crate) use other::{
+    AdmitReply, ChangeReply, InspectReply, LatchReply, PeekReply, PipelineReply, ReserveReply,
+};
 
 use super::value::{HOLD, PERMIT, Reply};
 use crate::types::error::{Error, ErrorKind, Result};
@@ -250,7 +252,7 @@ fn too_short() -> Error {
     Error::new(ErrorKind::Protocol, "the server's reply to a tick is too short")
 }
 
-/// The answer to `adopt`, `split` and `downgrade`.
+/// The answer to `adopt`, `split`, `downgrade` and `steal`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum TakeOverReply {
     Done(Grant),
@@ -270,7 +272,7 @@ impl TakeOverReply {
                 token: reply.count_at(2)?,
                 left: reply.ms_at(3, HOLD)?,
                 claim: reply.int_at(4)? != 0,
-                weight: None,
+                weight: reply.count_at(5).ok().and_then(|it| u32::try_from(it).ok()),
                 delay: None,
             }),
             3 => Self::Ended,

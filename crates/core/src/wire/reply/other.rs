@@ -200,6 +200,37 @@ impl AdmitReply {
     }
 }
 
+/// The answer to `fence_pipeline`.
+#[derive(Debug)]
+pub(crate) enum PipelineReply {
+    /// The token is stale: nothing was done.
+    Stale,
+    /// These were done; `error`: of the one that was not.
+    Ran {
+        replies: Vec<Reply>,
+        error: Option<String>,
+    },
+    Foreign,
+}
+
+impl PipelineReply {
+    pub(crate) fn read(reply: Reply) -> Result<Self> {
+        match reply.int_at(0)? {
+            0 => return Ok(Self::Stale),
+            1 => {}
+            8 => return Ok(Self::Foreign),
+            code => return Err(unknown("fence_pipeline", code)),
+        }
+        let mut parts = reply.items()?.into_iter().skip(2);
+        let error = parts.next().map_or(Ok(Vec::new()), Reply::bytes)?;
+        let error = String::from_utf8_lossy(&error).into_owned();
+        Ok(Self::Ran {
+            replies: parts.next().map_or(Ok(Vec::new()), Reply::items)?,
+            error: (!error.is_empty()).then_some(error),
+        })
+    }
+}
+
 /// The answer to `gcra` and `window`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ReserveReply {

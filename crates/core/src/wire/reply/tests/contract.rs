@@ -80,7 +80,7 @@ fn contracts() -> Vec<Contract> {
             |reply| TickItem::read(&reply)
         ),
         contract!(
-            ["adopt", "split", "downgrade"],
+            ["adopt", "split", "downgrade", "steal"],
             TakeOverReply {
                 Done,
                 Ended,
@@ -157,6 +157,11 @@ fn contracts() -> Vec<Contract> {
             |reply| AdmitReply::read(&reply)
         ),
         contract!(
+            ["fence_pipeline"],
+            PipelineReply { Stale, Ran, Foreign },
+            PipelineReply::read
+        ),
+        contract!(
             ["gcra", "window"],
             ReserveReply {
                 Reserved,
@@ -207,7 +212,7 @@ fn sample(field: &str) -> Value {
         "config" | "text" => text("1:g:1:1000:1:0|"),
         "holders" => Value::Array(vec![text("id"), text("5")]),
         "waiters" => Value::Array(vec![text("id")]),
-        "weights" => Value::Array(vec![Value::Int(1)]),
+        "replies" | "weights" => Value::Array(vec![Value::Int(1)]),
         number => Value::Int(number.parse().unwrap_or(1)),
     }
 }

@@ -1,0 +1,55 @@
+//! A stolen lock goes from its holder to the caller in one step, past everybody who waits.
+
+use latchwork_mutex::{FairMutex, Loss};
+use latchwork_tests::{Fixture, granted, locked, locking, mutex, soon, unlocked};
+
+#[tokio::test]
+async fn a_stolen_lock_has_a_higher_token_and_the_old_holder_learns_it() {
+    let fixture = Fixture::shared();
+    let (one, two) = (fixture.steady().await, fixture.steady().await);
+    let old = locked(&one, "a").await;
+    let waiter = locking(&one, "a");
+    fixture.queued(1).await;
+    let new = soon("a theft", mutex(&two, "a").steal()).await.expect("the lock");
+    assert!(new.fencing_token() > old.fencing_token(), "a newer token");
+    assert_eq!(soon("the loss", old.lost()).await, Loss::Forced);
+    let error = old.unlock().await.expect_err("lost");
+    assert_eq!(error.loss(), Some(Loss::Forced), "{error}");
+    assert_eq!(fixture.waiters(), 1, "the waiter keeps its place");
+    assert!(!new.is_lost(), "and the release of the old hold changes nothing");
+    let before = new.fencing_token();
+    unlocked(new).await;
+    let next = granted(waiter).await;
+    assert!(next.fencing_token() > before, "and is next");
+    unlocked(next).await;
+    fixture.settled().await;
+    fixture.check_leftovers();
+}
+
+#[tokio::test]
+async fn a_free_lock_can_be_stolen_too() {
+    let fixture = Fixture::shared();
+    let client = fixture.client().await;
+    let fair = FairMutex::new(&client, "a").expect("a mutex");
+    let guard = fair.steal().await.expect("the lock");
+    assert!(fair.is_locked().await.expect("an answer"), "held");
+    drop(guard);
+    fixture.settled().await;
+}
+
+#[tokio::test]
+async fn a_theft_that_is_dropped_leaves_nothing() {
+    let fixture = Fixture::shared();
+    let client = fixture.client().await;
+    for polls in 1.. {
+        let lock = mutex(&client, "a");
+        let outcome = latchwork_testkit::drop_after_polls(lock.steal(), polls).await;
+        let is_over = !outcome.is_dropped();
+        drop(outcome);
+        fixture.settled().await;
+        if is_over {
+            break;
+        }
+    }
+    assert_eq!(client.live(), 0, "nothing is left");
+}
