@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use latchwork_tests::distance::scaled;
+use latchwork_tests::distance::{lease, long, medium, scaled};
 use latchwork_tests::subject::{Options, Subject};
-use latchwork_tests::{Fixture, LEASE, LONG, MEDIUM, MINUTE, go, soon};
+use latchwork_tests::{Fixture, MINUTE, go, soon};
 
 /// Longer than any test, and not the length of a lease.
 const HOUR: Duration = Duration::from_secs(3600);
@@ -29,12 +29,12 @@ pub(crate) async fn a_release_after_a_time_is_one_request_and_wakes_the_waiter_t
     let second = go(subject.take_all(&other, b"a"));
     fixture.queued(2).await;
     proxy.reset_counts();
-    guard.release_after(scaled(LEASE)).await.expect("released");
+    guard.release_after(lease()).await.expect("released");
     let requests = proxy.request_names();
     assert_eq!(requests.values().sum::<u64>(), 1, "{requests:?}");
     assert_eq!(client.live(), 0, "nobody renews it");
     assert!(fixture.is_held(), "it is in use");
-    assert!(left(&fixture, &client).await <= scaled(LEASE), "but not for long");
+    assert!(left(&fixture, &client).await <= lease(), "but not for long");
     first.abort(); // who leaves passes on when to look
     let next = fixture.granted(second).await;
     fixture.released(next).await;
@@ -46,7 +46,7 @@ pub(crate) async fn a_release_after_a_time_may_end_after_the_lease(subject: &'st
     let client = fixture.client().await;
     let guard = fixture.held(&client).await;
     guard.release_after(scaled(MINUTE)).await.expect("released");
-    tokio::time::sleep(scaled(LEASE) * 2).await;
+    tokio::time::sleep(lease() * 2).await;
     assert!(left(&fixture, &client).await > scaled(MINUTE) / 2, "it is in use");
     let handle = fixture.handle(&client);
     assert!(handle.force().await.expect("an answer"), "it can be forced open");
@@ -61,7 +61,7 @@ pub(crate) async fn a_dropped_release_after_a_time_keeps_the_hold(subject: &'sta
     let guard = fixture.held(&client).await;
     drop(guard.release_after(HOUR));
     latchwork_tests::eventually("it is sent", || client.live() == 0).await;
-    assert!(left(&fixture, &client).await > scaled(LONG), "it is in use");
+    assert!(left(&fixture, &client).await > long(), "it is in use");
     fixture.handle(&client).force().await.expect("an answer");
     fixture.over().await;
 }
@@ -69,7 +69,7 @@ pub(crate) async fn a_dropped_release_after_a_time_keeps_the_hold(subject: &'sta
 pub(crate) async fn a_least_time_counts_whatever_ends_the_hold(subject: &'static dyn Subject) {
     let fixture = Fixture::of(subject);
     let client = fixture.client().await;
-    for at_least in [HOUR, scaled(LEASE) * 2] {
+    for at_least in [HOUR, lease() * 2] {
         let options = Options {
             at_least: Some(at_least),
             ..Options::NONE
@@ -109,7 +109,7 @@ pub(crate) async fn a_hold_with_a_least_time_outlasts_its_process(subject: &'sta
     fixture.released(all).await;
     let by_message = fixture.granted(waiter).await;
     // Confirmed, and then renewed for a lease, which does not shorten it.
-    tokio::time::sleep(scaled(MEDIUM)).await;
+    tokio::time::sleep(medium()).await;
     let by_reply = match subject.most() {
         Some(1) => None,
         _ => Some(handle.acquire().await.expect("a hold")),
