@@ -28,9 +28,9 @@ pub mod futures;
 mod latch;
 
 pub use latch::{CountdownLatch, CountdownLatchBuilder};
+#[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
+pub use latchwork_core::Tls;
 pub use latchwork_core::{
     Client, ClientBuilder, Closed, Error, ErrorKind, LatchInfo, MAX_NAME, Name, Result, ServerInfo,
     WaiterInfo, Warning, redis,
 };
-#[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
-pub use latchwork_core::Tls;

@@ -178,14 +178,14 @@
 //! Latchwork needs Redis 6.2 or later, or Valkey, as one server and not a cluster, and Rust 1.88.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
+pub use latchwork_core::Tls;
 pub use latchwork_core::dynamic::{self, Guard, Lock};
 pub use latchwork_core::{
     Client, ClientBuilder, Closed, Error, ErrorKind, FENCE_MEMORY, Fence, FenceReply, FencingToken, Hold,
     HolderInfo, LockInfo, Loss, MAX_LEASE, MAX_NAME, MIN_LEASE, Name, Renew, Result, ServerInfo, Ticket,
     WaiterInfo, Warning, redis,
 };
-#[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
-pub use latchwork_core::Tls;
 
 #[cfg(any(feature = "limiter", feature = "semaphore"))]
 pub use latchwork_core::Rate;

@@ -26,10 +26,10 @@
 pub mod futures;
 mod limiter;
 
+#[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
+pub use latchwork_core::Tls;
 pub use latchwork_core::{
     Algorithm, Client, ClientBuilder, Closed, Decision, Error, ErrorKind, MAX_NAME, MAX_PERIOD, MIN_PERIOD,
     Name, Rate, Result, ServerInfo, Warning, redis,
 };
-#[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
-pub use latchwork_core::Tls;
 pub use limiter::{RateLimiter, RateLimiterBuilder};

@@ -29,12 +29,12 @@ mod reentrant;
 
 pub use fair::{FairMutex, FairMutexBuilder};
 pub use guard::MutexGuard;
+#[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
+pub use latchwork_core::Tls;
 pub use latchwork_core::{
     Client, ClientBuilder, Closed, Error, ErrorKind, FENCE_MEMORY, Fence, FenceReply, FencingToken, Hold,
     HolderInfo, LockInfo, Loss, MAX_LEASE, MAX_NAME, MIN_LEASE, Name, Owner, Renew, Result, ServerInfo,
     Ticket, WaiterInfo, Warning, dynamic, redis,
 };
-#[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
-pub use latchwork_core::Tls;
 pub use mutex::{Mutex, MutexBuilder};
 pub use reentrant::{OwnedHandle, ReentrantMutex, ReentrantMutexBuilder, ReentrantMutexGuard};

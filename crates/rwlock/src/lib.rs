@@ -30,13 +30,13 @@ mod side;
 mod upgrade;
 
 pub use guard::{RwLockReadGuard, RwLockUpgradableReadGuard, RwLockWriteGuard};
+#[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
+pub use latchwork_core::Tls;
 pub use latchwork_core::{
     Client, ClientBuilder, Closed, Error, ErrorKind, FENCE_MEMORY, Fence, FenceReply, FencingToken, Hold,
     HolderInfo, LockInfo, Loss, MAX_LEASE, MAX_NAME, MIN_LEASE, Name, Renew, Result, ServerInfo, WaiterInfo,
     Warning, dynamic, redis,
 };
-#[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
-pub use latchwork_core::Tls;
 pub use rwlock::{RwLock, RwLockBuilder, RwPolicy};
 pub use side::{ReadLock, WriteLock};
 pub use upgrade::UpgradeError;

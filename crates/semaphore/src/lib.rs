@@ -25,11 +25,11 @@ pub mod futures;
 mod permit;
 mod semaphore;
 
+#[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
+pub use latchwork_core::Tls;
 pub use latchwork_core::{
     Client, ClientBuilder, Closed, Error, ErrorKind, Hold, HolderInfo, LockInfo, Loss, MAX_LEASE, MAX_NAME,
     MIN_LEASE, Name, Rate, Renew, Result, ServerInfo, WaiterInfo, Warning, redis,
 };
-#[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
-pub use latchwork_core::Tls;
 pub use permit::SemaphorePermit;
 pub use semaphore::{Semaphore, SemaphoreBuilder};
