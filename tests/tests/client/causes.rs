@@ -196,7 +196,7 @@ async fn calls(client: &Client) -> Vec<(&'static str, Option<Error>)> {
 async fn all_say_read_only(pause: Duration) {
     let server = TestServer::start().expect("a server");
     let fixture = Fixture::on(&server);
-    let time = SHORT * 2;
+    let time = SHORT * 4;
     let builder = fixture.builder().unavailable_after(time).operation_timeout(time);
     let client = builder.reconnect_backoff(pause, pause).connect().await;
     let client = client.expect("a client");

@@ -57,8 +57,9 @@ impl Client {
     /// Connects with default options.
     ///
     /// # Errors
-    /// `Invalid` for a URL that is not understood, `Unavailable` if there is no server, `Denied` for a wrong password,
-    /// `Unsupported` for a server that is too old: at once, with the cause as `source`.
+    /// `Invalid` for a URL that is not understood, `Unavailable` if there is no server or its name cannot be resolved,
+    /// `Denied` for a wrong password, `Tls` for a certificate that one side does not accept or if only one side uses TLS,
+    /// `Unsupported` for a server that is too old or a node of a cluster: at once, with the cause in the text.
     ///
     /// # Cancel safety
     /// Cancel safe: what was begun is given up.
