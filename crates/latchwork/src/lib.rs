@@ -152,6 +152,7 @@
 //! A dropped guard releases the lock in the background. The drop never blocks or fails, and works
 //! outside a runtime as well. [`MutexGuard::unlock`] waits for the answer. Call [`Client::close`]
 //! before the process exits: a release that was not sent takes effect only when the lease ends.
+//! [`Client::drain`] lets guards and bodies of `run` finish first, and begins nothing new.
 //!
 //! # Runtimes
 //!

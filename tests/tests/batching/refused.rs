@@ -1,4 +1,4 @@
-//! A batch that is refused is asked again item by item, and what is wrong with one costs only itself.
+//! A refused batch is asked again item by item: what is wrong with one costs only itself.
 
 use std::time::Duration;
 

@@ -8,7 +8,7 @@ mod followed;
 mod idle;
 mod network;
 mod outage;
-mod outages;
+mod failing_fast;
 mod refusals;
 mod server;
 mod silence;

@@ -63,8 +63,6 @@ struct Cell {
     waker: Option<Waker>,
     /// Tasks that await `lost()`. Boxed, because most guards have none.
     watchers: Option<Box<Watchers>>,
-    /// Why it was not renewed, since it was last.
-    trouble: Option<Arc<str>>,
 }
 
 /// Tasks that await the same thing, each by its key.
@@ -72,6 +70,8 @@ struct Cell {
 struct Watchers {
     tasks: Vec<(u64, Waker)>,
     last_key: u64,
+    /// Why the hold was not renewed, since it was last. Here, because it is as rare.
+    trouble: Option<Arc<str>>,
 }
 
 impl fmt::Debug for Attempt {
@@ -101,19 +101,19 @@ impl Attempt {
                 state: State::new(now),
                 waker: None,
                 watchers: None,
-                trouble: None,
             }),
         }
     }
 
     /// Remembers why it was not renewed.
     pub(crate) fn note_trouble(&self, why: &Arc<str>) {
-        self.cell().trouble = Some(Arc::clone(why));
+        let mut cell = self.cell();
+        cell.watchers.get_or_insert_default().trouble = Some(Arc::clone(why));
     }
 
     /// Why it was not renewed; `None`: it is not known that a renewal failed.
     pub(crate) fn trouble(&self) -> Option<Arc<str>> {
-        self.cell().trouble.clone()
+        self.cell().watchers.as_ref()?.trouble.clone()
     }
 
     fn cell(&self) -> MutexGuard<'_, Cell> {
@@ -200,8 +200,11 @@ impl Attempt {
         look: impl FnOnce(&State) -> T,
     ) -> (Effects, T) {
         let effects = cell.state.on(event, now, &self.spec.rules);
-        if matches!(event, Event::Ticked { .. }) && !effects.failed {
-            cell.trouble = None;
+        if matches!(event, Event::Ticked { .. })
+            && !effects.failed
+            && let Some(watchers) = &mut cell.watchers
+        {
+            watchers.trouble = None;
         }
         let found = look(&cell.state);
         let waker = if effects.wake { cell.waker.take() } else { None };

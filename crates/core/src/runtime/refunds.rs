@@ -316,7 +316,8 @@ mod tests {
         assert!(refunds.lock().queue.is_empty(), "each is looked at once");
         let (before, limit) = (refunds.len(), Moment::now());
         give_back(7);
-        assert_eq!(refunds.take(limit).len(), 1, "all others are too old");
+        assert_eq!(refunds.take(limit).len(), 1, "all before it are too old");
+        assert!(refunds.take(limit).is_empty(), "and all behind it");
         assert_eq!((before, refunds.len()), (300, 4), "two batches are under way");
         give_back(8);
         assert!(
