@@ -155,10 +155,8 @@ async fn a_server_that_is_gone_is_an_error_in_time() {
 
 /// The answer to the next request of the limiter is this one.
 fn answer_with(proxy: &Proxy, fixture: &Fixture<'_>, numbers: &[i64]) {
-    let mut reply = format!("*{}\r\n", numbers.len());
-    for number in numbers {
-        reply += &format!(":{number}\r\n");
-    }
+    let items: Vec<String> = numbers.iter().map(|number| format!(":{number}\r\n")).collect();
+    let reply = format!("*{}\r\n{}", items.len(), items.concat());
     lose_an_answer(proxy, fixture, Action::Replace(reply.into_bytes().leak()));
 }
 

@@ -75,6 +75,7 @@ pub enum ErrorKind {
     /// The queue has as many waiters as it may have.
     QueueFull,
     /// The primitive was made with another capacity, count, rate or algorithm than this handle says. Nothing was changed.
+    /// What a handle does instead is said by its [`OnMismatch`](crate::OnMismatch).
     Mismatch,
     /// More was asked for than there is, however long one waits. Nothing was changed.
     TooLarge,
