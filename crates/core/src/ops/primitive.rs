@@ -268,7 +268,8 @@ impl Primitive {
         }
         let spec = &self.request.spec;
         let of_owner = spec.owner().map(|owner| id::is_of(ticket.id(), owner));
-        let weight = id::weight(ticket.id()).filter(|_| of_owner.unwrap_or(!id::has_owner(ticket.id())));
+        let weight =
+            id::weight(ticket.id()).filter(|_| of_owner.unwrap_or_else(|| !id::has_owner(ticket.id())));
         let is_exclusive = ticket.token().get() > 0;
         // A hold that was upgraded has the weight of a share in its id, and a token.
         let of_kind = spec.is_counted()

@@ -163,7 +163,9 @@ mod tests {
         let counters: Vec<_> = found.iter().map(|attempt| attempt.counter).collect();
         assert_eq!(counters, [slots[7].counter, slots[1007].counter], "of 2000");
         assert_eq!(table.on_latch(None).len(), 2000, "all of them");
-        slots.iter().for_each(|slot| table.remove(slot));
+        for slot in &slots {
+            table.remove(slot);
+        }
         assert!(table.on_latch(None).is_empty(), "none is left");
         assert!(table.lock().latches.is_empty(), "and no key");
     }
