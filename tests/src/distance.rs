@@ -18,7 +18,7 @@ pub struct Distance {
     trip: Duration,
     /// The times of the test are longer by this factor.
     scale: u32,
-    /// The time-outs of the clients, and leases of the usual length, are longer by this factor.
+    /// The time-outs of the clients are longer by this factor.
     patience: u32,
 }
 
@@ -93,9 +93,9 @@ impl Distance {
         time * self.scale
     }
 
-    /// A time of the engine's own defaults, such as that of a lease.
-    pub fn usual(self, time: Duration) -> Duration {
-        time * self.patience
+    /// By how much the time-outs of the clients are longer than usual.
+    pub const fn time_outs(self) -> u32 {
+        self.patience
     }
 }
 
@@ -123,6 +123,11 @@ pub fn lease() -> Duration {
 /// [`MEDIUM`](crate::MEDIUM) at this distance.
 pub fn medium() -> Duration {
     scaled(crate::MEDIUM)
+}
+
+/// A claim window like [`long`], as far as there is one.
+pub fn long_window() -> Duration {
+    long().min(crate::MINUTE)
 }
 
 /// [`LONG`](crate::LONG) at this distance.

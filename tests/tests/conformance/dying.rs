@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use latchwork_testkit::{Direction, Proxy, TestServer};
-use latchwork_tests::distance::{long, scaled};
+use latchwork_tests::distance::{long, long_window, scaled};
 use latchwork_tests::subject::Subject;
 use latchwork_tests::{Fixture, Other, eventually, go};
 
@@ -63,7 +63,7 @@ pub(crate) async fn h8_the_waiters_of_a_killed_process_are_passed_over(subject: 
     let survivor = fixture.steady().await;
     let first = fixture.all(&survivor).await;
     // Each of them would cost a claim window if it were granted.
-    let mut other = start(&fixture, Some(3), long(), long());
+    let mut other = start(&fixture, Some(3), long(), long_window());
     fixture.queued(3).await;
     let waiter = go(subject.take_all(&survivor, b"a"));
     fixture.queued(4).await;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use latchwork_mutex::Client;
 use latchwork_testkit::{Action, Direction, Proxy, TestServer, contains};
-use latchwork_tests::distance::{Distance, long, scaled};
+use latchwork_tests::distance::{Distance, long, long_window, scaled};
 use latchwork_tests::subject::Subject;
 use latchwork_tests::{Fixture, eventually, go, lose_the_reply, rises, soon};
 
@@ -207,7 +207,13 @@ pub(crate) async fn h2_inboxes_are_killed_in_the_middle_of_waiting(subject: &'st
     let server = TestServer::start().expect("a server");
     let fixture = Fixture::on(&server).with(subject);
     // Nobody looks by himself for three seconds, and a claim does not lapse: only the new subscription can help.
-    let connect = || fixture.builder().lease(long()).claim_window(long()).connect();
+    let connect = || {
+        fixture
+            .builder()
+            .lease(long())
+            .claim_window(long_window())
+            .connect()
+    };
     let (one, two) = (connect().await.expect("one"), connect().await.expect("two"));
     let trip = Distance::here().trip();
     for round in 0..4 {

@@ -11,15 +11,16 @@ use latchwork_tests::{Fixture, Other, Waiter, go};
 /// The lease of a client without options.
 const LEASE: Duration = Duration::from_secs(10);
 
-/// A time of a client without options, at the distance of the test.
-fn usual_time(time: Duration) -> Duration {
-    Distance::here().usual(time)
+/// The same at the distance of the test: if it is so far away that its time-outs are longer, twice that,
+/// for which a hand-off has its longest window.
+fn lease() -> Duration {
+    LEASE * Distance::here().time_outs().min(2)
 }
 
 /// A client without options but for its prefix, and what it needs if it is far away.
 async fn usual(fixture: &Fixture<'_>) -> Client {
     let builder = Client::builder().url(fixture.url()).prefix(&fixture.prefix);
-    let builder = fixture.distance.patient(builder).lease(usual_time(LEASE));
+    let builder = fixture.distance.patient(builder).lease(lease());
     let connected = builder.connect().await;
     connected.expect("a client")
 }
@@ -38,12 +39,12 @@ impl<'a> Handed<'a> {
     async fn new(fixture: Fixture<'a>, client: &Client, since: Duration) -> Self {
         let all = fixture.all(client).await;
         let program = env!("CARGO_BIN_EXE_latchwork-test-holder");
-        let other = Other::start(program, &fixture, None, usual_time(LEASE), Duration::ZERO);
+        let other = Other::start(program, &fixture, None, lease(), Duration::ZERO);
         fixture.queued(1).await;
         let behind = go(fixture.subject.take_all(client, fixture.name.as_bytes()));
         fixture.queued(2).await;
         fixture.released(all).await;
-        let over = Instant::now() + answered(usual_time(LEASE) / 2 + Duration::from_millis(200));
+        let over = Instant::now() + answered(lease() / 2 + Duration::from_millis(200));
         other.says("held").await;
         tokio::time::sleep(since).await;
         let holders = fixture.holders();
@@ -69,18 +70,13 @@ impl<'a> Handed<'a> {
     }
 }
 
-/// Milliseconds of a client without options, at the distance of the test.
-fn times<const N: usize>(ms: [u64; N]) -> [Duration; N] {
-    ms.map(|ms| usual_time(Duration::from_millis(ms)))
-}
-
 pub(crate) async fn h20_a_hold_that_was_just_handed_over_survives_a_pause(subject: &'static dyn Subject) {
     let fixture = Fixture::of(subject);
     let client = usual(&fixture).await;
     let mut pauses = Vec::new();
     // At once, and just before the keeper would have confirmed the hand-off.
-    for since in times([0, 1100]) {
-        for pause in times([500, 1200, 3000]) {
+    for since in [0, 1100].map(Duration::from_millis) {
+        for pause in [500, 1200, 3000].map(Duration::from_millis) {
             let name = format!("{}-{}", since.as_millis(), pause.as_millis());
             let handed = Handed::new(fixture.named(name), &client, since);
             pauses.push(async move { handed.await.survives(pause).await });
@@ -102,9 +98,9 @@ pub(crate) async fn h53_a_hold_that_was_just_handed_over_survives_a_restart(subj
     fixture.released(all).await;
     let second = fixture.granted(waiter).await;
     server.kill().expect("killed");
-    tokio::time::sleep(usual_time(Duration::from_millis(1800))).await;
+    tokio::time::sleep(Duration::from_millis(1800)).await;
     server.restart().expect("again");
-    fixture.still_held(&second, usual_time(LEASE) / 2).await;
+    fixture.still_held(&second, lease() / 2).await;
     assert!(!behind.is_finished(), "nobody else was let in");
     fixture.released(second).await;
     fixture.released(fixture.granted(behind).await).await;

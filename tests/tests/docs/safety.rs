@@ -41,7 +41,7 @@ fn cited(text: &str) -> BTreeSet<(&str, &str)> {
 /// function.
 fn is_case(file: &str, function: &str) -> bool {
     let path = Path::new(file);
-    let suite = Path::new("tests/tests/conformance/main.rs");
+    let suite = Path::new("tests/tests/conformance/groups.rs");
     if path.parent() != suite.parent() {
         return false;
     }

@@ -8,14 +8,15 @@ mod hand_offs;
 mod many;
 mod suite;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use latchwork_mutex::{Client, Hold, Mutex, Result};
+use latchwork_mutex::{Client, ClientBuilder, Hold, Mutex, Result};
 use latchwork_rwlock::RwLock;
 use latchwork_semaphore::Semaphore;
-use latchwork_testkit::Proxy;
+use latchwork_testkit::{Action, Direction, Proxy};
 use latchwork_tests::distance::Distance;
-use latchwork_tests::{Fixture, eventually, go};
+use latchwork_tests::{Fixture, MINUTE, eventually, go, soon};
 
 /// A number in the environment.
 fn number(name: &str) -> Option<usize> {
@@ -189,4 +190,46 @@ async fn a_line_that_gets_longer_costs_no_hold() {
     far.proxy.delay(Duration::from_millis(150));
     let kept = keeps(guard.hold().clone(), || guard.unlock(), far.long()).await;
     assert!(kept, "confirmed before its deadline");
+}
+
+/// The answer to a confirmation may come after the time until which the client knew that it held. It counts: another
+/// acquire would find as little time left, and so on, while each confirmation keeps the lock for one who never gets it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_grant_that_is_confirmed_late_is_handed_out() {
+    const WINDOW: Duration = Duration::from_secs(2);
+    let place = Fixture::shared();
+    let near = place.patient().await;
+    let options = |b: ClientBuilder| b.lease(MINUTE).heartbeat(MINUTE).claim_window(WINDOW);
+    let (proxy, client) = place
+        .proxied_with(|b| options(b).operation_timeout(WINDOW * 3))
+        .await;
+    let held = place.all(&near).await;
+    let mut waiting = Box::pin(Mutex::new(&client, "a").expect("a mutex").lock());
+    tokio::select! {
+        _ = &mut waiting => panic!("it is held"),
+        () = place.queued(1) => {}
+    }
+    proxy.block(Direction::ToClient);
+    place.released(held).await;
+    tokio::time::sleep(WINDOW * 11 / 20).await;
+    // The message comes when less than half of the claim is left, so it is confirmed first. That answer waits.
+    proxy.reset_counts();
+    let asked = AtomicBool::new(false);
+    proxy.on_chunk(move |direction, _, _| {
+        asked.fetch_or(direction == Direction::ToServer, Ordering::SeqCst);
+        let is_answer = direction == Direction::ToClient && asked.load(Ordering::SeqCst);
+        if is_answer { Action::Hold } else { Action::Pass }
+    });
+    proxy.unblock(Direction::ToClient);
+    let over = tokio::time::Instant::now() + WINDOW / 2;
+    while tokio::time::Instant::now() < over {
+        // Polled by a caller who does other things as well.
+        let polled = tokio::time::timeout(Duration::from_millis(20), &mut waiting);
+        assert!(polled.await.is_err(), "not handed out before it is confirmed");
+    }
+    proxy.no_hook();
+    proxy.release();
+    let guard = soon("a grant", waiting).await.expect("granted");
+    assert_eq!(proxy.requests(), 1, "the confirmation, and not another acquire");
+    guard.unlock().await.expect("held");
 }

@@ -46,6 +46,8 @@ pub(crate) enum Event {
     ConfirmFailed,
     /// The acquire future is polled.
     Polled,
+    /// The future is polled while the confirmation of its grant is under way.
+    PolledConfirming,
     /// The attempt took over an existing hold; its guard is handed out at once.
     TakenOver,
     /// An event of the hold.

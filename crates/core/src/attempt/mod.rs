@@ -223,9 +223,14 @@ impl Attempt {
     }
 
     /// Polls the attempt for its future. Unless the future is done, the next event wakes it.
-    pub(crate) fn poll(&self, cx: &Context<'_>, now: Moment) -> Polled {
+    pub(crate) fn poll(&self, cx: &Context<'_>, now: Moment, confirming: bool) -> Polled {
         let mut cell = self.cell();
-        let step = cell.state.on(Event::Polled, now, &self.spec.rules).step;
+        let event = if confirming {
+            Event::PolledConfirming
+        } else {
+            Event::Polled
+        };
+        let step = cell.state.on(event, now, &self.spec.rules).step;
         let mut lease = None;
         match step {
             Step::Wait | Step::Ask | Step::Confirm(_) => cell.register_waker(cx),

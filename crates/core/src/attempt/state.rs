@@ -159,6 +159,16 @@ impl State {
             Event::ConfirmFailed if matches!(self.stage, Stage::Granted(_)) => self.ask_again(&mut out),
             Event::ConfirmFailed => {}
             Event::Polled => out.step = self.next(now, rules),
+            Event::PolledConfirming => {
+                // The answer counts, however late it is: until then nobody was promised anything. An
+                // acquire in its place would find as little time left as before.
+                let is_late = matches!(self.stage, Stage::Granted(lease) if now >= lease.deadline);
+                out.step = if is_late && !self.closed {
+                    Step::Wait
+                } else {
+                    self.next(now, rules)
+                };
+            }
             Event::TakenOver => {
                 if let Stage::Granted(lease) = self.stage {
                     out.step = self.hand_out(lease, now, rules);

@@ -203,7 +203,8 @@ impl Acquire {
         let Some(attempt) = this.attempt.as_ref() else {
             return Turn::Pending; // polled after completion
         };
-        let found = attempt.poll(cx, now);
+        let confirming = matches!(this.sent, Some(Sent::Confirm(_)));
+        let found = attempt.poll(cx, now, confirming);
         let silent = found.heard + this.client.shared().options.unavailable_after;
         let over = silent.min(*this.deadline);
         match found.step {
@@ -214,7 +215,7 @@ impl Acquire {
                 Turn::Done(self.give_up(Err(error)))
             }
             Step::Reset => Turn::Done(self.nothing_there(Err(answer::was_reset()))),
-            Step::Confirm(token) if !matches!(this.sent, Some(Sent::Confirm(_))) => {
+            Step::Confirm(token) if !confirming => {
                 let work = confirm(this.client, attempt, token, over);
                 self.send(cx, clock, Sent::Confirm(work))
             }

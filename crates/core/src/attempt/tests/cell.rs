@@ -50,7 +50,7 @@ fn grant() -> Event {
 fn held() -> crate::attempt::Attempt {
     let attempt = attempt();
     attempt.on(grant(), at(1));
-    let polled = attempt.poll(&Context::from_waker(Waker::noop()), at(1));
+    let polled = attempt.poll(&Context::from_waker(Waker::noop()), at(1), false);
     assert_eq!(polled.step, Step::HandOut, "granted");
     assert_eq!(polled.lease, attempt.held(), "the lease comes with it");
     attempt
@@ -61,7 +61,7 @@ fn the_next_event_wakes_a_future_that_waits_once() {
     let attempt = attempt();
     let (task, waker) = task();
     let cx = Context::from_waker(&waker);
-    let polled = attempt.poll(&cx, at(0));
+    let polled = attempt.poll(&cx, at(0), false);
     assert_eq!((polled.step, polled.heard), (Step::Ask, START));
     assert_eq!((polled.lease, attempt.held()), (None, None), "nothing yet");
     attempt.note(Event::Asked { not_after: 5 });
@@ -81,8 +81,8 @@ fn the_next_event_wakes_a_future_that_waits_once() {
 fn the_task_that_polled_last_is_woken() {
     let attempt = attempt();
     let ((before, first), (after, second)) = (task(), task());
-    attempt.poll(&Context::from_waker(&first), at(0));
-    attempt.poll(&Context::from_waker(&second), at(0));
+    attempt.poll(&Context::from_waker(&first), at(0), false);
+    attempt.poll(&Context::from_waker(&second), at(0), false);
     attempt.on(grant(), at(1));
     assert_eq!((woken(&before), woken(&after)), (0, 1));
 }
@@ -91,7 +91,7 @@ fn the_task_that_polled_last_is_woken() {
 fn an_event_inside_a_poll_wakes_nobody() {
     let attempt = attempt();
     let (task, waker) = task();
-    attempt.poll(&Context::from_waker(&waker), at(0));
+    attempt.poll(&Context::from_waker(&waker), at(0), false);
     assert!(attempt.on_while_polled(grant(), at(1)).wake, "it was applied");
     assert_eq!(woken(&task), 0);
 }

@@ -227,6 +227,27 @@ fn a_grant_by_message_of_which_little_is_left_is_confirmed_first() {
 }
 
 #[test]
+fn a_confirmation_that_is_answered_late_counts_if_nothing_was_handed_out() {
+    let mut attempt = Attempt::queued();
+    attempt.granted_by_message(3_000_000, 2600);
+    assert_eq!(attempt.poll(2600), Step::Confirm(7), "little is left");
+    let polled = attempt.on(Event::PolledConfirming, at(3600));
+    assert_eq!(polled.step, Step::Wait, "its answer is under way");
+    let asked = Asked::Hold {
+        token: 7,
+        lease: LEASE,
+    };
+    let held = Event::Ticked {
+        asked,
+        item: TickItem::Held(LEASE),
+        stamp: 3_700_000,
+        sent: at(2600),
+    };
+    attempt.on(held, at(3700));
+    assert!(attempt.hand_out(3700).left(at(3700)) > ms(8000), "a full lease");
+}
+
+#[test]
 fn a_newer_grant_by_message_replaces_one_that_nobody_took() {
     let mut attempt = Attempt::queued();
     attempt.granted_by_message(1_010_000, 10);
