@@ -4,11 +4,11 @@
 #![allow(clippy::significant_drop_tightening, reason = "guards are the subject")]
 
 mod common;
+mod failing_fast;
 mod followed;
 mod idle;
 mod network;
 mod outage;
-mod failing_fast;
 mod refusals;
 mod server;
 mod silence;
