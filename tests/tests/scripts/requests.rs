@@ -286,12 +286,14 @@ impl Record {
             return numbers(&[3, stamp, -1]);
         }
         let upgraded = self.hold_of(old).and_then(|hold| hold.upgraded);
+        let memory = self.hold_of(old).map_or(0, |hold| hold.who.lease) + 1000;
         self.remove_hold(old);
+        self.tombs.insert(old.to_owned(), now + memory);
         self.holds.push(Hold {
             upgraded,
             ..Hold::new(new, now + new.lease)
         });
-        self.keep(call.ttl);
+        self.keep(call.ttl.max(memory));
         numbers(&[1, stamp, token, new.lease, 0])
     }
 

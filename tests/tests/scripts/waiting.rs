@@ -312,3 +312,16 @@ fn end_of_the_one_whose_claim_lapsed_puts_nothing_back() {
     assert_eq!(lock.end(&b, None), [0, 0, 0], "its hold is over");
     assert_eq!((lock.holders(), lock.queue()), (vec![c.id], vec![]));
 }
+
+#[test]
+fn h35_a_late_acquire_of_a_hold_that_moved_to_another_attempt_is_not_granted() {
+    let mut lock = Lock::new(1);
+    let [old, new] = [1, 2].map(|count| attempt(count, 1));
+    let token = lock.acquire(&old, WAIT)[2];
+    assert_eq!(lock.adopt(&new, &old, token, 5000)[0], 1, "moved");
+    lock.end(&new, None);
+    assert_eq!(lock.acquire(&old, WAIT)[0], 5, "it has ended");
+    assert!(lock.holders().is_empty() && lock.queue().is_empty(), "nobody has it");
+    lock.bench.advance(LEASE + 1001);
+    assert_eq!(lock.acquire(&new, WAIT)[0], 1, "and it is free");
+}

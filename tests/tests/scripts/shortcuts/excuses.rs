@@ -124,7 +124,8 @@ fn excused(request: &Request, now_us: i64, was_over: bool, run: &Run) -> Run {
         // asked for (H49).
         for (item, asked) in items[2..].iter_mut().zip(args.chunks(6)) {
             if let Reply::Array(item) = item
-                && let [Reply::Int(1), Reply::Int(left)] = item.as_mut_slice()
+                && let [Reply::Int(1), Reply::Int(left)] | [Reply::Int(2), _, Reply::Int(left), ..] =
+                    item.as_mut_slice()
             {
                 *left = (*left).min(asked[3].parse().unwrap());
             }
