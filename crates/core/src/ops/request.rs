@@ -86,7 +86,7 @@ pub(crate) fn ask(
     client: &Client,
     attempt: &Arc<Attempt>,
     wait: Wait,
-    (now, over): (Moment, Moment),
+    (mut now, over): (Moment, Moment),
 ) -> Work<Answer> {
     let (client, attempt) = (client.clone(), Arc::clone(attempt));
     Box::pin(async move {
@@ -96,7 +96,8 @@ pub(crate) fn ask(
         if !shared.commands.is_ready() {
             // Until there is a connection nothing was sent, and nothing has to be undone.
             Box::pin(shared.commands.ready(usual.min(over))).await?;
-            usual = shared.request_deadline(spec.lease, Moment::now());
+            now = Moment::now();
+            usual = shared.request_deadline(spec.lease, now);
         }
         let deadline = usual.min(over);
         let mut not_after = shared.commands.not_after(deadline);
