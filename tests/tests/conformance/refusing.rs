@@ -212,13 +212,13 @@ pub(crate) async fn h40_memory_is_full(subject: &'static dyn Subject) {
     assert!(refused.to_string().contains("OOM"), "{refused}");
 
     // It is renewed meanwhile, which changes its score.
-    let names = || {
+    let held_now = || {
         held.members()
             .into_iter()
             .map(|(member, _)| member)
             .collect::<Vec<_>>()
     };
-    let before = names();
+    let before = held_now();
     for fixture in [&new, &held] {
         let named = format!("`{}`", fixture.name);
         for (call, result) in acquires(fixture, &client).await {
@@ -228,7 +228,7 @@ pub(crate) async fn h40_memory_is_full(subject: &'static dyn Subject) {
         }
     }
     assert_eq!(new.members(), [], "nothing half done");
-    assert_eq!(names(), before, "nothing half done");
+    assert_eq!(held_now(), before, "nothing half done");
     let again = soon("a connection", fixture.builder().connect())
         .await
         .expect("connects");
