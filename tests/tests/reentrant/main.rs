@@ -273,13 +273,13 @@ async fn one_hold_is_lost_and_another_lives() {
     let kept = renewed.lock(&us).await.unwrap();
     let longest = bounded.lock(&us).await.unwrap();
     assert_eq!(soon("loss", first.lost()).await, Loss::Expired, "nobody renews");
-    assert_eq!(soon("loss", longest.lost()).await, Loss::Expired, "the longest");
+    assert_eq!(soon("loss", longest.lost()).await, Loss::MaxHold, "the longest");
     tokio::time::sleep(LEASE).await;
     assert!(!kept.is_lost(), "it has a lease of its own");
     assert_eq!(renewed.holds(&us).await.unwrap(), 1, "one is left");
     assert!(renewed.try_lock(&Owner::new()).await.unwrap().is_none(), "held");
-    for lost in [first, longest] {
-        assert_eq!(lost.unlock().await.unwrap_err().loss(), Some(Loss::Expired));
+    for (lost, why) in [(first, Loss::Expired), (longest, Loss::MaxHold)] {
+        assert_eq!(lost.unlock().await.unwrap_err().loss(), Some(why));
     }
     let inner = renewed.lock(&us).await.unwrap();
     assert_eq!(inner.fencing_token(), kept.fencing_token(), "the same token");

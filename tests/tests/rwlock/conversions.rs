@@ -92,7 +92,7 @@ async fn the_maximum_hold_counts_from_the_first_grant() {
         reading.valid_for() <= most.saturating_sub(begun.elapsed()),
         "it does not begin anew"
     );
-    assert_eq!(reading.lost().await, Loss::Expired, "then it is over");
+    assert_eq!(reading.lost().await, Loss::MaxHold, "then it is over");
 }
 
 #[tokio::test]

@@ -321,7 +321,10 @@ fn h35_a_late_acquire_of_a_hold_that_moved_to_another_attempt_is_not_granted() {
     assert_eq!(lock.adopt(&new, &old, token, 5000)[0], 1, "moved");
     lock.end(&new, None);
     assert_eq!(lock.acquire(&old, WAIT)[0], 5, "it has ended");
-    assert!(lock.holders().is_empty() && lock.queue().is_empty(), "nobody has it");
+    assert!(
+        lock.holders().is_empty() && lock.queue().is_empty(),
+        "nobody has it"
+    );
     lock.bench.advance(LEASE + 1001);
     assert_eq!(lock.acquire(&new, WAIT)[0], 1, "and it is free");
 }

@@ -92,6 +92,7 @@ impl Endpoint {
                 None => Ok(self),
             };
         };
+        tls::prepare();
         let tls = match tls {
             Some(_) if *insecure => {
                 return Err(Error::invalid(

@@ -38,6 +38,11 @@ impl Text {
     }
 }
 
+/// What has to be done before any connection with TLS, whoever made its client.
+pub(crate) fn prepare() {
+    choose_provider();
+}
+
 /// Reads and checks certificates, and makes a client that uses them, and a connector that does so, too. Blocks: it reads
 /// files.
 pub(crate) fn client(tls: &Tls, info: ConnectionInfo) -> Result<(redis::Client, Connector)> {
@@ -90,7 +95,7 @@ fn join(authorities: &[Text]) -> Vec<u8> {
 }
 
 #[cfg(feature = "tls-rustls")]
-use with_rustls::{Inner, connector, read_a_byte, trusted};
+use with_rustls::{Inner, choose_provider, connector, read_a_byte, trusted};
 
 #[cfg(feature = "tls-rustls")]
 mod with_rustls {
@@ -149,7 +154,6 @@ mod with_rustls {
     }
 
     pub(super) fn connector(roots: RootCertStore, own: Option<&(Text, Text)>) -> Result<Inner> {
-        choose_provider();
         let config = ClientConfig::builder().with_root_certificates(roots);
         let Some((certificate, key)) = own else {
             return Ok(Arc::new(config.with_no_client_auth()));
@@ -170,7 +174,7 @@ mod with_rustls {
     /// Chooses what rustls computes with, if the program has not: without a choice it panics, and
     /// it makes one itself only where exactly one is compiled in. The choice is the process's, and
     /// final.
-    fn choose_provider() {
+    pub(super) fn choose_provider() {
         if CryptoProvider::get_default().is_none() {
             // It fails if another thread was quicker; then there is one.
             let _other = ring::default_provider().install_default().is_err();
@@ -204,7 +208,7 @@ fn push_pem(pem: &mut String, der: &[u8]) {
 }
 
 #[cfg(not(feature = "tls-rustls"))]
-use with_native_tls::{Inner, connector, read_a_byte, trusted};
+use with_native_tls::{Inner, choose_provider, connector, read_a_byte, trusted};
 
 #[cfg(not(feature = "tls-rustls"))]
 mod with_native_tls {
@@ -217,6 +221,9 @@ mod with_native_tls {
     use crate::types::error::Result;
 
     pub(super) type Inner = TlsConnector;
+
+    /// The platform's TLS has nothing to choose.
+    pub(super) const fn choose_provider() {}
 
     /// Who is trusted if not those whom the library knows by itself, and the same as PEM.
     pub(super) fn trusted(authorities: &[Text]) -> Result<(Vec<Certificate>, Option<Vec<u8>>)> {

@@ -99,9 +99,8 @@ impl Primitive {
     /// # Errors
     /// `Invalid` for a kind, name or option that cannot work.
     pub fn new(client: &Client, kind: &str, name: &[u8], options: &PrimitiveOptions) -> Result<Self> {
-        let name = Name::new(name)?;
+        let (name, shared) = (Name::new(name)?, client.shared());
         let named = |error: Error| error.named(&name);
-        let shared = client.shared();
         // Scripts take the key's prefix, which ends before the kind, for the names of channels.
         let usual = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
         if !(1..=32).contains(&kind.len()) || !kind.bytes().all(usual) {

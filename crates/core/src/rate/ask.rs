@@ -43,6 +43,14 @@ pub(super) struct Reservation {
     pub(super) rate: Rate,
 }
 
+impl Reservation {
+    /// Nothing was reserved.
+    const fn without_slot(decision: Decision, rate: Rate) -> Self {
+        let slot = None;
+        Self { decision, slot, rate }
+    }
+}
+
 impl Asker {
     pub(super) fn new(client: &Client, name: Name, own: Terms, on_mismatch: OnMismatch) -> Self {
         Self {
@@ -156,17 +164,13 @@ impl Asker {
             let id = pending.as_ref().map_or(0, |pending| pending.id);
             let asked = weight.min(terms.limit());
             let request = reserve(&terms, &self.key, asked, most, id, not_after);
-            // Never sent again once it may have run: a second run that does not follow the first at once would count twice.
-            // One that only looks may.
-            let answer = match self.client.try_call(&request, pending.is_none(), over).await {
-                Ok(answer) => answer,
-                Err(error) => {
-                    if !matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Protocol) {
-                        has_nothing(pending.as_ref());
-                    }
-                    return Err(error);
+            // A second run that does not follow the first at once would count twice, unless it only looks.
+            let answer = self.client.try_call(&request, pending.is_none(), over).await;
+            let answer = answer.inspect_err(|error| {
+                if !matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Protocol) {
+                    has_nothing(pending.as_ref());
                 }
-            };
+            })?;
             let heard = Moment::now();
             let (stamp, reply) = ReserveReply::read(answer.reply)?;
             shared.commands.note_stamp(answer.sent, stamp);
@@ -193,8 +197,7 @@ impl Asker {
                         return Err(too_late(until, terms.reach()));
                     }
                     let (decision, rate) = (terms.decision(false, until, state), terms.rate);
-                    let slot = None;
-                    return Ok(Reservation { decision, slot, rate });
+                    return Ok(Reservation::without_slot(decision, rate));
                 }
                 ReserveReply::Late if Moment::now() >= over => break,
                 ReserveReply::Late => {} // the clock was set forward, or the request was held up: nothing has changed
