@@ -12,7 +12,8 @@
 -- until the first hold ends, -1: there is none. `lapsed`: claims that ended unconfirmed and go back to the front. `loose`:
 -- kin -> place, of those who left where nobody looked who stands behind them. `doubts`: the entries behind claims
 -- that may be a dead one's, and how long those last. `passed`: the last ticket that was passed over, and when.
--- `since`: units since a claim was made that lapsed; `in_doubt`: the same, while that is of account. `alive`: of a tick, the ids of the waiters in it.
+-- `since`: units since a claim was made that lapsed; `in_doubt`: the same, while that is of account.
+-- `alive`: of a tick, the ids of the waiters in it.
 -- `unsettled`: there is more that is over, or nobody looked at.
 local function new_step(ttl, capacity, counted)
   return {
