@@ -135,3 +135,22 @@ async fn a_waiter_is_told_when_calls_begin_to_fail() {
     unlocked(held).await;
     eventually("its place is given up", || client.live() == 0).await;
 }
+
+/// The connections end, and the server is there: the time counts from then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_was_cut_is_no_outage_that_has_lasted() {
+    let server = TestServer::start().expect("a server");
+    let fixture = Fixture::on(&server);
+    let builder = fixture.builder().lease(LONG).fail_fast_after(MINUTE);
+    for round in 0..10 {
+        let client = builder.clone().connect().await.expect("a client");
+        server
+            .admin(&["CLIENT", "KILL", "TYPE", "normal"])
+            .expect("killed");
+        for _ in 0..3 {
+            let guard = soon("the lock", mutex(&client, "a").lock()).await;
+            let guard = guard.unwrap_or_else(|error| panic!("round {round}: {error:?}"));
+            unlocked(guard).await;
+        }
+    }
+}

@@ -127,3 +127,25 @@ async fn a_ticket_moves_permits_that_were_split_and_lasts_for_a_lease_of_its_own
     part.release().await.expect("released");
     fixture.settled().await;
 }
+
+#[tokio::test]
+async fn a_ticket_that_would_outlast_the_maximum_hold_is_refused_and_one_that_is_over_says_so() {
+    let fixture = Fixture::of(SEMAPHORE);
+    let client = fixture.client().await;
+    let build = || {
+        let builder = Semaphore::builder(&client, "a", 2).max_hold(LEASE * 2);
+        builder.build().expect("a semaphore")
+    };
+    let permit = build().acquire().await.expect("a permit");
+    let error = permit.into_ticket_for(LEASE * 5).await.expect_err("longer");
+    assert_eq!(error.kind(), latchwork_semaphore::ErrorKind::Invalid, "{error}");
+    let permit = build().acquire().await.expect("a permit");
+    let ticket = permit.into_ticket().await.expect("a ticket");
+    assert!(build().force_release().await.expect("an answer"), "it was held");
+    let error = build().resume(&ticket).await.expect_err("it is over");
+    assert!(
+        error.is_lost() && error.loss().is_none(),
+        "nobody knows why: {error}"
+    );
+    fixture.over().await;
+}

@@ -55,6 +55,8 @@ pub(crate) struct Commands {
     round_trip: AtomicU64,
     distance: Mutex<Trip>,
     outage: Outage,
+    /// When the present connection was installed, in nanoseconds of a `Moment`.
+    installed: AtomicU64,
     sending: Sending,
     prefix: Arc<str>,
     driver: Handle,
@@ -86,6 +88,7 @@ impl Commands {
             round_trip: AtomicU64::new(0),
             distance: Mutex::new(Trip::new()),
             outage: Outage::default(),
+            installed: AtomicU64::new(0),
             sending: Sending::default(),
             prefix,
             driver,
@@ -104,7 +107,9 @@ impl Commands {
     }
 
     pub(crate) fn install(&self, connection: MultiplexedConnection, generation: u64) {
-        self.note_heard(Moment::now());
+        let now = Moment::now();
+        self.note_heard(now);
+        self.installed.store(now.nanos(), Ordering::Relaxed);
         let mut link = self.link.write().unwrap_or_else(PoisonError::into_inner);
         *link = Some(Link {
             connection,
@@ -138,6 +143,10 @@ impl Commands {
     pub(super) fn report(&self, generation: u64, why: &Error) {
         if generation == self.generation() {
             self.outage.note(why);
+            // Before anybody sees that there is none: the outage begins now, and not with the last one.
+            let installed = Moment::from_nanos(self.installed.load(Ordering::Relaxed));
+            let lasted = Moment::now().since(installed) > self.quiet.min(GOOD);
+            self.outage.begin(lasted);
         }
         self.bad.fetch_max(generation, Ordering::Relaxed);
         self.up.send_if_modified(|up| {
@@ -518,6 +527,9 @@ fn is_unknown_evalsha(error: &redis::RedisError) -> bool {
     let detail = said(error);
     is_unknown(&detail) && detail.to_lowercase().contains("evalsha")
 }
+
+/// A connection that lasted for longer is a good one: what ends it is a new outage.
+pub(crate) const GOOD: Duration = Duration::from_secs(1);
 
 const NO_SCRIPT: &str = "the server does not know the script";
 

@@ -14,10 +14,10 @@ use redis::RedisResult;
 use crate::base::backoff::Backoff;
 use crate::base::clock::{Moment, Timer, sleep_until, until};
 use crate::base::trace::{debug, warn};
+use crate::connection::commands::GOOD;
 use crate::connection::endpoint::Endpoint;
 use crate::connection::refusal::{is_withheld, said};
 use crate::runtime::shared::Shared;
-use crate::tasks::supervisor::GOOD;
 use crate::types::server::Warning;
 
 /// The pause between two looks for the inbox, if there is no answer.

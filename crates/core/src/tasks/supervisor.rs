@@ -1,13 +1,12 @@
 //! Opens the command connection, watches it, and replaces it when it fails.
 
-use std::time::Duration;
-
 use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 
 use crate::base::backoff::Backoff;
 use crate::base::clock::{Moment, sleep_until, until};
 use crate::base::trace::{debug, info, warn};
+use crate::connection::commands::GOOD;
 use crate::connection::endpoint::Endpoint;
 use crate::connection::failure::Failure;
 use crate::connection::handshake::{GREETING, Greeting, greet};
@@ -15,9 +14,6 @@ use crate::connection::opening::{Resolver, refused, silent};
 use crate::connection::refusal::Target;
 use crate::runtime::shared::Shared;
 use crate::types::error::{Error, ErrorKind, Result};
-
-/// A connection that lasted for longer is replaced at once when it fails.
-pub(super) const GOOD: Duration = Duration::from_secs(1);
 
 /// Requests that may be queued in front of the socket.
 const PIPELINE: usize = 1024;

@@ -218,7 +218,8 @@ impl Guard {
     ///
     /// # Errors
     /// `Lost` if the hold has ended, `Unavailable` if it could not be renewed, `Invalid` for a lease
-    /// out of range. In each case it is given up.
+    /// out of range, or one that is longer than the hold's and reaches past the maximum hold. In each
+    /// case it is given up.
     ///
     /// # Cancel safety
     /// Dropping the future releases the hold.
@@ -226,6 +227,9 @@ impl Guard {
         let own = self.view.attempt.spec.lease;
         let lease = lease.unwrap_or(own).max(own);
         check_lease(lease).map_err(|error| error.named(self.name()))?;
+        if lease > own && self.cap().is_some_and(|cap| Moment::now() + lease > cap) {
+            return Err(Error::invalid("the ticket's lease reaches past the maximum hold").named(self.name()));
+        }
         self.renew(lease).await?;
         let attempt = Arc::clone(&self.view.attempt);
         self.leave();

@@ -76,6 +76,12 @@ impl Client {
                 ErrorKind::Unavailable,
                 "the request came too late at the server, again and again, and changed nothing",
             ),
+            TakeOverReply::Ended | TakeOverReply::Gone if matches!(what, TakeOver::Adopt { .. }) => {
+                Error::new(
+                    ErrorKind::Lost,
+                    "the ticket's hold has ended, or was resumed by somebody else",
+                )
+            }
             TakeOverReply::Ended | TakeOverReply::Gone => Error::lost(Loss::Taken),
         };
         Err(error.named(&name))
