@@ -161,3 +161,29 @@ fn a_part_that_nobody_took_returns_to_the_whole() {
     assert_eq!(end_into(&mut lock, &rest, 100), [1, 0, 0], "without a whole");
     assert_eq!(lock.dump().shared, None, "it is released");
 }
+
+#[test]
+fn a_part_is_released_if_only_a_tombstone_is_left_of_the_whole() {
+    let mut lock = Lock::counted(5);
+    let (whole, part) = (attempt(1, 4), attempt(2, 1));
+    lock.acquire(&whole, WAIT);
+    lock.part(Script::Split, &part, &whole, 100);
+    lock.end(&whole, Some(100));
+    let not_after = lock.now() + 100;
+    let args = [
+        part.id.clone(),
+        "5c".to_owned(),
+        RETENTION.to_string(),
+        not_after.to_string(),
+        String::new(),
+        whole.id.clone(),
+    ];
+    assert_eq!(
+        ints(&lock.bench.call(Script::End, &[KEY], &args)),
+        [1, 0, 0],
+        "it was there"
+    );
+    let dump = lock.dump();
+    assert_eq!(dump.shared, None, "nothing is in use");
+    assert!(dump.weights.is_empty(), "nobody would give it back: {dump:?}");
+}

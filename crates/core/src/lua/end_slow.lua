@@ -1,7 +1,7 @@
 -- end, when it is not as usual. The contract is in end_fast.lua, the functions are in the engine's
 -- parts.
 local step, keep = new_step(ttl, read_capacity(capacity)), tonumber(ARGV[5] or '') or 0
-local into = ARGV[6]
+local into, into_ends = ARGV[6], 0
 local base, counter, own, mark, start
 if kin and string.byte(kin) == 94 then -- '^'
   base, counter = base_of(id)
@@ -21,6 +21,9 @@ if settle(step, id) then
   end
   score = tonumber(redis.call('ZSCORE', lock, id) or 0)
 end
+if into then
+  into_ends = tonumber(redis.call('ZSCORE', lock, into) or 0) -- a tombstone gets nothing: nobody would ever give it back
+end
 if score == 0 then -- removes nothing: allowed when memory is full, and then what follows is, too (H40)
   redis.call('ZREMRANGEBYSCORE', lock, 1, 0)
 end
@@ -32,7 +35,7 @@ elseif score < 0 then
   first = low[1] == id
   leave(step, id, kin, score)
   had = 2
-elseif score > 0 and score < %TOMB% and into and tonumber(redis.call('ZSCORE', lock, into) or 0) > now then
+elseif score > 0 and score < %TOMB% and into_ends > now and into_ends < %TOMB% then
   local more = mark or string.match(id, ':(%d+):%d+:%d+$') -- it was split off, and nobody has taken it
   drop(step, id)
   drop(step, '%EXTENDED%' .. id)
