@@ -16,7 +16,7 @@ impl State {
         match event {
             HoldEvent::Looked => {
                 self.check(now, out);
-                // Who looks is not the one who logs: the keeper does, or whoever ends it.
+                // A look does not log the loss. The keeper does, or the end of the attempt.
                 if out.lost.take().is_some() {
                     self.told = false;
                 }

@@ -38,7 +38,7 @@ impl Text {
     }
 }
 
-/// What has to be done before any connection with TLS, whoever made its client.
+/// Prepares the process for TLS. Every connection with TLS needs it, also one of a client that the user made.
 pub(crate) fn prepare() {
     choose_provider();
 }

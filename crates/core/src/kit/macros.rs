@@ -147,12 +147,13 @@ macro_rules! guard_type {
                 self.guard.into_ticket(None).await
             }
 
-            /// The same with a lease of its own, for a ticket that waits for longer than the hold's lease, as in a queue of
-            /// jobs. A lease that is shorter than the hold's counts as that. Whoever resumes it has the lease of its
-            /// handle again.
+            /// Like [`into_ticket`](Self::into_ticket), for a ticket that waits longer than the hold's lease, as in a queue
+            /// of jobs. If `lease` is shorter than the hold's lease, the hold's lease is used. After `resume`, the hold has
+            /// the lease of the handle that resumed it.
             ///
             /// # Errors
-            /// As [`into_ticket`](Self::into_ticket); `Invalid` for a lease of more than 24 h.
+            /// As [`into_ticket`](Self::into_ticket). `Invalid` for a lease of more than 24 h, or one that reaches past the
+            /// maximum hold.
             ///
             /// # Cancel safety
             /// Dropping it releases.

@@ -1,6 +1,6 @@
 -- end: gives up the attempt's hold or place, and hands over to the next waiters, or keeps the hold
--- for a time. This part has a shortcut for a record that nobody else is in. hand_over.lua has the usual hand-over. The engine's
--- parts and end_slow.lua follow below the early returns.
+-- for a time. This part has a shortcut for a record that nobody else is in. hand_over.lua has the
+-- usual hand-over. The engine's parts and end_slow.lua follow below the early returns.
 --
 -- KEYS[1]  lock       zset  <prefix>:lock:{<name>}
 -- ARGV[1]  id         id of the attempt that ends

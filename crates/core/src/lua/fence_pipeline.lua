@@ -6,7 +6,7 @@
 -- ARGV[2]    ttl    life of the fence, ms
 -- ARGV[...]  args   of each command: how many words it has, and these
 --
--- Returns  {1, done, text, replies}  admitted; so many commands were done, with these replies; text: the error of the one
+-- Returns  {1, done, text, replies}  admitted. done: how many commands were run; replies: theirs; text: the error of the one
 --                                    that failed, empty if none did
 --          {0}                       stale: nothing was done
 --          {8}                       not our record, or another schema version

@@ -4,7 +4,7 @@
 -- KEYS[1]  limiter    string  <prefix>:limiter:{<name>}
 -- ARGV[1]  config     the new one, as in gcra: by hand without a version, or of a handle with one
 -- ARGV[2]  not_after  server's clock, ms
--- ARGV[3]  keep       the key lives so long after all permits have come back, ms
+-- ARGV[3]  keep       how long the key lives after all permits have come back, ms
 -- ARGV[4]  n          of the new rate
 -- ARGV[5]  period     of the new rate, µs
 -- ARGV[6]  burst      of the new rate

@@ -18,10 +18,9 @@ local function tidy(lock, step)
   commit(lock, step)
 end
 
--- Grants to waiters. Those for whom nobody listens are passed over until nobody else can be granted: a step looks at so many,
--- and notes where the next one, within a second, goes on. The same goes for those who were not seen for long; while a
--- claim that lapsed stands at the front, that is since it was made. Returns an upgrade that has come to the head, and its place, unless
--- it is known that it has to wait.
+-- Grants to waiters. It passes over waiters for whom nobody listens, or that are silent or in doubt, until no other can be
+-- granted. A step looks at a bounded number of them, and notes where the next step, within a second, continues. Returns an
+-- upgrade that has come to the head, and its place, unless it is known that it has to wait.
 local function pump(lock, step, now_us, now, upgrades_wait)
   local queue, unit = {}, (now - now % %UNIT%) / %UNIT%
   step.front, step.upgrade, step.deaf, step.upgrades_wait = 0, nil, false, upgrades_wait

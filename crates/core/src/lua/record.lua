@@ -130,8 +130,8 @@ local function end_all(step, list, distance)
   end
 end
 
--- A claim that ended then lapsed: who was not seen since it was made is in doubt. While claims lapse one after the other,
--- the first of them counts.
+-- Notes when a claim was made that has lapsed, because waiters that were not seen since are in doubt. If claims lapse one
+-- after the other, the first one is noted.
 local function doubt(step, who, ends, missed)
   if not step.since or step.since > %GONE% then
     local most, window = string.match(who, ':(%d+):(%d+)$')
@@ -246,8 +246,8 @@ local function raise_next(step, more)
   add(step, step.next_ticket, '%NEXT%')
 end
 
--- A claim that lapsed goes back to the front. Unless its client ticks in this very request, its place says that it was seen
--- so long ago that others pass until it is seen again, and is given up in seven seconds. Those of one owner stay together.
+-- Puts claims that lapsed back to the front. Unless its client ticks in this request, a place is marked as silent, so that
+-- others pass it until it is seen again, and is dropped after seven seconds. Waiters of one owner stay together.
 local function put_back(step)
   for i = #step.lapsed, 1, -1 do
     local who, missed = unpack(step.lapsed[i])

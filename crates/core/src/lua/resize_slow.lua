@@ -17,8 +17,8 @@ live(step, ttl)
 commit(lock, step)
 settle(step)
 hand_on(step)
--- While nothing is free nobody is looked at: so the first that asks for more than there is now is told to ask again. Others
--- find out when they tick.
+-- While nothing is free, the pump looks at nobody. So the head is told to ask again if it asks for more than there is now.
+-- The others find out when they tick.
 local head = redis.call('ZRANGE', lock, 0, 0, 'WITHSCORES')
 if step.used >= step.capacity and head[2] and tonumber(head[2]) < 0
   and tonumber(string.match(head[1], ':(%d+):%d+:%d+$')) > step.capacity then

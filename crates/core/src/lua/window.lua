@@ -8,7 +8,7 @@
 -- ARGV[2]  most       longest wait for the slot, µs; 0: now or not at all; -1: change nothing, only say
 -- ARGV[3]  id         of the attempt, a number below 2^53; not 0 unless most is -1
 -- ARGV[4]  not_after  server's clock, ms; later the answer is `late` and nothing changes (H35)
--- ARGV[5]  keep       the key lives so long after all permits have come back, ms
+-- ARGV[5]  keep       how long the key lives after all permits have come back, ms
 -- ARGV[6]  weight     permits that are asked for, limit at most
 -- ARGV[7]  limit      permits per window
 -- ARGV[8]  piece      length of a piece, µs: a fiftieth of the window, rounded up

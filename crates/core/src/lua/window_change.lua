@@ -5,7 +5,7 @@
 -- KEYS[1]  limiter    string  <prefix>:limiter:{<name>}
 -- ARGV[1]  config     the new one, as in window: by hand without a version, or of a handle with one
 -- ARGV[2]  not_after  server's clock, ms
--- ARGV[3]  keep       the key lives so long after all permits have come back, ms
+-- ARGV[3]  keep       how long the key lives after all permits have come back, ms
 -- ARGV[4]  piece      of the new window, µs
 --
 -- Returns  {1, stamp_us}          done, or set by a handle with as high a version
