@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use latchwork_latch::CountdownLatch;
-use latchwork_mutex::{ClientBuilder, ErrorKind, Fence, FencingToken};
+use latchwork_mutex::{Client, ClientBuilder, ErrorKind, Fence, FencingToken};
 use latchwork_semaphore::Semaphore;
 use latchwork_testkit::TestServer;
 use latchwork_tests::{
@@ -18,16 +18,18 @@ fn server() -> TestServer {
     builder.arg("--appendfsync", "always").start().expect("a server")
 }
 
+/// A client whose calls have long to wait, and fail at once when the server was down for `after`.
+async fn patient(fixture: &Fixture<'_>, after: Duration) -> Client {
+    let builder = fixture.builder().lease(LONG).operation_timeout(LONG);
+    let builder = builder.unavailable_after(MINUTE).fail_fast_after(after);
+    builder.connect().await.expect("a client")
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_fail_at_once_when_the_server_is_known_to_be_down() {
     let server = server();
     let fixture = Fixture::on(&server);
-    let builder = fixture
-        .builder()
-        .lease(LONG)
-        .operation_timeout(LONG)
-        .unavailable_after(MINUTE);
-    let client = builder.fail_fast_after(AFTER).connect().await.expect("a client");
+    let client = patient(&fixture, AFTER).await;
     let kept = locked(&client, "kept").await;
     let mine = locked(&client, "a").await;
     let waiter = locking(&client, "a");
@@ -92,12 +94,7 @@ async fn calls_fail_at_once_when_the_server_is_known_to_be_down() {
 async fn a_short_interruption_fails_nothing() {
     let server = server();
     let fixture = Fixture::on(&server);
-    let builder = fixture
-        .builder()
-        .lease(LONG)
-        .operation_timeout(LONG)
-        .unavailable_after(MINUTE);
-    let client = builder.fail_fast_after(MINUTE).connect().await.expect("a client");
+    let client = patient(&fixture, MINUTE).await;
     let first = locked(&client, "a").await;
     let waiter = locking(&client, "a");
     fixture.queued(1).await;
