@@ -300,15 +300,24 @@ impl Commands {
         }
     }
 
+    /// When calls begin to fail at once, if there is no connection. In this order: an outage notes its
+    /// beginning before it takes the connection down, so the beginning that is read is not an older one.
+    fn fails_fast_at(&self) -> Option<Moment> {
+        if self.is_up() {
+            return None;
+        }
+        self.outage.fails_fast_at()
+    }
+
     /// The error of calls that fail at once, if they do.
     pub(crate) fn fails_fast(&self, now: Moment) -> Option<Error> {
-        let at = self.outage.fails_fast_at().filter(|_| !self.is_up())?;
+        let at = self.fails_fast_at()?;
         (now >= at).then(|| self.outage.error())
     }
 
     /// Waits for a connection until `deadline`, or until calls fail at once.
     pub(crate) async fn usable(&self, deadline: Moment) -> Result<(), Failure> {
-        let Some(at) = self.outage.fails_fast_at().filter(|_| !self.is_up()) else {
+        let Some(at) = self.fails_fast_at() else {
             return Ok(());
         };
         let over = at.min(deadline);
