@@ -352,14 +352,14 @@ impl Record {
 
     /// No hold lasts longer than its own lease, if the clock was set back.
     fn clamp(&mut self, now: i64) {
-        let within = |last: &Hold| last.end - now + i64::from(last.claim.is_some()) <= last.who.lease;
-        if self.holds.last().is_none_or(within) {
+        let outlasts = |hold: &Hold, most: i64| hold.end - now > most + i64::from(hold.claim.is_none());
+        if !self.holds.last().is_some_and(|last| outlasts(last, last.who.lease)) {
             return;
         }
         for hold in &mut self.holds {
             let longer = self.extended.get(&hold.who.id).copied().unwrap_or(0);
             let most = hold.who.lease.max(longer);
-            if hold.end - now > most + i64::from(hold.claim.is_none()) {
+            if outlasts(hold, most) {
                 hold.end = now + most;
             }
         }

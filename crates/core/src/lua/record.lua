@@ -167,7 +167,7 @@ local function settle(step, whose)
   local last, cut = redis.call('ZREVRANGEBYSCORE', lock, %TOMB%, %HOLDER%, 'WITHSCORES', 'LIMIT', 0, %ENDS%), 0
   for i = 1, #last, 2 do
     local most = tonumber(string.match(last[i], ':(%d+):%d+$'))
-    if last[i + 1] - now > most then
+    if last[i + 1] - now > most + 1 then
       most = math.max(most, tonumber(redis.call('ZSCORE', lock, '%EXTENDED%' .. last[i]) or 0))
       if last[i + 1] - now > most + 1 then
         add(step, now + most + last[i + 1] % 1, last[i])
