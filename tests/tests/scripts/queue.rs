@@ -208,9 +208,10 @@ impl Record {
             } else if call.counted && head.who.weight > call.capacity {
                 self.drop_place(call, at);
             } else if head.who.base().is_some() {
-                if !self.try_upgrade(call, at) {
-                    break;
+                if self.try_upgrade(call, at) {
+                    return self.pump(call); // behind it may be one whose claim lapsed
                 }
+                break;
             } else if passed || (!listens && self.fits(call, &head.who)) {
                 at += 1;
             } else if !self.fits(call, &head.who) {
