@@ -5,4 +5,5 @@ pub(crate) mod clock;
 pub(crate) mod limit;
 pub(crate) mod random;
 pub(crate) mod real;
+pub(crate) mod server_clock;
 pub(crate) mod trace;

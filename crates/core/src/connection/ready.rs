@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use redis::{Cmd, Value};
 
-use super::commands::{Commands, Link};
+use super::node::{Link, Node};
 use crate::base::clock::{Moment, sleep_until, until};
 use crate::connection::failure::Failure;
 use crate::types::error::{Error, ErrorKind};
@@ -23,7 +23,7 @@ const FRESH: Duration = Duration::from_millis(5);
 
 static PING: LazyLock<Cmd> = LazyLock::new(|| command(&["PING"]));
 
-impl Commands {
+impl Node {
     /// Whether [`ready`](Self::ready) has nothing to wait for, for a request that may be repeated.
     pub(crate) fn is_ready(&self) -> bool {
         self.is_up()

@@ -30,7 +30,7 @@ const PASSING: [&str; 8] = [
 /// Whether this connection should be replaced: it is dead, or leads to a server that was demoted.
 pub(crate) fn breaks_connection(error: &RedisError) -> bool {
     if error.is_timeout() {
-        return false; // several in a row do: see `Commands::note_timeout`
+        return false; // several in a row do: see `Node::note_timeout`
     }
     error.is_unrecoverable_error()
         || error.is_io_error()

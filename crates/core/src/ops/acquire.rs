@@ -305,7 +305,8 @@ impl Acquire {
         let shared = this.client.shared();
         // A waiter gets here at least once a second: no timer sleeps for longer.
         if this.sent.is_none()
-            && let Some(error) = shared.commands.fails_fast(now)
+            && let Some(attempt) = this.attempt.as_ref()
+            && let Some(error) = shared.route.of(&attempt.key).fails_fast(now)
         {
             return Turn::Done(self.give_up(Err(error)));
         }
@@ -442,9 +443,13 @@ impl Acquire {
         let outcome = asked.map_or("the attempt is being undone", |asked| asked.outcome());
         let last = this.last_error.take();
         let is_known = |error: &Error| error.kind() != ErrorKind::Unavailable;
+        let route = &this.client.shared().route;
         let known = match &last {
             Some(error) if is_known(error) => None,
-            _ => this.client.shared().commands.outage().cause().filter(is_known),
+            _ => {
+                let node = this.attempt.as_ref().map(|attempt| route.of(&attempt.key));
+                node.and_then(|node| node.outage().cause()).filter(is_known)
+            }
         };
         let error = answer::no_answer(known.or(last), outcome);
         self.give_up(Err(error))

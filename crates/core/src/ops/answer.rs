@@ -50,7 +50,7 @@ pub(super) fn apply(
     let event = Event::Answered { reply, stamp, sent };
     shared.on_while_polled(attempt, event, now);
     let (stamp, reply) = read?;
-    shared.commands.note_stamp(sent, stamp);
+    answer.note_stamp(stamp);
     match reply {
         AcquireReply::Fresh | AcquireReply::Granted(_) => Ok(Reading::Applied { queued: false }),
         AcquireReply::Queued { .. } => Ok(Reading::Applied { queued: true }),
@@ -77,7 +77,7 @@ fn apply_to_latch(
     let effects = shared.on_while_polled(attempt, event, now);
     let (stamp, reply) = read?;
     if let Some(stamp) = stamp {
-        shared.commands.note_stamp(sent, stamp);
+        answer.note_stamp(stamp);
     }
     Err(match reply {
         LatchReply::Passed { refused, .. } => {

@@ -18,7 +18,7 @@ use crate::wire::value::Reply;
 /// was frozen for longer than this is not caught.
 pub const FENCE_MEMORY: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// Commands of a pipeline.
+/// Node of a pipeline.
 const MOST_COMMANDS: usize = 1000;
 /// Words of one of its commands.
 const MOST_WORDS: usize = 1000;
@@ -181,7 +181,8 @@ impl Fence {
         // One send: the user's script may not bear a second run.
         let named = |error: Error| error.named(&self.resource);
         let reply = shared
-            .commands
+            .route
+            .of(&self.key)
             .command(&command, deadline)
             .await
             .map_err(|failure| named(self.about_script(failure.error, keys)))?;

@@ -251,7 +251,7 @@ async fn read_some(
     keys: &[String],
     deadline: Moment,
 ) -> Result<Vec<Option<String>>, Failure> {
-    let reply = shared.commands.command(&read_labels(keys), deadline).await?;
+    let reply = shared.route.any().command(&read_labels(keys), deadline).await?;
     let text = |reply: Reply| {
         let bytes = reply.bytes().ok();
         bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())

@@ -313,14 +313,14 @@ async fn let_the_others_go(client: Client, key: Arc<[u8]>, wait: Wait) {
             return;
         }
         let deadline = over.min(now + shared.options.operation_timeout);
-        let Ok(answer) = shared.commands.run(&request, deadline).await else {
+        let Ok(answer) = shared.route.of(&key).run(&request, deadline).await else {
             return;
         };
         let Ok((stamp, LatchReply::Passed { refused, more, .. })) = LatchReply::read(&answer.reply) else {
             return;
         };
         if let Some(stamp) = stamp {
-            shared.commands.note_stamp(answer.sent, stamp);
+            answer.note_stamp(stamp);
         }
         shared.note_publish(refused);
         if !more {

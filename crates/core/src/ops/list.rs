@@ -60,7 +60,7 @@ impl Client {
         shared.check_open()?;
         let prefix = &*shared.options.prefix;
         let deadline = Moment::now() + shared.options.operation_timeout;
-        let reply = shared.commands.command(&scan(prefix, page), deadline).await;
+        let reply = shared.route.any().command(&scan(prefix, page), deadline).await;
         let mut parts = reply.map_err(|failure| failure.error)?.items()?.into_iter();
         let mut part = || {
             let missing = || Error::new(ErrorKind::Protocol, "the answer to SCAN is too short");

@@ -71,7 +71,8 @@ impl Place {
         shared.check_open()?;
         let deadline = Moment::now() + shared.options.operation_timeout;
         shared
-            .commands
+            .route
+            .of(&attempt.key)
             .command(&read_rank(&attempt.key, &attempt.id), deadline)
             .await
             .and_then(|reply| {

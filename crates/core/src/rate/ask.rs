@@ -17,6 +17,7 @@ use crate::wire::key::key;
 use crate::wire::reply::{ChangeReply, ReserveReply};
 use crate::wire::request::{change, reserve};
 use crate::wire::terms::{Agreed, Terms};
+use crate::wire::value::Answer;
 
 /// How often a request may find that the rate was changed, or come late, before the caller hears of it.
 const ROUNDS: usize = 8;
@@ -118,10 +119,11 @@ impl Asker {
     pub(super) async fn change(&self, request: impl Fn(u64) -> Request) -> Result<()> {
         let shared = self.client.shared();
         let deadline = Moment::now() + shared.options.operation_timeout;
-        let not_after = shared.commands.not_after(deadline);
+        let not_after = shared.route.of(&self.key).not_after(deadline);
         let answer = self.client.call(&request(not_after)).await?;
-        let (stamp, reply) = ChangeReply::read(answer.reply)?;
-        shared.commands.note_stamp(answer.sent, stamp);
+        let Answer { reply, sent, clock } = answer;
+        let (stamp, reply) = ChangeReply::read(reply)?;
+        clock.note(sent, stamp);
         match reply {
             ChangeReply::Done => Ok(()),
             ChangeReply::Foreign => Err(foreign()),
@@ -142,15 +144,12 @@ impl Asker {
     ) -> Result<Reservation> {
         let shared = self.client.shared();
         let (deadline, latest) = self.times(wait);
-        let timeout = shared.options.operation_timeout;
-        let mut over = latest.min(Moment::now() + timeout);
+        let mut over = latest.min(Moment::now() + shared.options.operation_timeout);
         let mut looks_by = None;
         for _ in 0..ROUNDS {
             shared.check_open()?;
             if pending.is_some() {
-                // Until it can be handed over, there is nothing to give back.
-                let ready = Box::pin(shared.commands.ready_once(timeout, (over, latest)));
-                over = ready.await.map_err(|failure| failure.error)?;
+                over = Box::pin(self.ready(over, latest)).await?;
             }
             let terms = looks_by.take().unwrap_or_else(|| self.terms());
             // Whether it is too large the record says, which may have another rate.
@@ -160,20 +159,20 @@ impl Asker {
             if let (Some(pending), Some(_)) = (&pending, most) {
                 pending.asks(&terms);
             }
-            let not_after = shared.commands.not_after(over);
+            let not_after = shared.route.of(&self.key).not_after(over);
             let id = pending.as_ref().map_or(0, |pending| pending.id);
             let asked = weight.min(terms.limit());
             let request = reserve(&terms, &self.key, asked, most, id, not_after);
             // A second run that does not follow the first at once would count twice, unless it only looks.
             let answer = self.client.try_call(&request, pending.is_none(), over).await;
-            let answer = answer.inspect_err(|error| {
+            let Answer { reply, sent, clock } = answer.inspect_err(|error| {
                 if !matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Protocol) {
                     has_nothing(pending.as_ref());
                 }
             })?;
             let heard = Moment::now();
-            let (stamp, reply) = ReserveReply::read(answer.reply)?;
-            shared.commands.note_stamp(answer.sent, stamp);
+            let (stamp, reply) = ReserveReply::read(reply)?;
+            clock.note(sent, stamp);
             if !matches!(reply, ReserveReply::Reserved { .. }) {
                 has_nothing(pending.as_ref());
             }
@@ -214,9 +213,17 @@ impl Asker {
         ))
     }
 
+    /// Until a request can be handed over, there is nothing to give back. Returns until when it may be under way.
+    async fn ready(&self, over: Moment, latest: Moment) -> Result<Moment> {
+        let shared = self.client.shared();
+        let node = shared.route.of(&self.key);
+        let ready = node.ready_once(shared.options.operation_timeout, (over, latest));
+        ready.await.map_err(|failure| failure.error)
+    }
+
     /// How long a slot may be away for a caller that waits until `deadline`, if it does. The answer takes its time, too.
     fn longest_wait(&self, deadline: Option<Moment>, terms: &Terms) -> Duration {
-        let answered = Moment::now() + self.client.shared().commands.round_trip();
+        let answered = Moment::now() + self.client.shared().route.round_trip();
         let left = deadline.map(|deadline| deadline.since(answered));
         left.unwrap_or(Duration::ZERO).min(terms.reach())
     }
@@ -230,7 +237,7 @@ impl Asker {
             Some(Wait::Try | Wait::Drain) | None => None,
         };
         // The server is given the time to say "too late", however near the deadline is.
-        let least = Moment::now() + Duration::from_millis(5) + shared.commands.round_trip() * limit::TRIPS;
+        let least = Moment::now() + Duration::from_millis(5) + shared.route.round_trip() * limit::TRIPS;
         (deadline, deadline.unwrap_or(Moment::NEVER).max(least))
     }
 }

@@ -20,11 +20,12 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 
 use super::call::{Call, not_after};
+use super::route::Route;
 use super::worker;
 use crate::base::clock::{Moment, until};
 use crate::base::limit;
-use crate::connection::commands::Commands;
 use crate::connection::failure::Failure;
+use crate::connection::node::Node;
 use crate::types::error::{Error, ErrorKind};
 use crate::wire::command::Request;
 use crate::wire::request::{Args, CountedArgs};
@@ -157,14 +158,13 @@ impl Verb {
     }
 
     /// Sends a batch, and delivers to each call its outcome.
-    async fn send_batch(&self, commands: &Commands, mut batch: Vec<Waiting>) {
-        let Some(args) = batch.first().map(|first| first.call.args) else {
-            return;
-        };
+    async fn send_batch(&self, route: &Route, mut batch: Vec<Waiting>) {
+        let Some(first) = batch.first() else { return };
+        let (args, node) = (first.call.args, route.of(&first.call.attempt.key));
         // The time of a call begins when it is sent, however long it has waited.
         let timeouts = batch.iter().map(|one| one.call.timeout);
         let deadline = Moment::now() + timeouts.min().unwrap_or_default();
-        let not_after = not_after(args, commands, deadline);
+        let not_after = not_after(args, &node, deadline);
         let taken = batch.len();
         batch.retain(|one| one.call.is_sent(not_after));
         if batch.is_empty() {
@@ -174,7 +174,7 @@ impl Verb {
         let keys: Vec<&[u8]> = calls().map(|call| &*call.attempt.key).collect();
         let ids = calls().map(|call| &*call.attempt.id);
         let request = args.many(&keys, ids, not_after);
-        let result = commands.run_many(&request, deadline).await;
+        let result = node.run_many(&request, deadline).await;
         self.finish(args, taken);
         let mut answers = match result {
             Ok(answers) => answers.into_iter(),
@@ -208,7 +208,7 @@ impl Verb {
     /// Sends one request directly.
     async fn send_directly(
         &self,
-        commands: &Commands,
+        node: &Node,
         request: &Request,
         deadline: Moment,
     ) -> Result<Answer, Failure> {
@@ -220,7 +220,7 @@ impl Verb {
         }
         self.direct.fetch_add(1, Ordering::Relaxed);
         let _under_way = UnderWay(&self.direct);
-        commands.run(request, deadline).await
+        node.run(request, deadline).await
     }
 
     fn close(&self) {
@@ -278,10 +278,11 @@ impl Batcher {
             .clamp(DIRECT, MOST)
     }
 
-    /// Sends a call: in a batch if many are under way and `batched` allows it, otherwise directly.
+    /// Sends a call to the node of its key: in a batch if many are under way and `batched` allows it,
+    /// otherwise directly.
     pub(crate) async fn send(
         &self,
-        commands: &Commands,
+        node: &Node,
         call: &Call,
         batched: bool,
         counted: CountedArgs<'_>,
@@ -307,25 +308,25 @@ impl Batcher {
                 Some(Ok(Delivery::Unknown) | Err(_)) => true,
                 None => return Err(Failure::unknown(late())),
             };
-            (deadline, not_after) = call.begins(commands, is_another);
+            (deadline, not_after) = call.begins(node, is_another);
         }
         let attempt = &call.attempt;
         let request = call.args.single(&attempt.key, &attempt.id, not_after, counted);
-        verb.send_directly(commands, &request, deadline).await
+        verb.send_directly(node, &request, deadline).await
     }
 
     /// Sends batches until the future is dropped.
-    pub(crate) async fn run(&self, commands: &Commands) -> ! {
+    pub(crate) async fn run(&self, route: &Route) -> ! {
         let mut batches = FuturesUnordered::new();
         loop {
             for verb in [&self.acquires, &self.ends] {
                 loop {
-                    let together = verb.together(commands.distance());
+                    let together = verb.together(route.distance());
                     let batch = verb.next_batch(self.most(), together);
                     if batch.is_empty() {
                         break;
                     }
-                    let mut sending = Box::pin(verb.send_batch(commands, batch));
+                    let mut sending = Box::pin(verb.send_batch(route, batch));
                     // The first poll sends it, before the answers to other batches are handed out.
                     if poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx)))
                         .await
@@ -379,8 +380,8 @@ mod tests {
         Duration::from_millis(number)
     }
 
-    fn commands() -> Commands {
-        Commands::new("p".into(), Handle::current(), (TIMEOUT, TIMEOUT))
+    fn route() -> Route {
+        Route::one(Node::new("p".into(), Handle::current(), (TIMEOUT, TIMEOUT)))
     }
 
     /// As if enough were under way. Nobody sends.
@@ -394,11 +395,11 @@ mod tests {
 
     #[tokio::test]
     async fn h44_a_call_that_waits_for_others_has_a_deadline_of_its_own() {
-        let (commands, batcher) = (commands(), busy());
+        let (route, batcher) = (route(), busy());
         // The task that sends is behind one that blocks its worker.
         let mut call = call(Of::End, TIMEOUT);
         call.over = Moment::now() + ms(20);
-        let sending = batcher.send(&commands, &call, true, CountedArgs::default());
+        let sending = batcher.send(route.any(), &call, true, CountedArgs::default());
         let answer = tokio::time::timeout(Duration::from_secs(10), sending).await;
         let failure = answer.expect("it ends").expect_err("nobody sent it");
         assert!(failure.unknown, "{failure:?}");
@@ -410,7 +411,7 @@ mod tests {
     #[tokio::test]
     async fn the_time_of_a_call_begins_when_it_is_sent() {
         for of in [Of::Acquire, Of::End] {
-            let (commands, batcher) = (commands(), busy());
+            let (route, batcher) = (route(), busy());
             let mut call = call(of, ms(30));
             call.deadline = Moment::now(); // it has waited for longer than a request may take
             let verb = batcher.verb(call.args);
@@ -418,7 +419,7 @@ mod tests {
             let batch = verb.next_batch(MOST, BATCHES);
             assert_eq!(batch.len(), 1, "its caller has not given up");
             let sent = Moment::now();
-            verb.send_batch(&commands, batch).await; // waits for a connection
+            verb.send_batch(&route, batch).await; // waits for a connection
             assert!(Moment::now() >= sent + ms(30), "it has its whole time");
             assert_eq!(verb.batched.load(Ordering::Relaxed), 0, "it is over");
         }
@@ -426,14 +427,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_whose_caller_gave_up_is_not_sent() {
-        let (commands, batcher) = (commands(), busy());
+        let (route, batcher) = (route(), busy());
         let call = call(Of::Acquire, Duration::MAX);
         let verb = &batcher.acquires;
         let _delivery = verb.join(&call).expect("it waits");
         let batch = verb.next_batch(MOST, BATCHES);
         assert_eq!(batch.len(), 1, "wanted");
         call.attempt.note(crate::attempt::event::Event::GivenUp); // before the batch is sent
-        let sending = tokio::time::timeout(Duration::from_secs(10), verb.send_batch(&commands, batch));
+        let sending = tokio::time::timeout(Duration::from_secs(10), verb.send_batch(&route, batch));
         sending.await.expect("no connection is waited for");
         assert_eq!(verb.batched.load(Ordering::Relaxed), 0, "it is over");
     }

@@ -13,7 +13,7 @@ impl Shared {
     /// Applies a payload, which may have several messages, to the attempts that it names.
     pub(crate) fn deliver(&self, payload: &[u8]) {
         let receipt = Moment::now();
-        let latest = self.commands.server_time(receipt) + FUTURE;
+        let latest = self.route.latest_time(receipt) + FUTURE;
         for message in message::parse(payload) {
             if message.stamp() > latest {
                 continue; // forged or damaged

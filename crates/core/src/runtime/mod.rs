@@ -5,6 +5,7 @@ pub(crate) mod call;
 mod deliver;
 pub(crate) mod refunds;
 pub(crate) mod returns;
+pub(crate) mod route;
 pub(crate) mod schedule;
 pub(crate) mod shared;
 pub(crate) mod table;

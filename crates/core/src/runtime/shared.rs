@@ -10,6 +10,7 @@ use tokio::sync::{Notify, watch};
 use super::batch::Batcher;
 use super::refunds::Refunds;
 use super::returns::Returns;
+use super::route::Route;
 use super::schedule::{POLL_MOST, Schedule};
 use super::table::Table;
 use crate::attempt::Attempt;
@@ -19,13 +20,13 @@ use crate::attempt::spec::Spec;
 use crate::base::clock::{Moment, millis};
 use crate::base::limit;
 use crate::base::trace::{debug, warn};
-use crate::connection::commands::Commands;
 use crate::connection::handshake::Greeting;
+use crate::connection::node::Node;
 use crate::types::error::{Error, ErrorKind, Result};
 use crate::types::loss::Loss;
 use crate::types::name::Name;
 use crate::types::options::{KEEP, Options};
-use crate::types::server::{ServerInfo, Warning};
+use crate::types::server::Warning;
 use crate::wire::id;
 
 /// A connection that nobody needs is checked after that many heartbeats.
@@ -57,7 +58,7 @@ pub(crate) struct Shared {
     pub(crate) client_id: String,
     /// Our own channel; scripts find its beginning, which all clients' have, from their keys.
     pub(crate) channel: String,
-    pub(crate) commands: Commands,
+    pub(crate) route: Route,
     pub(crate) batcher: Batcher,
     pub(crate) table: Table,
     pub(crate) refunds: Refunds,
@@ -75,7 +76,6 @@ pub(crate) struct Shared {
     pub(crate) drained: Notify,
     /// Whether the inbox was subscribed or refused at least once.
     pub(crate) inbox_tried: watch::Sender<bool>,
-    pub(crate) server: Mutex<Option<ServerInfo>>,
     warnings: Mutex<Vec<Warning>>,
     /// Something in between ends connections that are idle, so none may be.
     keeps_alive: AtomicBool,
@@ -95,12 +95,14 @@ impl Shared {
         let same_thread = !options.keeper_thread && workers < 2;
         Self {
             channel: format!("{}:inbox:{client_id}", options.prefix),
-            commands: Commands::new(
-                Arc::clone(&options.prefix),
-                driver.clone(),
-                (options.operation_timeout, options.heartbeat),
-            )
-            .fail_fast_after(options.fail_fast_after),
+            route: Route::one(
+                Node::new(
+                    Arc::clone(&options.prefix),
+                    driver.clone(),
+                    (options.operation_timeout, options.heartbeat),
+                )
+                .fail_fast_after(options.fail_fast_after),
+            ),
             table: Table::default(),
             refunds: Refunds::default(),
             returns: Returns::default(),
@@ -112,7 +114,6 @@ impl Shared {
             draining: AtomicBool::new(false),
             drained: Notify::new(),
             inbox_tried: watch::Sender::new(false),
-            server: Mutex::new(None),
             warnings: Mutex::new(Vec::new()),
             keeps_alive: AtomicBool::new(false),
             own_search: Mutex::new(Moment::from_nanos(0)),
@@ -178,7 +179,7 @@ impl Shared {
         let mut window = self
             .options
             .claim_window(lease)
-            .max(self.commands.round_trip() * limit::TRIPS);
+            .max(self.route.round_trip() * limit::TRIPS);
         if !self.schedule.is_listening() {
             window = window.max(POLL_MOST * 2);
         }
@@ -217,7 +218,7 @@ impl Shared {
 
     /// How long one request may be under way: see [`limit::request`].
     pub(crate) fn request_timeout(&self, lease: Duration) -> Duration {
-        let trip = self.commands.round_trip();
+        let trip = self.route.round_trip();
         limit::request(self.options.operation_timeout, lease, trip)
     }
 
@@ -284,7 +285,9 @@ impl Shared {
         let error = match attempt.trouble() {
             _ if loss != Loss::Expired => "none: the server says so".into(),
             Some(trouble) => trouble.to_string(),
-            None if !self.commands.is_up() => self.commands.why_silent().to_string(),
+            None if !self.route.of(&attempt.key).is_up() => {
+                self.route.of(&attempt.key).why_silent().to_string()
+            }
             None if late >= attempt.spec.lease / 6 => format!(
                 "the keeper was {late:?} late: something blocks its runtime; keeper_thread(true) gives it a thread of its own"
             ),
@@ -353,12 +356,9 @@ impl Shared {
         }
     }
 
-    /// A handshake is done: what it found.
-    pub(crate) fn greeted(&self, greeting: &Greeting, sent: Moment) {
-        self.commands.note_stamp(sent, greeting.stamp);
-        self.commands.set_round_trip(greeting.round_trip);
-        self.commands.sending().set_loading(greeting.can_load);
-        *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(greeting.info.clone());
+    /// A handshake with this node is done: what it found.
+    pub(crate) fn greeted(&self, node: &Node, greeting: &Greeting, sent: Moment) {
+        node.greeted(greeting, sent);
         for warning in &greeting.warnings {
             self.warn_once(warning);
         }
@@ -372,7 +372,7 @@ impl Shared {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        warnings.extend(self.commands.sending().warning());
+        warnings.extend(self.route.any().sending().warning());
         warnings
     }
 

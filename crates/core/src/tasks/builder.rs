@@ -251,7 +251,7 @@ impl ClientBuilder {
         let shared = Arc::new(Shared::new(options, driver.clone()));
         let first = {
             let (shared, endpoint) = (Arc::clone(&shared), endpoint.clone());
-            driver.spawn(async move { connect_first(&shared, &endpoint).await })
+            driver.spawn(async move { connect_first(&shared, shared.route.any(), &endpoint).await })
         };
         AbortOnDrop(first).join().await??;
         let client = Client::new(Arc::clone(&shared));
@@ -259,7 +259,7 @@ impl ClientBuilder {
             alarm::start(&shared).map_err(no_thread)?;
         }
         // Connecting the inbox and subscribing, on a line of that length.
-        let far = shared.commands.round_trip() * (endpoint.round_trips() + 2);
+        let far = shared.route.round_trip() * (endpoint.round_trips() + 2);
         start_tasks(&shared, endpoint, thread);
         // Grants are to arrive by message from the first attempt on; a refusal is a warning, not a failure.
         let mut tried = shared.inbox_tried.subscribe();
@@ -376,7 +376,7 @@ fn start_tasks(shared: &Arc<Shared>, endpoint: Endpoint, thread: Option<oneshot:
     let driver = &shared.driver;
     let supervisor = {
         let (shared, endpoint) = (Arc::clone(shared), endpoint.clone());
-        driver.spawn(async move { supervise(&shared, &endpoint).await })
+        driver.spawn(async move { supervise(&shared, shared.route.any(), &endpoint).await })
     };
     let inbox = {
         let shared = Arc::clone(shared);

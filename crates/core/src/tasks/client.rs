@@ -159,11 +159,7 @@ impl Client {
 
     /// What the server is.
     pub fn server(&self) -> Option<ServerInfo> {
-        self.shared()
-            .server
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .clone()
+        self.shared().route.any().server()
     }
 
     /// Whether grants arrive by message; otherwise waiting falls back to polling for the time being.
@@ -186,7 +182,7 @@ impl Client {
     /// How often the scripts were loaded.
     #[doc(hidden)]
     pub fn script_loads(&self) -> u64 {
-        self.shared().commands.loads()
+        self.shared().route.loads()
     }
 
     /// The round trip of a `PING`.
@@ -200,13 +196,10 @@ impl Client {
         let shared = self.shared();
         shared.check_open()?;
         let deadline = Moment::now() + shared.options.operation_timeout;
-        let usable = shared.commands.usable(deadline).await;
+        let node = shared.route.any();
+        let usable = node.usable(deadline).await;
         usable.map_err(|failure| failure.error)?;
-        shared
-            .commands
-            .ping(deadline)
-            .await
-            .map_err(|failure| failure.error)
+        node.ping(deadline).await.map_err(|failure| failure.error)
     }
 
     /// Runs a script that may run twice, with tries until the operation timeout.
@@ -221,7 +214,8 @@ impl Client {
         let shared = self.shared();
         shared.check_open()?;
         let timeout = shared.options.operation_timeout;
-        let ready = shared.commands.ready_once(timeout, (over, over + timeout));
+        let node = shared.route.of(request.key());
+        let ready = node.ready_once(timeout, (over, over + timeout));
         let over = ready.await.map_err(|failure| failure.error)?;
         self.try_call(request, false, over).await
     }
@@ -234,11 +228,12 @@ impl Client {
         // Why it did not work so far, if that is known: more than that the last try took too long.
         let mut known = None;
         loop {
+            let node = shared.route.of(request.key());
             if shared.options.fail_fast_after.is_some() {
-                let usable = Box::pin(shared.commands.usable(deadline)).await;
+                let usable = Box::pin(node.usable(deadline)).await;
                 usable.map_err(|failure| failure.error)?;
             }
-            match shared.commands.run(request, deadline).await {
+            match node.run(request, deadline).await {
                 Ok(answer) => return Ok(answer),
                 Err(Failure {
                     error,

@@ -14,8 +14,8 @@ use redis::RedisResult;
 use crate::base::backoff::Backoff;
 use crate::base::clock::{Moment, Timer, sleep_until, until};
 use crate::base::trace::{debug, warn};
-use crate::connection::commands::GOOD;
 use crate::connection::endpoint::Endpoint;
+use crate::connection::node::GOOD;
 use crate::connection::refusal::{is_withheld, said};
 use crate::runtime::shared::Shared;
 use crate::types::server::Warning;
@@ -56,7 +56,7 @@ pub(crate) async fn receive(shared: &Shared, endpoint: &Endpoint) -> ! {
         match result {
             Ok(()) => {
                 debug!("the inbox's connection has ended");
-                shared.commands.suspect(); // what ended it may have ended the other one
+                shared.route.any().suspect(); // what ended it may have ended the other one
             }
             Err(error) => {
                 if !followed.said {
@@ -74,8 +74,8 @@ pub(crate) async fn receive(shared: &Shared, endpoint: &Endpoint) -> ! {
         let now = Moment::now();
         if now.since(began) <= shared.options.heartbeat.min(GOOD) {
             // Where there is a new command connection, there may be an inbox.
-            let generation = shared.commands.generation();
-            let other = shared.commands.wait_for_other(generation);
+            let node = shared.route.any();
+            let other = node.wait_for_other(node.generation());
             until(now + backoff.next(), None, other).await;
         }
         endpoint = endpoint.renewed().await;
@@ -85,13 +85,13 @@ pub(crate) async fn receive(shared: &Shared, endpoint: &Endpoint) -> ! {
 /// Resolves when this inbox has been looked for over a command connection other than `checked`: over which, and whether it
 /// is on another server than the scripts run on, so that they take our waiters for dead.
 async fn is_elsewhere(shared: &Shared, checked: u64) -> (u64, bool) {
-    let commands = &shared.commands;
+    let node = shared.route.any();
     loop {
-        commands.wait_for_other(checked).await;
-        let generation = commands.generation();
+        node.wait_for_other(checked).await;
+        let generation = node.generation();
         let deadline = Moment::now() + shared.options.operation_timeout;
-        if let Ok(count) = commands.subscribers(&shared.channel, deadline).await
-            && generation == commands.generation()
+        if let Ok(count) = node.subscribers(&shared.channel, deadline).await
+            && generation == node.generation()
         {
             return (generation, count == Some(0));
         }

@@ -16,7 +16,12 @@ pub(super) async fn keep_label(shared: &Shared) -> ! {
         let life = longest + shared.options.retention;
         let command = label_command(&key, &shared.options.label, shared.life_ms(longest));
         let deadline = Moment::now() + shared.options.operation_timeout;
-        let written = shared.commands.command(&command, deadline).await.is_ok();
+        let written = shared
+            .route
+            .of(key.as_bytes())
+            .command(&command, deadline)
+            .await
+            .is_ok();
         // A record that could not be written costs a label in an inspection, nothing else.
         let pause = if written { life / 3 } else { Duration::from_secs(3) };
         sleep_until(Moment::now() + pause, None).await;

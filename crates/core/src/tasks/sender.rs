@@ -19,6 +19,6 @@ impl Sender {
     }
 
     pub(super) async fn run(self) -> ! {
-        self.0.batcher.run(&self.0.commands).await
+        self.0.batcher.run(&self.0.route).await
     }
 }

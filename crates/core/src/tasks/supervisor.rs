@@ -1,4 +1,4 @@
-//! Opens the command connection, watches it, and replaces it when it fails.
+//! Opens the connection of a node, watches it, and replaces it when it fails.
 
 use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
@@ -6,10 +6,10 @@ use redis::aio::MultiplexedConnection;
 use crate::base::backoff::Backoff;
 use crate::base::clock::{Moment, sleep_until, until};
 use crate::base::trace::{debug, info, warn};
-use crate::connection::commands::GOOD;
 use crate::connection::endpoint::Endpoint;
 use crate::connection::failure::Failure;
 use crate::connection::handshake::{GREETING, Greeting, greet};
+use crate::connection::node::{GOOD, Node};
 use crate::connection::opening::{Resolver, refused, silent};
 use crate::connection::refusal::Target;
 use crate::runtime::shared::Shared;
@@ -54,17 +54,15 @@ async fn connect(
 }
 
 /// The first connection: its failure is the caller's error, at once.
-pub(crate) async fn connect_first(shared: &Shared, endpoint: &Endpoint) -> Result<()> {
+pub(crate) async fn connect_first(shared: &Shared, node: &Node, endpoint: &Endpoint) -> Result<()> {
     let (connection, greeting, sent) = connect(endpoint, shared).await.map_err(|failure| failure.error)?;
-    shared.commands.count_load();
-    shared.greeted(&greeting, sent);
-    shared.commands.install(connection, 1);
+    shared.greeted(node, &greeting, sent);
+    node.install(connection, 1);
     Ok(())
 }
 
-/// Watches the connection; runs until the client ends.
-pub(crate) async fn supervise(shared: &Shared, endpoint: &Endpoint) -> ! {
-    let commands = &shared.commands;
+/// Watches the connection of a node; runs until the client ends.
+pub(crate) async fn supervise(shared: &Shared, node: &Node, endpoint: &Endpoint) -> ! {
     let mut endpoint = endpoint.clone();
     let mut generation = 1;
     let mut backoff = Backoff::new(shared.options.reconnect_backoff);
@@ -73,22 +71,22 @@ pub(crate) async fn supervise(shared: &Shared, endpoint: &Endpoint) -> ! {
     let mut since = Moment::from_nanos(0); // the first connection is a good one
     let mut ends_while_idle = 0;
     loop {
-        let why = watch(shared, generation).await;
+        let why = watch(shared, node, generation).await;
         let now = Moment::now();
-        let is_idle = shared.is_idle() && now.since(commands.heard()) >= shared.options.heartbeat;
+        let is_idle = shared.is_idle() && now.since(node.heard()) >= shared.options.heartbeat;
         ends_while_idle = if is_idle { ends_while_idle + 1 } else { 0 };
         if ends_while_idle == 2 {
             debug!("connections end while they are idle: from now on they never are");
             shared.keep_alive();
         }
         let lasted = now.since(since) > good;
-        commands.take_down(why.as_ref(), lasted);
+        node.take_down(why.as_ref(), lasted);
         generation += 1;
         if lasted {
             backoff.reset();
             news = News::default();
         }
-        if let Some(why) = commands.outage().cause()
+        if let Some(why) = node.outage().cause()
             && news.is_news(&why)
         {
             warn!(error = %why, "the command connection is being replaced");
@@ -97,7 +95,7 @@ pub(crate) async fn supervise(shared: &Shared, endpoint: &Endpoint) -> ! {
             // It was made a moment ago, as to a primary that was demoted: no storm of new ones.
             sleep_until(now + backoff.next(), None).await;
         }
-        connect_again(shared, &mut endpoint, generation, &mut backoff, &mut news).await;
+        connect_again(shared, node, (&mut endpoint, generation), &mut backoff, &mut news).await;
         since = Moment::now();
     }
 }
@@ -105,8 +103,8 @@ pub(crate) async fn supervise(shared: &Shared, endpoint: &Endpoint) -> ! {
 /// Tries until there is a connection.
 async fn connect_again(
     shared: &Shared,
-    endpoint: &mut Endpoint,
-    generation: u64,
+    node: &Node,
+    (endpoint, generation): (&mut Endpoint, u64),
     backoff: &mut Backoff,
     news: &mut News,
 ) {
@@ -114,15 +112,14 @@ async fn connect_again(
         *endpoint = endpoint.renewed().await;
         match connect(endpoint, shared).await {
             Ok((connection, greeting, sent)) => {
-                shared.commands.count_load();
-                shared.greeted(&greeting, sent);
-                shared.commands.install(connection, generation);
+                shared.greeted(node, &greeting, sent);
+                node.install(connection, generation);
                 shared.schedule.tick_now();
                 info!(server = %greeting.info.version, "connected again");
                 return;
             }
             Err(failure) => {
-                shared.commands.outage().note(&failure.error);
+                node.outage().note(&failure.error);
                 debug!(error = %failure.error, "no connection yet");
                 if news.is_news(&failure.error) {
                     warn!(error = ?failure.error, "cannot connect again yet");
@@ -148,27 +145,26 @@ impl News {
 
 /// Resolves when the connection of this generation should be replaced, with the reason if it is not a
 /// request that has found it.
-async fn watch(shared: &Shared, generation: u64) -> Option<Error> {
-    let commands = &shared.commands;
+async fn watch(shared: &Shared, node: &Node, generation: u64) -> Option<Error> {
     loop {
         let trouble = async {
             loop {
-                commands.trouble.notified().await;
-                if commands.is_bad(generation) {
+                node.trouble.notified().await;
+                if node.is_bad(generation) {
                     return true;
                 }
-                if commands.is_suspect() {
+                if node.is_suspect() {
                     return false;
                 }
             }
         };
         let now = Moment::now();
-        let check_at = commands.heard() + shared.quiet_for();
+        let check_at = node.heard() + shared.quiet_for();
         match until(check_at.min(now + shared.options.heartbeat), None, trouble).await {
             Some(true) => return None,
             // There was an answer meanwhile, or nobody needs the connection.
-            None if Moment::now() < commands.heard() + shared.quiet_for() => {
-                if commands.has_ended() {
+            None if Moment::now() < node.heard() + shared.quiet_for() => {
+                if node.has_ended() {
                     let text = "the connection was closed";
                     return Some(Error::new(ErrorKind::Unavailable, text));
                 }
@@ -178,11 +174,11 @@ async fn watch(shared: &Shared, generation: u64) -> Option<Error> {
         }
         // Half-open: nobody may have asked for anything for a while (H3).
         let deadline = Moment::now() + shared.options.operation_timeout;
-        if let Err(failure) = commands.ask_time(deadline).await
+        if let Err(failure) = node.ask_time(deadline).await
             && failure.unknown
         {
             return Some(failure.error);
         }
-        commands.is_suspect(); // it was this request that came after a silence
+        node.is_suspect(); // it was this request that came after a silence
     }
 }

@@ -12,6 +12,9 @@ pub(crate) struct Request {
     keys: usize,
 }
 
+/// Which argument is the first key: `EVALSHA <hash> <keys> <key>`.
+const FIRST_KEY: usize = 3;
+
 /// An argument that is seldom said.
 pub(super) enum Rest<'a> {
     Bytes(&'a [u8]),
@@ -35,6 +38,14 @@ impl Request {
             script,
             command,
             keys: keys.len(),
+        }
+    }
+
+    /// The key that it is about, or the first of several; empty if there is none.
+    pub(crate) fn key(&self) -> &[u8] {
+        match self.command.args_iter().nth(FIRST_KEY) {
+            Some(redis::Arg::Simple(key)) if self.keys > 0 => key,
+            _ => &[],
         }
     }
 
@@ -93,5 +104,10 @@ mod tests {
         let (owned, borrowed) = (b"a".to_vec(), b"b".as_slice());
         let two = Request::new(&FENCE, &[&owned, borrowed]);
         assert_eq!((none.keys, two.keys), (0, 2), "as many keys as were given");
+        assert_eq!(
+            (none.arg("x").key(), two.key()),
+            (&b""[..], &b"a"[..]),
+            "the first one"
+        );
     }
 }

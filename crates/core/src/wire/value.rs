@@ -1,10 +1,12 @@
 //! The values of replies, read by type.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{RedisResult, Value};
 
 use crate::base::clock::Moment;
+use crate::base::server_clock::ServerClock;
 use crate::types::error::{Error, ErrorKind, Result};
 
 /// A reply, with the moment before its request was sent.
@@ -12,6 +14,15 @@ use crate::types::error::{Error, ErrorKind, Result};
 pub(crate) struct Answer {
     pub(crate) reply: Reply,
     pub(crate) sent: Moment,
+    /// Of the server that gave it.
+    pub(crate) clock: Arc<ServerClock>,
+}
+
+impl Answer {
+    /// Notes the stamp that is in the reply.
+    pub(crate) fn note_stamp(&self, stamp: u64) {
+        self.clock.note(self.sent, stamp);
+    }
 }
 
 /// The value of a reply, read by type; anything unexpected is a `Protocol` error.

@@ -139,11 +139,11 @@ impl Primitive {
         let pace = pace.map_or("", |pace| &*pace.text);
         for _ in 0..limit::MORE {
             let deadline = Moment::now() + shared.options.operation_timeout;
-            let not_after = shared.commands.not_after(deadline);
+            let not_after = shared.route.of(self.key()).not_after(deadline);
             let request = resize(self.key(), capacity, life, not_after, pace, what);
             let answer = self.client().call(&request).await?;
             let (stamp, reply) = ResizeReply::read(&answer.reply)?;
-            shared.commands.note_stamp(answer.sent, stamp);
+            answer.note_stamp(stamp);
             match reply {
                 ResizeReply::Done { more, refused } => {
                     shared.note_publish(refused);
@@ -245,7 +245,7 @@ impl Guard {
             return Err(error);
         }
         let deadline = Moment::now() + shared.options.operation_timeout;
-        let not_after = shared.commands.not_after(deadline);
+        let not_after = shared.route.of(&attempt.key).not_after(deadline);
         let times = (
             millis(attempt.spec.lease),
             shared.key_life_ms(&attempt.spec, attempt.spec.lease),
@@ -260,7 +260,7 @@ impl Guard {
         let sent = Moment::now(); // of the first copy: it may be the one that did it
         let answer = client.call(&request).await?;
         let (stamp, reply) = MergeReply::read(&answer.reply)?;
-        shared.commands.note_stamp(answer.sent, stamp);
+        answer.note_stamp(stamp);
         match reply {
             MergeReply::Done => {
                 other.take_returned();

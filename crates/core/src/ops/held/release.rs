@@ -144,13 +144,23 @@ impl Future for Unlock {
                 Err(named(Error::lost(Loss::Expired)))
             }
             Some(Ended::HadNothing) => Err(named(Error::lost(Loss::Vanished))),
-            Some(Ended::Unknown) => Err(named(unanswered(shared, *this.began, *this.deadline))),
+            Some(Ended::Unknown) => Err(named(unanswered(
+                shared,
+                this.attempt,
+                *this.began,
+                *this.deadline,
+            ))),
             None if shared.life().is_over() => Err(named(shared.closed_error())),
             None => {
                 let timer = this.timer.as_mut();
                 ready!(timer.poll_until(cx, *this.over, Some(&shared.driver)));
                 // The keeper continues; the caller has nothing left to wait for (H44).
-                Err(named(unanswered(shared, *this.began, *this.deadline)))
+                Err(named(unanswered(
+                    shared,
+                    this.attempt,
+                    *this.began,
+                    *this.deadline,
+                )))
             }
         };
         *this.done = true;
@@ -159,7 +169,7 @@ impl Future for Unlock {
 }
 
 /// Says how long nobody answered, and whether the lease is over. The kind says why, if that is known.
-fn unanswered(shared: &Shared, began: Moment, deadline: Moment) -> Error {
+fn unanswered(shared: &Shared, attempt: &Attempt, began: Moment, deadline: Moment) -> Error {
     let now = Moment::now();
     let passed = Duration::from_millis(millis(now.since(began)));
     let rest = if now >= deadline {
@@ -169,7 +179,7 @@ fn unanswered(shared: &Shared, began: Moment, deadline: Moment) -> Error {
         format!("the client continues to try; otherwise the lease ends in {left:?}")
     };
     let text = format!("the server did not answer the release for {passed:?}; {rest}");
-    match shared.commands.outage().cause() {
+    match shared.route.of(&attempt.key).outage().cause() {
         Some(cause) => Error::new(cause.kind(), format!("{text}: {cause}")),
         None => Error::new(ErrorKind::Unavailable, text),
     }

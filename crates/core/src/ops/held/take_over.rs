@@ -103,7 +103,7 @@ async fn taken(
         // Only if no other copy may be run, a new one may be run later than the first was to be.
         let not_after = match attempt.with(|state| (state.is_asked(), state.not_after())) {
             (true, fixed) => fixed,
-            (false, _) => shared.commands.not_after(over),
+            (false, _) => shared.route.of(&attempt.key).not_after(over),
         };
         let deadline = shared.request_deadline(spec.lease, now).min(over);
         match ask(shared, attempt, what, not_after, deadline).await {
@@ -127,14 +127,15 @@ async fn ask(
     deadline: Moment,
 ) -> Result<TakeOverReply, Failure> {
     let spec = &attempt.spec;
-    if !shared.commands.is_ready() {
-        shared.commands.ready(deadline).await?; // nothing was sent
+    let node = shared.route.of(&attempt.key);
+    if !node.is_ready() {
+        node.ready(deadline).await?; // nothing was sent
     }
     attempt.note(Event::Asked { not_after });
     let lease = spec.first_lease();
     let times = (millis(lease), shared.key_life_ms(spec, lease));
     let request = take_over(what, &attempt.key, &attempt.id, times, not_after);
-    let answer = match shared.commands.run(&request, deadline).await {
+    let answer = match node.run(&request, deadline).await {
         Ok(answer) => answer,
         Err(failure) => {
             if !failure.unknown {
@@ -157,7 +158,7 @@ async fn ask(
     };
     attempt.on(event, Moment::now());
     let (stamp, reply) = read.map_err(Failure::refused)?;
-    shared.commands.note_stamp(sent, stamp);
+    answer.note_stamp(stamp);
     Ok(reply)
 }
 

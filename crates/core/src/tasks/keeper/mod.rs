@@ -52,7 +52,7 @@ pub(crate) async fn run(shared: &Shared) {
         let collected = shared.collected.load(Ordering::Acquire);
         let now = Moment::now();
         // Nothing is begun without a connection, so that nothing has to be given up and begun again.
-        let up = shared.commands.is_up();
+        let up = shared.route.is_up();
         let mut next = Moment::NEVER;
         let mut unsent = false;
         if up {
@@ -100,7 +100,7 @@ pub(crate) async fn run(shared: &Shared) {
             _ = life.changed() => {}
             Some(left) = ends.next(), if !ends.is_empty() => left.into_iter().for_each(|debt| debts.add(debt)),
             Some(()) = refunds.next(), if !refunds.is_empty() => {}
-            () = shared.commands.wait_for_other(0), if !up => {}
+            () = shared.route.wait_until_up(), if !up => {}
             () = sleep_until(give_up.min(next), None) => {}
         }
     }

@@ -142,7 +142,7 @@ impl Plan {
             }
         }
         self.renewals.forget_ended(shared, now);
-        let trip = shared.commands.distance();
+        let trip = shared.route.distance();
         self.renewals.add(due, trip);
         shared.schedule.note_lateness(worst);
         let is_late = worst > shortest_held / 6 && worst > Duration::from_millis(20);
@@ -209,7 +209,7 @@ impl Plan {
         }
         places.sort_by_key(|(heard, _)| *heard);
         let batches = places.len().div_ceil(BATCH).max(1);
-        let trip = shared.commands.distance();
+        let trip = shared.route.distance();
         self.places.fit(batches, trip, time);
         let paced = listening && !at_once;
         let number = u32::try_from(batches).unwrap_or(u32::MAX);
@@ -353,7 +353,7 @@ impl Plan {
             return refresh.then(|| Item::refresh(attempt));
         }
         let due = renewal(attempt, &effects); // it was granted since
-        let trip = shared.commands.distance();
+        let trip = shared.route.distance();
         self.renewals.add(due.into_iter().collect(), trip);
         None
     }

@@ -19,6 +19,7 @@ use crate::runtime::shared::Shared;
 use crate::types::error::Error;
 use crate::wire::reply::{TickItem, TickReply};
 use crate::wire::request::{TickArgs, TickOp, tick};
+use crate::wire::value::Answer;
 
 /// One item of a tick.
 #[derive(Debug, Clone)]
@@ -73,7 +74,7 @@ fn patience(shared: &Shared, items: &[Item], now: Moment) -> (Duration, Duration
         items.iter().map(move |item| left(item).unwrap_or_default())
     };
     let (shortest, longest) = (left().min().unwrap_or(lease), left().max().unwrap_or(lease));
-    let again = limit::renewal(most, lease, shortest, shared.commands.round_trip());
+    let again = limit::renewal(most, lease, shortest, shared.route.round_trip());
     (again, longest.min(most).max(again))
 }
 
@@ -91,7 +92,7 @@ async fn is_answered(shared: &Shared, items: &[Item], now: Moment, slot: Slot) -
     let result = match until(now + again, None, work.as_mut()).await {
         None if again < most => {
             debug!(items = items.len(), "a tick is overdue");
-            note_trouble(items, &shared.commands.why_silent().to_string());
+            note_trouble(items, &shared.route.why_silent().to_string());
             free(shared, items); // to be sent again; the answer to this one still counts
             drop(slot);
             shared.schedule.look.notify_one(); // another may be sent
@@ -176,11 +177,11 @@ pub(crate) async fn exchange(
         let args: Vec<TickArgs<'_>> = items.iter().map(|item| args(shared, item)).collect();
         tick(&args)
     };
-    let answer = shared.commands.run(&request, deadline).await?;
-    let sent = answer.sent;
-    let mut reply = TickReply::read(answer.reply).map_err(Failure::refused)?;
+    let node = shared.route.of(request.key());
+    let Answer { reply, sent, clock } = node.run(&request, deadline).await?;
+    let mut reply = TickReply::read(reply).map_err(Failure::refused)?;
     let stamp = reply.stamp;
-    shared.commands.note_stamp(sent, stamp);
+    clock.note(sent, stamp);
     shared.note_publish(reply.refused);
     let mut answers = Vec::with_capacity(items.len());
     for Item { attempt, asked } in items {

@@ -1,4 +1,4 @@
-//! The command connection: sends requests, and reports what is known about their outcome.
+//! A node: one connection to one server. It sends requests, and reports what is known about their outcome.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -10,15 +10,16 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
 use crate::base::clock::{Moment, nanos, until};
+use crate::base::server_clock::ServerClock;
 use crate::connection::distance::Trip;
 use crate::connection::failure::Failure;
+use crate::connection::handshake::Greeting;
 use crate::connection::outage::Outage;
-use crate::connection::refusal::{
-    Target, breaks_connection, classify, is_no_script, is_unknown, is_withheld, said,
-};
+use crate::connection::refusal::{Target, breaks_connection, classify, is_no_script, is_unknown, said};
+use crate::connection::scripts::NO_SCRIPT;
 use crate::connection::sending::Sending;
 use crate::types::error::{Error, ErrorKind, Result};
-use crate::wire::command::Request;
+use crate::types::server::ServerInfo;
 use crate::wire::script::Script;
 use crate::wire::value::{Answer, Reply};
 
@@ -28,8 +29,8 @@ pub(crate) struct Link {
     pub(crate) generation: u64,
 }
 
-/// The command connection, shared by all parts of a client.
-pub(crate) struct Commands {
+/// One connection to one server, with what is known of that server.
+pub(crate) struct Node {
     link: RwLock<Option<Link>>,
     /// The generation of the present connection; 0 while there is none.
     up: watch::Sender<u64>,
@@ -48,9 +49,9 @@ pub(crate) struct Commands {
     /// How long nothing may have been asked before the next request has the connection checked.
     pub(super) quiet: Duration,
     /// Single flight: one SCRIPT LOAD however many requests meet NOSCRIPT (H37).
-    loading: tokio::sync::Mutex<u64>,
-    loads: AtomicU64,
-    clock: Mutex<(Moment, u64)>,
+    pub(super) loading: tokio::sync::Mutex<u64>,
+    pub(super) loads: AtomicU64,
+    clock: Arc<ServerClock>,
     /// Smoothed, in nanoseconds.
     round_trip: AtomicU64,
     distance: Mutex<Trip>,
@@ -58,19 +59,20 @@ pub(crate) struct Commands {
     /// When the present connection was installed, in nanoseconds of a `Moment`.
     installed: AtomicU64,
     sending: Sending,
+    server: Mutex<Option<ServerInfo>>,
     prefix: Arc<str>,
     driver: Handle,
 }
 
-impl std::fmt::Debug for Commands {
+impl std::fmt::Debug for Node {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Commands")
+        f.debug_struct("Node")
             .field("generation", &*self.up.borrow())
             .finish_non_exhaustive()
     }
 }
 
-impl Commands {
+impl Node {
     pub(crate) fn new(prefix: Arc<str>, driver: Handle, (patience, quiet): (Duration, Duration)) -> Self {
         Self {
             link: RwLock::new(None),
@@ -84,12 +86,13 @@ impl Commands {
             quiet,
             loading: tokio::sync::Mutex::new(0),
             loads: AtomicU64::new(0),
-            clock: Mutex::new((Moment::now(), 0)),
+            clock: Arc::new(ServerClock::new()),
             round_trip: AtomicU64::new(0),
             distance: Mutex::new(Trip::new()),
             outage: Outage::default(),
             installed: AtomicU64::new(0),
             sending: Sending::default(),
+            server: Mutex::new(None),
             prefix,
             driver,
         }
@@ -99,6 +102,22 @@ impl Commands {
     pub(crate) fn fail_fast_after(mut self, time: Option<Duration>) -> Self {
         self.outage = Outage::new(time);
         self
+    }
+
+    /// A handshake is done: what it found.
+    pub(crate) fn greeted(&self, greeting: &Greeting, sent: Moment) {
+        self.loads.fetch_add(1, Ordering::Relaxed);
+        self.clock.note(sent, greeting.stamp);
+        // The average begins anew on a new connection.
+        self.round_trip
+            .store(nanos(greeting.round_trip), Ordering::Relaxed);
+        self.sending.set_loading(greeting.can_load);
+        *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(greeting.info.clone());
+    }
+
+    /// What the server is, if it was ever reached.
+    pub(crate) fn server(&self) -> Option<ServerInfo> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How scripts are sent.
@@ -228,23 +247,15 @@ impl Commands {
         self.loads.load(Ordering::Relaxed)
     }
 
-    /// Notes a stamp of the server, in microseconds, from a reply to a request that was sent at
-    /// `sent`.
-    pub(crate) fn note_stamp(&self, sent: Moment, stamp: u64) {
-        *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = (sent, stamp);
-    }
-
-    /// Estimates the server's time at `moment`, in microseconds. The estimate is never behind the
-    /// server's clock, as long as both clocks run at the same rate.
-    pub(crate) fn server_time(&self, moment: Moment) -> u64 {
-        let (sent, stamp) = *self.clock.lock().unwrap_or_else(PoisonError::into_inner);
-        stamp + u64::try_from(moment.since(sent).as_micros()).unwrap_or(0)
+    /// The clock of the server.
+    pub(crate) fn clock(&self) -> &ServerClock {
+        &self.clock
     }
 
     /// Estimates the server's time at `moment` in milliseconds, rounded up. Scripts refuse a copy
     /// that arrives after its `not_after`.
     pub(crate) fn not_after(&self, moment: Moment) -> u64 {
-        self.server_time(moment) / 1000 + 1
+        self.clock.at(moment) / 1000 + 1
     }
 
     fn note_round_trip(&self, time: Duration) {
@@ -252,11 +263,6 @@ impl Commands {
         let mean = before - before / 8 + nanos(time) / 8;
         self.round_trip.store(mean, Ordering::Relaxed);
         self.trip().note(time, Moment::now());
-    }
-
-    /// Restarts the average on a new connection, from the time of its handshake.
-    pub(crate) fn set_round_trip(&self, time: Duration) {
-        self.round_trip.store(nanos(time), Ordering::Relaxed);
     }
 
     /// Returns the average round trip. Time limits leave room for several, also because the average
@@ -336,7 +342,7 @@ impl Commands {
     }
 
     /// Sends a command with a deadline, and notes what the outcome says about the connection.
-    async fn send(
+    pub(super) async fn send(
         &self,
         link: &mut Link,
         command: &Cmd,
@@ -364,8 +370,11 @@ impl Commands {
                 let now = Moment::now();
                 self.note_heard(now);
                 self.note_round_trip(now.since(sent));
-                let reply = Reply(value);
-                Ok(Answer { reply, sent })
+                Ok(Answer {
+                    reply: Reply(value),
+                    sent,
+                    clock: Arc::clone(&self.clock),
+                })
             }
             Err(error) => {
                 if error.code().is_some() {
@@ -377,7 +386,7 @@ impl Commands {
         }
     }
 
-    fn failure(
+    pub(super) fn failure(
         &self,
         error: &redis::RedisError,
         generation: u64,
@@ -403,108 +412,6 @@ impl Commands {
         failure
     }
 
-    /// Runs a script. The error tells whether the script may have run.
-    pub(crate) async fn run(&self, request: &Request, deadline: Moment) -> Result<Answer, Failure> {
-        let mut link = self.link(deadline).await?;
-        let seen = self.loads();
-        let script = Some(request.script);
-        if self.sending.is_text() {
-            return Box::pin(self.send_text(link, request, deadline)).await;
-        }
-        match self.send(&mut link, &request.command, deadline, script).await {
-            Err(failure) if is_missing(&failure) => {
-                Box::pin(self.load_and_retry(link, request, deadline, seen)).await
-            }
-            result => result,
-        }
-    }
-
-    /// Loads the scripts into a server that did not know this one, and runs it again.
-    async fn load_and_retry(
-        &self,
-        mut link: Link,
-        request: &Request,
-        deadline: Moment,
-        mut seen: u64,
-    ) -> Result<Answer, Failure> {
-        let script = Some(request.script);
-        for _ in 0..2 {
-            if !self.sending.can_load() {
-                break;
-            }
-            self.load_again(&mut link, deadline, &mut seen).await?;
-            match self.send(&mut link, &request.command, deadline, script).await {
-                Err(failure) if is_missing(&failure) => {}
-                result => return result,
-            }
-        }
-        // The server keeps forgetting the script, or cannot load it: send its text.
-        self.send_text(link, request, deadline).await
-    }
-
-    async fn send_text(
-        &self,
-        mut link: Link,
-        request: &Request,
-        deadline: Moment,
-    ) -> Result<Answer, Failure> {
-        let script = Some(request.script);
-        self.send(&mut link, &request.as_eval(), deadline, script).await
-    }
-
-    /// Runs a script for many attempts, and returns an answer for each. `None`: the attempt has to
-    /// be sent alone.
-    pub(crate) async fn run_many(
-        &self,
-        request: &Request,
-        deadline: Moment,
-    ) -> Result<Vec<Result<Option<Answer>, Failure>>, Failure> {
-        let Answer { reply, sent } = self.run(request, deadline).await?;
-        let items = reply.items().map_err(Failure::refused)?;
-        let part = |Reply(value)| match value {
-            Value::Nil => Ok(None),
-            Value::ServerError(error) => {
-                Err(self.failure(&error.into(), self.generation(), Some(request.script)))
-            }
-            value => Ok(Some(Answer {
-                reply: Reply(value),
-                sent,
-            })),
-        };
-        Ok(items.into_iter().map(part).collect())
-    }
-
-    /// Loads all scripts, unless somebody did since `seen`.
-    #[allow(
-        clippy::significant_drop_tightening,
-        reason = "the gate is for the whole load"
-    )]
-    async fn load_again(&self, link: &mut Link, deadline: Moment, seen: &mut u64) -> Result<(), Failure> {
-        let gate = until(deadline, Some(&self.driver), self.loading.lock()).await;
-        let Some(_gate) = gate else {
-            return Err(Failure::passing(Error::new(ErrorKind::Unavailable, NO_SCRIPT)));
-        };
-        if self.loads() == *seen {
-            let scripts = crate::wire::script::ALL;
-            let loading = super::handshake::load_scripts(&mut link.connection, &scripts);
-            match until(deadline, Some(&self.driver), loading).await {
-                Some(Ok(())) => self.count_load(),
-                // The right was taken away since the greeting.
-                Some(Err(error)) if is_withheld(&error) => self.sending.set_loading(false),
-                Some(Err(error)) => return Err(self.failure(&error, link.generation, None)),
-                None => {
-                    return Err(Failure::passing(Error::new(ErrorKind::Unavailable, NO_SCRIPT)));
-                }
-            }
-        }
-        *seen = self.loads();
-        Ok(())
-    }
-
-    pub(crate) fn count_load(&self) {
-        self.loads.fetch_add(1, Ordering::Relaxed);
-    }
-
     /// Sends a plain command.
     pub(crate) async fn command(&self, command: &Cmd, deadline: Moment) -> Result<Reply, Failure> {
         let mut link = self.link(deadline).await?;
@@ -518,7 +425,7 @@ impl Commands {
         let mut link = self.link(deadline).await?;
         let answer = self.send(&mut link, &redis::cmd("TIME"), deadline, None).await?;
         if let Some(stamp) = super::handshake::time_of(&answer.reply.0) {
-            self.note_stamp(answer.sent, stamp);
+            answer.note_stamp(stamp);
         }
         Ok(())
     }
@@ -539,15 +446,3 @@ fn is_unknown_evalsha(error: &redis::RedisError) -> bool {
 
 /// A connection that lasted for longer is a good one: what ends it is a new outage.
 pub(crate) const GOOD: Duration = Duration::from_secs(1);
-
-const NO_SCRIPT: &str = "the server does not know the script";
-
-fn is_missing(failure: &Failure) -> bool {
-    failure.passing && !failure.unknown && failure.error.is_no_script()
-}
-
-impl Error {
-    fn is_no_script(&self) -> bool {
-        self.message() == NO_SCRIPT
-    }
-}

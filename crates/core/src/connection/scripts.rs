@@ -1,0 +1,131 @@
+//! Runs scripts on a node, and loads those that its server does not know.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use redis::Value;
+
+use super::node::{Link, Node};
+use crate::base::clock::{Moment, until};
+use crate::connection::failure::Failure;
+use crate::connection::handshake::load_scripts;
+use crate::connection::refusal::is_withheld;
+use crate::types::error::{Error, ErrorKind, Result};
+use crate::wire::command::Request;
+use crate::wire::script::ALL;
+use crate::wire::value::{Answer, Reply};
+
+impl Node {
+    /// Runs a script. The error tells whether the script may have run.
+    pub(crate) async fn run(&self, request: &Request, deadline: Moment) -> Result<Answer, Failure> {
+        let mut link = self.link(deadline).await?;
+        let seen = self.loads();
+        let script = Some(request.script);
+        if self.sending().is_text() {
+            return Box::pin(self.send_text(link, request, deadline)).await;
+        }
+        match self.send(&mut link, &request.command, deadline, script).await {
+            Err(failure) if is_missing(&failure) => {
+                Box::pin(self.load_and_retry(link, request, deadline, seen)).await
+            }
+            result => result,
+        }
+    }
+
+    /// Loads the scripts into a server that did not know this one, and runs it again.
+    async fn load_and_retry(
+        &self,
+        mut link: Link,
+        request: &Request,
+        deadline: Moment,
+        mut seen: u64,
+    ) -> Result<Answer, Failure> {
+        let script = Some(request.script);
+        for _ in 0..2 {
+            if !self.sending().can_load() {
+                break;
+            }
+            self.load_again(&mut link, deadline, &mut seen).await?;
+            match self.send(&mut link, &request.command, deadline, script).await {
+                Err(failure) if is_missing(&failure) => {}
+                result => return result,
+            }
+        }
+        // The server keeps forgetting the script, or cannot load it: send its text.
+        self.send_text(link, request, deadline).await
+    }
+
+    async fn send_text(
+        &self,
+        mut link: Link,
+        request: &Request,
+        deadline: Moment,
+    ) -> Result<Answer, Failure> {
+        let script = Some(request.script);
+        self.send(&mut link, &request.as_eval(), deadline, script).await
+    }
+
+    /// Runs a script for many attempts, and returns an answer for each. `None`: the attempt has to
+    /// be sent alone.
+    pub(crate) async fn run_many(
+        &self,
+        request: &Request,
+        deadline: Moment,
+    ) -> Result<Vec<Result<Option<Answer>, Failure>>, Failure> {
+        let Answer { reply, sent, clock } = self.run(request, deadline).await?;
+        let items = reply.items().map_err(Failure::refused)?;
+        let part = |Reply(value)| match value {
+            Value::Nil => Ok(None),
+            Value::ServerError(error) => {
+                Err(self.failure(&error.into(), self.generation(), Some(request.script)))
+            }
+            value => Ok(Some(Answer {
+                reply: Reply(value),
+                sent,
+                clock: Arc::clone(&clock),
+            })),
+        };
+        Ok(items.into_iter().map(part).collect())
+    }
+
+    /// Loads all scripts, unless somebody did since `seen`.
+    #[allow(
+        clippy::significant_drop_tightening,
+        reason = "the gate is for the whole load"
+    )]
+    async fn load_again(&self, link: &mut Link, deadline: Moment, seen: &mut u64) -> Result<(), Failure> {
+        let gate = until(deadline, Some(self.driver()), self.loading.lock()).await;
+        let Some(_gate) = gate else {
+            return Err(Failure::passing(Error::new(ErrorKind::Unavailable, NO_SCRIPT)));
+        };
+        if self.loads() == *seen {
+            let scripts = ALL;
+            let loading = load_scripts(&mut link.connection, &scripts);
+            match until(deadline, Some(self.driver()), loading).await {
+                Some(Ok(())) => {
+                    self.loads.fetch_add(1, Ordering::Relaxed);
+                }
+                // The right was taken away since the greeting.
+                Some(Err(error)) if is_withheld(&error) => self.sending().set_loading(false),
+                Some(Err(error)) => return Err(self.failure(&error, link.generation, None)),
+                None => {
+                    return Err(Failure::passing(Error::new(ErrorKind::Unavailable, NO_SCRIPT)));
+                }
+            }
+        }
+        *seen = self.loads();
+        Ok(())
+    }
+}
+
+pub(super) const NO_SCRIPT: &str = "the server does not know the script";
+
+fn is_missing(failure: &Failure) -> bool {
+    failure.passing && !failure.unknown && failure.error.is_no_script()
+}
+
+impl Error {
+    fn is_no_script(&self) -> bool {
+        self.message() == NO_SCRIPT
+    }
+}
