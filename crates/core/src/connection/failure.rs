@@ -1,6 +1,6 @@
 //! Why a request has no answer.
 
-use crate::types::error::Error;
+use crate::types::error::{Error, ErrorKind};
 
 /// Why a request has no answer.
 #[derive(Debug)]
@@ -47,4 +47,15 @@ impl Failure {
             untouched: false,
         }
     }
+
+    /// The server does not know the script, so it did not run.
+    pub(crate) fn no_script() -> Self {
+        Self::passing(Error::new(ErrorKind::Unavailable, NO_SCRIPT))
+    }
+
+    pub(crate) fn is_no_script(&self) -> bool {
+        self.passing && !self.unknown && self.error.message() == NO_SCRIPT
+    }
 }
+
+const NO_SCRIPT: &str = "the server does not know the script";

@@ -16,7 +16,6 @@ use crate::connection::failure::Failure;
 use crate::connection::handshake::Greeting;
 use crate::connection::outage::Outage;
 use crate::connection::refusal::{Target, breaks_connection, classify, is_no_script, is_unknown, said};
-use crate::connection::scripts::NO_SCRIPT;
 use crate::connection::sending::Sending;
 use crate::types::error::{Error, ErrorKind, Result};
 use crate::types::server::ServerInfo;
@@ -393,11 +392,11 @@ impl Node {
         script: Option<&'static Script>,
     ) -> Failure {
         if is_no_script(error) {
-            return Failure::passing(Error::new(ErrorKind::Unavailable, NO_SCRIPT));
+            return Failure::no_script();
         }
         if script.is_some() && is_unknown_evalsha(error) {
             self.sending.set_text(said(error));
-            return Failure::passing(Error::new(ErrorKind::Unavailable, NO_SCRIPT));
+            return Failure::no_script();
         }
         let failure = classify(
             error,

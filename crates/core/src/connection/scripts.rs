@@ -10,7 +10,7 @@ use crate::base::clock::{Moment, until};
 use crate::connection::failure::Failure;
 use crate::connection::handshake::load_scripts;
 use crate::connection::refusal::is_withheld;
-use crate::types::error::{Error, ErrorKind, Result};
+use crate::types::error::Result;
 use crate::wire::command::Request;
 use crate::wire::script::ALL;
 use crate::wire::value::{Answer, Reply};
@@ -25,7 +25,7 @@ impl Node {
             return Box::pin(self.send_text(link, request, deadline)).await;
         }
         match self.send(&mut link, &request.command, deadline, script).await {
-            Err(failure) if is_missing(&failure) => {
+            Err(failure) if failure.is_no_script() => {
                 Box::pin(self.load_and_retry(link, request, deadline, seen)).await
             }
             result => result,
@@ -47,7 +47,7 @@ impl Node {
             }
             self.load_again(&mut link, deadline, &mut seen).await?;
             match self.send(&mut link, &request.command, deadline, script).await {
-                Err(failure) if is_missing(&failure) => {}
+                Err(failure) if failure.is_no_script() => {}
                 result => return result,
             }
         }
@@ -96,7 +96,7 @@ impl Node {
     async fn load_again(&self, link: &mut Link, deadline: Moment, seen: &mut u64) -> Result<(), Failure> {
         let gate = until(deadline, Some(self.driver()), self.loading.lock()).await;
         let Some(_gate) = gate else {
-            return Err(Failure::passing(Error::new(ErrorKind::Unavailable, NO_SCRIPT)));
+            return Err(Failure::no_script());
         };
         if self.loads() == *seen {
             let scripts = ALL;
@@ -109,23 +109,11 @@ impl Node {
                 Some(Err(error)) if is_withheld(&error) => self.sending().set_loading(false),
                 Some(Err(error)) => return Err(self.failure(&error, link.generation, None)),
                 None => {
-                    return Err(Failure::passing(Error::new(ErrorKind::Unavailable, NO_SCRIPT)));
+                    return Err(Failure::no_script());
                 }
             }
         }
         *seen = self.loads();
         Ok(())
-    }
-}
-
-pub(super) const NO_SCRIPT: &str = "the server does not know the script";
-
-fn is_missing(failure: &Failure) -> bool {
-    failure.passing && !failure.unknown && failure.error.is_no_script()
-}
-
-impl Error {
-    fn is_no_script(&self) -> bool {
-        self.message() == NO_SCRIPT
     }
 }
