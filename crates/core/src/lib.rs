@@ -59,6 +59,7 @@ pub use types::name::{MAX_NAME, Name};
 pub use types::options::{MAX_LEASE, MIN_LEASE, OnMismatch, Renew};
 pub use types::owner::Owner;
 pub use types::rate::{Algorithm, Decision, MAX_PERIOD, MIN_PERIOD, Rate};
+pub use types::sentinel::Sentinel;
 pub use types::server::{ServerInfo, Warning};
 pub use types::ticket::Ticket;
 #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]

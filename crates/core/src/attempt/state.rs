@@ -38,6 +38,9 @@ pub(super) enum Stage {
     Gone(Option<Ended>),
 }
 
+/// The stamp of something that was heard, and is older than whatever comes.
+const OLDEST: u64 = 1;
+
 /// Requests that were sent and have not been answered, apart from ends.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(super) struct UnderWay {
@@ -177,6 +180,7 @@ impl State {
             Event::Hold(event) => self.on_hold(event, now, rules, &mut out),
             Event::End(event) => self.on_end(event, &mut out),
             Event::GivenUp => self.give_up(now, rules, &mut out),
+            Event::ServerChanged => self.server_changed(now, &mut out),
             Event::ClientClosed { closing } => {
                 self.closed = true;
                 out.wake = true;
@@ -186,6 +190,19 @@ impl State {
             }
         }
         out
+    }
+
+    /// Stamps of two servers are not compared. A hold is renewed at once, so that a loss is heard of within a round trip. A
+    /// grant by message counts from the last request that was answered before, which was sent before the grant was made.
+    fn server_changed(&mut self, now: Moment, out: &mut Effects) {
+        self.known = Known::by_request(self.known.sent);
+        self.news.stamp = self.news.stamp.min(OLDEST);
+        if let Stage::Held(lease) | Stage::Leaving(lease) = &mut self.stage
+            && lease.due < lease.deadline
+        {
+            lease.due = lease.due.min(now);
+            out.due = lease.due;
+        }
     }
 
     pub(super) const fn enter(&mut self, stage: Stage) {

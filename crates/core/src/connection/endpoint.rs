@@ -18,9 +18,9 @@ pub(crate) struct Endpoint {
     /// Connects with the same certificates, to see what is wrong; if they are ours.
     #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
     pub(crate) connector: Option<tls::Connector>,
-    /// Where the certificates are, if they are in files.
+    /// The certificates, if they are ours.
     #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
-    files: Option<Tls>,
+    tls: Option<Tls>,
 }
 
 impl std::fmt::Debug for Endpoint {
@@ -73,7 +73,7 @@ impl Endpoint {
                 #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
                 connector: None,
                 #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
-                files: None,
+                tls: None,
             })
             .map_err(|error| unusable(&error))
     }
@@ -107,7 +107,7 @@ impl Endpoint {
         Ok(Self {
             client,
             connector: Some(connector),
-            files: Some(tls).filter(Tls::has_files),
+            tls: Some(tls),
         })
     }
 
@@ -115,7 +115,7 @@ impl Endpoint {
     /// be used: they may be about to be.
     #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
     pub(crate) async fn renewed(&self) -> Self {
-        let Some(tls) = self.files.clone() else {
+        let Some(tls) = self.tls.clone().filter(Tls::has_files) else {
             return self.clone();
         };
         let endpoint = self.clone();
@@ -134,6 +134,27 @@ impl Endpoint {
     #[cfg(not(any(feature = "tls-rustls", feature = "tls-native-tls")))]
     pub(crate) fn renewed(&self) -> std::future::Ready<Self> {
         std::future::ready(self.clone())
+    }
+
+    /// The same user, database and certificates at another address.
+    pub(crate) fn at(&self, host: &str, port: u16) -> Result<Self> {
+        let host = host.to_owned();
+        let addr = match self.addr() {
+            redis::ConnectionAddr::TcpTls {
+                insecure, tls_params, ..
+            } => redis::ConnectionAddr::TcpTls {
+                host,
+                port,
+                insecure: *insecure,
+                tls_params: tls_params.clone(),
+            },
+            _ => redis::ConnectionAddr::Tcp(host, port),
+        };
+        let moved = Self::from_info(self.client.get_connection_info().clone().set_addr(addr))?;
+        Ok(Self {
+            client: moved.client,
+            ..self.clone()
+        })
     }
 
     /// How many round trips it takes until a connection can be used: one for TCP, one for what redis-rs says first (user,

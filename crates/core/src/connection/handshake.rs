@@ -25,6 +25,17 @@ pub(crate) struct Greeting {
     pub(crate) publish_refused: bool,
     /// Scripts can be loaded without being run.
     pub(crate) can_load: bool,
+    /// Which process answered; `None`: it does not say.
+    pub(crate) run: Option<String>,
+    /// Writes are refused while it has too few replicas: `min-replicas-to-write`.
+    pub(crate) has_min_replicas: bool,
+}
+
+impl Greeting {
+    /// The server is a replica.
+    pub(crate) fn is_replica(&self) -> bool {
+        self.warnings.contains(&Warning::Replica)
+    }
 }
 
 async fn ask(connection: &mut MultiplexedConnection, words: &[&str]) -> RedisResult<Value> {
@@ -100,9 +111,12 @@ pub(crate) async fn greet(
         version: "unknown".into(),
         address,
     };
+    let (mut run, mut has_min_replicas) = (None, false);
     match server {
         Ok(value) => {
             let text = text_of(&value);
+            run = field(&text, "run_id").map(str::to_owned);
+            has_min_replicas = field(&text, "min_slaves_good_slaves").is_some();
             if let Err(error) = read_info(&text, &mut info, &mut warnings) {
                 return Ok(Err(error));
             }
@@ -136,6 +150,8 @@ pub(crate) async fn greet(
     };
     Ok(Ok(Greeting {
         info,
+        run,
+        has_min_replicas,
         warnings,
         stamp,
         round_trip,
@@ -187,6 +203,9 @@ fn read_info(text: &str, info: &mut ServerInfo, warnings: &mut Vec<Warning>) -> 
             ),
         ));
     }
+    if [field(text, "redis_mode"), field(text, "server_mode")].contains(&Some("sentinel")) {
+        return Err(a_sentinel(text, &info.address));
+    }
     if field(text, "cluster_enabled") == Some("1") {
         return Err(Error::new(
             ErrorKind::Unsupported,
@@ -208,6 +227,29 @@ fn read_info(text: &str, info: &mut ServerInfo, warnings: &mut Vec<Warning>) -> 
         });
     }
     Ok(())
+}
+
+/// The error of a URL that leads to a sentinel, with the URL that leads to its primaries.
+fn a_sentinel(info: &str, address: &str) -> Error {
+    let primaries = info.lines().filter_map(|line| {
+        let (number, rest) = line.strip_prefix("master")?.split_once(":name=")?;
+        let is_one = number.parse::<u32>().is_ok();
+        rest.split(',').next().filter(|_| is_one)
+    });
+    let primaries: Vec<_> = primaries.take(10).collect();
+    let name = primaries.first().unwrap_or(&"name");
+    Error::new(
+        ErrorKind::Unsupported,
+        format!(
+            "the server at {address} is a sentinel of these primaries: {}; use redis+sentinel://{address}/{name}, \
+             with all its sentinels, separated by commas",
+            if primaries.is_empty() {
+                "none so far".to_owned()
+            } else {
+                primaries.join(", ")
+            }
+        ),
+    )
 }
 
 #[cfg(test)]
@@ -259,6 +301,17 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
         assert!(error.message().contains("Cluster"), "{error}");
         assert!(read(&text(0)).is_ok(), "not one");
+    }
+
+    #[test]
+    fn a_sentinel_is_refused_with_the_url_that_leads_to_its_primaries() {
+        let text = "redis_version:7.0.15\r\nredis_mode:sentinel\r\nmasters:2\r\n\
+            master0:name=one,status=ok,address=10.0.0.1:6379,slaves=1,sentinels=3\r\n\
+            master1:name=two,status=ok,address=10.0.0.2:6379,slaves=1,sentinels=3\r\n";
+        let error = read(text).expect_err("a sentinel");
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+        assert!(error.message().contains("one, two"), "{error}");
+        assert!(error.message().contains("redis+sentinel://"), "{error}");
     }
 
     #[test]

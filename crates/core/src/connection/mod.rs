@@ -11,5 +11,8 @@ mod ready;
 pub(crate) mod refusal;
 mod scripts;
 pub(crate) mod sending;
+pub(crate) mod sentinel;
+pub(crate) mod site;
+pub(crate) mod source;
 #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
 pub(crate) mod tls;

@@ -17,6 +17,7 @@ use crate::connection::handshake::Greeting;
 use crate::connection::outage::Outage;
 use crate::connection::refusal::{Target, breaks_connection, classify, is_no_script, is_unknown, said};
 use crate::connection::sending::Sending;
+use crate::connection::site::Sites;
 use crate::types::error::{Error, ErrorKind, Result};
 use crate::types::server::ServerInfo;
 use crate::wire::script::Script;
@@ -36,6 +37,8 @@ pub(crate) struct Node {
     /// Tells the supervisor that the connection of this generation is bad.
     bad: AtomicU64,
     pub(crate) trouble: Notify,
+    /// Wakes the supervisor while it waits before the next try to connect.
+    pub(crate) news: Notify,
     /// When the oldest unanswered request was sent, if nothing has arrived since: nanoseconds of a
     /// `Moment`, or 0 if there is none.
     silent_since: AtomicU64,
@@ -59,6 +62,11 @@ pub(crate) struct Node {
     installed: AtomicU64,
     sending: Sending,
     server: Mutex<Option<ServerInfo>>,
+    /// The process at the other end of the last connection, as far as it said.
+    run: Mutex<Option<String>>,
+    sites: Sites,
+    /// The generation of the last connection that was left.
+    left: AtomicU64,
     prefix: Arc<str>,
     driver: Handle,
 }
@@ -78,6 +86,7 @@ impl Node {
             up: watch::Sender::new(0),
             bad: AtomicU64::new(0),
             trouble: Notify::new(),
+            news: Notify::new(),
             silent_since: AtomicU64::new(0),
             heard: AtomicU64::new(0),
             suspect: AtomicBool::new(false),
@@ -92,6 +101,9 @@ impl Node {
             installed: AtomicU64::new(0),
             sending: Sending::default(),
             server: Mutex::new(None),
+            run: Mutex::new(None),
+            sites: Sites::new(),
+            left: AtomicU64::new(0),
             prefix,
             driver,
         }
@@ -103,8 +115,9 @@ impl Node {
         self
     }
 
-    /// A handshake is done: what it found.
-    pub(crate) fn greeted(&self, greeting: &Greeting, sent: Moment) {
+    /// A handshake is done: what it found. Returns whether another server than before has answered, or
+    /// the same after a restart.
+    pub(crate) fn greeted(&self, greeting: &Greeting, sent: Moment) -> bool {
         self.loads.fetch_add(1, Ordering::Relaxed);
         self.clock.note(sent, greeting.stamp);
         // The average begins anew on a new connection.
@@ -112,6 +125,9 @@ impl Node {
             .store(nanos(greeting.round_trip), Ordering::Relaxed);
         self.sending.set_loading(greeting.can_load);
         *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(greeting.info.clone());
+        let run = greeting.run.clone();
+        let before = std::mem::replace(&mut *self.run.lock().unwrap_or_else(PoisonError::into_inner), run);
+        before.is_none() || before != greeting.run
     }
 
     /// What the server is, if it was ever reached.
@@ -145,6 +161,20 @@ impl Node {
         }
         self.up.send_replace(0);
         *self.link.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Another server has taken over from this one: nothing that this connection says from now on
+    /// counts, even if the server lives and answers.
+    pub(crate) fn leave(&self, why: &Error) {
+        let generation = self.generation();
+        self.left.fetch_max(generation, Ordering::AcqRel);
+        self.sites.leave();
+        self.report(generation, why);
+    }
+
+    /// Where its connection leads.
+    pub(crate) const fn sites(&self) -> &Sites {
+        &self.sites
     }
 
     /// What is known of the present outage, or of the last one.
@@ -363,6 +393,9 @@ impl Node {
                 )));
             }
         };
+        if link.generation <= self.left.load(Ordering::Acquire) {
+            return Err(Failure::unknown(Error::new(ErrorKind::Unavailable, LEFT)));
+        }
         match result {
             Ok(value) => {
                 self.outage.answered();
@@ -445,3 +478,5 @@ fn is_unknown_evalsha(error: &redis::RedisError) -> bool {
 
 /// A connection that lasted for longer is a good one: what ends it is a new outage.
 pub(crate) const GOOD: Duration = Duration::from_secs(1);
+
+const LEFT: &str = "another server has taken over from the one that was asked";

@@ -7,7 +7,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use redis::{ConnectionAddr, RedisError, RedisFuture};
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, ConnectionAddr, RedisError, RedisFuture, RedisResult};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -17,9 +18,42 @@ use crate::connection::failure::Failure;
 use crate::connection::refusal::{Target, classify, io_error, said};
 use crate::types::error::{Error, ErrorKind};
 
+/// Requests that may be queued in front of the socket.
+const PIPELINE: usize = 1024;
+
+/// Opens a connection, within `patience` for each round trip that it takes.
+pub(crate) async fn open(
+    endpoint: &Endpoint,
+    target: Target<'_>,
+    patience: Duration,
+) -> Result<MultiplexedConnection, Failure> {
+    // Time-outs are ours: redis-rs's default of 500 ms would fire in the middle of a script's run (H28).
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(None)
+        .set_response_timeout(None)
+        .set_pipeline_buffer_size(PIPELINE)
+        .set_dns_resolver(Resolver);
+    let open = endpoint
+        .client
+        .get_multiplexed_async_connection_with_config(&config);
+    match until(Moment::now() + patience * endpoint.round_trips(), None, open).await {
+        Some(Ok(connection)) => Ok(connection),
+        Some(Err(error)) => Err(refused(error, endpoint, target, patience).await),
+        None => Err(silent(endpoint, patience).await),
+    }
+}
+
+/// What redis-rs has no timeout for.
+pub(crate) async fn within<T>(time: Duration, work: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
+    match until(Moment::now() + time, None, work).await {
+        Some(result) => result,
+        None => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+    }
+}
+
 /// Resolves host names, and remembers in the error that this failed.
 #[derive(Debug)]
-pub(crate) struct Resolver;
+struct Resolver;
 
 /// A host name that could not be resolved.
 #[derive(Debug)]

@@ -22,6 +22,7 @@ use crate::base::limit;
 use crate::base::trace::{debug, warn};
 use crate::connection::handshake::Greeting;
 use crate::connection::node::Node;
+use crate::connection::source::Place;
 use crate::types::error::{Error, ErrorKind, Result};
 use crate::types::loss::Loss;
 use crate::types::name::Name;
@@ -357,13 +358,27 @@ impl Shared {
     }
 
     /// A handshake with this node is done: what it found.
-    pub(crate) fn greeted(&self, node: &Node, greeting: &Greeting, sent: Moment) {
-        node.greeted(greeting, sent);
+    pub(crate) fn greeted(&self, node: &Node, place: Place, greeting: &Greeting, sent: Moment) {
+        let is_other = node.greeted(greeting, sent);
+        node.sites().arrive(place, is_other);
+        if is_other {
+            self.server_changed();
+        }
         for warning in &greeting.warnings {
             self.warn_once(warning);
         }
         self.note_publish(greeting.publish_refused);
         self.schedule.set_deaf(greeting.publish_refused); // the right may have been given since
+    }
+
+    /// Another server is at the other end of a node, or the same after a restart: what it says is not compared with what the
+    /// other one said, and holds are renewed as soon as there is a connection, to hear whether it has them.
+    fn server_changed(&self) {
+        self.schedule.forget_stamps();
+        let now = Moment::now();
+        for attempt in self.table.all() {
+            self.on(&attempt, Event::ServerChanged, now);
+        }
     }
 
     pub(crate) fn warnings(&self) -> Vec<Warning> {

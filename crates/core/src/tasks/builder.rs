@@ -10,6 +10,8 @@ use tokio::sync::oneshot;
 use crate::base::clock::{Moment, until};
 use crate::base::real;
 use crate::connection::endpoint::Endpoint;
+use crate::connection::sentinel::{Sentinels, parse};
+use crate::connection::source::Source;
 use crate::runtime::shared::{Life, Shared};
 use crate::tasks::alarm;
 use crate::tasks::client::Client;
@@ -18,8 +20,10 @@ use crate::tasks::keeper;
 use crate::tasks::label::keep_label;
 use crate::tasks::sender::Sender;
 use crate::tasks::supervisor::{connect_first, supervise};
+use crate::tasks::watch::watch;
 use crate::types::error::{Error, ErrorKind, Result};
 use crate::types::options::{Drift, Options};
+use crate::types::sentinel::Sentinel;
 #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
 use crate::types::tls::Tls;
 
@@ -27,7 +31,7 @@ use crate::types::tls::Tls;
 #[derive(Debug, Clone)]
 #[must_use = "call `connect`"]
 pub struct ClientBuilder {
-    endpoint: Option<Result<Endpoint, Arc<Error>>>,
+    target: Option<Result<Target, Arc<Error>>>,
     #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
     tls: Option<Tls>,
     options: Options,
@@ -36,31 +40,48 @@ pub struct ClientBuilder {
 impl ClientBuilder {
     pub(crate) fn new() -> Self {
         Self {
-            endpoint: None,
+            target: None,
             #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
             tls: None,
             options: Options::default(),
         }
     }
 
-    /// Connects to `redis://[user:password@]host[:port][/database]` (also `rediss://` with a TLS feature, `unix://`).
+    /// Connects to `redis://[user:password@]host[:port][/database]` (also `rediss://` with a TLS feature, `unix://`), or to
+    /// the primary of sentinels, `redis+sentinel://[user:password@]host[:port],host[:port]/name[/database]`
+    /// (`rediss+sentinel://` with TLS): see [`Sentinel`].
     ///
     /// With `tls-rustls`, connecting to a `rediss://` URL installs `ring` as the process's provider for rustls, unless the
     /// program has installed one before.
     pub fn url(mut self, url: impl AsRef<str>) -> Self {
-        self.endpoint = Some(Endpoint::from_url(url.as_ref()).map_err(Arc::new));
+        let url = url.as_ref();
+        let target = match parse(url) {
+            Some(sentinel) => sentinel.map(Target::Sentinel),
+            None => Endpoint::from_url(url).map(Target::Server),
+        };
+        self.target = Some(target.map_err(Arc::new));
+        self
+    }
+
+    /// Connects to the primary that these sentinels name, and follows when they name another.
+    pub fn sentinel(mut self, sentinel: Sentinel) -> Self {
+        self.target = Some(Ok(Target::Sentinel(sentinel)));
         self
     }
 
     /// Connects as this `redis::Client` does. Its connections are not shared: ours have options of their own.
     pub fn redis(mut self, client: &redis::Client) -> Self {
-        self.endpoint = Some(Endpoint::from_client(client).map_err(Arc::new));
+        self.target = Some(
+            Endpoint::from_client(client)
+                .map(Target::Server)
+                .map_err(Arc::new),
+        );
         self
     }
 
     /// Connects with this connection info.
     pub fn connection_info(mut self, info: redis::ConnectionInfo) -> Self {
-        self.endpoint = Some(Endpoint::from_info(info).map_err(Arc::new));
+        self.target = Some(Endpoint::from_info(info).map(Target::Server).map_err(Arc::new));
         self
     }
 
@@ -221,18 +242,18 @@ impl ClientBuilder {
     /// Cancel safe: what was begun is given up.
     pub async fn connect(self) -> Result<Client> {
         let Self {
-            endpoint,
+            target,
             #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
             tls,
             options,
         } = self;
         options.check()?;
-        let endpoint = match endpoint {
-            Some(Ok(endpoint)) => endpoint,
+        let target = match target {
+            Some(Ok(target)) => target,
             Some(Err(error)) => return Err(again(&error)),
             None => {
                 return Err(Error::invalid(
-                    "no server was named: call url, redis or connection_info",
+                    "no server was named: call url, sentinel, redis or connection_info",
                 ));
             }
         };
@@ -246,12 +267,14 @@ impl ClientBuilder {
         };
         real::look();
         probe(&driver).await?;
+        #[cfg(not(any(feature = "tls-rustls", feature = "tls-native-tls")))]
+        let source = target.source()?;
         #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
-        let endpoint = with_certificates(endpoint, tls, &driver).await?;
+        let source = with_certificates(target, tls, &driver).await?;
         let shared = Arc::new(Shared::new(options, driver.clone()));
         let first = {
-            let (shared, endpoint) = (Arc::clone(&shared), endpoint.clone());
-            driver.spawn(async move { connect_first(&shared, shared.route.any(), &endpoint).await })
+            let (shared, source) = (Arc::clone(&shared), source.clone());
+            driver.spawn(async move { connect_first(&shared, shared.route.any(), &source).await })
         };
         AbortOnDrop(first).join().await??;
         let client = Client::new(Arc::clone(&shared));
@@ -259,8 +282,8 @@ impl ClientBuilder {
             alarm::start(&shared).map_err(no_thread)?;
         }
         // Connecting the inbox and subscribing, on a line of that length.
-        let far = shared.route.round_trip() * (endpoint.round_trips() + 2);
-        start_tasks(&shared, endpoint, thread);
+        let far = shared.route.round_trip() * (source.round_trips() + 2);
+        start_tasks(&shared, source, thread);
         // Grants are to arrive by message from the first attempt on; a refusal is a warning, not a failure.
         let mut tried = shared.inbox_tried.subscribe();
         let subscribed = async { tried.wait_for(|tried| *tried).await.is_ok() };
@@ -270,13 +293,46 @@ impl ClientBuilder {
     }
 }
 
+/// Where to connect, as the program gave it.
+#[derive(Debug, Clone)]
+enum Target {
+    Server(Endpoint),
+    Sentinel(Sentinel),
+}
+
+impl Target {
+    fn source(self) -> Result<Source> {
+        Ok(match self {
+            Self::Server(endpoint) => Source::Program(Box::new(endpoint)),
+            Self::Sentinel(sentinel) => Source::Sentinels(Arc::new(Sentinels::new(&sentinel)?)),
+        })
+    }
+
+    /// The same with these certificates, or those that everybody trusts. Blocks: it reads files.
+    #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
+    fn source_with(self, tls: Option<&Tls>) -> Result<Source> {
+        Ok(match self {
+            Self::Server(endpoint) => Source::Program(Box::new(endpoint.with_tls(tls)?)),
+            Self::Sentinel(sentinel) => {
+                let sentinels = Sentinels::new(&sentinel)?;
+                Source::Sentinels(Arc::new(sentinels.with_tls(tls, sentinel.tls.as_ref())?))
+            }
+        })
+    }
+
+    #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
+    fn is_plain(&self) -> bool {
+        matches!(self, Self::Server(endpoint) if !endpoint.is_tls())
+    }
+}
+
 /// Reads the certificates, where that may block.
 #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
-async fn with_certificates(endpoint: Endpoint, tls: Option<Tls>, driver: &Handle) -> Result<Endpoint> {
-    if tls.is_none() && !endpoint.is_tls() {
-        return Ok(endpoint);
+async fn with_certificates(target: Target, tls: Option<Tls>, driver: &Handle) -> Result<Source> {
+    if tls.is_none() && target.is_plain() {
+        return target.source();
     }
-    let reading = driver.spawn_blocking(move || endpoint.with_tls(tls.as_ref()));
+    let reading = driver.spawn_blocking(move || target.source_with(tls.as_ref()));
     AbortOnDrop(reading).join().await?
 }
 
@@ -372,15 +428,25 @@ impl Drop for Orphan {
     }
 }
 
-fn start_tasks(shared: &Arc<Shared>, endpoint: Endpoint, thread: Option<oneshot::Sender<()>>) {
+fn start_tasks(shared: &Arc<Shared>, source: Source, thread: Option<oneshot::Sender<()>>) {
     let driver = &shared.driver;
+    let mut tasks = Vec::new();
+    if let Source::Sentinels(sentinels) = &source {
+        for at in 0..sentinels.all().len() {
+            let (shared, sentinels) = (Arc::clone(shared), Arc::clone(sentinels));
+            tasks.push(driver.spawn(async move {
+                let sentinel = &sentinels.all()[at];
+                watch(&shared, shared.route.any(), &sentinels, sentinel).await
+            }));
+        }
+    }
     let supervisor = {
-        let (shared, endpoint) = (Arc::clone(shared), endpoint.clone());
-        driver.spawn(async move { supervise(&shared, shared.route.any(), &endpoint).await })
+        let shared = Arc::clone(shared);
+        driver.spawn(async move { supervise(&shared, shared.route.any(), source).await })
     };
     let inbox = {
         let shared = Arc::clone(shared);
-        driver.spawn(async move { receive(&shared, &endpoint).await })
+        driver.spawn(async move { receive(&shared).await })
     };
     let label = {
         let shared = Arc::clone(shared);
@@ -394,12 +460,13 @@ fn start_tasks(shared: &Arc<Shared>, endpoint: Endpoint, thread: Option<oneshot:
         let orphan = Orphan(Arc::clone(shared));
         driver.spawn(async move { keeper::look(&orphan.0).await })
     };
+    tasks.extend([supervisor, inbox, label, batches, looking]);
     let orphan = Orphan(Arc::clone(shared));
     drop(driver.spawn(async move {
         let orphan = orphan;
         keeper::run(&orphan.0).await;
         orphan.0.shut(Life::Closed); // wakes those who still wait for an answer
-        for task in [supervisor, inbox, label, batches, looking] {
+        for task in tasks {
             task.abort();
         }
         drop(thread);

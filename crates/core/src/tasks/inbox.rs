@@ -16,6 +16,7 @@ use crate::base::clock::{Moment, Timer, sleep_until, until};
 use crate::base::trace::{debug, warn};
 use crate::connection::endpoint::Endpoint;
 use crate::connection::node::GOOD;
+use crate::connection::opening::within;
 use crate::connection::refusal::{is_withheld, said};
 use crate::runtime::shared::Shared;
 use crate::types::server::Warning;
@@ -40,8 +41,9 @@ struct Followed {
 
 /// Delivers messages until the client ends. After every subscription the keeper ticks at once,
 /// because a message may have been lost in between (H1, H2).
-pub(crate) async fn receive(shared: &Shared, endpoint: &Endpoint) -> ! {
-    let mut endpoint = endpoint.clone();
+pub(crate) async fn receive(shared: &Shared) -> ! {
+    let node = shared.route.any();
+    let mut endpoint: Option<Endpoint> = None;
     let mut backoff = Backoff::new(shared.options.reconnect_backoff);
     let mut followed = Followed {
         checked: 1, // the first two connections are made together
@@ -50,13 +52,30 @@ pub(crate) async fn receive(shared: &Shared, endpoint: &Endpoint) -> ! {
     };
     loop {
         let began = Moment::now();
-        let result = session(shared, &endpoint, &mut backoff, &mut followed).await;
+        let Some(site) = node.sites().present().await else {
+            sleep_until(began + PAUSE, None).await;
+            continue;
+        };
+        // Certificates that were read again last are kept, for the case that they cannot be read now.
+        let known = endpoint
+            .take()
+            .filter(|known| known.address() == site.place.endpoint.address());
+        let present = known
+            .unwrap_or_else(|| site.place.endpoint.clone())
+            .renewed()
+            .await;
+        let result = session(shared, (&present, site.era), &mut backoff, &mut followed).await;
+        endpoint = Some(present);
         shared.schedule.set_listening(false);
         followed.checked = 0;
         match result {
-            Ok(()) => {
+            Ok(Ended::Closed) => {
                 debug!("the inbox's connection has ended");
-                shared.route.any().suspect(); // what ended it may have ended the other one
+                node.suspect(); // what ended it may have ended the other one
+            }
+            Ok(Ended::Elsewhere) => {
+                debug!("the inbox follows the commands to another server");
+                continue;
             }
             Err(error) => {
                 if !followed.said {
@@ -74,11 +93,9 @@ pub(crate) async fn receive(shared: &Shared, endpoint: &Endpoint) -> ! {
         let now = Moment::now();
         if now.since(began) <= shared.options.heartbeat.min(GOOD) {
             // Where there is a new command connection, there may be an inbox.
-            let node = shared.route.any();
             let other = node.wait_for_other(node.generation());
             until(now + backoff.next(), None, other).await;
         }
-        endpoint = endpoint.renewed().await;
     }
 }
 
@@ -102,10 +119,11 @@ async fn is_elsewhere(shared: &Shared, checked: u64) -> (u64, bool) {
 /// Connects, subscribes, and delivers messages until the connection ends.
 async fn session(
     shared: &Shared,
-    endpoint: &Endpoint,
+    (endpoint, era): (&Endpoint, u64),
     backoff: &mut Backoff,
     followed: &mut Followed,
-) -> RedisResult<()> {
+) -> RedisResult<Ended> {
+    let sites = shared.route.any().sites();
     let patience = shared.options.operation_timeout;
     // redis-rs has no timeout for any of these.
     let opening = patience * endpoint.round_trips();
@@ -121,6 +139,7 @@ async fn session(
     let mut beat = heard + heartbeat;
     let mut timer = pin!(Timer::new()); // one for all messages, so that waiters are woken sooner
     let mut check = Box::pin(is_elsewhere(shared, followed.checked));
+    let mut era_ends = Box::pin(sites.ends(era));
     loop {
         let next = poll_fn(|cx| {
             if let Poll::Ready(message) = stream.poll_next_unpin(cx) {
@@ -129,18 +148,23 @@ async fn session(
             if let Poll::Ready((generation, elsewhere)) = check.as_mut().poll(cx) {
                 return Poll::Ready(Next::Checked(generation, elsewhere));
             }
+            if era_ends.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Next::EraEnded);
+            }
             timer.as_mut().poll_until(cx, beat, None).map(|()| Next::Beat)
         });
         match next.await {
+            Next::Message(_) if sites.era() != era => return Ok(Ended::Elsewhere),
+            Next::EraEnded => return Ok(Ended::Elsewhere),
             Next::Message(Some(message)) => {
                 heard = Moment::now();
                 shared.deliver(message.get_payload_bytes());
             }
-            Next::Message(None) => return Ok(()),
+            Next::Message(None) => return Ok(Ended::Closed),
             Next::Checked(_, true) if followed.elsewhere < FOLLOWED => {
                 followed.elsewhere += 1;
                 debug!("the inbox is on another server than the commands: it follows them");
-                return Ok(());
+                return Ok(Ended::Closed);
             }
             Next::Checked(generation, elsewhere) => {
                 if !elsewhere {
@@ -168,16 +192,18 @@ async fn session(
     }
 }
 
+/// How an inbox ended without an error.
+enum Ended {
+    /// Its connection was closed, or leads to another server than that of the commands.
+    Closed,
+    /// Another server has taken over, or the server has restarted.
+    Elsewhere,
+}
+
 /// What an inbox may meet.
 enum Next<M> {
     Message(Option<M>),
+    EraEnded,
     Checked(u64, bool),
     Beat,
-}
-
-async fn within<T>(time: Duration, work: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
-    match until(Moment::now() + time, None, work).await {
-        Some(result) => result,
-        None => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
-    }
 }

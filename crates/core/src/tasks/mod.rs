@@ -9,3 +9,4 @@ pub(crate) mod keeper;
 pub(crate) mod label;
 mod sender;
 pub(crate) mod supervisor;
+mod watch;

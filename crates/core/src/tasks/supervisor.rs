@@ -1,6 +1,5 @@
 //! Opens the connection of a node, watches it, and replaces it when it fails.
 
-use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 
 use crate::base::backoff::Backoff;
@@ -10,13 +9,12 @@ use crate::connection::endpoint::Endpoint;
 use crate::connection::failure::Failure;
 use crate::connection::handshake::{GREETING, Greeting, greet};
 use crate::connection::node::{GOOD, Node};
-use crate::connection::opening::{Resolver, refused, silent};
+use crate::connection::opening::{open, refused, silent};
 use crate::connection::refusal::Target;
+use crate::connection::source::Source;
 use crate::runtime::shared::Shared;
 use crate::types::error::{Error, ErrorKind, Result};
-
-/// Requests that may be queued in front of the socket.
-const PIPELINE: usize = 1024;
+use crate::types::server::Warning;
 
 /// Connects, then greets: each within an operation timeout for each round trip that it takes.
 async fn connect(
@@ -24,25 +22,12 @@ async fn connect(
     shared: &Shared,
 ) -> Result<(MultiplexedConnection, Greeting, Moment), Failure> {
     let timeout = shared.options.operation_timeout;
-    let (opening, greeting) = (timeout * endpoint.round_trips(), timeout * GREETING);
-    // Time-outs are ours: redis-rs's default of 500 ms would fire in the middle of a script's run (H28).
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(None)
-        .set_response_timeout(None)
-        .set_pipeline_buffer_size(PIPELINE)
-        .set_dns_resolver(Resolver);
+    let greeting = timeout * GREETING;
     let target = Target {
         script: None,
         prefix: &shared.options.prefix,
     };
-    let open = endpoint
-        .client
-        .get_multiplexed_async_connection_with_config(&config);
-    let mut connection = match until(Moment::now() + opening, None, open).await {
-        Some(Ok(connection)) => connection,
-        Some(Err(error)) => return Err(refused(error, endpoint, target, timeout).await),
-        None => return Err(silent(endpoint, timeout).await),
-    };
+    let mut connection = open(endpoint, target, timeout).await?;
     let sent = Moment::now();
     let greet = greet(&mut connection, endpoint.address(), &shared.channel);
     match until(sent + greeting, None, greet).await {
@@ -54,16 +39,40 @@ async fn connect(
 }
 
 /// The first connection: its failure is the caller's error, at once.
-pub(crate) async fn connect_first(shared: &Shared, node: &Node, endpoint: &Endpoint) -> Result<()> {
-    let (connection, greeting, sent) = connect(endpoint, shared).await.map_err(|failure| failure.error)?;
-    shared.greeted(node, &greeting, sent);
-    node.install(connection, 1);
-    Ok(())
+pub(crate) async fn connect_first(shared: &Shared, node: &Node, source: &Source) -> Result<()> {
+    let connected = reach(shared, node, &mut source.clone(), 1).await;
+    connected.map(drop).map_err(|failure| failure.error)
+}
+
+/// Finds the server, connects to it and installs the connection.
+async fn reach(
+    shared: &Shared,
+    node: &Node,
+    source: &mut Source,
+    generation: u64,
+) -> Result<Greeting, Failure> {
+    let place = source
+        .find(&shared.options.prefix, shared.options.operation_timeout)
+        .await?;
+    let (connection, greeting, sent) = connect(&place.endpoint, shared).await?;
+    if source.names_primaries() {
+        if greeting.is_replica() {
+            let address = place.endpoint.address();
+            let text =
+                format!("the server at {address} is a replica, though the sentinels call it the primary");
+            return Err(Failure::passing(Error::new(ErrorKind::ReadOnly, text)));
+        }
+        if !greeting.has_min_replicas {
+            shared.warn_once(&Warning::NoMinReplicas);
+        }
+    }
+    shared.greeted(node, place, &greeting, sent);
+    node.install(connection, generation);
+    Ok(greeting)
 }
 
 /// Watches the connection of a node; runs until the client ends.
-pub(crate) async fn supervise(shared: &Shared, node: &Node, endpoint: &Endpoint) -> ! {
-    let mut endpoint = endpoint.clone();
+pub(crate) async fn supervise(shared: &Shared, node: &Node, mut source: Source) -> ! {
     let mut generation = 1;
     let mut backoff = Backoff::new(shared.options.reconnect_backoff);
     let mut news = News::default();
@@ -95,7 +104,7 @@ pub(crate) async fn supervise(shared: &Shared, node: &Node, endpoint: &Endpoint)
             // It was made a moment ago, as to a primary that was demoted: no storm of new ones.
             sleep_until(now + backoff.next(), None).await;
         }
-        connect_again(shared, node, (&mut endpoint, generation), &mut backoff, &mut news).await;
+        connect_again(shared, node, (&mut source, generation), &mut backoff, &mut news).await;
         since = Moment::now();
     }
 }
@@ -104,16 +113,13 @@ pub(crate) async fn supervise(shared: &Shared, node: &Node, endpoint: &Endpoint)
 async fn connect_again(
     shared: &Shared,
     node: &Node,
-    (endpoint, generation): (&mut Endpoint, u64),
+    (source, generation): (&mut Source, u64),
     backoff: &mut Backoff,
     news: &mut News,
 ) {
     loop {
-        *endpoint = endpoint.renewed().await;
-        match connect(endpoint, shared).await {
-            Ok((connection, greeting, sent)) => {
-                shared.greeted(node, &greeting, sent);
-                node.install(connection, generation);
+        match reach(shared, node, source, generation).await {
+            Ok(greeting) => {
                 shared.schedule.tick_now();
                 info!(server = %greeting.info.version, "connected again");
                 return;
@@ -126,7 +132,9 @@ async fn connect_again(
                 }
             }
         }
-        sleep_until(Moment::now() + backoff.next(), None).await;
+        // Where there is news of another server, that one may be reached.
+        let pause = Moment::now() + backoff.next();
+        until(pause, None, node.news.notified()).await;
     }
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod name;
 pub(crate) mod options;
 pub(crate) mod owner;
 pub(crate) mod rate;
+pub(crate) mod sentinel;
 #[cfg(feature = "serde")]
 mod serde;
 pub(crate) mod server;

@@ -27,6 +27,9 @@ pub enum Warning {
     NoPersistence,
     /// The server is a replica: writes will be refused (H42).
     Replica,
+    /// The primary of sentinels takes writes without any replica: one that was replaced goes on taking them until it hears of
+    /// it (H56). Set `min-replicas-to-write` to 1, and `min-replicas-max-lag` to 2.
+    NoMinReplicas,
     /// Subscribing to the client's channel is refused: waiting falls back to polling.
     SubscribeDenied {
         /// What the server said.
@@ -58,6 +61,10 @@ impl fmt::Display for Warning {
             ),
             Self::Replica => f.write_str(
                 "the server is a replica and refuses writes; connect to the primary",
+            ),
+            Self::NoMinReplicas => f.write_str(
+                "min-replicas-to-write is not set: after a failover the old primary goes on granting locks until it hears \
+                 of it, which takes 10 s or more; set min-replicas-to-write to 1 and min-replicas-max-lag to 2",
             ),
             Self::SubscribeDenied { message } => write!(
                 f,

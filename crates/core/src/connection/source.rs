@@ -1,0 +1,60 @@
+//! Where the server of a node is: found anew for each connection.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::connection::endpoint::Endpoint;
+use crate::connection::failure::Failure;
+use crate::connection::sentinel::{Named, Sentinels};
+
+/// Who says where the server is.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    /// The program does.
+    Program(Box<Endpoint>),
+    /// Sentinels do.
+    Sentinels(Arc<Sentinels>),
+}
+
+/// Where a server is.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) endpoint: Endpoint,
+    /// What the sentinels say, if they do.
+    pub(crate) named: Option<Named>,
+}
+
+impl Source {
+    /// Returns where to connect now.
+    pub(crate) async fn find(&mut self, prefix: &str, patience: Duration) -> Result<Place, Failure> {
+        match self {
+            Self::Program(endpoint) => {
+                **endpoint = endpoint.renewed().await;
+                Ok(Place {
+                    endpoint: (**endpoint).clone(),
+                    named: None,
+                })
+            }
+            Self::Sentinels(sentinels) => {
+                let named = sentinels.find(prefix, patience).await?;
+                let servers = sentinels.servers().renewed().await;
+                let endpoint = servers.at(&named.host, named.port).map_err(Failure::refused)?;
+                let named = Some(named);
+                Ok(Place { endpoint, named })
+            }
+        }
+    }
+
+    /// The server has to be the primary: one that is a replica by now is not used at all.
+    pub(crate) const fn names_primaries(&self) -> bool {
+        matches!(self, Self::Sentinels(_))
+    }
+
+    /// How many round trips it takes until a connection can be used.
+    pub(crate) fn round_trips(&self) -> u32 {
+        match self {
+            Self::Program(endpoint) => endpoint.round_trips(),
+            Self::Sentinels(sentinels) => sentinels.servers().round_trips(),
+        }
+    }
+}
