@@ -76,6 +76,7 @@ macro_rules! groups {
 
         $group! { server:
             h52_a_restart_that_forgets_is_a_loss_and_serves_the_waiter,
+            h52_a_holder_hears_at_once_of_a_restart_that_forgets,
             h53_a_restart_that_remembers_costs_nobody_anything,
             h37_scripts_are_forgotten_at_every_step,
         }

@@ -1,5 +1,7 @@
 //! A server that restarts, or forgets its scripts, costs only what it forgot.
 
+use std::time::Duration;
+
 use latchwork_mutex::{ErrorKind, Loss};
 use latchwork_testkit::TestServer;
 use latchwork_tests::distance::{long, medium};
@@ -30,6 +32,19 @@ pub(crate) async fn h52_a_restart_that_forgets_is_a_loss_and_serves_the_waiter(
     );
     fixture.still_held(&second, medium()).await;
     fixture.released(second).await;
+    fixture.over().await;
+}
+
+pub(crate) async fn h52_a_holder_hears_at_once_of_a_restart_that_forgets(subject: &'static dyn Subject) {
+    let server = TestServer::start().expect("a server");
+    let fixture = Fixture::on(&server).with(subject);
+    // Its next renewal would be due in twenty minutes.
+    let client = fixture.client_with(|b| b.lease(Duration::from_secs(3600))).await;
+    let guard = fixture.all(&client).await;
+    server.restart().expect("again");
+    assert_eq!(soon("a loss", guard.lost()).await, Loss::Vanished, "the server says so");
+    drop(guard);
+    fixture.settled().await;
     fixture.over().await;
 }
 

@@ -50,32 +50,32 @@ async fn the_inbox_follows_the_commands_to_another_server() {
     unlocked(granted(waiter).await).await;
 }
 
+/// Servers that say which process they are, and servers that do not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_right_to_look_the_inbox_stays_where_it_is() {
-    let [old, new] = [(); 2].map(|()| TestServer::start().expect("a server"));
-    let fixtures = [Fixture::on(&old), Fixture::on(&new)];
-    let [url, _] = fixtures
-        .each_ref()
-        .map(|fixture| fixture.restricted(&["-pubsub"]));
-    let proxy = Proxy::start(old.port()).expect("a proxy");
-    let url = url.replace(&old.port().to_string(), &proxy.port().to_string());
-    let beat = Duration::from_millis(50);
-    let client = fixtures[0]
-        .builder_at(url)
-        .lease(LONG)
-        .heartbeat(beat)
-        .connect()
+async fn without_the_right_to_look_the_inbox_follows_each_new_command_connection_once() {
+    for rules in [&["-pubsub"][..], &["-pubsub", "-info"]] {
+        let [old, new] = [(); 2].map(|()| TestServer::start().expect("a server"));
+        let fixtures = [Fixture::on(&old), Fixture::on(&new)];
+        let [url, _] = fixtures.each_ref().map(|fixture| fixture.restricted(rules));
+        let proxy = Proxy::start(old.port()).expect("a proxy");
+        let url = url.replace(&old.port().to_string(), &proxy.port().to_string());
+        let beat = Duration::from_millis(50);
+        let client = fixtures[0]
+            .builder_at(url)
+            .lease(LONG)
+            .heartbeat(beat)
+            .connect()
+            .await;
+        let client = client.expect("a client");
+        eventually("it listens there", || inboxes(&old, &fixtures[0]) == 1).await;
+        move_commands(&proxy, &new);
+        eventually("it listens here", || inboxes(&new, &fixtures[0]) == 1).await;
+        unlocked(locked(&client, "a").await).await;
+        eventually("it asked", || {
+            let calls = new.command_calls().expect("calls");
+            calls.get("time") > Some(&5)
+        })
         .await;
-    let client = client.expect("a client");
-    eventually("it listens there", || inboxes(&old, &fixtures[0]) == 1).await;
-    move_commands(&proxy, &new);
-    eventually("the commands are here", || proxy.accepted() == 3).await;
-    unlocked(locked(&client, "a").await).await;
-    eventually("it asked", || {
-        let calls = new.command_calls().expect("calls");
-        calls.get("time") > Some(&5)
-    })
-    .await;
-    assert_eq!(inboxes(&old, &fixtures[0]), 1, "it stays");
-    assert_eq!(proxy.accepted(), 3, "nothing else was made anew");
+        assert_eq!(proxy.accepted(), 4, "two connections there, and two here");
+    }
 }
