@@ -32,5 +32,5 @@ pub use latch::{CountdownLatch, CountdownLatchBuilder};
 pub use latchwork_core::Tls;
 pub use latchwork_core::{
     Client, ClientBuilder, Closed, Drained, Error, ErrorKind, LatchInfo, MAX_NAME, Name, OnMismatch, Result,
-    ServerInfo, WaiterInfo, Warning, redis,
+    Sentinel, ServerInfo, WaiterInfo, Warning, redis,
 };

@@ -182,7 +182,8 @@
 //! | `tls-rustls` | | `rediss://` URLs and `Tls`, with rustls; its provider is `ring` unless the program has installed one |
 //! | `tls-native-tls` | | `rediss://` URLs and `Tls`, with the platform's TLS |
 //!
-//! Latchwork needs Redis 6.2 or later, or Valkey, as one server and not a cluster, and Rust 1.88.
+//! Latchwork needs Redis 6.2 or later, or Valkey, as one server or behind sentinels ([`Sentinel`]), but not as a cluster, and
+//! Rust 1.88.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
@@ -191,7 +192,7 @@ pub use latchwork_core::dynamic::{self, Guard, Lock};
 pub use latchwork_core::{
     Client, ClientBuilder, Closed, Drained, Error, ErrorKind, FENCE_MEMORY, Fence, FenceReply, FencingToken,
     Hold, HolderInfo, Listed, Listing, LockInfo, Loss, MAX_LEASE, MAX_NAME, MIN_LEASE, Name, Renew, Result,
-    ServerInfo, Ticket, WaiterInfo, Warning, redis,
+    Sentinel, ServerInfo, Ticket, WaiterInfo, Warning, redis,
 };
 
 #[cfg(any(feature = "limiter", feature = "semaphore", feature = "latch"))]

@@ -30,6 +30,6 @@ mod limiter;
 pub use latchwork_core::Tls;
 pub use latchwork_core::{
     Algorithm, Client, ClientBuilder, Closed, Decision, Drained, Error, ErrorKind, MAX_NAME, MAX_PERIOD,
-    MIN_PERIOD, Name, OnMismatch, Rate, Result, ServerInfo, Warning, redis,
+    MIN_PERIOD, Name, OnMismatch, Rate, Result, Sentinel, ServerInfo, Warning, redis,
 };
 pub use limiter::{RateLimiter, RateLimiterBuilder};

@@ -34,7 +34,7 @@ pub use latchwork_core::Tls;
 pub use latchwork_core::{
     Client, ClientBuilder, Closed, Drained, Error, ErrorKind, FENCE_MEMORY, Fence, FenceReply, FencingToken,
     Hold, HolderInfo, Listed, Listing, LockInfo, Loss, MAX_LEASE, MAX_NAME, MIN_LEASE, Name, Owner, Renew,
-    Result, ServerInfo, Ticket, WaiterInfo, Warning, dynamic, redis,
+    Result, Sentinel, ServerInfo, Ticket, WaiterInfo, Warning, dynamic, redis,
 };
 pub use mutex::{Mutex, MutexBuilder};
 pub use reentrant::{OwnedHandle, ReentrantMutex, ReentrantMutexBuilder, ReentrantMutexGuard};

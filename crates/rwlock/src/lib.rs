@@ -35,7 +35,7 @@ pub use latchwork_core::Tls;
 pub use latchwork_core::{
     Client, ClientBuilder, Closed, Drained, Error, ErrorKind, FENCE_MEMORY, Fence, FenceReply, FencingToken,
     Hold, HolderInfo, Listed, Listing, LockInfo, Loss, MAX_LEASE, MAX_NAME, MIN_LEASE, Name, Renew, Result,
-    ServerInfo, Ticket, WaiterInfo, Warning, dynamic, redis,
+    Sentinel, ServerInfo, Ticket, WaiterInfo, Warning, dynamic, redis,
 };
 pub use rwlock::{RwLock, RwLockBuilder, RwPolicy};
 pub use side::{ReadLock, WriteLock};

@@ -42,7 +42,11 @@ pub(crate) async fn h52_a_holder_hears_at_once_of_a_restart_that_forgets(subject
     let client = fixture.client_with(|b| b.lease(Duration::from_secs(3600))).await;
     let guard = fixture.all(&client).await;
     server.restart().expect("again");
-    assert_eq!(soon("a loss", guard.lost()).await, Loss::Vanished, "the server says so");
+    assert_eq!(
+        soon("a loss", guard.lost()).await,
+        Loss::Vanished,
+        "the server says so"
+    );
     drop(guard);
     fixture.settled().await;
     fixture.over().await;
