@@ -33,6 +33,8 @@ pub(crate) enum Rule {
     Tombstone,
     /// A tick reports a grant whose message was lost, or a place that is gone.
     TickReplays,
+    /// Stamps of another server are not compared with those of the one before.
+    NewEra,
 }
 
 /// In place of a moment: what an attempt holds is free as soon as it is ended.

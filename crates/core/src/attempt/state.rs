@@ -180,7 +180,7 @@ impl State {
             Event::Hold(event) => self.on_hold(event, now, rules, &mut out),
             Event::End(event) => self.on_end(event, &mut out),
             Event::GivenUp => self.give_up(now, rules, &mut out),
-            Event::ServerChanged => self.server_changed(now, &mut out),
+            Event::ServerChanged => self.server_changed(now, rules, &mut out),
             Event::ClientClosed { closing } => {
                 self.closed = true;
                 out.wake = true;
@@ -194,9 +194,11 @@ impl State {
 
     /// Stamps of two servers are not compared. A hold is renewed at once, so that a loss is heard of within a round trip. A
     /// grant by message counts from the last request that was answered before, which was sent before the grant was made.
-    fn server_changed(&mut self, now: Moment, out: &mut Effects) {
-        self.known = Known::by_request(self.known.sent);
-        self.news.stamp = self.news.stamp.min(OLDEST);
+    fn server_changed(&mut self, now: Moment, rules: &Rules, out: &mut Effects) {
+        if rules.has(Rule::NewEra) {
+            self.known = Known::by_request(self.known.sent);
+            self.news.stamp = self.news.stamp.min(OLDEST);
+        }
         if let Stage::Held(lease) | Stage::Leaving(lease) = &mut self.stage
             && lease.due < lease.deadline
         {

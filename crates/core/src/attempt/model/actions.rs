@@ -25,6 +25,8 @@ pub(super) enum Action {
     EndAgain(Id),
     Forget(Id),
     Crash(Id),
+    /// Another server takes over.
+    Switch,
 }
 
 impl World {
@@ -67,6 +69,9 @@ impl World {
         }
         if self.now < b.last_tick {
             actions.push(Action::Time);
+        }
+        if self.left.switches > 0 && self.now > self.behind {
+            actions.push(Action::Switch);
         }
     }
 
@@ -176,6 +181,10 @@ impl World {
                 let slot = self.at(id);
                 *slot = Slot::new();
                 slot.life = Life::Crashed;
+            }
+            Action::Switch => {
+                self.left.switches -= 1;
+                self.switch(b);
             }
         }
         self.tidy(b);

@@ -50,6 +50,8 @@ pub(super) enum Law {
     Busy,
     /// The driver does not send an acquire again on its own (H27).
     SentOnce,
+    /// What an earlier server said by message is not applied once another one has taken over.
+    InboxLeft,
     /// The least `not_after` of a batch counts for all its members.
     LeastNotAfter,
     /// A member of a batch with an unknown outcome counts one more copy when it asks again.
@@ -95,6 +97,8 @@ pub(super) struct Faults {
     pub(super) crashes: u8,
     /// Requests that time out at the client while they, or their replies, are still under way.
     pub(super) timeouts: u8,
+    /// Other servers that take over, with the whole record and a clock that is a tick behind.
+    pub(super) switches: u8,
 }
 
 impl Faults {
@@ -103,6 +107,7 @@ impl Faults {
         doubled: 0,
         crashes: 0,
         timeouts: 0,
+        switches: 0,
     };
 }
 

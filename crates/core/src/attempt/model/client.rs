@@ -352,7 +352,9 @@ impl World {
         let (Stage::Granted(own) | Stage::Held(own)) = self.slot(id).state.stage else {
             return false;
         };
-        let theirs = self.hold(id).filter(|hold| hold.end > self.now && hold.token > 0);
+        let theirs = self
+            .hold(id)
+            .filter(|hold| hold.end > self.server_now() && hold.token > 0);
         theirs.is_some_and(|hold| hold.token == own.token) && self.moment() < own.deadline
     }
 
@@ -364,7 +366,7 @@ impl World {
             window: ticks(window),
             delay: Duration::ZERO,
         };
-        self.at(id).told = self.slot(id).told.max(at);
+        self.hears_of(id, at);
         self.on(b, id, Event::Told(message));
     }
 
@@ -380,7 +382,27 @@ impl World {
 
     fn note_told(&mut self, id: Id, answer: Answer) {
         if let Answer::Granted { at, .. } = answer {
-            self.at(id).told = self.slot(id).told.max(at);
+            self.hears_of(id, at);
+        }
+    }
+
+    fn hears_of(&mut self, id: Id, grant: Stamp) {
+        if grant.is_of_or_after(self.slot(id).told) {
+            self.at(id).told = grant;
+        }
+    }
+
+    /// Another server has taken over: it has the whole record, and its clock is behind. Nothing that was under way arrives.
+    pub(super) fn switch(&mut self, b: &Bounds) {
+        self.behind += 1;
+        let is_inbox_left = b.laws.has(Law::InboxLeft);
+        self.net.retain(|packet| packet.is_message() && !is_inbox_left);
+        for id in b
+            .ids()
+            .filter(|id| self.slot(*id).life == Life::Begun)
+            .collect::<Vec<_>>()
+        {
+            self.on(b, id, Event::ServerChanged);
         }
     }
 

@@ -18,6 +18,7 @@ const TWO: Bounds = Bounds {
         doubled: 1,
         crashes: 1,
         timeouts: 1,
+        switches: 0,
     },
     capacity: 1,
     wants: &[Want::ALL; 2],
@@ -118,6 +119,33 @@ fn two_with_every_fault() {
 #[test]
 fn two_and_an_end_given_up() {
     holds("two, an end given up", FORGET, 0);
+}
+
+#[test]
+fn two_and_another_server() {
+    let faults = Faults { switches: 1, ..NONE };
+    holds("two, another server", Bounds { faults, ..CONTENDED }, 0);
+}
+
+#[test]
+fn two_and_another_server_and_a_lost_packet() {
+    let faults = Faults {
+        switches: 1,
+        ..lost(1)
+    };
+    holds("two, another server, one lost", Bounds { faults, ..CONTENDED }, 0);
+}
+
+#[test]
+fn three_and_another_server_in_part() {
+    let faults = Faults { switches: 1, ..NONE };
+    let bounds = Bounds {
+        faults,
+        cancel: true,
+        last_tick: 3,
+        ..THREE
+    };
+    holds("three, another server", bounds, 800_000);
 }
 
 #[test]
@@ -283,6 +311,26 @@ fn tick_replays_the_grant() {
         ..CONTENDED
     };
     breaks("replay by tick", bounds.without(Rule::TickReplays), &[OWNER]);
+}
+
+/// The clock of the server that has taken over is behind: what it says is not older.
+#[test]
+fn stamps_of_two_servers_are_not_compared() {
+    let faults = Faults { switches: 1, ..NONE };
+    let bounds = Bounds { faults, ..CONTENDED };
+    breaks("a new era", bounds.without(Rule::NewEra), &[TOLD]);
+}
+
+/// A grant that has lapsed long ago, and was under way when the other server took over.
+#[test]
+fn what_an_earlier_server_said_is_not_applied() {
+    let faults = Faults { switches: 1, ..NONE };
+    let bounds = Bounds {
+        faults,
+        last_tick: 4,
+        ..CONTENDED
+    };
+    breaks("leaving the inbox", bounds.unlawful(Law::InboxLeft), &[BACKED]);
 }
 
 // ---- without a rule of the scripts ----

@@ -104,7 +104,7 @@ impl World {
         self.hold(id).is_some_and(|hold| {
             (lease.token == 0 || hold.token == lease.token)
                 && u32::from(hold.weight(b)) >= lease.weight
-                && moment(hold.end) >= lease.deadline
+                && moment(hold.end + self.behind) >= lease.deadline
         })
     }
 
@@ -132,7 +132,9 @@ impl World {
         let slot = self.slot(id);
         slot.waits()
             && slot.state.stage == Stage::Queued
-            && self.hold(id).is_some_and(|hold| slot.told >= hold.at)
+            && self
+                .hold(id)
+                .is_some_and(|hold| slot.told.is_of_or_after(hold.at))
     }
 
     fn timer_is_right(&self) -> bool {
@@ -176,7 +178,11 @@ impl World {
 
     /// From here on no fault: does a waiter that the server holds for get its guard at once?
     fn serves_the_owner(&self, b: &Bounds) -> bool {
-        let mut granted = self.server.holds.iter().filter(|hold| hold.end > self.now);
+        let mut granted = self
+            .server
+            .holds
+            .iter()
+            .filter(|hold| hold.end > self.server_now());
         granted.all(|hold| {
             if !self.slot(hold.id).waits() {
                 return true;

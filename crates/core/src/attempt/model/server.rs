@@ -38,7 +38,7 @@ impl World {
 
     /// Removes what is over. Returns the claims that lapsed with chances left.
     fn settle(&mut self, b: &Bounds) -> Vec<Entry> {
-        let now = self.now;
+        let now = self.server_now();
         // Its place says that it was seen long ago, so that others pass until it is seen.
         let seen = now.saturating_sub(b.patience.saturating_sub(1));
         for tomb in &mut self.server.tombs {
@@ -71,7 +71,7 @@ impl World {
         let reentry = self.is_reentry(b, id);
         let at = self.next_stamp();
         if b.is_exclusive(id) && !reentry {
-            self.server.token = at.micros();
+            self.server.token = at.micros().max(self.server.token + 1);
         }
         let token = if b.is_exclusive(id) { self.server.token } else { 0 };
         let hold = Hold {
@@ -89,7 +89,7 @@ impl World {
     }
 
     fn hand_over(&mut self, b: &Bounds, head: Entry) {
-        let now = self.now;
+        let now = self.server_now();
         let window = (b.window << head.missed).min(b.lease);
         let stale = head.missed > 0 || now.saturating_sub(head.seen) > window;
         self.admit(b, head.id, now + window, Some(head.missed), stale && b.timers);
@@ -117,7 +117,7 @@ impl World {
 
     /// Grants from the head of the queue while it fits.
     fn pump(&mut self, b: &Bounds) {
-        let now = self.now;
+        let now = self.server_now();
         while let Some(head) = self.server.queue.first().copied() {
             if now.saturating_sub(head.seen) > b.patience {
                 self.server.queue.remove(0);
@@ -136,7 +136,7 @@ impl World {
 
     /// The place of the first waiter that was seen of late; if there is none, or it does not fit, the head if that fits.
     fn next_place(&self, b: &Bounds) -> Option<usize> {
-        let is_silent = |entry: &Entry| self.now.saturating_sub(entry.seen) > b.patience / 2;
+        let is_silent = |entry: &Entry| self.server_now().saturating_sub(entry.seen) > b.patience / 2;
         let queue = &self.server.queue;
         let seen = queue
             .iter()
@@ -182,7 +182,7 @@ impl World {
     /// Makes a shared hold that is alone exclusive. Returns the token.
     fn upgrade(&mut self, b: &Bounds, id: Id, base: Id) -> u64 {
         let at = self.next_stamp();
-        let token = at.micros();
+        let token = at.micros().max(self.server.token + 1);
         self.server.token = token;
         let weight = b.want(base).weight;
         let alike = |hold: &&mut Hold| hold.id == base || b.want(hold.id).weight == weight;
@@ -213,7 +213,9 @@ impl World {
     /// When the first hold ends.
     fn wake(&self, b: &Bounds) -> Option<Tick> {
         let first = self.server.holds.iter().map(|hold| hold.end).min();
-        first.filter(|_| b.timers).map(|end| end.saturating_sub(self.now))
+        first
+            .filter(|_| b.timers)
+            .map(|end| end.saturating_sub(self.server_now()))
     }
 
     fn queued(&self, b: &Bounds) -> Answer {
@@ -222,7 +224,7 @@ impl World {
 
     /// Seen now; what asks by itself is forgiven the claims that it missed.
     fn refresh(&mut self, id: Id, forgive: bool) -> bool {
-        let now = self.now;
+        let now = self.server_now();
         let place = self.server.queue.iter_mut().find(|entry| entry.id == id);
         place
             .map(|entry| {
@@ -237,7 +239,7 @@ impl World {
     fn enter_queue(&mut self, b: &Bounds, id: Id) {
         let entry = Entry {
             id,
-            seen: self.now,
+            seen: self.server_now(),
             missed: 0,
         };
         let queue = &mut self.server.queue;
@@ -255,14 +257,14 @@ impl World {
         self.hold(id).map_or(Answer::Gone, |hold| Answer::Granted {
             at: hold.at,
             token: hold.token,
-            left: hold.end.saturating_sub(self.now),
+            left: hold.end.saturating_sub(self.server_now()),
             claim: hold.claim.is_some(),
             fresh,
         })
     }
 
     pub(super) fn on_acquire(&mut self, b: &Bounds, id: Id, not_after: Tick) -> Answer {
-        let now = self.now;
+        let now = self.server_now();
         let late = now > not_after && b.laws.has(Law::NotAfter);
         if !late {
             self.refresh(id, true);
@@ -330,7 +332,7 @@ impl World {
         hold.map_or(Answer::BaseEnded, |hold| Answer::Granted {
             at: hold.at,
             token: hold.token,
-            left: hold.end.saturating_sub(self.now),
+            left: hold.end.saturating_sub(self.server_now()),
             claim: false,
             fresh: false,
         })
@@ -338,7 +340,7 @@ impl World {
 
     /// The fast path of acquire, as a batch runs it; `None`: it is out of the ordinary.
     pub(super) fn on_batched(&mut self, b: &Bounds, id: Id, not_after: Tick) -> Option<Answer> {
-        let now = self.now;
+        let now = self.server_now();
         let server = &self.server;
         if now > not_after && b.laws.has(Law::NotAfter) {
             return None;
@@ -389,7 +391,7 @@ impl World {
     }
 
     fn renew(&mut self, b: &Bounds, id: Id, token: u64) -> Answer {
-        let end = self.now + b.lease;
+        let end = self.server_now() + b.lease;
         let named = token == 0 || self.server.token == token || !b.laws.has(Law::RenewToken);
         let hold = self.server.holds.iter_mut().find(|hold| hold.id == id);
         match hold.filter(|_| named) {
@@ -420,8 +422,9 @@ impl World {
         self.server.queue.retain(|entry| entry.id != id);
         had |= held > self.server.holds.len() || queued > self.server.queue.len();
         if not_after > 0 {
+            let until = self.server_now().max(not_after) + 1;
             let tomb = &mut self.server.tombs[usize::from(id)];
-            *tomb = (*tomb).max(self.now.max(not_after) + 1);
+            *tomb = (*tomb).max(until);
         }
         self.hand_on(b, lapsed);
         if first && b.timers && b.laws.has(Law::TellHead) {
@@ -436,7 +439,7 @@ impl World {
         if let Some(claim) = claim
             && let Some(head) = self.server.queue.first()
         {
-            self.tell(head.id, claim.end.saturating_sub(self.now));
+            self.tell(head.id, claim.end.saturating_sub(self.server_now()));
         }
     }
 }

@@ -39,11 +39,14 @@ impl World {
         let replies = self.net.iter().filter(|packet| packet.is_about(id));
         let stamps: Vec<u64> = replies.filter_map(Packet::stamp).map(Stamp::micros).collect();
         let rules = b.rules(id);
+        // A stamp may be compared with one of another server, whose clock is behind.
+        let (may_switch, stamp) = (self.left.switches > 0, self.stamp().micros());
         let slot = self.at(id);
         if slot.life != Life::Begun {
             return;
         }
-        tidy_state(&mut slot.state, now, &stamps, &rules);
+        let keeps = may_switch || slot.state.news.stamp > stamp;
+        tidy_state(&mut slot.state, now, (&stamps, keeps), &rules);
         if held != Some(slot.told) || !slot.waits() {
             slot.told = Stamp::default();
         }
@@ -83,8 +86,9 @@ fn is_awaited(slots: &[Slot], packet: &Packet) -> bool {
     }
 }
 
-/// Forgets what no event can tell any more. `stamps` are those of what is under way to the attempt.
-fn tidy_state(state: &mut State, now: Moment, stamps: &[u64], rules: &Rules) {
+/// Forgets what no event can tell any more. `stamps` are those of what is under way to the attempt; `keeps`: others may be
+/// older than the newest that it knows.
+fn tidy_state(state: &mut State, now: Moment, (stamps, keeps): (&[u64], bool), rules: &Rules) {
     if let Stage::Gone(ended) = state.stage {
         let unknown = ended.filter(|ended| *ended == Ended::Unknown);
         *state = State::new(START);
@@ -110,10 +114,12 @@ fn tidy_state(state: &mut State, now: Moment, stamps: &[u64], rules: &Rules) {
         // What counts is by how much the server's clock was ahead of the sending.
         let lag = stamp / TICK_US * TICK_US;
         let since = u64::try_from(sent.since(START).as_micros()).unwrap_or(u64::MAX);
-        state.known = Known::by_reply(START, lag.saturating_sub(since));
+        let behind = Duration::from_micros(since.saturating_sub(lag));
+        state.known = Known::by_reply(START + behind, lag.saturating_sub(since));
     }
     let older = stamps.iter().filter(|stamp| **stamp < state.news.stamp).max();
     match older {
+        _ if waits && keeps => {}
         Some(older) if waits => state.news.stamp = older + 1,
         _ => state.news.stamp = 0,
     }

@@ -17,6 +17,11 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
+    /// Whether this is what was said of a grant, or of a later one. The clock may have been behind by then.
+    pub(super) const fn is_of_or_after(self, grant: Self) -> bool {
+        self.grants >= grant.grants
+    }
+
     pub(super) fn micros(self) -> u64 {
         u64::from(self.tick) * TICK_US + u64::from(self.grants)
     }
@@ -308,6 +313,8 @@ pub(super) struct Wrongs {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct World {
     pub(super) now: Tick,
+    /// By so much the server's clock is behind: another server has taken over.
+    pub(super) behind: Tick,
     pub(super) server: Server,
     pub(super) slots: Vec<Slot>,
     /// Sorted: what is under way in both directions and on both connections, in no order.
@@ -322,6 +329,7 @@ impl World {
     pub(super) fn empty(b: &Bounds) -> Self {
         Self {
             now: 0,
+            behind: 0,
             server: Server {
                 holds: Vec::new(),
                 queue: Vec::new(),
@@ -345,10 +353,15 @@ impl World {
         &mut self.slots[usize::from(id)]
     }
 
+    /// The tick that the server's clock shows.
+    pub(super) const fn server_now(&self) -> Tick {
+        self.now.saturating_sub(self.behind)
+    }
+
     /// What the server's clock shows.
     pub(super) const fn stamp(&self) -> Stamp {
         Stamp {
-            tick: self.now,
+            tick: self.server_now(),
             grants: self.server.grants,
         }
     }

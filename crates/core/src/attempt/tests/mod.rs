@@ -3,6 +3,7 @@
 //! - here: grants, losses and clocks, rule by rule;
 //! - `cell`: the tasks that an attempt wakes;
 //! - `ends`: dropped attempts, released guards, and the answers to their ends;
+//! - `eras`: another server, whose stamps are not compared;
 //! - `latch`: the countdown latch;
 //! - `lease`: a hold by the client's own account;
 //! - `replies`: answers and messages;
@@ -11,6 +12,7 @@
 
 mod cell;
 mod ends;
+mod eras;
 mod latch;
 mod lease;
 mod replies;
