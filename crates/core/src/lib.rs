@@ -52,6 +52,7 @@ pub use rate::acquire::RateAcquire;
 pub use tasks::builder::ClientBuilder;
 pub use tasks::client::{Client, Closed};
 pub use tasks::drain::Drained;
+pub use types::credentials::Credentials;
 pub use types::error::{Error, ErrorKind, Result};
 pub use types::fence::FenceReply;
 pub use types::loss::Loss;

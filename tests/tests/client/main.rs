@@ -6,6 +6,7 @@
 mod arguments;
 mod causes;
 mod connecting;
+mod credentials;
 mod refused_connections;
 mod renamed;
 mod rights;

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use crate::base::clock::Moment;
 #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
 use crate::base::trace::warn;
 use crate::connection::refusal::said;
 #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
 use crate::connection::tls;
+use crate::connection::wallet::{Fetched, Wallet};
 use crate::types::error::{Error, Result};
 #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
 use crate::types::tls::Tls;
@@ -21,6 +23,10 @@ pub(crate) struct Endpoint {
     /// The certificates, if they are ours.
     #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
     tls: Option<Tls>,
+    /// Where user and password come from, if not from the URL.
+    wallet: Option<Wallet>,
+    /// When to ask for others.
+    renew_at: Moment,
 }
 
 impl std::fmt::Debug for Endpoint {
@@ -74,6 +80,8 @@ impl Endpoint {
                 connector: None,
                 #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
                 tls: None,
+                wallet: None,
+                renew_at: Moment::NEVER,
             })
             .map_err(|error| unusable(&error))
     }
@@ -108,13 +116,66 @@ impl Endpoint {
             client,
             connector: Some(connector),
             tls: Some(tls),
+            ..self
         })
+    }
+
+    /// User and password come from this provider.
+    pub(crate) fn with_wallet(self, wallet: Option<Wallet>) -> Self {
+        Self { wallet, ..self }
+    }
+
+    /// The same with what everything that may change is now: certificates in files, user and password.
+    pub(crate) async fn renewed(&self) -> Result<Self> {
+        let endpoint = self.with_files_again().await;
+        let Some(wallet) = &self.wallet else {
+            return Ok(endpoint);
+        };
+        let Fetched {
+            credentials,
+            renew_at,
+        } = wallet.get().await?;
+        let info = endpoint.client.get_connection_info().clone();
+        // Its user, if there is none: the default one of the server.
+        let plain = redis::RedisConnectionInfo::default()
+            .set_db(info.redis_settings().db())
+            .set_protocol(info.redis_settings().protocol())
+            .set_password(&credentials.password);
+        let settings = match &credentials.username {
+            Some(username) => plain.set_username(username),
+            None => plain,
+        };
+        let client =
+            redis::Client::open(info.set_redis_settings(settings)).map_err(|error| unusable(&error))?;
+        Ok(Self {
+            client,
+            renew_at,
+            ..endpoint
+        })
+    }
+
+    /// When to ask the provider for other credentials, and to show them to the server.
+    pub(crate) const fn renew_at(&self) -> Moment {
+        self.renew_at
+    }
+
+    /// The server did not accept the credentials: others are asked for before the next connection.
+    pub(crate) async fn discard_credentials(&self) {
+        if let Some(wallet) = &self.wallet {
+            wallet.discard().await;
+        }
+    }
+
+    /// User (if not the default one) and password.
+    pub(crate) fn credentials(&self) -> (Option<&str>, Option<&str>) {
+        let settings = self.client.get_connection_info().redis_settings();
+        (settings.username(), settings.password())
     }
 
     /// The same with the certificates that the files have now: they may have been renewed since. As it was, if they cannot
     /// be used: they may be about to be.
     #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
-    pub(crate) async fn renewed(&self) -> Self {
+    async fn with_files_again(&self) -> Self {
         let Some(tls) = self.tls.clone().filter(Tls::has_files) else {
             return self.clone();
         };
@@ -132,7 +193,7 @@ impl Endpoint {
 
     /// There are no certificates in this build.
     #[cfg(not(any(feature = "tls-rustls", feature = "tls-native-tls")))]
-    pub(crate) fn renewed(&self) -> std::future::Ready<Self> {
+    fn with_files_again(&self) -> std::future::Ready<Self> {
         std::future::ready(self.clone())
     }
 

@@ -16,3 +16,4 @@ pub(crate) mod site;
 pub(crate) mod source;
 #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
 pub(crate) mod tls;
+pub(crate) mod wallet;

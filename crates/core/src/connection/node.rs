@@ -12,6 +12,7 @@ use tokio::sync::{Notify, watch};
 use crate::base::clock::{Moment, nanos, until};
 use crate::base::server_clock::ServerClock;
 use crate::connection::distance::Trip;
+use crate::connection::endpoint::Endpoint;
 use crate::connection::failure::Failure;
 use crate::connection::handshake::Greeting;
 use crate::connection::outage::Outage;
@@ -20,6 +21,7 @@ use crate::connection::sending::Sending;
 use crate::connection::site::Sites;
 use crate::types::error::{Error, ErrorKind, Result};
 use crate::types::server::ServerInfo;
+use crate::wire::plain::command;
 use crate::wire::script::Script;
 use crate::wire::value::{Answer, Reply};
 
@@ -449,6 +451,15 @@ impl Node {
         let mut link = self.link(deadline).await?;
         let answer = self.send(&mut link, command, deadline, None).await?;
         Ok(answer.reply)
+    }
+
+    /// Shows the credentials of this endpoint to the server.
+    pub(crate) async fn authenticate(&self, as_of: &Endpoint, patience: Duration) -> Result<(), Failure> {
+        let (user, password) = as_of.credentials();
+        let words: Vec<&str> = ["AUTH"].into_iter().chain(user).chain(password).collect();
+        self.command(&command(&words), Moment::now() + patience)
+            .await
+            .map(drop)
     }
 
     /// Asks for the server's time, which keeps an idle client in step with it.

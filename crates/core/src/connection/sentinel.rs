@@ -11,6 +11,7 @@ use crate::connection::endpoint::Endpoint;
 use crate::connection::failure::Failure;
 use crate::connection::opening::{open, silent};
 use crate::connection::refusal::{Target, classify, said};
+use crate::connection::wallet::Wallet;
 use crate::types::error::{Error, ErrorKind, Result};
 use crate::types::sentinel::Sentinel;
 #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
@@ -115,6 +116,14 @@ impl Sentinels {
         })
     }
 
+    /// The servers' user and password come from this provider.
+    pub(crate) fn with_wallet(self, wallet: Option<Wallet>) -> Self {
+        Self {
+            servers: self.servers.with_wallet(wallet),
+            ..self
+        }
+    }
+
     /// What the sentinels call the primary.
     pub(crate) fn name(&self) -> &str {
         &self.name
@@ -162,7 +171,7 @@ impl Sentinels {
         patience: Duration,
     ) -> Result<Named, Failure> {
         let target = Target { script: None, prefix };
-        let sentinel = sentinel.renewed().await;
+        let sentinel = sentinel.renewed().await.map_err(Failure::passing)?;
         let mut connection = open(&sentinel, target, patience).await?;
         let asking = command(&["SENTINEL", "MASTER", &self.name]);
         let answer = connection.send_packed_command(&asking);

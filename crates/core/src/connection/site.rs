@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::watch;
 
+use crate::connection::endpoint::Endpoint;
 use crate::connection::source::Place;
 
 /// Where a connection leads.
@@ -43,6 +44,16 @@ impl Sites {
                 era,
                 is_left: false,
             });
+        });
+    }
+
+    /// The connection has shown other credentials.
+    pub(crate) fn renew(&self, endpoint: Endpoint) {
+        self.site.send_if_modified(|site| {
+            if let Some(site) = site {
+                site.place.endpoint = endpoint;
+            }
+            false // it leads where it led
         });
     }
 

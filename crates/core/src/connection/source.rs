@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::connection::endpoint::Endpoint;
 use crate::connection::failure::Failure;
 use crate::connection::sentinel::{Named, Sentinels};
+use crate::connection::wallet::Wallet;
 
 /// Who says where the server is.
 #[derive(Debug, Clone)]
@@ -25,11 +26,22 @@ pub(crate) struct Place {
 }
 
 impl Source {
+    /// User and password come from this provider.
+    pub(crate) fn with_wallet(self, wallet: Option<Wallet>) -> Self {
+        match self {
+            Self::Program(endpoint) => Self::Program(Box::new(endpoint.with_wallet(wallet))),
+            Self::Sentinels(sentinels) => {
+                let sentinels = Arc::unwrap_or_clone(sentinels);
+                Self::Sentinels(Arc::new(sentinels.with_wallet(wallet)))
+            }
+        }
+    }
+
     /// Returns where to connect now.
     pub(crate) async fn find(&mut self, prefix: &str, patience: Duration) -> Result<Place, Failure> {
         match self {
             Self::Program(endpoint) => {
-                **endpoint = endpoint.renewed().await;
+                **endpoint = endpoint.renewed().await.map_err(Failure::passing)?;
                 Ok(Place {
                     endpoint: (**endpoint).clone(),
                     named: None,
@@ -37,7 +49,7 @@ impl Source {
             }
             Self::Sentinels(sentinels) => {
                 let named = sentinels.find(prefix, patience).await?;
-                let servers = sentinels.servers().renewed().await;
+                let servers = sentinels.servers().renewed().await.map_err(Failure::passing)?;
                 let endpoint = servers.at(&named.host, named.port).map_err(Failure::refused)?;
                 let named = Some(named);
                 Ok(Place { endpoint, named })

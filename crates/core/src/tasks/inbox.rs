@@ -9,7 +9,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use redis::RedisResult;
+use redis::aio::{PubSubSink, PubSubStream};
+use redis::{RedisError, RedisResult};
 
 use crate::base::backoff::Backoff;
 use crate::base::clock::{Moment, Timer, sleep_until, until};
@@ -19,6 +20,8 @@ use crate::connection::node::GOOD;
 use crate::connection::opening::within;
 use crate::connection::refusal::{is_withheld, said};
 use crate::runtime::shared::Shared;
+use crate::tasks::supervisor::RENEWING;
+use crate::types::error::Error;
 use crate::types::server::Warning;
 
 /// The pause between two looks for the inbox, if there is no answer.
@@ -60,11 +63,11 @@ pub(crate) async fn receive(shared: &Shared) -> ! {
         let known = endpoint
             .take()
             .filter(|known| known.address() == site.place.endpoint.address());
-        let present = known
-            .unwrap_or_else(|| site.place.endpoint.clone())
-            .renewed()
-            .await;
-        let result = session(shared, (&present, site.era), &mut backoff, &mut followed).await;
+        let present = known.unwrap_or_else(|| site.place.endpoint.clone());
+        let (present, result) = match present.renewed().await {
+            Ok(present) => session(shared, (present, site.era), &mut backoff, &mut followed).await,
+            Err(error) => (present, Err(Trouble::Credentials(error))),
+        };
         endpoint = Some(present);
         shared.schedule.set_listening(false);
         followed.checked = 0;
@@ -77,15 +80,20 @@ pub(crate) async fn receive(shared: &Shared) -> ! {
                 debug!("the inbox follows the commands to another server");
                 continue;
             }
-            Err(error) => {
+            Err(trouble) => {
                 if !followed.said {
                     followed.said = true;
-                    warn!(error = %said(&error), "no inbox: waiting falls back to polling until it is back");
+                    warn!(error = %trouble, "no inbox: waiting falls back to polling until it is back");
                 }
-                if is_withheld(&error) {
-                    shared.warn_once(&Warning::SubscribeDenied {
-                        message: said(&error),
-                    });
+                if let Trouble::Driver(error) = &trouble {
+                    if is_withheld(error) {
+                        let message = said(error);
+                        shared.warn_once(&Warning::SubscribeDenied { message });
+                    } else if error.kind() == redis::ErrorKind::AuthenticationFailed
+                        && let Some(endpoint) = &endpoint
+                    {
+                        endpoint.discard_credentials().await;
+                    }
                 }
             }
         }
@@ -116,20 +124,78 @@ async fn is_elsewhere(shared: &Shared, checked: u64) -> (u64, bool) {
     }
 }
 
-/// Connects, subscribes, and delivers messages until the connection ends.
-async fn session(
-    shared: &Shared,
-    (endpoint, era): (&Endpoint, u64),
-    backoff: &mut Backoff,
-    followed: &mut Followed,
-) -> RedisResult<Ended> {
-    let sites = shared.route.any().sites();
+/// Why there is no inbox.
+#[derive(Debug)]
+enum Trouble {
+    Driver(RedisError),
+    Credentials(Error),
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Driver(error) => f.write_str(&said(error)),
+            Self::Credentials(error) => error.fmt(f),
+        }
+    }
+}
+
+/// A subscription to the client's channel.
+type Subscription = (PubSubSink, PubSubStream);
+
+/// Connects and subscribes.
+async fn subscribe(shared: &Shared, endpoint: &Endpoint) -> RedisResult<Subscription> {
     let patience = shared.options.operation_timeout;
     // redis-rs has no timeout for any of these.
     let opening = patience * endpoint.round_trips();
     let pubsub = within(opening, endpoint.client.get_async_pubsub()).await?;
-    let (mut sink, mut stream) = pubsub.split();
+    let (mut sink, stream) = pubsub.split();
     within(patience, sink.subscribe(&*shared.channel)).await?;
+    Ok((sink, stream))
+}
+
+/// Resolves to another subscription, with other credentials, when those of `present` are to be renewed.
+async fn exchange(shared: &Shared, present: Endpoint) -> (Endpoint, Subscription) {
+    if present.renew_at() == Moment::NEVER {
+        return std::future::pending().await;
+    }
+    let mut backoff = Backoff::new(RENEWING);
+    sleep_until(present.renew_at(), None).await;
+    loop {
+        let trouble = match present.renewed().await {
+            Ok(fresh) => match subscribe(shared, &fresh).await {
+                Ok(subscription) => return (fresh, subscription),
+                Err(error) => {
+                    fresh.discard_credentials().await;
+                    Trouble::Driver(error)
+                }
+            },
+            Err(error) => Trouble::Credentials(error),
+        };
+        warn!(error = %trouble, "the credentials of the inbox cannot be renewed yet");
+        sleep_until(Moment::now() + backoff.next(), None).await;
+    }
+}
+
+/// Subscribes, and delivers messages until the connection ends. Returns the endpoint that was used last.
+async fn session(
+    shared: &Shared,
+    (mut endpoint, era): (Endpoint, u64),
+    backoff: &mut Backoff,
+    followed: &mut Followed,
+) -> (Endpoint, Result<Ended, Trouble>) {
+    let result = listen(shared, (&mut endpoint, era), backoff, followed).await;
+    (endpoint, result.map_err(Trouble::Driver))
+}
+
+async fn listen(
+    shared: &Shared,
+    (endpoint, era): (&mut Endpoint, u64),
+    backoff: &mut Backoff,
+    followed: &mut Followed,
+) -> RedisResult<Ended> {
+    let sites = shared.route.any().sites();
+    let (mut sink, mut stream) = subscribe(shared, endpoint).await?;
     shared.schedule.set_listening(true);
     shared.inbox_tried.send_replace(true);
     followed.said = false;
@@ -140,6 +206,7 @@ async fn session(
     let mut timer = pin!(Timer::new()); // one for all messages, so that waiters are woken sooner
     let mut check = Box::pin(is_elsewhere(shared, followed.checked));
     let mut era_ends = Box::pin(sites.ends(era));
+    let mut exchanged = Box::pin(exchange(shared, endpoint.clone()));
     loop {
         let next = poll_fn(|cx| {
             if let Poll::Ready(message) = stream.poll_next_unpin(cx) {
@@ -151,6 +218,9 @@ async fn session(
             if era_ends.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Next::EraEnded);
             }
+            if let Poll::Ready(fresh) = exchanged.as_mut().poll(cx) {
+                return Poll::Ready(Next::Exchanged(Box::new(fresh)));
+            }
             timer.as_mut().poll_until(cx, beat, None).map(|()| Next::Beat)
         });
         match next.await {
@@ -161,6 +231,13 @@ async fn session(
                 shared.deliver(message.get_payload_bytes());
             }
             Next::Message(None) => return Ok(Ended::Closed),
+            // Both were subscribed for a moment: what came twice changes nothing the second time, and ticks find what the
+            // old one may still have had.
+            Next::Exchanged(fresh) => {
+                (*endpoint, (sink, stream)) = *fresh;
+                exchanged = Box::pin(exchange(shared, endpoint.clone()));
+                shared.schedule.tick_now();
+            }
             Next::Checked(_, true) if followed.elsewhere < FOLLOWED => {
                 followed.elsewhere += 1;
                 debug!("the inbox is on another server than the commands: it follows them");
@@ -176,19 +253,21 @@ async fn session(
             Next::Beat => {
                 let now = Moment::now();
                 if now >= heard + shared.quiet_for() {
-                    // A half-open connection looks alive but delivers nothing (H3).
-                    let pong: RedisResult<redis::Value> = within(patience, sink.ping()).await;
-                    if let Err(error) = pong
-                        && !is_withheld(&error)
-                    // an answer, too
-                    {
-                        return Err(error);
-                    }
+                    check_alive(shared, &mut sink).await?;
                     heard = Moment::now();
                 }
                 beat = (heard + shared.quiet_for()).min(now + heartbeat);
             }
         }
+    }
+}
+
+/// A half-open connection looks alive but delivers nothing (H3).
+async fn check_alive(shared: &Shared, sink: &mut PubSubSink) -> RedisResult<()> {
+    let pong: RedisResult<redis::Value> = within(shared.options.operation_timeout, sink.ping()).await;
+    match pong {
+        Err(error) if !is_withheld(&error) => Err(error),
+        _ => Ok(()), // a refusal is an answer, too
     }
 }
 
@@ -204,6 +283,7 @@ enum Ended {
 enum Next<M> {
     Message(Option<M>),
     EraEnded,
+    Exchanged(Box<(Endpoint, Subscription)>),
     Checked(u64, bool),
     Beat,
 }

@@ -8,5 +8,6 @@ pub(crate) mod inbox;
 pub(crate) mod keeper;
 pub(crate) mod label;
 mod sender;
+mod starting;
 pub(crate) mod supervisor;
 mod watch;

@@ -1,5 +1,8 @@
 //! Opens the connection of a node, watches it, and replaces it when it fails.
 
+use std::convert::Infallible;
+use std::time::Duration;
+
 use redis::aio::MultiplexedConnection;
 
 use crate::base::backoff::Backoff;
@@ -15,6 +18,9 @@ use crate::connection::source::Source;
 use crate::runtime::shared::Shared;
 use crate::types::error::{Error, ErrorKind, Result};
 use crate::types::server::Warning;
+
+/// The pauses between two tries to renew credentials.
+pub(super) const RENEWING: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(60));
 
 /// Connects, then greets: each within an operation timeout for each round trip that it takes.
 async fn connect(
@@ -54,7 +60,13 @@ async fn reach(
     let place = source
         .find(&shared.options.prefix, shared.options.operation_timeout)
         .await?;
-    let (connection, greeting, sent) = connect(&place.endpoint, shared).await?;
+    let connected = connect(&place.endpoint, shared).await;
+    if let Err(failure) = &connected
+        && failure.error.kind() == ErrorKind::Denied
+    {
+        place.endpoint.discard_credentials().await;
+    }
+    let (connection, greeting, sent) = connected?;
     if source.names_primaries() {
         if greeting.is_replica() {
             let address = place.endpoint.address();
@@ -80,7 +92,10 @@ pub(crate) async fn supervise(shared: &Shared, node: &Node, mut source: Source) 
     let mut since = Moment::from_nanos(0); // the first connection is a good one
     let mut ends_while_idle = 0;
     loop {
-        let why = watch(shared, node, generation).await;
+        let why = tokio::select! {
+            why = watch(shared, node, generation) => why,
+            never = keep_credentials(shared, node) => never,
+        };
         let now = Moment::now();
         let is_idle = shared.is_idle() && now.since(node.heard()) >= shared.options.heartbeat;
         ends_while_idle = if is_idle { ends_while_idle + 1 } else { 0 };
@@ -148,6 +163,35 @@ impl News {
         let news = self.0 != text;
         self.0 = text;
         news
+    }
+}
+
+/// Shows other credentials to the server at half of the time that those of the connection are good for. What fails is tried
+/// again, and changes nothing for the connection.
+async fn keep_credentials(shared: &Shared, node: &Node) -> ! {
+    let mut backoff = Backoff::new(RENEWING);
+    loop {
+        let present = node.sites().get().map(|site| site.place.endpoint);
+        let Some(present) = present.filter(|present| present.renew_at() < Moment::NEVER) else {
+            match std::future::pending::<Infallible>().await {}
+        };
+        sleep_until(present.renew_at(), None).await;
+        let error = match present.renewed().await {
+            Ok(fresh) => match node.authenticate(&fresh, shared.options.operation_timeout).await {
+                Ok(()) => {
+                    node.sites().renew(fresh);
+                    backoff.reset();
+                    continue;
+                }
+                Err(failure) => {
+                    fresh.discard_credentials().await;
+                    failure.error
+                }
+            },
+            Err(error) => error,
+        };
+        warn!(error = %error, "the credentials of the command connection cannot be renewed yet");
+        sleep_until(Moment::now() + backoff.next(), None).await;
     }
 }
 

@@ -38,7 +38,7 @@ pub(crate) async fn watch(shared: &Shared, node: &Node, sentinels: &Sentinels, s
             backoff.reset();
         }
         sleep_until(Moment::now() + backoff.next(), None).await;
-        endpoint = endpoint.renewed().await;
+        endpoint = endpoint.renewed().await.unwrap_or(endpoint);
     }
 }
 

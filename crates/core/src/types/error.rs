@@ -60,6 +60,8 @@ pub enum ErrorKind {
     /// There is no connection with TLS: a certificate is not trusted, missing or for another host, or only one side uses
     /// TLS. The text has the cause.
     Tls,
+    /// The program's provider of credentials failed, or took longer than 10 s. The text has its error.
+    Credentials,
     /// The server's access control refuses: the text names the command, key or channel right.
     Denied,
     /// The server's memory is full. Nothing was changed.
@@ -184,6 +186,7 @@ impl Error {
         matches!(
             self.0.kind,
             ErrorKind::Unavailable
+                | ErrorKind::Credentials
                 | ErrorKind::ReadOnly
                 | ErrorKind::OutOfMemory
                 | ErrorKind::QueueFull

@@ -1,5 +1,6 @@
 //! What users name, without logic of the protocol.
 
+pub(crate) mod credentials;
 pub(crate) mod error;
 pub(crate) mod fence;
 pub(crate) mod latch;
