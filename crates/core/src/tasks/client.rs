@@ -58,7 +58,7 @@ impl Client {
     ///
     /// # Errors
     /// `Invalid` for a URL that is not understood, `Unavailable` if there is no server or its name cannot be resolved,
-    /// `Denied` for a wrong password, `Tls` for a certificate that one side does not accept or if only one side uses TLS,
+    /// `Denied` for a wrong password, `Credentials` if their provider failed, `Tls` for a certificate that one side does not accept or if only one side uses TLS,
     /// `Unsupported` for a server that is too old or a node of a cluster: at once, with the cause in the text.
     ///
     /// # Cancel safety
