@@ -1,4 +1,4 @@
-//! Credentials from a provider: they are asked for before each connection, and exchanged without an interruption.
+//! A provider is asked for credentials before each connection, and exchanges them in time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
