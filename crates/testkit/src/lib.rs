@@ -16,19 +16,28 @@
 compile_error!("latchwork-testkit is Unix only: it needs sh, signals and file locks");
 
 mod admin;
+mod builder;
+mod clock;
+mod cluster;
 mod error;
 mod fetch;
 mod find;
 mod keeper;
 mod places;
 mod poll_n;
+mod ports;
 mod process;
 mod proxy;
 mod recipes;
+mod replicas;
 mod resp;
+mod sentinel;
 mod server;
 mod tls;
+mod wait;
 
+pub use builder::Builder;
+pub use cluster::{ClusterBuilder, ClusterNode, Migration, TestCluster, shared_cluster, slot_of};
 pub use error::Error;
 pub use fetch::{fetch_any, fetch_version};
 pub use find::{ServerBinary, ServerVersion, Source, external_url, find_server};
@@ -37,5 +46,6 @@ pub use poll_n::{Outcome, drop_after_polls, drop_when_woken};
 pub use proxy::{Action, ConnId, ConnKind, Direction, Proxy, contains};
 pub use recipes::Version;
 pub use resp::{Reply, RespClient};
-pub use server::{Builder, TestServer, shared_server};
+pub use sentinel::{SentinelBuilder, TestSentinel, shared_sentinel};
+pub use server::{TestServer, shared_server};
 pub use tls::{TlsFiles, find_tls_server, has_tls};
