@@ -8,8 +8,8 @@ use latchwork_testkit::{Reply, TestServer, Version};
 
 /// The server's time in milliseconds.
 fn now(server: &TestServer) -> i64 {
-    let time = server.admin(&["TIME"]).unwrap();
-    let part = |index: usize| time.items()[index].int().unwrap();
+    let time = server.admin(&["TIME"]).expect("the time");
+    let part = |index: usize| time.items()[index].int().expect("a number");
     part(0) * 1_000 + part(1) / 1_000
 }
 

@@ -6,7 +6,7 @@ use common::{sentinel, servers, timed, version};
 use latchwork_testkit::{Reply, RespClient, TestSentinel, TestServer, Version};
 
 fn get(node: &TestServer) -> Reply {
-    node.admin(&["GET", "k"]).unwrap()
+    node.admin(&["GET", "k"]).expect("an answer")
 }
 
 fn text(reply: &Reply) -> String {

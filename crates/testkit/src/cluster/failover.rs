@@ -30,6 +30,9 @@ impl TestCluster {
 
     /// `CLUSTER FAILOVER TAKEOVER`, which asks nobody.
     ///
+    /// Not soon after another failover of the same slot: a node of Redis 7.0 that loses the slot by a takeover still
+    /// counts the votes of its own last election, and may claim the slot later with an epoch that nobody accepts.
+    ///
     /// # Errors
     /// As [`failover`](Self::failover).
     pub fn failover_takeover(&self, slot: u16) -> Result<&ClusterNode, Error> {

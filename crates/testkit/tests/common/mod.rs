@@ -1,4 +1,6 @@
 //! The servers that the tests of topologies run on, and what they show.
+#![allow(clippy::print_stdout, reason = "times are shown, and asserted by nobody")]
+#![allow(dead_code, reason = "no test target needs all of it")]
 
 use std::time::Instant;
 
@@ -9,7 +11,7 @@ use latchwork_testkit::{
 
 /// The server of all other tests, and Valkey if it is to be had.
 pub(crate) fn servers() -> Vec<ServerBinary> {
-    let mut servers = vec![find_server().unwrap()];
+    let mut servers = vec![find_server().expect("a server")];
     servers.extend(version(Version::Valkey9_1));
     servers
 }
@@ -21,10 +23,9 @@ pub(crate) fn version(which: Version) -> Option<ServerBinary> {
         .ok()
 }
 
-#[allow(dead_code, reason = "each test binary has one kind of topology")]
 pub(crate) fn cluster(builder: ClusterBuilder) -> TestCluster {
     let started = Instant::now();
-    let cluster = builder.start().unwrap();
+    let cluster = builder.start().expect("a cluster");
     let (nodes, version) = (cluster.nodes().len(), cluster.nodes()[0].version());
     println!(
         "{version}: a cluster of {nodes} was ready after {:?}",
@@ -33,17 +34,15 @@ pub(crate) fn cluster(builder: ClusterBuilder) -> TestCluster {
     cluster
 }
 
-#[allow(dead_code, reason = "each test binary has one kind of topology")]
 pub(crate) fn sentinel(builder: SentinelBuilder) -> TestSentinel {
     let started = Instant::now();
-    let all = builder.start().unwrap();
+    let all = builder.start().expect("sentinels");
     let version = all.nodes()[0].version();
     println!("{version}: sentinels were ready after {:?}", started.elapsed());
     all
 }
 
 /// Runs `event`, and shows how long it took.
-#[allow(dead_code, reason = "not every test binary has something to show")]
 pub(crate) fn timed<T>(what: &str, event: impl FnOnce() -> T) -> T {
     let started = Instant::now();
     let result = event();
