@@ -74,40 +74,42 @@ impl Builder {
         self.args("--rename-command", &[command, &format!("hidden-{command}")])
     }
 
-    /// Lets it speak TLS as well, on a port of its own; clients need no certificate. Not every build can:
-    /// [`find_tls_server`](crate::find_tls_server).
+    /// Lets it speak TLS as well, on a port of its own; clients need no certificate. Not every
+    /// build can: [`find_tls_server`](crate::find_tls_server).
     pub fn tls(mut self, files: TlsFiles) -> Self {
         self.tls = Some(files);
         self
     }
 
-    /// The password of the default user. It is part of [`TestServer::url`], so let it have letters and
-    /// digits only. Defaults to none.
+    /// The password of the default user. It is part of [`TestServer::url`], so let it have letters
+    /// and digits only. Defaults to none.
     pub fn password(mut self, password: &str) -> Self {
         self.password = Some(password.to_owned());
         self
     }
 
-    /// A user with these ACL rules, as in `.user("worker", &["on", ">secret", "~*", "&*", "+@all"])`.
+    /// A user with these ACL rules, as in `.user("worker", &["on", ">secret", "~*", "+@all"])`.
     pub fn user(self, name: &str, rules: &[&str]) -> Self {
         self.args("--user", &[&[name], rules].concat())
     }
 
-    /// Gives it a wall clock of its own, this many milliseconds ahead of the system's; negative means behind.
-    /// [`TestServer::set_clock_offset`] steps it later. Linux only; needs the C compiler `cc`.
+    /// Gives it a wall clock of its own, this many milliseconds ahead of the system's; negative
+    /// means behind. [`TestServer::set_clock_offset`] steps it later. Linux only; needs the C
+    /// compiler `cc`.
     pub fn clock_offset(mut self, offset_ms: i64) -> Self {
         self.clock = Some(offset_ms);
         self
     }
 
-    /// Whether data survives a kill and [`TestServer::restart`] (AOF, everysec). Defaults to `false`.
+    /// Whether data survives a kill and [`TestServer::restart`] (AOF, everysec). Defaults to
+    /// `false`.
     pub fn persist(mut self, persist: bool) -> Self {
         self.persist = persist;
         self
     }
 
-    /// Whether it is a cluster of one node with every slot, enough to see CROSSSLOT. Defaults to `false`.
-    /// [`TestCluster`](crate::TestCluster) is more.
+    /// Whether it is a cluster of one node with every slot, enough to see CROSSSLOT. Defaults to
+    /// `false`. [`TestCluster`](crate::TestCluster) is more.
     pub fn cluster(mut self, cluster: bool) -> Self {
         self.cluster = cluster;
         self
@@ -115,8 +117,9 @@ impl Builder {
 
     /// As a node of a cluster, which knows no other yet.
     ///
-    /// A node waits for 2 s of its wall clock before it serves as a master. So its clock is late when it
-    /// starts, if it can be, and [`node_clock`](Self::node_clock) is set before it knows anybody.
+    /// A node waits for 2 s of its wall clock before it serves as a master. So its clock is late
+    /// when it starts, if it can be, and [`node_clock`](Self::node_clock) is set before it knows
+    /// anybody.
     pub(crate) fn node(mut self) -> Self {
         let late = self.node_clock() - NODE_DELAY_MS;
         if clock::library().is_ok() {
@@ -220,7 +223,8 @@ impl Builder {
         })
     }
 
-    /// The server's arguments. A server that rewrites its configuration gets a file with them instead.
+    /// The server's arguments. A server that rewrites its configuration gets a file with them
+    /// instead.
     fn command_line(&self, ports: &Ports, dir: &Path) -> Result<Vec<String>, Error> {
         let options = self.options(ports, dir);
         let (lines, last) = match &self.part {

@@ -1,8 +1,9 @@
 /* A clock for one server that a test sets while the server runs. Preloaded into it (LD_PRELOAD).
  *
- * Adds an offset to the wall clock. The offset is a signed number of microseconds in the first eight bytes of the
- * file that LATCHWORK_CLOCK names; the test writes it, and the server sees it at once, as the file is mapped. The
- * monotonic clock is left alone, as it is when an administrator sets the time. */
+ * Adds an offset to the wall clock. The offset is a signed number of microseconds in the first
+ * eight bytes of the file that LATCHWORK_CLOCK names. The test writes it, and the server sees it
+ * at once, as the file is mapped. The monotonic clock is left alone, as it is when an administrator
+ * sets the time. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>

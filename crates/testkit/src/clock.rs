@@ -1,7 +1,7 @@
 //! A wall clock for one server, which a test sets while the server runs.
 //!
-//! The server runs with a small library preloaded (`clock.c`), which adds an offset from a file to what the
-//! system says. The library is compiled once, with the C compiler that Rust needs as well.
+//! The server runs with a small library preloaded (`clock.c`), which adds an offset from a file to
+//! what the system says. The library is compiled once, with the C compiler that Rust needs as well.
 
 use std::collections::hash_map::DefaultHasher;
 use std::env;
@@ -33,8 +33,8 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    /// A clock that is `offset_ms` ahead of the system's, in the server's folder, and what the server's
-    /// environment needs for it.
+    /// A clock that is `offset_ms` ahead of the system's, in the server's folder, and what the
+    /// server's environment needs for it.
     pub(crate) fn new(dir: &Path, offset_ms: i64) -> Result<(Self, [(OsString, OsString); 2]), Error> {
         let library = library()?;
         let path = dir.join(FILE);

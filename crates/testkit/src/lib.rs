@@ -1,12 +1,15 @@
-//! What Latchwork's tests need and no user ever sees: Redis servers to start, kill, freeze and restart,
-//! a network to break between them and the code under test, and a way to drop a future at any poll.
+//! What Latchwork's tests need and no user ever sees: Redis servers to start, kill, freeze and
+//! restart, a network to break between them and the code under test, and a way to drop a future at
+//! any poll.
 //!
-//! Unix only. Nothing here needs an async runtime: servers and proxies are plain threads, so they work
-//! the same inside any runtime, with a paused clock too. Blocking calls take milliseconds.
+//! Unix only. Nothing here needs an async runtime: servers and proxies are plain threads, so they
+//! work the same inside any runtime, with a paused clock too. Blocking calls take milliseconds.
 //!
 //! - [`find_server`] finds a server binary or fetches one; [`fetch_version`] gets a particular version, [`find_tls_server`]
 //!   one with TLS.
 //! - [`TestServer`] runs one, [`shared_server`] one per test process.
+//! - [`TestCluster`] runs a cluster, [`TestSentinel`] masters and replicas under sentinels. Each node can do what a
+//!   [`TestServer`] can.
 //! - [`Proxy`] sits between client and server: it loses, delays and counts.
 //! - [`drop_after_polls`] and [`drop_when_woken`] cancel a future at a chosen point.
 //!

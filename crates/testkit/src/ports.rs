@@ -1,7 +1,8 @@
 //! Ports that belong to one test process until it ends, however it ends.
 //!
-//! A socket that is bound and never listens keeps others away. On Linux a server can bind to the same
-//! port beside it, because both allow it (`SO_REUSEADDR`). The kernel closes the socket with the process.
+//! A socket that is bound and never listens keeps others away. On Linux a server can bind to the
+//! same port beside it, because both allow it (`SO_REUSEADDR`). The kernel closes the socket with
+//! the process.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -13,8 +14,8 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, soc
 
 use crate::error::Error;
 
-/// Ports are taken from below the range that the system gives to outgoing connections: a port of ours
-/// stays ours while its server is down. 6379 is somebody's real server and not in it.
+/// Ports are taken from below the range that the system gives to outgoing connections: a port of
+/// ours stays ours while its server is down. 6379 is somebody's real server and not in it.
 const PORTS: Range<u16> = 10_000..32_000;
 /// How far a node's bus port is above its port, by default and here.
 const BUS: u16 = 10_000;

@@ -55,7 +55,7 @@ pub(crate) struct Ports {
 }
 
 impl TestServer {
-    /// Starts the server that [`find_server`] finds, without persistence.
+    /// Starts the server that [`find_server`](crate::find_server) finds, without persistence.
     ///
     /// # Errors
     /// There is no server, or it does not get ready; the error has its log.

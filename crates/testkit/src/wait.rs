@@ -10,8 +10,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// How often is looked.
 const TICK: Duration = Duration::from_millis(5);
 
-/// Asks `look` again and again until it has an answer. Its error says what is still missing; the last
-/// one is in the error after [`LIMIT`].
+/// Asks `look` again and again until it has an answer. Its error says what is still missing; the
+/// last one is in the error after [`LIMIT`].
 pub(crate) fn wait_for<T>(what: &str, look: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
     wait_as_long_as(LIMIT, what, look)
 }

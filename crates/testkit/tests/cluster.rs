@@ -3,7 +3,7 @@
 mod common;
 
 use common::{cluster, servers, timed};
-use latchwork_testkit::{ClusterNode, Reply, TestCluster, TestServer, slot_of};
+use latchwork_testkit::{ClusterNode, Reply, TestCluster, TestServer, shared_cluster, slot_of};
 
 /// A key and its slot, of the first master at the start.
 const KEY: &str = "k3";
@@ -213,6 +213,13 @@ fn passwords_users_and_clocks() {
             "the password still counts, the data is gone"
         );
     }
+}
+
+#[test]
+fn the_shared_one_is_the_same_everywhere() {
+    let (one, other) = (shared_cluster(), shared_cluster());
+    assert_eq!(one.nodes(), other.nodes());
+    assert!(one.nodes().iter().all(|node| node.is_running()));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{sentinel, servers, timed, version};
-use latchwork_testkit::{Reply, RespClient, TestSentinel, TestServer, Version};
+use latchwork_testkit::{Reply, RespClient, TestSentinel, TestServer, Version, shared_sentinel};
 
 fn get(node: &TestServer) -> Reply {
     node.admin(&["GET", "k"]).expect("an answer")
@@ -134,6 +134,13 @@ fn several_masters_and_passwords_of_their_own() {
         assert_ne!(new, second);
         assert_eq!(all.master().unwrap(), first);
     }
+}
+
+#[test]
+fn the_shared_ones_are_the_same_everywhere() {
+    let (one, other) = (shared_sentinel(), shared_sentinel());
+    assert_eq!(one.sentinels(), other.sentinels());
+    assert_eq!(one.nodes().len(), 2);
 }
 
 #[test]

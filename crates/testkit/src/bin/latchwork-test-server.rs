@@ -1,5 +1,5 @@
-//! Runs a server until its stdin ends, and prints its port, pid and folder: a server for trying things by hand, and
-//! the victim of the test that a server dies with its parent.
+//! Runs a server until its stdin ends, and prints its port, pid and folder: a server for trying
+//! things by hand, and the victim of the test that a server dies with its parent.
 //!
 //! With the argument `cluster` or `sentinel` it runs one of these, and prints a line for each node.
 

@@ -73,15 +73,15 @@ impl ClusterBuilder {
         self
     }
 
-    /// An option and its value for one node. The masters are 0, 1, …; then come the replicas, the first ones
-    /// of each master in the same order, then the second ones.
+    /// An option and its value for one node. The masters are 0, 1, …; then come the replicas, the
+    /// first ones of each master in the same order, then the second ones.
     pub fn node_arg(mut self, node: usize, option: &str, value: &str) -> Self {
         self.node_args.push((node, option.to_owned(), value.to_owned()));
         self
     }
 
-    /// Lets every node announce a host name, and clients get it in place of the address. Nodes connect to each
-    /// other as before, so the names need not exist. From 7.0 on.
+    /// Lets every node announce a host name, and clients get it in place of the address. Nodes
+    /// connect to each other as before, so the names need not exist. From 7.0 on.
     pub fn announce_hostnames(mut self, name: impl Fn(usize) -> String) -> Self {
         for node in 0..self.size() {
             self = self.node_arg(node, "--cluster-announce-hostname", &name(node));
@@ -89,8 +89,9 @@ impl ClusterBuilder {
         self.arg("--cluster-preferred-endpoint-type", "hostname")
     }
 
-    /// Puts a [`Proxy`] in front of every node and announces its port, so that clients that follow the
-    /// cluster go through it: [`ClusterNode::proxy`]. So do replicas. Defaults to `false`.
+    /// Puts a [`Proxy`] in front of every node and announces its port, so that clients that follow
+    /// the cluster go through it: [`ClusterNode::proxy`]. Replicas receive their data through it,
+    /// too. Defaults to `false`.
     pub fn proxied(mut self, proxied: bool) -> Self {
         self.proxied = proxied;
         self
@@ -121,8 +122,9 @@ impl ClusterBuilder {
         self
     }
 
-    /// Sets the clock of one node this many milliseconds ahead of the system's; see [`Builder::clock_offset`].
-    /// On Linux every node has a clock that [`TestServer::set_clock_offset`] steps later.
+    /// Sets the clock of one node this many milliseconds ahead of the system's; see
+    /// [`Builder::clock_offset`]. On Linux every node has a clock that
+    /// [`TestServer::set_clock_offset`] steps later.
     pub fn clock_offset(mut self, node: usize, offset_ms: i64) -> Self {
         self.clocks.push((node, offset_ms));
         self
@@ -132,10 +134,12 @@ impl ClusterBuilder {
         self.masters * (1 + self.replicas)
     }
 
-    /// Starts the nodes, makes a cluster of them, and returns when all of them agree that it is complete.
+    /// Starts the nodes, makes a cluster of them, and returns when all of them agree that it is
+    /// complete.
     ///
     /// # Errors
-    /// There is no server, or a node does not get ready; the error says which, and has the end of its log.
+    /// There is no server, or a node does not get ready; the error says which, and has the end of
+    /// its log.
     pub fn start(self) -> Result<TestCluster, Error> {
         if self.masters == 0 {
             return Err(Error::new("a cluster has at least one master"));

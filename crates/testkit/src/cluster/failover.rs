@@ -10,8 +10,8 @@ use crate::wait::wait_for;
 const COMMAND_AGAIN: Duration = Duration::from_secs(6);
 
 impl TestCluster {
-    /// `CLUSTER FAILOVER` on a replica of the slot: nothing is lost. Returns the new master when all nodes that
-    /// are awake know it.
+    /// `CLUSTER FAILOVER` on a replica of the slot: nothing is lost. Returns the new master when
+    /// all nodes that are awake know it.
     ///
     /// # Errors
     /// There is no replica, or none is promoted in 30 s.
@@ -19,8 +19,8 @@ impl TestCluster {
         self.command(slot, &[])
     }
 
-    /// `CLUSTER FAILOVER FORCE`, which does not ask the old master: it may be dead or frozen, and what the
-    /// replica does not have is lost. The other masters have to agree.
+    /// `CLUSTER FAILOVER FORCE`, which does not ask the old master: it may be dead or frozen, and
+    /// what the replica does not have is lost. The other masters have to agree.
     ///
     /// # Errors
     /// As [`failover`](Self::failover).
@@ -30,8 +30,9 @@ impl TestCluster {
 
     /// `CLUSTER FAILOVER TAKEOVER`, which asks nobody.
     ///
-    /// Not soon after another failover of the same slot: a node of Redis 7.0 that loses the slot by a takeover still
-    /// counts the votes of its own last election, and may claim the slot later with an epoch that nobody accepts.
+    /// Not soon after another failover of the same slot: a node of Redis 7.0 that loses the slot by
+    /// a takeover still counts the votes of its own last election, and may claim the slot later
+    /// with an epoch that nobody accepts.
     ///
     /// # Errors
     /// As [`failover`](Self::failover).
@@ -57,8 +58,8 @@ impl TestCluster {
         Ok(replica)
     }
 
-    /// Waits until a node other than `old` serves the slot, and returns it: it is promoted and takes writes. Other nodes
-    /// may not know it yet.
+    /// Waits until a node other than `old` serves the slot, and returns it: it is promoted and
+    /// takes writes. Other nodes may not know it yet.
     ///
     /// # Errors
     /// None is promoted in 30 s.

@@ -10,8 +10,8 @@ const KEY_LIMIT: &str = "5000";
 /// How many keys are asked for at a time.
 const PAGE: usize = 100;
 
-/// A slot on its way to another master. Every step returns when the servers have done it; a test may stop after any
-/// of them. Nothing happens when this is dropped.
+/// A slot on its way to another master. Every step returns when the servers have done it; a test
+/// may stop after any of them. Nothing happens when this is dropped.
 #[derive(Debug)]
 #[must_use = "nothing moves until `open`"]
 pub struct Migration<'a> {
@@ -22,8 +22,8 @@ pub struct Migration<'a> {
 }
 
 impl TestCluster {
-    /// Prepares moving a slot to another master. The steps are those of [`Migration`], in the order in which they are
-    /// documented.
+    /// Prepares moving a slot to another master. The steps are those of [`Migration`], in the order
+    /// in which they are documented.
     ///
     /// # Errors
     /// No node knows the slot's master, or it is `to` already.
@@ -59,8 +59,8 @@ impl TestCluster {
         self.nodes().iter().all(can)
     }
 
-    /// `CLUSTER MIGRATESLOTS`: moves a slot with its keys in one step, without `ASK`. Returns when all nodes that are
-    /// awake know it.
+    /// `CLUSTER MIGRATESLOTS`: moves a slot with its keys in one step, without `ASK`. Returns when
+    /// all nodes that are awake know it.
     ///
     /// # Errors
     /// The server is not Valkey 9.0 or later, or it does not happen in 30 s.
@@ -84,8 +84,8 @@ impl Migration<'_> {
         self.target
     }
 
-    /// 1: `IMPORTING` on the target, `MIGRATING` on the source. From now on the source answers `ASK` for keys that it
-    /// does not have.
+    /// 1: `IMPORTING` on the target, `MIGRATING` on the source. From now on the source answers
+    /// `ASK` for keys that it does not have.
     ///
     /// # Errors
     /// A node refuses.
@@ -135,7 +135,8 @@ impl Migration<'_> {
         Ok(keys.items().iter().filter_map(Reply::text).collect())
     }
 
-    /// 3: `NODE` on the target, which serves the slot from now on, and tells the others by itself, the source too.
+    /// 3: `NODE` on the target, which serves the slot from now on, and tells the others by itself,
+    /// the source too.
     ///
     /// # Errors
     /// The target refuses.
@@ -164,7 +165,8 @@ impl Migration<'_> {
         self.cluster.wait_owner(self.slot, self.target)
     }
 
-    /// `STABLE` on both, in place of 3: the slot stays where it is. Keys that have moved are not moved back.
+    /// `STABLE` on both, in place of 3: the slot stays where it is. Keys that have moved are not
+    /// moved back.
     ///
     /// # Errors
     /// A node refuses.

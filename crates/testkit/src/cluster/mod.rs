@@ -1,6 +1,7 @@
 //! A cluster of a test's own: kill, freeze and restart its nodes, fail over, move slots.
 //!
-//! How it starts is in `builder.rs`, moving slots in `migrate.rs`, what nodes think of each other in `view.rs`.
+//! How it starts is in `builder.rs`, moving slots in `migrate.rs`, what nodes think of each other
+//! in `view.rs`.
 
 mod builder;
 mod failover;
@@ -29,13 +30,15 @@ const NAMES: usize = 1_000_000;
 
 /// A cluster on 127.0.0.1. Dropping it kills its nodes; they also die with the test process.
 ///
-/// Nodes are promoted by a majority of the masters that live, so let there be three if one is to die.
+/// Nodes are promoted by a majority of the masters that live, so let there be three if one is to
+/// die.
 #[derive(Debug)]
 pub struct TestCluster {
     nodes: Vec<ClusterNode>,
 }
 
-/// A node of a [`TestCluster`], with everything that a [`TestServer`] can do: kill, freeze, restart, admin.
+/// A node of a [`TestCluster`], with everything that a [`TestServer`] can do: kill, freeze,
+/// restart, admin.
 #[derive(Debug)]
 pub struct ClusterNode {
     server: TestServer,
@@ -121,7 +124,8 @@ impl TestCluster {
         ClusterBuilder::new(masters, replicas_per_master)
     }
 
-    /// Its nodes: those that began as masters, then the first replica of each in the same order, and so on.
+    /// Its nodes: those that began as masters, then the first replica of each in the same order,
+    /// and so on.
     pub fn nodes(&self) -> &[ClusterNode] {
         &self.nodes
     }
@@ -131,8 +135,8 @@ impl TestCluster {
         self.nodes.iter().map(ClusterNode::client_url).collect()
     }
 
-    /// The node that the cluster takes for the slot's master, by the newest knowledge that any node has. It may be dead
-    /// or frozen, as long as no other has been promoted.
+    /// The node that the cluster takes for the slot's master, by the newest knowledge that any node
+    /// has. It may be dead or frozen, as long as no other has been promoted.
     ///
     /// # Errors
     /// No node answers, or none knows the master.
@@ -151,7 +155,8 @@ impl TestCluster {
         newest.map(|(_, owner)| owner).ok_or_else(nobody)
     }
 
-    /// The replicas of a master, by what they say themselves, and those that do not answer by what others say.
+    /// The replicas of a master, by what they say themselves, and those that do not answer by what
+    /// others say.
     ///
     /// # Errors
     /// No node answers.
@@ -184,8 +189,8 @@ impl TestCluster {
             .ok_or_else(|| Error::new("every node is the slot's master or one of its replicas"))
     }
 
-    /// As many names as asked for, `<prefix>0`, `<prefix>5`, …, whose slots this node is the master of. A key with
-    /// one of them as its hash tag is there.
+    /// As many names as asked for, `<prefix>0`, `<prefix>5`, …, whose slots this node is the master
+    /// of. A key with one of them as its hash tag is there.
     ///
     /// # Errors
     /// The node does not answer, or is the master of none.
@@ -209,8 +214,8 @@ impl TestCluster {
         names.filter(|name| slot_of(name) == slot).take(count).collect()
     }
 
-    /// Waits until the cluster is whole again, as far as its nodes are awake: all agree who owns every slot, none
-    /// takes another for dead, and every replica is up to date with its master.
+    /// Waits until the cluster is whole again, as far as its nodes are awake: all agree who owns
+    /// every slot, none takes another for dead, and every replica is up to date with its master.
     ///
     /// # Errors
     /// It does not get there in 30 s. The error says which node is not ready, and why.
@@ -272,7 +277,8 @@ impl TestCluster {
         Ok(())
     }
 
-    /// Waits until the slot's replicas that are awake have everything that its master has written up to now.
+    /// Waits until the slot's replicas that are awake have everything that its master has written
+    /// up to now.
     ///
     /// # Errors
     /// They do not get it in 30 s.

@@ -3,7 +3,8 @@
 /// How many slots a cluster has.
 pub(crate) const SLOTS: u16 = 16_384;
 
-/// The slot of a key in a cluster: that of the part in the first `{…}`, unless it is empty, else of the key.
+/// The slot of a key in a cluster: that of the part in the first `{…}`, unless it is empty, else of
+/// the key.
 pub fn slot_of(key: impl AsRef<[u8]>) -> u16 {
     let key = key.as_ref();
     crc16(tag(key).unwrap_or(key)) % SLOTS

@@ -63,14 +63,16 @@ impl SentinelBuilder {
         }
     }
 
-    /// The server of all data nodes and sentinels. Defaults to what [`find_server`](crate::find_server) finds.
+    /// The server of all data nodes and sentinels. Defaults to what
+    /// [`find_server`](crate::find_server) finds.
     pub fn binary(mut self, binary: ServerBinary) -> Self {
         self.data = self.data.binary(binary.clone());
         self.watch = self.watch.binary(binary);
         self
     }
 
-    /// The name of the first master; the others are `<name>-2`, `<name>-3`, …. Defaults to `mymaster`.
+    /// The name of the first master; the others are `<name>-2`, `<name>-3`, …. Defaults to
+    /// `mymaster`.
     pub fn name(mut self, name: &str) -> Self {
         name.clone_into(&mut self.name);
         self
@@ -84,8 +86,8 @@ impl SentinelBuilder {
 
     /// How long a node may be silent until a sentinel takes it for dead. Defaults to 1.2 s.
     ///
-    /// Less than 1 s makes sentinels fail over again and again: after a switch they connect to the new master
-    /// up to 1 s later, and until then take it for dead.
+    /// Less than 1 s makes sentinels fail over again and again: after a switch they connect to the
+    /// new master up to 1 s later, and until then take it for dead.
     pub fn down_after(mut self, down_after: Duration) -> Self {
         self.down_after = down_after;
         self
@@ -148,7 +150,8 @@ impl SentinelBuilder {
         self
     }
 
-    /// As [`Builder::clock_offset`], for one data node, by its index in [`TestSentinel::nodes`].
+    /// As [`Builder::clock_offset`], for one data node, by its index in [`TestSentinel::nodes`]. Only
+    /// such a node has a clock that can be set later.
     pub fn clock_offset(mut self, node: usize, offset_ms: i64) -> Self {
         self.clocks.push((node, offset_ms));
         self
@@ -157,7 +160,8 @@ impl SentinelBuilder {
     /// Starts all of them, and returns when every sentinel knows every node.
     ///
     /// # Errors
-    /// There is no server, or a node does not get ready; the error says which, and has the end of its log.
+    /// There is no server, or a node does not get ready; the error says which, and has the end of
+    /// its log.
     pub fn start(self) -> Result<TestSentinel, Error> {
         if self.masters == 0 || self.sentinels == 0 {
             return Err(Error::new("there is at least one master and one sentinel"));
@@ -225,7 +229,8 @@ impl SentinelBuilder {
         })
     }
 
-    /// What a sentinel is told. It would find the replicas and other sentinels by itself, but seconds later.
+    /// What a sentinel is told. It would find the replicas and other sentinels by itself, but
+    /// seconds later.
     fn lines(&self, of: &Sentinel, all: &[Sentinel], groups: &[Group], nodes: &[TestServer]) -> String {
         let quorum = self.quorum.unwrap_or(self.sentinels / 2 + 1);
         let mut lines = vec![format!("myid {}", of.id)];

@@ -1,4 +1,5 @@
-//! Masters with replicas, and sentinels that watch them: kill, freeze and restart any of them, fail over.
+//! Masters with replicas, and sentinels that watch them: kill, freeze and restart any of them, fail
+//! over.
 //!
 //! How they start is in `builder.rs`.
 
@@ -28,10 +29,11 @@ const UNWELL: [&str; 5] = [
     "reconf_inprog",
 ];
 
-/// Servers under sentinels, all on 127.0.0.1. Dropping it kills them; they also die with the test process.
+/// Servers under sentinels, all on 127.0.0.1. Dropping it kills them; they also die with the test
+/// process.
 ///
-/// Data nodes and sentinels are [`TestServer`]s, so each can be killed, frozen and restarted by itself. They keep
-/// their configuration when they restart, as the sentinels have changed it.
+/// Data nodes and sentinels are [`TestServer`]s, so each can be killed, frozen and restarted by
+/// itself. They keep their configuration when they restart, as the sentinels have changed it.
 #[derive(Debug)]
 pub struct TestSentinel {
     nodes: Vec<TestServer>,
@@ -63,7 +65,8 @@ impl TestSentinel {
         SentinelBuilder::new(masters, replicas, sentinels)
     }
 
-    /// The data nodes: those that began as masters, then the first replica of each in the same order, and so on.
+    /// The data nodes: those that began as masters, then the first replica of each in the same
+    /// order, and so on.
     pub fn nodes(&self) -> &[TestServer] {
         &self.nodes
     }
@@ -137,8 +140,8 @@ impl TestSentinel {
             .collect())
     }
 
-    /// `SENTINEL FAILOVER` for the first master. Returns the new one as [`wait_switched`](Self::wait_switched) does. The
-    /// old one takes writes for some seconds more.
+    /// `SENTINEL FAILOVER` for the first master. Returns the new one as
+    /// [`wait_switched`](Self::wait_switched) does. The old one takes writes for some seconds more.
     ///
     /// # Errors
     /// No replica is promoted in 30 s.
@@ -161,8 +164,8 @@ impl TestSentinel {
         self.wait_switched_of(name, old)
     }
 
-    /// Waits until all sentinels that are awake agree on a first master other than `old`, and it is one by its own
-    /// account. Returns it.
+    /// Waits until all sentinels that are awake agree on a first master other than `old`, and it is
+    /// one by its own account. Returns it.
     ///
     /// # Errors
     /// They do not in 30 s.
@@ -189,9 +192,9 @@ impl TestSentinel {
         })
     }
 
-    /// Waits until the sentinels and nodes that are awake are as at the start: all agree on masters, none takes
-    /// another for dead, and every replica is up to date. After a failover this takes 10 to 20 s: sentinels let the
-    /// old master be one for so long.
+    /// Waits until the sentinels and nodes that are awake are as at the start: all agree on
+    /// masters, none takes another for dead, and every replica is up to date. After a failover this
+    /// takes 10 to 20 s: sentinels let the old master be one for so long.
     ///
     /// # Errors
     /// They do not get there in 60 s. The error says which is not ready, and why.
@@ -203,7 +206,8 @@ impl TestSentinel {
         })
     }
 
-    /// Waits until the replicas of the first master that are awake have everything that it has written up to now.
+    /// Waits until the replicas of the first master that are awake have everything that it has
+    /// written up to now.
     ///
     /// # Errors
     /// They do not get it in 30 s.
