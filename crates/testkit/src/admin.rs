@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
+use crate::builder::REPLICA_USER;
 use crate::error::Error;
-use crate::resp::{Reply, RespClient};
+use crate::resp::Reply;
 use crate::server::TestServer;
 
 impl TestServer {
@@ -16,7 +17,7 @@ impl TestServer {
         let mut cached = self.client.lock().unwrap_or_else(PoisonError::into_inner);
         let mut client = match cached.take() {
             Some(client) if !client.is_closed() => client,
-            _ => RespClient::connect(self.port())?,
+            _ => self.connect()?,
         };
         client.send(args)?;
         let reply = client.receive()?;
@@ -50,6 +51,40 @@ impl TestServer {
     /// As [`admin`](Self::admin).
     pub fn kill_normal_clients(&self) -> Result<i64, Error> {
         self.kill_clients("normal")
+    }
+
+    /// Cuts off its replicas, which stay without its writes until [`resume_replication`](Self::resume_replication):
+    /// what it acknowledges from now on is lost when it dies. Only for servers of a
+    /// [`TestCluster`](crate::TestCluster) or [`TestSentinel`](crate::TestSentinel).
+    ///
+    /// Sentinels promote no replica that has been cut off for long (3 s with the usual settings).
+    ///
+    /// # Errors
+    /// As [`admin`](Self::admin).
+    pub fn cut_replication(&self) -> Result<(), Error> {
+        self.admin(&["ACL", "SETUSER", REPLICA_USER, "off"])?;
+        self.kill_clients("replica").map(drop)
+    }
+
+    /// Ends [`cut_replication`](Self::cut_replication). Replicas come back within about a second.
+    ///
+    /// # Errors
+    /// As [`admin`](Self::admin).
+    pub fn resume_replication(&self) -> Result<(), Error> {
+        self.admin(&["ACL", "SETUSER", REPLICA_USER, "on"]).map(drop)
+    }
+
+    /// One field of `INFO`, as in `server.info("replication", "master_repl_offset")`.
+    ///
+    /// # Errors
+    /// As [`admin`](Self::admin), or there is no such field.
+    pub fn info(&self, section: &str, field: &str) -> Result<String, Error> {
+        let info = self.admin(&["INFO", section])?.text().unwrap_or_default();
+        let mut pairs = info.lines().filter_map(|line| line.split_once(':'));
+        pairs
+            .find(|(name, _)| *name == field)
+            .map(|(_, value)| value.to_owned())
+            .ok_or_else(|| Error::new(format!("INFO {section} has no {field}")))
     }
 
     fn kill_clients(&self, kind: &str) -> Result<i64, Error> {

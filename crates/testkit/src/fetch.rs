@@ -223,7 +223,7 @@ fn wheel_in(folder: &Path) -> Result<PathBuf, Error> {
 }
 
 /// Takes the file lock, which its holder's death frees too.
-fn lock(path: &Path) -> Result<File, Error> {
+pub(crate) fn lock(path: &Path) -> Result<File, Error> {
     let file = File::create(path)?;
     let deadline = Instant::now() + LOCK_LIMIT;
     while flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {

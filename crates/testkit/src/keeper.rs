@@ -208,7 +208,7 @@ impl LogState {
             return;
         }
         // The first letters are left out: their case changed between versions.
-        self.ready |= line.contains("eady to accept connections");
+        self.ready |= line.contains("eady to accept connections") || line.contains("entinel ID is");
         self.port_taken |= line.contains("ddress already in use");
         if self.lines.len() == LOG_LINES {
             self.lines.pop_front();

@@ -11,55 +11,65 @@ use rustix::process::{Pid, Signal, kill_process};
 
 struct Victim {
     child: Child,
+    servers: Vec<Server>,
+}
+
+struct Server {
     port: u16,
-    server: i32,
+    pid: i32,
     dir: PathBuf,
 }
 
-fn start() -> Victim {
+fn start(what: &str) -> Victim {
     let mut child = Command::new(env!("CARGO_BIN_EXE_latchwork-test-server"))
+        .arg(what)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .expect("the helper starts");
-    let mut line = String::new();
     let stdout = child.stdout.take().expect("stdout is a pipe");
-    BufReader::new(stdout)
-        .read_line(&mut line)
-        .expect("the helper speaks");
-    let words: Vec<&str> = line.split_whitespace().collect();
-    let [port, server, dir] = words[..] else {
-        panic!("the helper said {line:?}")
-    };
-    let (port, server) = (port.parse().expect("a port"), server.parse().expect("a pid"));
-    Victim {
-        child,
-        port,
-        server,
-        dir: PathBuf::from(dir),
-    }
+    let lines = BufReader::new(stdout).lines();
+    let servers: Vec<Server> = lines
+        .map(|line| line.expect("the helper speaks"))
+        .take_while(|line| !line.is_empty())
+        .map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let [port, pid, dir] = words[..] else {
+                panic!("the helper said {line:?}")
+            };
+            let (port, pid) = (port.parse().expect("a port"), pid.parse().expect("a pid"));
+            let dir = PathBuf::from(dir);
+            Server { port, pid, dir }
+        })
+        .collect();
+    assert!(!servers.is_empty(), "the helper started nothing");
+    Victim { child, servers }
 }
 
-/// The server does not answer and its folder is gone; its shell was the last to go.
+/// No server answers and their folders are gone; their shells were the last to go.
 fn assert_gone(victim: &Victim, how: &str) {
-    let gone = || TcpStream::connect(("127.0.0.1", victim.port)).is_err() && !victim.dir.exists();
     let deadline = Instant::now() + Duration::from_secs(10);
-    while !gone() {
-        assert!(
-            Instant::now() < deadline,
-            "the server outlived its parent's {how}"
-        );
-        thread::sleep(Duration::from_millis(5));
+    for server in &victim.servers {
+        let gone = || TcpStream::connect(("127.0.0.1", server.port)).is_err() && !server.dir.exists();
+        while !gone() {
+            assert!(
+                Instant::now() < deadline,
+                "the server outlived its parent's {how}"
+            );
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 
-fn dies_with_parent(signal: Signal, how: &str) {
-    let mut victim = start();
-    assert!(victim.dir.exists(), "the server has its folder");
-    assert!(
-        TcpStream::connect(("127.0.0.1", victim.port)).is_ok(),
-        "the server answers"
-    );
+fn dies_with_parent(what: &str, signal: Signal, how: &str) {
+    let mut victim = start(what);
+    for server in &victim.servers {
+        assert!(server.dir.exists(), "the server has its folder");
+        assert!(
+            TcpStream::connect(("127.0.0.1", server.port)).is_ok(),
+            "the server answers"
+        );
+    }
     let pid = i32::try_from(victim.child.id())
         .ok()
         .filter(|pid| *pid > 0)
@@ -71,27 +81,27 @@ fn dies_with_parent(signal: Signal, how: &str) {
 
 #[test]
 fn sigkill() {
-    dies_with_parent(Signal::KILL, "SIGKILL");
+    dies_with_parent("server", Signal::KILL, "SIGKILL");
 }
 
 #[test]
 fn sigterm() {
-    dies_with_parent(Signal::TERM, "SIGTERM");
+    dies_with_parent("server", Signal::TERM, "SIGTERM");
 }
 
 #[test]
 fn sigint() {
-    dies_with_parent(Signal::INT, "SIGINT");
+    dies_with_parent("server", Signal::INT, "SIGINT");
 }
 
 #[test]
 fn sighup() {
-    dies_with_parent(Signal::HUP, "SIGHUP");
+    dies_with_parent("server", Signal::HUP, "SIGHUP");
 }
 
 #[test]
 fn an_orderly_end() {
-    let mut victim = start();
+    let mut victim = start("server");
     drop(victim.child.stdin.take());
     assert!(victim.child.wait().expect("the helper ends").success());
     assert_gone(&victim, "return from main");
@@ -99,12 +109,21 @@ fn an_orderly_end() {
 
 #[test]
 fn a_frozen_server_too() {
-    let mut victim = start();
-    let server = Pid::from_raw(victim.server)
-        .filter(|_| victim.server > 0)
-        .expect("a pid");
+    let mut victim = start("server");
+    let pid = victim.servers[0].pid;
+    let server = Pid::from_raw(pid).filter(|_| pid > 0).expect("a pid");
     kill_process(server, Signal::STOP).expect("the server is there");
     victim.child.kill().expect("the helper is there");
     victim.child.wait().expect("the helper ends");
     assert_gone(&victim, "SIGKILL while the server was frozen");
+}
+
+#[test]
+fn all_nodes_of_a_cluster() {
+    dies_with_parent("cluster", Signal::KILL, "SIGKILL");
+}
+
+#[test]
+fn all_nodes_under_sentinels_and_the_sentinels() {
+    dies_with_parent("sentinel", Signal::KILL, "SIGKILL");
 }

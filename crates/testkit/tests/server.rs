@@ -81,6 +81,41 @@ fn what_persists_survives_a_kill() {
 }
 
 #[test]
+fn what_persists_can_be_forgotten() {
+    let server = TestServer::builder().persist(true).start().unwrap();
+    server.admin(&["SET", "k", "v"]).unwrap();
+    server.restart_empty().unwrap();
+    assert_eq!(server.admin(&["GET", "k"]).unwrap(), Reply::Nil);
+}
+
+#[test]
+fn a_password_is_in_the_url_and_needed() {
+    let builder = TestServer::builder().password("sesame");
+    let server = builder.user("worker", &["on", ">secret", "~*", "+get", "-@write"]);
+    let server = server.start().unwrap();
+    let port = server.port();
+    assert_eq!(server.url(), format!("redis://:sesame@127.0.0.1:{port}"));
+    server.admin(&["SET", "k", "v"]).unwrap();
+    server.connect().unwrap().call(&["GET", "k"]).unwrap();
+    let mut stranger = RespClient::connect(port).unwrap();
+    assert!(stranger.call(&["GET", "k"]).is_err());
+    stranger.call(&["AUTH", "worker", "secret"]).unwrap();
+    stranger.call(&["GET", "k"]).unwrap();
+    assert!(stranger.call(&["SET", "k", "w"]).is_err());
+    server.shutdown().unwrap();
+    server.restart().unwrap();
+    server.admin(&["PING"]).unwrap();
+}
+
+#[test]
+fn a_cluster_of_one_node_serves_every_slot() {
+    let server = TestServer::builder().cluster(true).start().unwrap();
+    server.admin(&["SET", "k", "v"]).unwrap();
+    let error = server.admin(&["MGET", "k", "other"]).unwrap_err();
+    assert!(error.to_string().starts_with("CROSSSLOT"), "{error}");
+}
+
+#[test]
 fn shutdown_ends_it() {
     let server = TestServer::start().unwrap();
     server.shutdown().unwrap();
