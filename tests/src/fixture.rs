@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use latchwork_core::{Client, ClientBuilder};
-use latchwork_testkit::{Proxy, TestServer, shared_server};
+use latchwork_testkit::{Proxy, TestSentinel, TestServer, shared_server};
 
 use crate::distance::Distance;
 use crate::subject::{MUTEX, Subject};
@@ -22,6 +22,17 @@ pub const LONG: Duration = Duration::from_secs(9);
 
 /// A lease without a renewal during any test: for requests that are counted.
 pub const MINUTE: Duration = Duration::from_secs(60);
+
+/// The URL of these sentinels and of what they watch.
+pub fn sentinel_url(sentinel: &TestSentinel) -> String {
+    let addresses: Vec<_> = sentinel
+        .sentinel_urls()
+        .iter()
+        .filter_map(|url| url.split_once("://"))
+        .map(|(_, address)| address.to_owned())
+        .collect();
+    format!("redis+sentinel://{}/{}", addresses.join(","), sentinel.name())
+}
 
 /// A server, a prefix that nobody else uses, and a primitive there: a mutex called `a` unless set
 /// otherwise.
@@ -42,6 +53,8 @@ pub struct Fixture<'a> {
     pub distance: Distance,
     /// What they connect through if they are far away.
     line: Option<Arc<Proxy>>,
+    /// The URL of the sentinels that name the server, if they do.
+    sentinels: Option<String>,
 }
 
 impl Fixture<'static> {
@@ -71,13 +84,27 @@ impl<'a> Fixture<'a> {
             kind: MUTEX.kind(),
             distance,
             line: far.then(|| Arc::new(distance.proxy(server.port()))),
+            sentinels: None,
+        }
+    }
+
+    /// On the primary of these sentinels. Its clients ask them; `server` is the primary of this moment.
+    ///
+    /// # Panics
+    /// If the sentinels do not answer.
+    pub fn behind(sentinel: &'a TestSentinel) -> Self {
+        let primary = sentinel.master().expect("a primary");
+        Self {
+            sentinels: Some(sentinel_url(sentinel)),
+            ..Self::on(primary)
         }
     }
 
     /// The URL of the server for clients at the distance of the test.
     pub fn url(&self) -> String {
         let far = self.line.as_ref().map(|line| line.url());
-        far.unwrap_or_else(|| self.server.url())
+        far.or_else(|| self.sentinels.clone())
+            .unwrap_or_else(|| self.server.url())
     }
 
     /// A proxy of its own, as far away as the test.

@@ -17,7 +17,7 @@ use distance::{Distance, scaled};
 
 pub use acquiring::{Waiter, rises};
 pub use counted::{commands, lose_grants, lose_the_reply, messages};
-pub use fixture::{Fixture, LEASE, LONG, MEDIUM, MINUTE};
+pub use fixture::{Fixture, LEASE, LONG, MEDIUM, MINUTE, sentinel_url};
 pub use mutexes::{granted, locked, locking, mutex, still_held, unlocked};
 pub use process::Other;
 

@@ -226,10 +226,17 @@ async fn watch(shared: &Shared, node: &Node, generation: u64) -> Option<Error> {
         }
         // Half-open: nobody may have asked for anything for a while (H3).
         let deadline = Moment::now() + shared.options.operation_timeout;
-        if let Err(failure) = node.ask_time(deadline).await
-            && failure.unknown
-        {
-            return Some(failure.error);
+        let reported = async {
+            while !node.is_bad(generation) {
+                node.trouble.notified().await;
+            }
+        };
+        tokio::select! {
+            answer = node.ask_time(deadline) => match answer {
+                Err(failure) if failure.unknown => return Some(failure.error),
+                _ => {}
+            },
+            () = reported => return None,
         }
         node.is_suspect(); // it was this request that came after a silence
     }
