@@ -1,4 +1,4 @@
-//! Behind sentinels the client is always with the primary of the moment, and loses nothing that it has.
+//! Behind sentinels, clients follow the primary of the moment, and lose nothing that it has.
 #![allow(clippy::significant_drop_tightening, reason = "guards are the subject")]
 
 mod connecting;
