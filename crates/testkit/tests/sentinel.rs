@@ -27,7 +27,14 @@ fn a_killed_master_is_replaced_and_comes_back_empty() {
         let new = timed("switched", || all.wait_switched(old).unwrap());
         assert_ne!(new, old);
         assert_eq!(text(&get(new)), "v");
+        timed("settled without it", || all.wait_settled().unwrap());
         assert_eq!(all.master().unwrap(), new);
+        for sentinel in all.sentinels() {
+            let said = sentinel.admin(&["SENTINEL", "MASTER", all.name()]).unwrap();
+            let epoch = said.items().iter().position(|item| text(item) == "config-epoch");
+            let epoch = &said.items()[epoch.unwrap() + 1];
+            assert_eq!(text(epoch), "1", "one failover, not several");
+        }
 
         old.restart().unwrap();
         assert_eq!(
