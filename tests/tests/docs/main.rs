@@ -5,6 +5,7 @@
 mod access;
 mod layers;
 mod lua_headers;
+mod options;
 mod readme;
 mod references;
 mod safety;
