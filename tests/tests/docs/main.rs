@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod access;
+mod figures;
 mod layers;
 mod lua_headers;
+mod manifest;
 mod options;
 mod readme;
 mod references;
