@@ -17,6 +17,7 @@ macro_rules! groups {
         $group! { holding:
             a_renewed_hold_outlives_its_lease,
             a_hold_without_renewal_ends_with_its_lease,
+            a_hold_without_renewal_that_was_handed_over_has_its_full_lease,
             an_extension_lasts_and_never_shortens,
             max_hold_ends_a_hold_that_is_renewed,
             a_forgotten_hold_ends_with_its_lease,

@@ -111,6 +111,7 @@ pub(crate) async fn the_time_of_a_bounded_wait_runs_from_the_call(subject: &'sta
     proxy.reset_counts();
     let waited = soon("the only try", waiting).await;
     assert!(waited.expect("an answer").is_none(), "busy");
+    eventually("no slot is left", || two.live() == 0).await;
     let requests = proxy.request_names();
     assert_eq!(
         requests.values().sum::<u64>(),
