@@ -126,7 +126,10 @@ async fn the_claim_window_is_half_of_the_lease_within_its_bounds() {
     ] {
         let client = fixture.client_with(|b| {
             let leased = b.lease(MS * lease);
-            set.map_or(leased.clone(), |set| leased.claim_window(MS * set))
+            match set {
+                Some(set) => leased.claim_window(MS * set),
+                None => leased,
+            }
         });
         let guard = locked(&client.await, "a").await;
         let members = fixture.members();

@@ -8,6 +8,7 @@ mod layers;
 mod lua_headers;
 mod manifest;
 mod options;
+mod quantities;
 mod readme;
 mod references;
 mod safety;
