@@ -111,7 +111,7 @@
 //!
 //! If the resource may outlive the server's memory, pass the highest token that it has seen to
 //! [`MutexBuilder::token_floor`]. Tokens are then higher even if the server has lost everything and
-//! its clock was set back.
+//! its clock was set back. (By more than a day, the lock cannot be acquired with that floor.)
 //!
 //! # Errors
 //!

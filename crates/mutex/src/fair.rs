@@ -416,7 +416,8 @@ impl FairMutexBuilder {
         self
     }
 
-    /// Fencing tokens will be above this one. See [`MutexBuilder::token_floor`](crate::MutexBuilder::token_floor).
+    /// Fencing tokens will be above this one. Defaults to none. See
+    /// [`MutexBuilder::token_floor`](crate::MutexBuilder::token_floor).
     pub fn token_floor(mut self, floor: FencingToken) -> Self {
         self.options.token_floor = Some(floor);
         self

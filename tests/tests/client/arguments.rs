@@ -114,6 +114,33 @@ async fn options_out_of_range() {
 }
 
 #[tokio::test]
+async fn the_claim_window_is_half_of_the_lease_within_its_bounds() {
+    let fixture = Fixture::shared();
+    for (lease, set, window) in [
+        (300, None, 300),
+        (1500, None, 1000),
+        (10_000, None, 5000),
+        (60_000, None, 10_000),
+        (10_000, Some(2000), 2000),
+        (10_000, Some(60_000), 10_000),
+    ] {
+        let client = fixture.client_with(|b| {
+            let leased = b.lease(MS * lease);
+            match set {
+                Some(set) => leased.claim_window(MS * set),
+                None => leased,
+            }
+        });
+        let guard = locked(&client.await, "a").await;
+        let members = fixture.members();
+        let id = members.iter().find(|(_, score)| (1e12..1e14).contains(score));
+        let (id, _) = id.expect("a holder");
+        assert!(id.ends_with(&format!(":{lease}:{window}")), "{id}: not {window}");
+        guard.unlock().await.expect("released");
+    }
+}
+
+#[tokio::test]
 async fn garbage_instead_of_tickets() {
     let fixture = Fixture::shared();
     let client = fixture.client().await;

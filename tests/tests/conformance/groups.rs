@@ -8,6 +8,7 @@ macro_rules! groups {
             holders_are_granted_up_to_the_capacity,
             a_try_reports_busy_and_leaves_no_place,
             a_bounded_wait_ends_with_none_and_leaves_no_place,
+            the_time_of_a_bounded_wait_runs_from_the_call,
             waiters_are_granted_in_order_of_arrival,
             a_waiter_that_is_dropped_is_passed_over,
             h32_holders_never_exceed_the_capacity,
@@ -16,6 +17,7 @@ macro_rules! groups {
         $group! { holding:
             a_renewed_hold_outlives_its_lease,
             a_hold_without_renewal_ends_with_its_lease,
+            a_hold_without_renewal_that_was_handed_over_has_its_full_lease,
             an_extension_lasts_and_never_shortens,
             max_hold_ends_a_hold_that_is_renewed,
             a_forgotten_hold_ends_with_its_lease,
@@ -32,6 +34,7 @@ macro_rules! groups {
         $group! { keeping:
             a_release_after_a_time_is_one_request_and_wakes_the_waiter_then,
             a_release_after_a_time_may_end_after_the_lease,
+            a_release_after_more_than_a_day_is_one_after_a_day,
             a_dropped_release_after_a_time_keeps_the_hold,
             a_least_time_counts_whatever_ends_the_hold,
             a_hold_with_a_least_time_outlasts_its_process,

@@ -45,6 +45,25 @@ pub(crate) async fn a_hold_without_renewal_ends_with_its_lease(subject: &'static
     fixture.over().await;
 }
 
+/// The claim of a hand-off is confirmed once, and then nobody renews.
+pub(crate) async fn a_hold_without_renewal_that_was_handed_over_has_its_full_lease(
+    subject: &'static dyn Subject,
+) {
+    let fixture = Fixture::of(subject);
+    let one = fixture.steady().await;
+    let two = fixture
+        .client_with(|b| b.lease(long()).claim_window(lease()))
+        .await;
+    let all = fixture.all(&one).await;
+    let waiter = go(fixture.handle_with(&two, &Options::MANUAL).acquire());
+    fixture.queued(1).await;
+    fixture.released(all).await;
+    let guard = fixture.granted(waiter).await;
+    eventually("it has a lease", || guard.valid_for() > long() / 2).await;
+    fixture.released(guard).await;
+    fixture.over().await;
+}
+
 pub(crate) async fn an_extension_lasts_and_never_shortens(subject: &'static dyn Subject) {
     let fixture = Fixture::of(subject);
     let (one, two) = (fixture.renewing().await, fixture.steady().await);

@@ -99,6 +99,29 @@ pub(crate) async fn a_bounded_wait_ends_with_none_and_leaves_no_place(subject: &
     fixture.over().await;
 }
 
+/// A future that is polled only when its time is over tries once, and does not wait.
+pub(crate) async fn the_time_of_a_bounded_wait_runs_from_the_call(subject: &'static dyn Subject) {
+    let fixture = Fixture::of(subject);
+    let (proxy, two) = fixture.counted().await;
+    let one = fixture.steady().await;
+    let all = fixture.all(&one).await;
+    let wait = answered(30 * MS);
+    let waiting = fixture.handle(&two).try_acquire_for(wait);
+    tokio::time::sleep(wait).await;
+    proxy.reset_counts();
+    let waited = soon("the only try", waiting).await;
+    assert!(waited.expect("an answer").is_none(), "busy");
+    eventually("no slot is left", || two.live() == 0).await;
+    let requests = proxy.request_names();
+    assert_eq!(
+        requests.values().sum::<u64>(),
+        1,
+        "no place was taken: {requests:?}"
+    );
+    fixture.released(all).await;
+    fixture.over().await;
+}
+
 /// Lets holds end one by one, and looks who goes on: those who came first, as many as may, and nobody else.
 pub(crate) async fn waiters_are_granted_in_order_of_arrival(subject: &'static dyn Subject) {
     let fixture = Fixture::of(subject);

@@ -3,8 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod access;
+mod figures;
 mod layers;
 mod lua_headers;
+mod manifest;
+mod options;
+mod quantities;
 mod readme;
 mod references;
 mod safety;

@@ -141,12 +141,13 @@ fn no_number_stands_for_something_that_is_nowhere() {
 }
 
 /// The documents that name files and link to them.
-const DOCUMENTS: [&str; 9] = [
+const DOCUMENTS: [&str; 10] = [
     "README.md",
     "CHANGELOG.md",
     "docs/compare.md",
     "docs/design.md",
     "docs/performance.md",
+    "docs/promises.md",
     "docs/proof.md",
     "docs/safety.md",
     "examples/README.md",

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use latchwork_mutex::{Client, ErrorKind};
+use latchwork_mutex::{Client, ClientBuilder, ErrorKind};
 use latchwork_testkit::TestServer;
 use latchwork_tests::{
     Fixture, LEASE, LONG, eventually, go, granted, locked, locking, mutex, soon, unlocked,
@@ -200,6 +200,27 @@ async fn an_unlock_into_silence_is_answered_long_before_the_lease_is_over_and_go
         "says how long: {text}"
     );
     assert!(text.contains("continues to try"), "says what happens: {text}");
+    server.thaw().expect("thawed");
+    undone(&fixture, &client, "a").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_whose_release_is_not_answered_is_ok_if_its_hold_was_valid() {
+    let server = TestServer::start().expect("a server");
+    let fixture = Fixture::on(&server);
+    let hour = Duration::from_secs(3600);
+    let options = |b: ClientBuilder| {
+        b.lease(hour)
+            .unavailable_after(LEASE * 2)
+            .operation_timeout(LEASE / 2)
+    };
+    let client = fixture.client_with(options).await;
+    let lock = mutex(&client, "a");
+    let ran = lock.run(async |_| server.freeze().expect("frozen"));
+    soon("an answer", ran)
+        .await
+        .expect("the body was done under the lock");
+    assert_eq!(client.live(), 1, "the release was not answered");
     server.thaw().expect("thawed");
     undone(&fixture, &client, "a").await;
 }

@@ -269,3 +269,27 @@ async fn a_pipeline_is_one_step_behind_the_token() {
     assert_eq!(all.expect("an answer").map(|all| all.len()), Some(1000));
     fixture.server.admin(&["DEL", &number, &list]).expect("an answer");
 }
+
+#[tokio::test]
+async fn only_a_use_that_is_admitted_prolongs_the_memory() {
+    let fixture = Fixture::shared();
+    let client = fixture.client().await;
+    let fence = Fence::new(&client, "stock").expect("a fence");
+    assert!(fence.admit(token(7)).await.expect("an answer"), "new");
+    let key = format!("{}:fence:{{stock}}", fixture.prefix);
+    let admin = |args: &[&str]| {
+        fixture
+            .server
+            .admin(args)
+            .expect("an answer")
+            .int()
+            .expect("a number")
+    };
+    admin(&["PEXPIRE", &key, "60000"]);
+    assert!(!fence.admit(token(6)).await.expect("an answer"), "stale");
+    assert!(!fence.set(token(6), "x").await.expect("an answer"), "stale");
+    fence.highest().await.expect("an answer");
+    assert!(admin(&["PTTL", &key]) <= 60_000, "as before");
+    assert!(fence.admit(token(7)).await.expect("an answer"), "the same");
+    assert!(admin(&["PTTL", &key]) > 60_000, "seven days again");
+}

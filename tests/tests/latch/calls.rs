@@ -313,3 +313,20 @@ async fn a_closed_client_returns_closed() {
     expect(latch.count_down().await, ErrorKind::Closed);
     settled(&fixture, &[&client]).await;
 }
+
+#[tokio::test]
+async fn a_finished_latch_is_remembered_as_long_as_a_copy_of_a_count_down_may_come() {
+    for (patience, most) in [(10, 11), (20, 21)] {
+        let fixture = shared();
+        let patience = Duration::from_secs(patience);
+        let client = fixture.client_with(|b| b.unavailable_after(patience)).await;
+        let builder = CountdownLatch::builder(&client, "a", 1).keep(Duration::from_secs(1));
+        let latch = builder.build().expect("a latch");
+        assert_eq!(latch.count_down().await.expect("counted"), 0);
+        let left = life(&fixture);
+        assert!(
+            left > patience && left <= Duration::from_secs(most + 1),
+            "{left:?}"
+        );
+    }
+}

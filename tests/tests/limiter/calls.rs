@@ -237,6 +237,29 @@ async fn further_ahead_than_a_window_is_too_late() {
     }
 }
 
+/// At ten a minute, one goes now and ten have slots in the next minute.
+#[tokio::test]
+async fn of_a_hundred_calls_at_once_eleven_get_a_slot_by_default() {
+    let fixture = Fixture::shared();
+    let client = fixture.client().await;
+    let limiter = RateLimiter::new(&client, "a", Rate::per_minute(number(10))).expect("a limiter");
+    let calls: Vec<_> = (0..100).map(|_| go(limiter.acquire())).collect();
+    eventually("the others are refused", || {
+        calls.iter().filter(|call| call.is_finished()).count() == 90
+    })
+    .await;
+    let mut refused = 0;
+    for call in calls {
+        if call.is_finished() {
+            let result = call.await.expect("no panic");
+            refused += usize::from(result.is_err_and(|error| error.kind() == ErrorKind::TooLate));
+        } else {
+            call.abort();
+        }
+    }
+    assert_eq!(refused, 89, "eleven have a slot");
+}
+
 #[tokio::test]
 async fn a_call_is_one_request() {
     for algorithm in BOTH {

@@ -107,3 +107,33 @@ async fn a_client_without_guards_is_closed_at_once() {
     let again = soon("again", client.drain(LONG)).await;
     assert_eq!(again.held, 0, "{again:?}");
 }
+
+#[tokio::test]
+async fn the_names_of_the_hundred_oldest_holds_are_reported() {
+    let fixture = Fixture::shared();
+    let client = fixture.steady().await;
+    let mut guards = Vec::new();
+    for number in 0..101 {
+        guards.push(locked(&client, &number.to_string()).await);
+    }
+    let drained = soon("the drain", client.drain(Duration::ZERO)).await;
+    assert_eq!(drained.held, 101, "all are counted");
+    let names: Vec<_> = drained.names.iter().map(ToString::to_string).collect();
+    let oldest: Vec<_> = (0..100).map(|number: u32| number.to_string()).collect();
+    assert_eq!(names, oldest, "the oldest first");
+}
+
+#[tokio::test]
+async fn a_drain_that_is_dropped_refuses_new_work_and_closes_nothing() {
+    let fixture = Fixture::shared();
+    let client = fixture.steady().await;
+    let guard = locked(&client, "a").await;
+    let dropped = tokio::time::timeout(Duration::from_millis(1), client.drain(LONG)).await;
+    assert!(dropped.is_err(), "a guard is alive");
+    assert!(mutex_is_refused(&client), "still draining");
+    guard.extend(LONG).await.expect("not closed");
+    assert!(!guard.is_lost(), "not closed");
+    unlocked(guard).await;
+    let drained = soon("another drain", client.drain(LONG)).await;
+    assert_eq!((drained.held, drained.closed.unsent), (0, 0), "{drained:?}");
+}

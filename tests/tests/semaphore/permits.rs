@@ -260,3 +260,24 @@ async fn inspection_lists_all_holders_page_by_page() {
     assert_eq!(weights.iter().sum::<u32>(), all, "{weights:?}");
     assert!(weights[0] > 0 && weights[1] > 0 && weights[2] == 0, "{weights:?}");
 }
+
+#[tokio::test]
+async fn the_largest_number_of_permits_can_be_had_at_once() {
+    let fixture = Fixture::shared();
+    let client = fixture.client().await;
+    let most = Semaphore::new(&client, "a", u32::MAX).expect("a semaphore");
+    let permits = most.acquire_many(u32::MAX - 1).await.expect("permits");
+    assert_eq!(most.available_permits().await.expect("an answer"), 1, "exact");
+    let last = most.try_acquire().await.expect("an answer").expect("one is left");
+    assert!(
+        most.try_acquire().await.expect("an answer").is_none(),
+        "none is left"
+    );
+    permits.release().await.expect("released");
+    last.release().await.expect("released");
+    assert_eq!(
+        most.available_permits().await.expect("an answer"),
+        u32::MAX,
+        "all are back"
+    );
+}

@@ -99,11 +99,11 @@ macro_rules! guard_type {
             /// then, whether this process lives or not.
             ///
             /// The server ends the hold to the millisecond, by its own clock. The time may be longer
-            /// or shorter than what is left of the lease. It is at most 24 h, and zero is a release
-            /// at once. The guard is gone: nothing tells this process when the time is over, or that
-            /// somebody has called `force_unlock`. This is one request. The server learns of it from
-            /// the first poll on; a future that is dropped loses only the answer. If the server
-            /// cannot be reached, the hold ends with its lease.
+            /// or shorter than what is left of the lease. More than 24 h counts as 24 h, and zero is
+            /// a release at once. The guard is gone: nothing tells this process when the time is over,
+            /// or that somebody has called `force_unlock`. This is one request. A future that is
+            /// dropped loses only the answer. If the server cannot be reached, the hold ends with its
+            /// lease.
             ///
             /// # Errors
             #[doc = concat!("As [`", stringify!($release), "`](Self::", stringify!($release), "). After [`ErrorKind::Unavailable`]($crate::ErrorKind::Unavailable)")]
@@ -208,7 +208,8 @@ macro_rules! builder_options {
                 self
             }
 
-            /// The longest that a hold is kept: renewals stop, and it reads lost. At least the lease. Defaults to no limit.
+            /// The longest that a hold is kept: the lease to 365 days. Then renewals stop, and it reads lost. Defaults
+            /// to no limit.
             pub fn max_hold(mut self, most: std::time::Duration) -> Self {
                 self.options.max_hold = Some(most);
                 self

@@ -147,14 +147,17 @@ impl ClientBuilder {
         self
     }
 
-    /// The deadline of one request, and of `close`. Defaults to 1 s; a third of the lease if that is shorter, but not less
-    /// than a few round trips take. Connecting takes several round trips, and has as much time for each.
+    /// The deadline of one request, and of `close`: 10 ms to 60 s. Defaults to 1 s.
+    ///
+    /// A request about a hold has a third of the lease if that is shorter, but not less than a few round trips take.
+    /// Connecting takes several round trips, and has as much time for each.
     pub fn operation_timeout(mut self, timeout: Duration) -> Self {
         self.options.operation_timeout = timeout;
         self
     }
 
-    /// An acquire gives up with `Unavailable` when the server gave no usable answer for this long. Defaults to 10 s.
+    /// An acquire gives up with `Unavailable` when the server gave no usable answer for this long: 10 ms to 24 h. Defaults
+    /// to 10 s.
     pub fn unavailable_after(mut self, silence: Duration) -> Self {
         self.options.unavailable_after = silence;
         self
@@ -200,8 +203,8 @@ impl ClientBuilder {
         self
     }
 
-    /// How long a hand-off is kept for a waiter that does not confirm it: 10 ms to 60 s, and at most the lease. Defaults to
-    /// half of the lease, but at least 1 s and at most 10 s.
+    /// How long a hand-off is kept for a waiter that does not confirm it: 10 ms to 60 s. Defaults to half of the lease, but
+    /// at least 1 s and at most 10 s. A window is never longer than the lease, whatever is set here.
     ///
     /// A hold that was handed over and not confirmed yet survives a pause of its process, or an outage of the server, of
     /// more than half of this window. A critical section shorter than a quarter of it costs no confirmation. A process
@@ -212,8 +215,8 @@ impl ClientBuilder {
         self
     }
 
-    /// How much earlier than the server a client believes a lease to end, in parts per million, for clocks that
-    /// run at different rates; 2 ms are always added. Defaults to 10 000 (1 %).
+    /// How much earlier than the server a client believes a lease to end, in parts per million: 0 to 100 000. Defaults to
+    /// 10 000 (1 %). This is for clocks that run at different rates. 2 ms are always added.
     pub fn drift_margin(mut self, parts_per_million: u32) -> Self {
         self.options.drift = Drift { parts_per_million };
         self
@@ -226,13 +229,14 @@ impl ClientBuilder {
         self
     }
 
-    /// The most waiters that a queue may have; the next one is refused with `QueueFull`. Defaults to 10 000.
+    /// The most waiters that a queue may have: 1 to 1 000 000. The next one is refused with `QueueFull`. Defaults to
+    /// 10 000.
     pub fn max_waiters(mut self, most: u32) -> Self {
         self.options.max_waiters = most;
         self
     }
 
-    /// The first and the longest pause between tries to connect again. Defaults to 20 ms and 1 s.
+    /// The first and the longest pause between tries to connect again: 1 ms to 60 s. Defaults to 20 ms and 1 s.
     ///
     /// There is no pause before the first try if the connection that failed had lasted for more than a second.
     pub fn reconnect_backoff(mut self, first: Duration, longest: Duration) -> Self {
@@ -240,7 +244,7 @@ impl ClientBuilder {
         self
     }
 
-    /// How long a connection may be silent before it is checked. Defaults to 3 s.
+    /// How long a connection may be silent before it is checked: 10 ms to 60 s. Defaults to 3 s.
     ///
     /// A check is one request. Any answer of the server counts, so a busy connection is not checked. While the client
     /// holds and awaits nothing, the connections are checked after 15 times this pause only: then the next request that
@@ -251,7 +255,7 @@ impl ClientBuilder {
         self
     }
 
-    /// What people who inspect a lock see of its holder. Defaults to `host:pid`.
+    /// What people who inspect a lock see of its holder: at most 256 bytes. Defaults to `host:pid`.
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.options.label = label.into();
         self

@@ -1,0 +1,303 @@
+//! Numbers of the engine that the pages state are those of the code.
+
+use crate::read;
+
+const SAFETY: &str = "docs/safety.md";
+const DESIGN: &str = "docs/design.md";
+
+/// A page and what it says; a file below `crates` and what it has if that is so.
+const FIGURES: [(&str, &str, &str, &str); 45] = [
+    // What a step of a script does at most.
+    (
+        DESIGN,
+        "removes at most 250 expired holds",
+        "core/src/wire/record.rs",
+        "(\"ENDS\", \"250\")",
+    ),
+    (
+        DESIGN,
+        "looks at 1 000 waiters at most",
+        "core/src/wire/record.rs",
+        "(\"SCAN\", \"1000\")",
+    ),
+    (
+        DESIGN,
+        "and grants to 100",
+        "core/src/wire/record.rs",
+        "(\"GRANTS\", \"100\")",
+    ),
+    (
+        SAFETY,
+        "more than 250 expired holds",
+        "core/src/wire/record.rs",
+        "(\"ENDS\", \"250\")",
+    ),
+    (
+        SAFETY,
+        "at most 250 expired holds are removed",
+        "core/src/wire/record.rs",
+        "(\"ENDS\", \"250\")",
+    ),
+    (
+        SAFETY,
+        "1000 waiters looked at",
+        "core/src/wire/record.rs",
+        "(\"SCAN\", \"1000\")",
+    ),
+    (
+        SAFETY,
+        "forced release of more than 100 holds",
+        "core/src/wire/record.rs",
+        "(\"GRANTS\", \"100\")",
+    ),
+    (
+        SAFETY,
+        "lets at most 1000 waiters go in a step",
+        "core/src/wire/record.rs",
+        "(\"PORTION\", \"1000\")",
+    ),
+    (
+        DESIGN,
+        "has a budget of 1000",
+        "core/src/wire/record.rs",
+        "(\"PORTION\", \"1000\")",
+    ),
+    (
+        DESIGN,
+        "notifying a client costs four more",
+        "core/src/wire/record.rs",
+        "(\"TELLING\", \"4\")",
+    ),
+    (
+        DESIGN,
+        "at most 500 by each",
+        "core/src/wire/record.rs",
+        "(\"MARKS\", \"500\")",
+    ),
+    (
+        DESIGN,
+        "units of 512 ms",
+        "core/src/wire/record.rs",
+        "(\"UNIT\", \"512\")",
+    ),
+    // Batches and requests under way.
+    (
+        DESIGN,
+        "A batch has at most 64 requests",
+        "core/src/runtime/batch.rs",
+        "const MOST: usize = 64;",
+    ),
+    (
+        DESIGN,
+        "fewer than four of its verb",
+        "core/src/runtime/batch.rs",
+        "const DIRECT: usize = 4;",
+    ),
+    (
+        DESIGN,
+        "fewer than four of its batches",
+        "core/src/runtime/batch.rs",
+        "const BATCHES: usize = 4;",
+    ),
+    (
+        DESIGN,
+        "within a quarter of a second, up to 64",
+        "core/src/base/limit.rs",
+        "const BATCHES: usize = 64;",
+    ),
+    (
+        DESIGN,
+        "within a quarter of a second",
+        "core/src/runtime/batch.rs",
+        "SOON: Duration = Duration::from_millis(250);",
+    ),
+    (
+        DESIGN,
+        "with at most 100 items",
+        "core/src/tasks/keeper/pace.rs",
+        "const BATCH: usize = 100;",
+    ),
+    (
+        DESIGN,
+        "of places are under way: 8 and 4",
+        "core/src/tasks/keeper/plan.rs",
+        "const RENEWALS: usize = 8;",
+    ),
+    (
+        DESIGN,
+        "of places are under way: 8 and 4",
+        "core/src/tasks/keeper/plan.rs",
+        "const PLACES: usize = 4;",
+    ),
+    (
+        DESIGN,
+        "no more than 256 are under way",
+        "core/src/tasks/keeper/mod.rs",
+        "const TICKS: usize = 256;",
+    ),
+    (
+        DESIGN,
+        "256 ends that may be under way",
+        "core/src/tasks/keeper/mod.rs",
+        "const ENDS: usize = 256;",
+    ),
+    (
+        DESIGN,
+        "at most 128 at a time",
+        "core/src/tasks/keeper/mod.rs",
+        "const DEBTS: usize = 128;",
+    ),
+    (
+        DESIGN,
+        "at most 100 items and 16 at a time",
+        "core/src/tasks/keeper/renew.rs",
+        "const ALONE: usize = 16;",
+    ),
+    (
+        DESIGN,
+        "| 1024, in the driver",
+        "core/src/tasks/supervisor.rs",
+        "const PIPELINE: usize = 1024;",
+    ),
+    // Pauses and times.
+    (
+        DESIGN,
+        "from 10 ms to 500 ms after failures",
+        "core/src/tasks/keeper/end.rs",
+        "FAILED: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));",
+    ),
+    (
+        DESIGN,
+        "from 50 ms to 5 s after refusals",
+        "core/src/tasks/keeper/end.rs",
+        "REFUSED: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));",
+    ),
+    (
+        DESIGN,
+        "four leases and 47 s",
+        "core/src/tasks/keeper/end.rs",
+        "Duration::from_secs(31 + 8 + 8);",
+    ),
+    (
+        DESIGN,
+        "four leases and 47 s",
+        "core/src/tasks/keeper/end.rs",
+        "const LEASES: u32 = 4;",
+    ),
+    (
+        DESIGN,
+        "for 15 heartbeats",
+        "core/src/runtime/shared.rs",
+        "const IDLE: u32 = 15;",
+    ),
+    (
+        SAFETY,
+        "after 15 heartbeats",
+        "core/src/runtime/shared.rs",
+        "const IDLE: u32 = 15;",
+    ),
+    (
+        DESIGN,
+        "TCP keepalive (10 s)",
+        "core/src/connection/endpoint.rs",
+        ".with_time(Duration::from_secs(10))",
+    ),
+    (
+        DESIGN,
+        "has arrived for 5 ms",
+        "core/src/connection/ready.rs",
+        "FRESH: Duration = Duration::from_millis(5);",
+    ),
+    (
+        SAFETY,
+        "within 5 ms of the server's last answer",
+        "core/src/connection/ready.rs",
+        "FRESH: Duration = Duration::from_millis(5);",
+    ),
+    (
+        DESIGN,
+        "lasted for more than a second",
+        "core/src/connection/commands.rs",
+        "GOOD: Duration = Duration::from_secs(1);",
+    ),
+    (
+        DESIGN,
+        "after three in vain",
+        "core/src/tasks/inbox.rs",
+        "const FOLLOWED: u32 = 3;",
+    ),
+    (
+        DESIGN,
+        "a rest of 1 µs for each attempt",
+        "core/src/runtime/schedule.rs",
+        "REST: Duration = Duration::from_micros(1);",
+    ),
+    (
+        DESIGN,
+        "at most 50 ms, in which",
+        "core/src/runtime/schedule.rs",
+        "REST_MOST: Duration = Duration::from_millis(50);",
+    ),
+    (
+        DESIGN,
+        "at least every 3 s",
+        "core/src/runtime/schedule.rs",
+        "TICK_MOST: Duration = Duration::from_secs(3);",
+    ),
+    (
+        DESIGN,
+        "overdue by 2 ms",
+        "core/src/runtime/schedule.rs",
+        "GRACE: Duration = Duration::from_millis(2);",
+    ),
+    (
+        DESIGN,
+        "within 100 ms after guards",
+        "core/src/runtime/schedule.rs",
+        "ROUND: Duration = Duration::from_millis(100);",
+    ),
+    (
+        DESIGN,
+        "at least four average round trips",
+        "core/src/base/limit.rs",
+        "const TRIPS: u32 = 4;",
+    ),
+    (
+        DESIGN,
+        "stamped more than a day ahead",
+        "core/src/runtime/deliver.rs",
+        "const FUTURE: u64 = 86_400_000_000;",
+    ),
+    (
+        DESIGN,
+        "pieces of a fiftieth of the window",
+        "core/src/wire/terms.rs",
+        "const PIECES: u64 = 50;",
+    ),
+    (
+        DESIGN,
+        "ends after at most 12 h",
+        "core/src/ops/request.rs",
+        "unavailable_after.min(KEEP / 2)",
+    ),
+];
+
+/// The same with every line break and indentation as one blank.
+fn in_one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_pages_state_the_numbers_of_the_code() {
+    for (page, says, file, has) in FIGURES {
+        assert!(
+            in_one_line(&read(page)).contains(says),
+            "{page} does not say: {says}"
+        );
+        let code = in_one_line(&read(format!("crates/{file}")));
+        assert!(
+            code.contains(has),
+            "{page} says: {says}; but crates/{file} has not: {has}"
+        );
+    }
+}
