@@ -290,6 +290,8 @@ const REPLICATION: &[&str] = &[
     "yes",
     "--repl-diskless-sync-delay",
     "0",
+    "--repl-diskless-load",
+    "on-empty-db",
     "--rdb-del-sync-files",
     "yes",
     "--user",
