@@ -156,7 +156,7 @@ const FIGURES: [(&str, &str, &str, &str); 45] = [
     (
         DESIGN,
         "| 1024, in the driver",
-        "core/src/tasks/supervisor.rs",
+        "core/src/connection/opening.rs",
         "const PIPELINE: usize = 1024;",
     ),
     // Pauses and times.

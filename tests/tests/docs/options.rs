@@ -36,7 +36,7 @@ const LIMITER: &str = "crates/limiter/src/limiter.rs";
 const LATCH: &str = "crates/latch/src/latch.rs";
 
 /// Where a client connects to, which is no option with a default.
-const ADDRESSES: [&str; 3] = ["url", "redis", "connection_info"];
+const ADDRESSES: [&str; 4] = ["url", "sentinel", "redis", "connection_info"];
 
 fn ten() -> Rate {
     Rate::per_second(std::num::NonZeroU32::MIN.saturating_add(9))
