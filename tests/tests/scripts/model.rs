@@ -353,7 +353,11 @@ impl Record {
     /// No hold lasts longer than its own lease, if the clock was set back.
     fn clamp(&mut self, now: i64) {
         let outlasts = |hold: &Hold, most: i64| hold.end - now > most + i64::from(hold.claim.is_none());
-        if !self.holds.last().is_some_and(|last| outlasts(last, last.who.lease)) {
+        if !self
+            .holds
+            .last()
+            .is_some_and(|last| outlasts(last, last.who.lease))
+        {
             return;
         }
         for hold in &mut self.holds {

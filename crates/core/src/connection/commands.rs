@@ -32,7 +32,7 @@ pub(crate) struct Link {
 pub(crate) struct Commands {
     link: RwLock<Option<Link>>,
     /// The generation of the present connection; 0 while there is none.
-    up: watch::Sender<u64>,
+    pub(super) up: watch::Sender<u64>,
     /// Tells the supervisor that the connection of this generation is bad.
     bad: AtomicU64,
     pub(crate) trouble: Notify,
@@ -281,60 +281,6 @@ impl Commands {
         self.link.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Returns the present connection, or waits for one until `deadline`. Rare paths are boxed,
-    /// here and in `run`, because the future of each request is allocated, and small ones are
-    /// cheap.
-    pub(super) async fn link(&self, deadline: Moment) -> Result<Link, Failure> {
-        match self.present() {
-            Some(link) => Ok(link),
-            None => Box::pin(self.wait_for_link(deadline)).await,
-        }
-    }
-
-    async fn wait_for_link(&self, deadline: Moment) -> Result<Link, Failure> {
-        loop {
-            if let Some(link) = self.present() {
-                return Ok(link);
-            }
-            self.other_link(0, deadline).await?;
-        }
-    }
-
-    /// When calls begin to fail at once, if there is no connection. In this order: an outage notes its
-    /// beginning before it takes the connection down, so the beginning that is read is not an older one.
-    fn fails_fast_at(&self) -> Option<Moment> {
-        if self.is_up() {
-            return None;
-        }
-        self.outage.fails_fast_at()
-    }
-
-    /// The error of calls that fail at once, if they do.
-    pub(crate) fn fails_fast(&self, now: Moment) -> Option<Error> {
-        let at = self.fails_fast_at()?;
-        (now >= at).then(|| self.outage.error())
-    }
-
-    /// Waits for a connection until `deadline`, or until calls fail at once.
-    pub(crate) async fn usable(&self, deadline: Moment) -> Result<(), Failure> {
-        let Some(at) = self.fails_fast_at() else {
-            return Ok(());
-        };
-        let over = at.min(deadline);
-        if until(over, Some(&self.driver), self.wait_for_other(0))
-            .await
-            .is_some()
-        {
-            return Ok(());
-        }
-        let error = self.outage.error();
-        Err(if at <= deadline {
-            Failure::refused(error)
-        } else {
-            Failure::passing(error)
-        })
-    }
-
     /// Sends a command with a deadline, and notes what the outcome says about the connection.
     async fn send(
         &self,
@@ -403,9 +349,20 @@ impl Commands {
         failure
     }
 
-    /// Runs a script. The error tells whether the script may have run.
+    /// Runs a script for a call, which fails at once if there has been no connection for long. The error
+    /// tells whether the script may have run.
+    pub(crate) async fn call(&self, request: &Request, deadline: Moment) -> Result<Answer, Failure> {
+        let link = self.usable(deadline).await?;
+        self.run_on(link, request, deadline).await
+    }
+
+    /// Runs a script for what belongs to a hold, which waits for a connection until `deadline`.
     pub(crate) async fn run(&self, request: &Request, deadline: Moment) -> Result<Answer, Failure> {
-        let mut link = self.link(deadline).await?;
+        let link = self.link(deadline).await?;
+        self.run_on(link, request, deadline).await
+    }
+
+    async fn run_on(&self, mut link: Link, request: &Request, deadline: Moment) -> Result<Answer, Failure> {
         let seen = self.loads();
         let script = Some(request.script);
         if self.sending.is_text() {
@@ -452,14 +409,13 @@ impl Commands {
         self.send(&mut link, &request.as_eval(), deadline, script).await
     }
 
-    /// Runs a script for many attempts, and returns an answer for each. `None`: the attempt has to
-    /// be sent alone.
-    pub(crate) async fn run_many(
+    /// Reads the answer to a script that was run for many attempts: an answer for each. `None`: the
+    /// attempt has to be sent alone.
+    pub(crate) fn answers(
         &self,
         request: &Request,
-        deadline: Moment,
+        Answer { reply, sent }: Answer,
     ) -> Result<Vec<Result<Option<Answer>, Failure>>, Failure> {
-        let Answer { reply, sent } = self.run(request, deadline).await?;
         let items = reply.items().map_err(Failure::refused)?;
         let part = |Reply(value)| match value {
             Value::Nil => Ok(None),
@@ -505,9 +461,19 @@ impl Commands {
         self.loads.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Sends a plain command.
+    /// Sends a plain command for a call.
     pub(crate) async fn command(&self, command: &Cmd, deadline: Moment) -> Result<Reply, Failure> {
-        let mut link = self.link(deadline).await?;
+        let link = self.usable(deadline).await?;
+        self.command_on(link, command, deadline).await
+    }
+
+    /// Sends a plain command over this connection.
+    pub(super) async fn command_on(
+        &self,
+        mut link: Link,
+        command: &Cmd,
+        deadline: Moment,
+    ) -> Result<Reply, Failure> {
         let answer = self.send(&mut link, command, deadline, None).await?;
         Ok(answer.reply)
     }
@@ -521,14 +487,6 @@ impl Commands {
             self.note_stamp(answer.sent, stamp);
         }
         Ok(())
-    }
-
-    /// Sends a PING and returns its round trip.
-    #[allow(clippy::disallowed_methods, reason = "the one place that sends commands")]
-    pub(crate) async fn ping(&self, deadline: Moment) -> Result<Duration, Failure> {
-        let start = Moment::now();
-        self.command(&redis::cmd("PING"), deadline).await?;
-        Ok(Moment::now().since(start))
     }
 }
 

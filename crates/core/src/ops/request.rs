@@ -107,7 +107,7 @@ pub(crate) fn ask(
             .map(|asked| latch_request(shared, &attempt, asked, room, &mut not_after));
         attempt.note(Event::Asked { not_after });
         let result = if let Some(request) = latch {
-            Box::pin(shared.commands.run(&request, deadline)).await
+            Box::pin(shared.commands.call(&request, deadline)).await
         } else {
             let call = Call {
                 attempt: Arc::clone(&attempt),

@@ -200,8 +200,6 @@ impl Client {
         let shared = self.shared();
         shared.check_open()?;
         let deadline = Moment::now() + shared.options.operation_timeout;
-        let usable = shared.commands.usable(deadline).await;
-        usable.map_err(|failure| failure.error)?;
         shared
             .commands
             .ping(deadline)
@@ -234,11 +232,7 @@ impl Client {
         // Why it did not work so far, if that is known: more than that the last try took too long.
         let mut known = None;
         loop {
-            if shared.options.fail_fast_after.is_some() {
-                let usable = Box::pin(shared.commands.usable(deadline)).await;
-                usable.map_err(|failure| failure.error)?;
-            }
-            match shared.commands.run(request, deadline).await {
+            match shared.commands.call(request, deadline).await {
                 Ok(answer) => return Ok(answer),
                 Err(Failure {
                     error,

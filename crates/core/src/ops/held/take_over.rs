@@ -134,7 +134,7 @@ async fn ask(
     let lease = spec.first_lease();
     let times = (millis(lease), shared.key_life_ms(spec, lease));
     let request = take_over(what, &attempt.key, &attempt.id, times, not_after);
-    let answer = match shared.commands.run(&request, deadline).await {
+    let answer = match shared.commands.call(&request, deadline).await {
         Ok(answer) => answer,
         Err(failure) => {
             if !failure.unknown {
