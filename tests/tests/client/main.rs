@@ -9,6 +9,7 @@ mod connecting;
 mod refused_connections;
 mod renamed;
 mod rights;
+mod tickets;
 
 use latchwork_mutex::{Error, ErrorKind};
 

@@ -224,7 +224,7 @@ impl ClientBuilder {
             endpoint,
             #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
             tls,
-            options,
+            mut options,
         } = self;
         options.check()?;
         let endpoint = match endpoint {
@@ -248,6 +248,7 @@ impl ClientBuilder {
         probe(&driver).await?;
         #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
         let endpoint = with_certificates(endpoint, tls, &driver).await?;
+        options.database = endpoint.database();
         let shared = Arc::new(Shared::new(options, driver.clone()));
         let first = {
             let (shared, endpoint) = (Arc::clone(&shared), endpoint.clone());
