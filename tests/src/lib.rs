@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use distance::{Distance, scaled};
 
 pub use acquiring::{Waiter, rises};
-pub use counted::{commands, lose_grants, lose_the_reply, messages};
+pub use counted::{commands, lose_forced, lose_grants, lose_the_reply, messages};
 pub use fixture::{Fixture, LEASE, LONG, MEDIUM, MINUTE};
 pub use log::Log;
 pub use mutexes::{granted, locked, locking, mutex, still_held, unlocked};

@@ -10,8 +10,9 @@ use latchwork_tests::{Fixture, LEASE, LONG, MINUTE, locked, mutex};
 
 use super::expect;
 
-/// A second of a minute has passed for sure, when this has been slept.
+/// When this has been slept, a hold of a minute cannot be extended by so much.
 const SECOND: Duration = Duration::from_secs(1);
+const NEARLY: Duration = Duration::from_millis(59_500);
 
 /// What each kind of primitive called `a` says to this ticket, but for its own.
 async fn resumed(client: &Client, ticket: &Ticket) -> Vec<(&'static str, Result<(), Error>)> {
@@ -118,7 +119,7 @@ async fn the_maximum_hold_counts_from_the_grant_whoever_resumes() {
         let text = ticket.to_string();
         let guard = handle.resume(&text.parse().expect("a ticket")).await;
         let guard = guard.expect("the hold");
-        let past = guard.extend(MINUTE - SECOND / 2).await;
+        let past = guard.extend(NEARLY).await;
         expect(past, ErrorKind::Invalid, &["maximum hold"]);
         guard.extend(MINUTE / 2).await.expect("this fits");
         ticket = guard.into_ticket().await.expect("a ticket");
@@ -151,11 +152,10 @@ async fn splitting_and_merging_do_not_prolong_the_maximum_hold() {
     let semaphore = builder.build().expect("a semaphore");
     let mut old = semaphore.acquire_many(3).await.expect("permits");
     tokio::time::sleep(SECOND).await;
-    let long = MINUTE - SECOND / 2;
     let part = old.split(1).await.expect("an answer").expect("a part");
-    expect(part.extend(long).await, ErrorKind::Invalid, &["maximum hold"]);
+    expect(part.extend(NEARLY).await, ErrorKind::Invalid, &["maximum hold"]);
     let mut new = semaphore.acquire().await.expect("a permit");
     new.merge(old).await.expect("merged");
-    expect(new.extend(long).await, ErrorKind::Invalid, &["maximum hold"]);
+    expect(new.extend(NEARLY).await, ErrorKind::Invalid, &["maximum hold"]);
     new.release().await.expect("released");
 }

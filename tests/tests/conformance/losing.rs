@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use latchwork_mutex::{Client, ErrorKind, Loss};
-use latchwork_testkit::{Action, Direction, TestServer, contains};
+use latchwork_testkit::{Direction, TestServer};
 use latchwork_tests::distance::{lease, long, medium};
 use latchwork_tests::subject::{Guard, Options, Subject};
-use latchwork_tests::{Fixture, eventually, go, rises, soon};
+use latchwork_tests::{Fixture, eventually, go, lose_forced, rises, soon};
 
 /// Everything that a lost guard says; `expected` says which reasons are right.
 async fn reads_lost(guard: &Guard, expected: &[Loss]) -> Loss {
@@ -81,10 +81,7 @@ pub(crate) async fn forced(subject: &'static dyn Subject) {
 pub(crate) async fn forced_a_moment_before_the_release(subject: &'static dyn Subject) {
     let fixture = Fixture::of(subject);
     let (proxy, client) = fixture.proxied_with(|builder| builder.lease(long())).await;
-    proxy.on_chunk(|direction, _, chunk| {
-        let told = direction == Direction::ToClient && contains(chunk, b"f .");
-        if told { Action::Drop } else { Action::Pass }
-    });
+    lose_forced(&proxy);
     let other = fixture.steady().await;
     for is_taken in [false, true] {
         let guard = fixture.held(&client).await;

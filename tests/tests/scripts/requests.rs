@@ -133,7 +133,7 @@ impl Record {
     fn ask_upgrade(&mut self, call: &Call<'_>, ask: &Acquire, base: &str) -> Option<Reply> {
         let stamp = call.now_us;
         let Some(hold) = self.hold_of(base) else {
-            return Some(numbers(&[11, stamp]));
+            return Some(numbers(&[11, stamp, self.why(base, 0)]));
         };
         let (left, by) = (hold.end - call.now(), hold.upgraded.map(|(by, _)| by));
         match by {

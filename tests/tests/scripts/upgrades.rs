@@ -135,7 +135,7 @@ fn an_upgrade_whose_base_is_over_is_told() {
     lock.end(&reader, None);
     assert_eq!(
         lock.acquire(&upgrade, WAIT),
-        [11, lock.stamp()],
+        [11, lock.stamp(), 1],
         "that one is not its base"
     );
     assert_eq!(lock.end(&upgrade, None), [0, 0, 0]);
@@ -214,7 +214,7 @@ fn a_downgrade_is_done_in_one_step_and_once() {
     );
     assert_eq!(
         lock.acquire(&upgrade, TRY),
-        [11, lock.stamp()],
+        [11, lock.stamp(), 1],
         "a late copy of the upgrade"
     );
     assert_eq!(lock.end(&upgrade, None), [0, 0, 0]);

@@ -322,8 +322,8 @@ impl Fence {
         let answer = self.client.call(&request).await.map_err(named)?;
         match AdmitReply::read(&answer.reply).map_err(named)? {
             AdmitReply::Foreign => Err(named(foreign())),
-            AdmitReply::TooFarAhead => Ok(None), // 0 never is
-            AdmitReply::Stale(0) | AdmitReply::Admitted(0) => Ok(None),
+            // What only asks is never too far ahead.
+            AdmitReply::Stale(0) | AdmitReply::Admitted(0) | AdmitReply::TooFarAhead => Ok(None),
             AdmitReply::Stale(highest) | AdmitReply::Admitted(highest) => {
                 Ok(Some(FencingToken::new(highest)))
             }

@@ -42,7 +42,7 @@ impl Client {
             .view
             .attempt
             .with(State::last_reply)
-            .unwrap_or((Moment::now(), 0));
+            .unwrap_or_else(|| (Moment::now(), 0));
         let (held, left) = ticket.times(stamp.div_ceil(1000));
         guard.held = Held {
             since: sent,

@@ -81,7 +81,7 @@ pub(crate) enum AcquireReply {
     /// It asks for more than this, which is all there is.
     TooLarge(u64),
     /// The hold that was to be upgraded has ended.
-    BaseEnded,
+    BaseEnded(Why),
     /// It could start only then.
     TooLate(Duration),
     /// Made with another rate, or one with and one without.
@@ -117,7 +117,7 @@ impl AcquireReply {
             8 => Self::Foreign,
             9 => Self::OtherCapacity(reply.count_at(2)?),
             10 => Self::TooLarge(reply.count_at(2)?),
-            11 => Self::BaseEnded,
+            11 => Self::BaseEnded(Why::read("acquire", reply.int_at(2)?)?),
             12 => Self::TooLate(reply.us_at(2, PERMIT)?),
             13 => Self::OtherRate,
             code => return Err(unknown("acquire", code)),
