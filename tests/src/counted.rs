@@ -54,6 +54,14 @@ pub fn lose_grants(proxy: &Proxy) {
     });
 }
 
+/// Loses every message to the client behind this proxy that a hold was forced open.
+pub fn lose_forced(proxy: &Proxy) {
+    proxy.on_chunk(|direction, _, chunk| {
+        let forced = direction == Direction::ToClient && contains(chunk, b"f .");
+        if forced { Action::Drop } else { Action::Pass }
+    });
+}
+
 /// How many messages were published on this server since its counts were reset.
 ///
 /// # Panics

@@ -5,6 +5,7 @@ mod acquiring;
 mod counted;
 pub mod distance;
 mod fixture;
+mod log;
 pub mod mutants;
 mod mutexes;
 mod process;
@@ -16,8 +17,9 @@ use std::time::{Duration, Instant};
 use distance::{Distance, scaled};
 
 pub use acquiring::{Waiter, rises};
-pub use counted::{commands, lose_grants, lose_the_reply, messages};
+pub use counted::{commands, lose_forced, lose_grants, lose_the_reply, messages};
 pub use fixture::{Fixture, LEASE, LONG, MEDIUM, MINUTE, sentinel_url};
+pub use log::Log;
 pub use mutexes::{granted, locked, locking, mutex, still_held, unlocked};
 pub use process::Other;
 

@@ -149,14 +149,14 @@ async fn garbage_instead_of_tickets() {
     let good = ticket.to_string();
     let cut: Vec<&str> = (0..good.len() - 2).step_by(7).map(|at| &good[..at]).collect();
     let doubled = format!("{good} {good}");
-    let other = good.replace("ticket-1", "ticket-9");
+    let other = good.replace("ticket-2", "ticket-9");
     let odd = format!("{good}f");
     let words = [
         "",
         " ",
         "ticket",
         "\0",
-        "latchwork-ticket-1",
+        "latchwork-ticket-2",
         "\u{1f512}",
         &doubled,
         &other,
@@ -174,12 +174,10 @@ async fn garbage_instead_of_tickets() {
     assert!(!error.is_transient(), "never works");
     // One that was made up names no hold.
     let words: Vec<&str> = good.split(' ').collect();
-    let forged: Ticket = format!(
-        "{} {} {} nobody.1:1:300:300 {}",
-        words[0], words[1], words[2], words[4]
-    )
-    .parse()
-    .expect("a ticket");
+    let forged: Ticket = good
+        .replace(words[8], "nobody.1:1:300:300")
+        .parse()
+        .expect("a ticket");
     expect(
         mutex(&client, "a").resume(&forged).await,
         ErrorKind::Lost,

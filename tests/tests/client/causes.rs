@@ -3,7 +3,6 @@
 use std::error::Error as _;
 use std::net::TcpListener;
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use latchwork_latch::CountdownLatch;
@@ -12,10 +11,7 @@ use latchwork_mutex::{Client, Error, ErrorKind, Fence, FencingToken};
 use latchwork_rwlock::RwLock;
 use latchwork_semaphore::Semaphore;
 use latchwork_testkit::{TestServer, shared_server};
-use latchwork_tests::{Fixture, LEASE, LONG, eventually, locked, mutex, soon};
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata, Subscriber};
+use latchwork_tests::{Fixture, LEASE, LONG, Log, eventually, locked, mutex, soon};
 
 use super::expect;
 
@@ -232,51 +228,9 @@ async fn h42_calls_that_find_no_connection_to_a_demoted_server_say_read_only() {
     all_say_read_only(Duration::from_secs(20)).await;
 }
 
-/// Collects what is logged as a warning.
-#[derive(Clone, Default)]
-struct Warnings(Arc<Mutex<Vec<String>>>);
-
-impl Warnings {
-    fn with(&self, word: &str) -> Vec<String> {
-        let all = self.0.lock().expect("no panic");
-        all.iter().filter(|text| text.contains(word)).cloned().collect()
-    }
-}
-
-impl Subscriber for Warnings {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() == Level::WARN
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        struct Text(String);
-        impl Visit for Text {
-            fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-                self.0 = format!("{}{field}={value:?} ", self.0);
-            }
-        }
-        let mut text = Text(String::new());
-        event.record(&mut text);
-        self.0.lock().expect("no panic").push(text.0);
-    }
-
-    fn enter(&self, _: &Id) {}
-
-    fn exit(&self, _: &Id) {}
-}
-
 #[tokio::test]
 async fn a_changed_password_is_denied_and_logged_once() {
-    let warnings = Warnings::default();
-    let _subscribed = tracing::subscriber::set_default(warnings.clone());
+    let (log, _logging) = Log::start();
     let server = TestServer::start().expect("a server");
     let fixture = Fixture::on(&server);
     let client = hasty(&fixture, &server.url()).await;
@@ -303,7 +257,7 @@ async fn a_changed_password_is_denied_and_logged_once() {
         denied(expect(lock.inspect().await, ErrorKind::Denied, &["`a`"]));
         denied(expect(client.ping().await, ErrorKind::Denied, &[]));
     }
-    let logged = warnings.with("cannot connect again");
+    let logged = log.with("cannot connect again");
     assert!(logged.iter().any(|text| text.contains("password")), "{logged:?}");
     assert!(
         logged.windows(2).all(|two| two[0] != two[1]),
@@ -317,5 +271,5 @@ async fn a_changed_password_is_denied_and_logged_once() {
         .await
         .expect("released");
     server.kill().expect("killed");
-    eventually("another cause", || !warnings.with("cannot connect to").is_empty()).await;
+    eventually("another cause", || !log.with("cannot connect to").is_empty()).await;
 }

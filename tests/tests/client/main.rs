@@ -10,6 +10,7 @@ mod credentials;
 mod refused_connections;
 mod renamed;
 mod rights;
+mod tickets;
 
 use latchwork_mutex::{Error, ErrorKind};
 

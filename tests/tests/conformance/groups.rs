@@ -36,6 +36,8 @@ macro_rules! groups {
             a_release_after_a_time_may_end_after_the_lease,
             a_release_after_more_than_a_day_is_one_after_a_day,
             a_dropped_release_after_a_time_keeps_the_hold,
+            a_release_after_a_time_keeps_no_hold_past_its_maximum,
+            a_release_after_more_than_a_day_is_refused_and_releases,
             a_least_time_counts_whatever_ends_the_hold,
             a_hold_with_a_least_time_outlasts_its_process,
             a_hold_that_is_undone_is_not_kept,
@@ -43,6 +45,7 @@ macro_rules! groups {
 
         $group! { losing:
             forced,
+            forced_a_moment_before_the_release,
             expired_while_the_server_stands_still,
             expired_behind_a_dead_network,
             h38_flushed,

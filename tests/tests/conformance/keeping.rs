@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use latchwork_mutex::ErrorKind;
 use latchwork_tests::distance::{lease, long, medium, scaled};
 use latchwork_tests::subject::{Options, Subject};
 use latchwork_tests::{Fixture, MINUTE, go, soon};
@@ -73,6 +74,42 @@ pub(crate) async fn a_dropped_release_after_a_time_keeps_the_hold(subject: &'sta
     drop(guard.release_after(HOUR));
     latchwork_tests::eventually("it is sent", || client.live() == 0).await;
     assert!(left(&fixture, &client).await > long(), "it is in use");
+    fixture.handle(&client).force().await.expect("an answer");
+    fixture.over().await;
+}
+
+pub(crate) async fn a_release_after_a_time_keeps_no_hold_past_its_maximum(subject: &'static dyn Subject) {
+    let fixture = Fixture::of(subject);
+    let client = fixture.client().await;
+    let options = Options {
+        max_hold: Some(medium()),
+        ..Options::NONE
+    };
+    let handle = fixture.handle_with(&client, &options);
+    let guard = soon("a hold", handle.acquire()).await.expect("a hold");
+    guard.release_after(HOUR).await.expect("released");
+    assert!(left(&fixture, &client).await <= medium(), "cut to the maximum");
+    fixture.released(fixture.all(&client).await).await;
+    fixture.over().await;
+}
+
+pub(crate) async fn a_release_after_more_than_a_day_is_refused_and_releases(subject: &'static dyn Subject) {
+    let fixture = Fixture::of(subject);
+    let client = fixture.steady().await;
+    let day = Duration::from_secs(24 * 3600);
+    let guard = fixture.held(&client).await;
+    let error = guard.release_after(day + Duration::from_nanos(1)).await;
+    let error = error.expect_err("too long");
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    assert!(error.to_string().contains("24 h"), "{error}");
+    fixture.released(fixture.all(&client).await).await;
+    fixture
+        .held(&client)
+        .await
+        .release_after(day)
+        .await
+        .expect("released");
+    assert!(left(&fixture, &client).await > day / 2, "a day is fine");
     fixture.handle(&client).force().await.expect("an answer");
     fixture.over().await;
 }

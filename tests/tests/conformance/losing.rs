@@ -6,7 +6,7 @@ use latchwork_mutex::{Client, ErrorKind, Loss};
 use latchwork_testkit::{Direction, TestServer};
 use latchwork_tests::distance::{lease, long, medium};
 use latchwork_tests::subject::{Guard, Options, Subject};
-use latchwork_tests::{Fixture, eventually, go, rises, soon};
+use latchwork_tests::{Fixture, eventually, go, lose_forced, rises, soon};
 
 /// Everything that a lost guard says; `expected` says which reasons are right.
 async fn reads_lost(guard: &Guard, expected: &[Loss]) -> Loss {
@@ -74,6 +74,30 @@ pub(crate) async fn forced(subject: &'static dyn Subject) {
     fixture.still_held(&next, long()).await;
     assert_eq!(fixture.holders().len(), 1, "the present one alone");
     fixture.released(next).await;
+    fixture.over().await;
+}
+
+/// The release is sent before the message that it was forced has come: the server knows.
+pub(crate) async fn forced_a_moment_before_the_release(subject: &'static dyn Subject) {
+    let fixture = Fixture::of(subject);
+    let (proxy, client) = fixture.proxied_with(|builder| builder.lease(long())).await;
+    lose_forced(&proxy);
+    let other = fixture.steady().await;
+    for is_taken in [false, true] {
+        let guard = fixture.held(&client).await;
+        assert!(fixture.handle(&other).force().await.expect("an answer"), "held");
+        let next = if is_taken {
+            Some(fixture.all(&other).await)
+        } else {
+            None
+        };
+        let error = soon("an answer", guard.release()).await.expect_err("lost");
+        assert_eq!(error.loss(), Some(Loss::Forced), "{is_taken}: {error}");
+        if let Some(next) = next {
+            fixture.still_held(&next, long()).await;
+            fixture.released(next).await;
+        }
+    }
     fixture.over().await;
 }
 

@@ -62,6 +62,8 @@ async fn calls_fail_at_once_when_the_server_is_known_to_be_down() {
                 latch.wait().await.err(),
                 latch.count_down().await.err(),
                 fence.admit(FencingToken::new(1)).await.err(),
+                fence.eval(FencingToken::new(1), "return 1", &[], &[]).await.err(),
+                client.list(0).await.err(),
                 client.ping().await.err(),
             ];
             for error in errors {

@@ -84,17 +84,18 @@ async fn the_highest_token_expires_and_foreign_data_is_refused() {
     let fixture = Fixture::shared();
     let client = fixture.client().await;
     let fence = Fence::new(&client, "stock").expect("a fence");
+    let large = now(&fixture) / 2 * 2 + 1;
     assert!(
-        fence.admit(token(1 << 52)).await.expect("an answer"),
+        fence.admit(token(large)).await.expect("an answer"),
         "exact to the last digit"
     );
     assert_eq!(
         fence.highest().await.expect("an answer"),
-        Some(token(1 << 52)),
+        Some(token(large)),
         "exact"
     );
     assert!(
-        !fence.admit(token((1 << 52) - 1)).await.expect("an answer"),
+        !fence.admit(token(large - 1)).await.expect("an answer"),
         "one less is stale"
     );
     let key = format!("{}:fence:{{stock}}", fixture.prefix);
@@ -145,6 +146,48 @@ async fn h62_a_fence_refuses_values_that_cannot_be_tokens() {
         None,
         "and remembers none"
     );
+}
+
+/// The server's time, µs: what a token of now is.
+fn now(fixture: &Fixture<'_>) -> u64 {
+    let time = fixture.server.admin(&["TIME"]).expect("an answer");
+    let part = |at: usize| time.items()[at].int().expect("a number");
+    u64::try_from(part(0) * 1_000_000 + part(1)).expect("after 1970")
+}
+
+#[tokio::test]
+async fn h62_a_token_far_ahead_of_the_clock_is_refused_and_shuts_nobody_out() {
+    let fixture = Fixture::shared();
+    let client = fixture.client().await;
+    let fence = Fence::new(&client, "stock").expect("a fence");
+    let hour = 3_600_000_000;
+    let far = token(now(&fixture) + 25 * hour);
+    let refusals = [
+        fence.admit(far).await.err(),
+        fence.set(far, "x").await.err(),
+        fence.eval(far, "return 1", &[], &[]).await.err(),
+        fence.pipeline(far, [["PING"]]).await.err(),
+    ];
+    for error in refusals {
+        let error = error.expect("refused");
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+        assert!(error.to_string().contains("a day ahead"), "{error}");
+    }
+    assert_eq!(
+        fence.highest().await.expect("an answer"),
+        None,
+        "nothing is remembered"
+    );
+    let near = token(now(&fixture) + 23 * hour);
+    assert!(
+        fence.admit(near).await.expect("an answer"),
+        "clocks may differ by a day"
+    );
+    // As when the clock was set back by two hours: the tokens of a lock go on from the last one.
+    let next = token(near.get() + 3 * hour);
+    assert!(fence.admit(next).await.expect("an answer"), "near the highest");
+    let beyond = fence.admit(token(next.get() + 25 * hour)).await;
+    assert_eq!(beyond.expect_err("refused").kind(), ErrorKind::Invalid);
 }
 
 #[tokio::test]

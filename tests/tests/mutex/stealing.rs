@@ -1,6 +1,8 @@
 //! A stolen lock goes from its holder to the caller in one step, past everybody who waits.
 
-use latchwork_mutex::{FairMutex, Loss};
+use std::time::Duration;
+
+use latchwork_mutex::{FairMutex, Loss, Mutex};
 use latchwork_tests::{Fixture, granted, locked, locking, mutex, soon, unlocked};
 
 #[tokio::test]
@@ -52,4 +54,24 @@ async fn a_theft_that_is_dropped_leaves_nothing() {
         }
     }
     assert_eq!(client.live(), 0, "nothing is left");
+}
+
+#[tokio::test]
+async fn a_theft_does_not_wait_for_the_least_time_of_a_hold() {
+    let fixture = Fixture::shared();
+    let (one, two) = (fixture.client().await, fixture.steady().await);
+    let builder = Mutex::builder(&one, "a").hold_at_least(Duration::from_secs(3600));
+    let kept = builder.build().expect("a mutex");
+    let old = kept.lock().await.expect("the lock");
+    let new = soon("a theft", mutex(&two, "a").steal()).await.expect("the lock");
+    assert_eq!(soon("the loss", old.lost()).await, Loss::Forced);
+    unlocked(new).await;
+    // Also when its holder has left.
+    unlocked(kept.lock().await.expect("the lock")).await;
+    assert!(
+        mutex(&two, "a").try_lock().await.expect("an answer").is_none(),
+        "in use"
+    );
+    unlocked(soon("a theft", mutex(&two, "a").steal()).await.expect("the lock")).await;
+    fixture.settled().await;
 }

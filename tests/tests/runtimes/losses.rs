@@ -1,71 +1,14 @@
 //! Each loss is logged once, with what led to it, and counts as lateness if the keeper was late.
 
-use std::fmt::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use latchwork_mutex::{Loss, Renew};
 use latchwork_testkit::TestServer;
-use latchwork_tests::{Fixture, LEASE, LONG, eventually, locked, locking, mutex, unlocked};
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata, Subscriber};
+use latchwork_tests::{Fixture, LEASE, LONG, Log, eventually, locked, locking, mutex, unlocked};
 
-/// What is logged on this thread above `debug`.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<String>>>);
-
-impl Log {
-    /// Logs until the guard is dropped. Everything of the client runs on this thread.
-    fn start() -> (Self, tracing::subscriber::DefaultGuard) {
-        let log = Self::default();
-        let guard = tracing::subscriber::set_default(log.clone());
-        (log, guard)
-    }
-
-    fn lines(&self) -> Vec<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// The warnings of losses.
-    fn losses(&self) -> Vec<String> {
-        let mut lines = self.lines();
-        lines.retain(|line| line.contains("a hold was lost"));
-        lines
-    }
-}
-
-struct Line<'a>(&'a mut String);
-
-impl Visit for Line<'_> {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let written = write!(self.0, " {field}={value:?}");
-        written.expect("a string takes everything");
-    }
-}
-
-impl Subscriber for Log {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().starts_with("latchwork") && *metadata.level() <= Level::INFO
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        let mut line = event.metadata().level().to_string();
-        event.record(&mut Line(&mut line));
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
-    }
-
-    fn enter(&self, _: &Id) {}
-
-    fn exit(&self, _: &Id) {}
+/// The warnings of losses.
+fn losses(log: &Log) -> Vec<String> {
+    log.with("a hold was lost")
 }
 
 #[tokio::test]
@@ -77,13 +20,13 @@ async fn a_loss_behind_a_cut_network_is_logged_once_with_its_cause() {
     proxy.refuse(true);
     proxy.cut();
     assert_eq!(guard.lost().await, Loss::Expired);
-    eventually("it is logged", || !log.losses().is_empty()).await;
+    eventually("it is logged", || !losses(&log).is_empty()).await;
     tokio::time::sleep(LEASE * 2).await;
     drop(guard);
-    let losses = log.losses();
-    assert_eq!(losses.len(), 1, "{losses:?}");
-    assert!(losses[0].starts_with("WARN"), "{losses:?}");
-    assert!(losses[0].contains("connect"), "names the cause: {losses:?}");
+    let lines = losses(&log);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].starts_with("WARN"), "{lines:?}");
+    assert!(lines[0].contains("connect"), "names the cause: {lines:?}");
 }
 
 #[tokio::test]
@@ -97,9 +40,9 @@ async fn a_loss_after_refused_renewals_is_logged_with_the_refusal() {
         .admin(&["ACL", "SETUSER", "worker", "-evalsha"])
         .expect("fewer rights");
     assert_eq!(guard.lost().await, Loss::Expired);
-    eventually("it is logged", || !log.losses().is_empty()).await;
-    let losses = log.losses();
-    assert!(losses.len() == 1 && losses[0].contains("+evalsha"), "{losses:?}");
+    eventually("it is logged", || !losses(&log).is_empty()).await;
+    let lines = losses(&log);
+    assert!(lines.len() == 1 && lines[0].contains("+evalsha"), "{lines:?}");
 }
 
 #[tokio::test]
@@ -116,11 +59,11 @@ async fn a_blocked_runtime_that_cost_a_hold_shows_as_lateness_and_in_the_log() {
         } else {
             assert_eq!(guard.lost().await, Loss::Expired);
         }
-        eventually("it is logged", || !log.losses().is_empty()).await;
+        eventually("it is logged", || !losses(&log).is_empty()).await;
         let late = client.keeper_lateness();
         assert!(late >= LEASE * 3, "{late:?} with looks_first: {looks_first}");
-        let losses = log.losses();
-        assert!(losses.len() == 1 && losses[0].contains("late"), "{losses:?}");
+        let lines = losses(&log);
+        assert!(lines.len() == 1 && lines[0].contains("late"), "{lines:?}");
     }
 }
 
@@ -155,7 +98,7 @@ async fn a_hold_that_nobody_renews_is_a_loss_like_others() {
     let guard = manual.build().expect("a mutex").lock().await.expect("the lock");
     let kept = locked(&client, "kept").await;
     assert_eq!(guard.lost().await, Loss::Expired);
-    eventually("it is logged", || log.losses().len() == 1).await;
+    eventually("it is logged", || losses(&log).len() == 1).await;
     assert!(kept.valid_for() > LONG / 2, "no other is affected");
     assert!(client.keeper_lateness() < LEASE, "nothing was late");
 }

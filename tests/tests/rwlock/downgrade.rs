@@ -3,7 +3,7 @@
 use latchwork_rwlock::{ErrorKind, Loss, Renew, RwLock};
 use latchwork_testkit::{ConnKind, Direction, TestServer};
 use latchwork_tests::subject::READ;
-use latchwork_tests::{Fixture, LEASE, MEDIUM, eventually, go, messages, soon};
+use latchwork_tests::{Fixture, LEASE, LONG, MEDIUM, eventually, go, lose_forced, messages, soon};
 
 use super::common::lock;
 
@@ -159,5 +159,23 @@ async fn a_dropped_downgrade_gives_the_hold_up() {
         writer.unlock().await.unwrap();
         eventually("nothing is left", || client.live() == 0).await;
     }
+    fixture.settled().await;
+}
+
+#[tokio::test]
+async fn a_hold_that_was_forced_a_moment_before_is_not_converted_and_says_why() {
+    let fixture = Fixture::of(READ);
+    let (proxy, client) = fixture.proxied_with(|builder| builder.lease(LONG)).await;
+    lose_forced(&proxy);
+    let lock = lock(&client);
+    let writing = lock.write().await.unwrap();
+    assert!(lock.force_unlock().await.unwrap(), "it was held");
+    let error = writing.downgrade().await.unwrap_err();
+    assert_eq!(error.loss(), Some(Loss::Forced), "{error}");
+    let upgradable = lock.upgradable_read().await.unwrap();
+    assert!(lock.force_unlock().await.unwrap(), "it was held");
+    let error = upgradable.upgrade().await.unwrap_err();
+    assert_eq!(error.error().unwrap().loss(), Some(Loss::Forced), "{error}");
+    eventually("all is given up", || client.live() == 0).await;
     fixture.settled().await;
 }

@@ -241,7 +241,6 @@ impl Bench {
         for script in Script::ALL {
             let source = &script.of(&all).text;
             let reads = match script {
-                Script::Fence => 0,
                 Script::AcquireMany | Script::EndMany => 2, // the first one's is the time of all
                 _ => 1,
             };

@@ -131,7 +131,7 @@ fn a_copy_of_a_split_at_the_end_of_the_part_is_told_so() {
     let left = [1, lock.stamp(), 0, 1, 0];
     assert_eq!(lock.part(Script::Split, &part, &whole, 100), left);
     lock.bench.advance(1);
-    let over = [3, lock.stamp(), -1];
+    let over = [3, lock.stamp(), 1];
     assert_eq!(lock.part(Script::Split, &part, &whole, 100), over);
 }
 

@@ -113,10 +113,10 @@ fn split_and_merge_move_weight_once() {
     assert_eq!(lock.dump().holds[&whole.id].0, lock.now() + LEASE, "renewed");
     assert_eq!(
         lock.part(Script::Split, &more, &whole, 100),
-        [3, lock.stamp(), -1],
+        [3, lock.stamp(), 1],
         "nothing would be left"
     );
-    assert_eq!(lock.part(Script::Merge, &whole, &more, 100), [3, lock.stamp()]);
+    assert_eq!(lock.part(Script::Merge, &whole, &more, 100), [3, lock.stamp(), 1]);
     assert_eq!(lock.part(Script::Merge, &whole, &part, -1), [4, lock.stamp()]);
     for _ in 0..2 {
         assert_eq!(lock.part(Script::Merge, &whole, &part, 100), [1, lock.stamp()]);
@@ -219,7 +219,7 @@ fn a_counted_record_of_somebody_else_is_left_alone() {
     }
     let mut lock = Lock::counted(5);
     let nothing = lock.part(Script::Merge, &one, &other, 100);
-    assert_eq!(nothing, [3, lock.stamp()], "there is no record");
+    assert_eq!(nothing, [3, lock.stamp(), 1], "there is no record");
 }
 
 #[test]

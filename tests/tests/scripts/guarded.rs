@@ -48,13 +48,15 @@ fn a_script_runs_behind_the_highest_token_with_its_own_keys_and_arguments() {
         text("1"),
         "did not write"
     );
-    let large = 1 << 52;
+    let large = 1_700_000_000_000_001; // exact to the last digit
     assert_eq!(
         run(&mut client, large, 70_000, writes),
         admitted(Reply::Int(2)),
         "a newer one"
     );
     assert_eq!(client.call(&["GET", FENCE]).unwrap(), text(&format!("1:{large}")));
+    let ahead = run(&mut client, 1 << 52, 70_000, writes);
+    assert_eq!(ahead, numbers(&[7]), "no lock has issued it");
     client.call(&["SET", FENCE, "2:9"]).unwrap();
     assert_eq!(
         run(&mut client, large, 70_000, writes),

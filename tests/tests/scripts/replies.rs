@@ -171,6 +171,7 @@ fn tick_answers_each_state() {
     assert_eq!(lock.tick('h', &a, first), [5, 2], "somebody else had it since");
     lock.force();
     assert_eq!(lock.tick('h', &b, first + 1), [5, 3], "forced");
+    assert_eq!(lock.end(&b, None), [3, 0, 0], "forced");
     let reply = lock.tick_raw(&[KEY], &[('h', &a, first, LEASE)]);
     assert_eq!(
         reply.items()[..2],
@@ -253,13 +254,13 @@ fn inspect_lists_and_changes_nothing() {
 fn adopt_is_for_one_of_two() {
     let mut lock = Lock::new(1);
     let [a, b, c, d] = [1, 2, 3, 4].map(|count| attempt(count, 1));
-    assert_eq!(lock.adopt(&b, &a, 7, 100), [3, lock.stamp(), -1], "no record");
+    assert_eq!(lock.adopt(&b, &a, 7, 100), [3, lock.stamp(), 1], "no record");
     let token = lock.acquire(&a, WAIT)[2];
     lock.bench.advance(500);
     assert_eq!(lock.adopt(&b, &a, token, -1), [4, lock.stamp()], "late");
     assert_eq!(
         lock.adopt(&b, &a, token + 1, 100),
-        [3, lock.stamp(), -1],
+        [3, lock.stamp(), 1],
         "another token"
     );
     lock.end(&d, Some(100));
@@ -277,7 +278,7 @@ fn adopt_is_for_one_of_two() {
     );
     assert_eq!(
         lock.adopt(&c, &a, token, 100),
-        [3, lock.stamp(), -1],
+        [3, lock.stamp(), 1],
         "the second to try"
     );
     assert_eq!(lock.tick('h', &a, token), [5, 1], "the old attempt has nothing");
@@ -335,6 +336,16 @@ fn fence_admits_what_is_not_older() {
     );
     let life = lock.bench.redis(&["PTTL", keys[0]]).int().unwrap();
     assert!((1..=60_000).contains(&life), "{life} ms");
+    let (day, seen) = (86_400_000_000, 1_700_000_000_000_005);
+    let highest = seen.max(lock.stamp());
+    let mut admit = |token: i64| {
+        let token = token.to_string();
+        ints(&lock.bench.call(Script::Fence, &keys[..1], &[&token, "60000"]))
+    };
+    assert_eq!(admit(highest + day + 1), [7, seen], "a day ahead of both");
+    assert_eq!(admit(highest + day), [1, highest + day]);
+    assert_eq!(admit(highest + 2 * day + 1), [7, highest + day], "of the highest");
+    assert_eq!(admit(highest + 2 * day), [1, highest + 2 * day]);
     lock.bench.redis(&["SET", keys[0], "2:17"]);
     assert_eq!(
         ints(&lock.bench.call(Script::Fence, &keys, &["1", "60000", "w"])),

@@ -133,7 +133,7 @@ impl Record {
     fn ask_upgrade(&mut self, call: &Call<'_>, ask: &Acquire, base: &str) -> Option<Reply> {
         let stamp = call.now_us;
         let Some(hold) = self.hold_of(base) else {
-            return Some(numbers(&[11, stamp]));
+            return Some(numbers(&[11, stamp, self.why(base, 0)]));
         };
         let (left, by) = (hold.end - call.now(), hold.upgraded.map(|(by, _)| by));
         match by {
@@ -170,7 +170,7 @@ impl Record {
             self.settle(call)
         };
         lapsed.retain(|hold| hold.who.id != id);
-        let mut had = 0;
+        let mut had = if self.forced.contains_key(id) { 3 } else { 0 };
         let first = self.place_of(id) == Some(0);
         let upgraded = who.base().and_then(|base| self.hold_of(base));
         if let Some(hold) = upgraded.filter(|hold| hold.upgraded.is_some_and(|(by, _)| by == who.count)) {
@@ -181,6 +181,9 @@ impl Record {
             had = 2;
         } else if self.remove_hold(id) {
             had = 1;
+        }
+        if had == 1 {
+            self.forced.remove(id);
         }
         if not_after > 0 {
             let ends = now.max(not_after) + 1000;
@@ -262,6 +265,15 @@ impl Record {
         ])
     }
 
+    /// Why a hold with this token cannot be taken over.
+    fn why(&self, id: &str, token: i64) -> i64 {
+        if self.forced.contains_key(id) {
+            return 3;
+        }
+        let is_taken = token > 0 && self.token.is_some_and(|last| last > token);
+        if is_taken { 2 } else { 1 }
+    }
+
     pub(crate) fn adopt(
         &mut self,
         call: &Call<'_>,
@@ -283,7 +295,7 @@ impl Record {
         let is_last = token == 0 || self.token == Some(token);
         let lives = self.hold_of(old).is_some_and(|hold| !hold.is_over(now));
         if !lives || !is_last || self.hold_of(&new.id).is_some() {
-            return numbers(&[3, stamp, -1]);
+            return numbers(&[3, stamp, self.why(old, token)]);
         }
         let upgraded = self.hold_of(old).and_then(|hold| hold.upgraded);
         let memory = self.hold_of(old).map_or(0, |hold| hold.who.lease) + 1000;
@@ -321,7 +333,7 @@ impl Record {
             self.keep(call.ttl);
             numbers(&[1, stamp, 0, new.lease, 0])
         } else {
-            numbers(&[3, stamp, -1])
+            numbers(&[3, stamp, self.why(old, token)])
         };
         self.hand_on(call, lapsed);
         reply
@@ -363,14 +375,15 @@ impl Record {
             return numbers(&[4, stamp]);
         }
         if self.hold_of(&part.id).is_some() {
-            return numbers(&[3, stamp, -1]); // its time is over, it was not removed yet
+            return numbers(&[3, stamp, self.why(whole, 0)]); // its time is over, it was not removed yet
         }
-        let Some(hold) = self
-            .hold_of(whole)
-            .filter(|hold| !hold.is_over(now) && hold.has() > part.weight)
-        else {
-            return numbers(&[3, stamp, -1]);
+        let why = self.why(whole, 0);
+        let Some(hold) = self.hold_of(whole).filter(|hold| !hold.is_over(now)) else {
+            return numbers(&[3, stamp, why]);
         };
+        if hold.has() <= part.weight {
+            return numbers(&[3, stamp, 1]);
+        }
         hold.weight = Some(hold.has() - part.weight);
         if hold.claim.take().is_some() || hold.end < now + part.lease {
             hold.end = now + part.lease;
@@ -384,12 +397,14 @@ impl Record {
         let (stamp, now) = (call.now_us, call.now());
         let lives = |hold: &&mut Hold| !hold.is_over(now);
         let done = self.tombs.contains_key(&part.id);
+        let over = self.why(&into.id, 0).max(self.why(&part.id, 0));
+        let over = numbers(&[3, stamp, over]);
         let has = self.hold_of(&part.id).filter(lives).map(|hold| hold.has());
         let Some(hold) = self.hold_of(&into.id).filter(lives) else {
-            return numbers(&[3, stamp]);
+            return over;
         };
         let Some(has) = has.filter(|_| !done) else {
-            return numbers(&[if done { 1 } else { 3 }, stamp]);
+            return if done { numbers(&[1, stamp]) } else { over };
         };
         if now > not_after {
             return numbers(&[4, stamp]);

@@ -34,7 +34,15 @@ fn a_late_copy_of_a_theft_ends_no_later_hold() {
         "the holder is told"
     );
     assert_eq!(lock.tick('h', &old, first), [5, 3], "forced");
-    assert_eq!(lock.end(&old, None), [0, 0, 0], "its release changes nothing");
+    let next = attempt(6, 1);
+    let adopted = lock.adopt(&next, &old, first, 1000);
+    assert_eq!(adopted, [3, lock.stamp(), 3], "its ticket is told, too");
+    assert_eq!(
+        lock.end(&old, None),
+        [3, 0, 0],
+        "its release says why, and changes nothing"
+    );
+    assert_eq!(lock.end(&old, None), [3, 0, 0], "again");
     lock.bench.now_us += 5000;
     let again = [1, lock.stamp(), token, LEASE - 5, 0];
     assert_eq!(lock.steal(&thief, 1000), again, "a copy extends nothing");
@@ -82,4 +90,26 @@ fn more_holds_than_a_step_ends_take_several() {
     assert_eq!(stolen, [1, lock.stamp(), stolen[2], LEASE, 0]);
     assert_eq!(lock.holders(), std::slice::from_ref(&thief.id), "alone");
     assert_eq!(lock.dump().shared, None, "nothing is shared");
+}
+
+#[test]
+fn an_attempt_that_is_granted_anew_after_it_was_forced_ends_like_others() {
+    let mut lock = Lock::new(1);
+    let [who, waiter] = [1, 2].map(|count| attempt(count, 1));
+    for waits in [false, true] {
+        lock.acquire(&who, WAIT);
+        lock.force();
+        lock.acquire(&who, WAIT); // it had not been handed out
+        if waits {
+            lock.listens(&waiter);
+            lock.acquire(&waiter, WAIT);
+        }
+        assert_eq!(lock.end(&who, None), [1, 0, 0], "it held");
+        assert_eq!(
+            lock.end(&who, None),
+            [0, 0, 0],
+            "a copy finds nothing of the first hold"
+        );
+        lock.end(&waiter, None);
+    }
 }

@@ -135,7 +135,7 @@ fn an_upgrade_whose_base_is_over_is_told() {
     lock.end(&reader, None);
     assert_eq!(
         lock.acquire(&upgrade, WAIT),
-        [11, lock.stamp()],
+        [11, lock.stamp(), 1],
         "that one is not its base"
     );
     assert_eq!(lock.end(&upgrade, None), [0, 0, 0]);
@@ -180,7 +180,7 @@ fn a_downgrade_is_done_in_one_step_and_once() {
     );
     assert_eq!(
         lock.downgrade(&shared, &writer, token - 1, 0),
-        [3, lock.stamp(), -1],
+        [3, lock.stamp(), 2],
         "another hold"
     );
     assert_eq!(
@@ -214,7 +214,7 @@ fn a_downgrade_is_done_in_one_step_and_once() {
     );
     assert_eq!(
         lock.acquire(&upgrade, TRY),
-        [11, lock.stamp()],
+        [11, lock.stamp(), 1],
         "a late copy of the upgrade"
     );
     assert_eq!(lock.end(&upgrade, None), [0, 0, 0]);
@@ -331,10 +331,7 @@ fn a_claim_that_lapsed_before_its_downgrade_does_not_go_back_to_the_queue() {
     lock.end(&holder, None);
     let token = lock.dump().token.unwrap();
     lock.bench.advance(LEASE);
-    assert_eq!(
-        lock.downgrade(&shared, &writer, token, 100),
-        [3, lock.stamp(), -1]
-    );
+    assert_eq!(lock.downgrade(&shared, &writer, token, 100), [3, lock.stamp(), 1]);
     let dump = lock.dump();
     assert_eq!((dump.queue.len(), dump.holds.len()), (0, 0), "{dump:?}");
 }
@@ -348,6 +345,6 @@ fn a_copy_of_a_downgrade_at_the_end_of_the_new_lease_is_told_so() {
     lock.bench.advance(LEASE);
     assert_eq!(
         lock.downgrade(&shared, &writer, token, LEASE),
-        [3, lock.stamp(), -1]
+        [3, lock.stamp(), 1]
     );
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use latchwork_semaphore::{ErrorKind, Loss, Semaphore};
 use latchwork_testkit::Action;
 use latchwork_tests::subject::SEMAPHORE;
-use latchwork_tests::{Fixture, LEASE, eventually, lose_the_reply};
+use latchwork_tests::{Fixture, LEASE, LONG, eventually, lose_forced, lose_the_reply};
 
 use super::{free, semaphore};
 
@@ -218,7 +218,7 @@ async fn a_split_that_is_dropped_after_any_poll_returns_its_permits_to_the_whole
 #[tokio::test]
 async fn a_part_whose_reply_is_lost_with_its_future_returns_to_the_whole() {
     let fixture = Fixture::of(SEMAPHORE);
-    let (proxy, client) = fixture.proxied_with(|b| b.lease(latchwork_tests::LONG)).await;
+    let (proxy, client) = fixture.proxied_with(|b| b.lease(LONG)).await;
     let semaphore = Semaphore::new(&client, "a", 5).expect("a semaphore");
     let mut whole = semaphore.acquire_many(3).await.expect("permits");
     let lost = lose_the_reply(&proxy, fixture.key(), Action::Hold);
@@ -238,5 +238,24 @@ async fn a_part_whose_reply_is_lost_with_its_future_returns_to_the_whole() {
         "of three"
     );
     whole.release().await.expect("released");
+    fixture.settled().await;
+}
+
+#[tokio::test]
+async fn a_hold_that_was_forced_a_moment_before_is_not_split_or_merged_and_says_why() {
+    let fixture = Fixture::of(SEMAPHORE);
+    let (proxy, client) = fixture.proxied_with(|builder| builder.lease(LONG)).await;
+    lose_forced(&proxy);
+    let semaphore = semaphore(&client, 5);
+    let mut held = semaphore.acquire_many(3).await.expect("permits");
+    let other = semaphore.acquire().await.expect("a permit");
+    semaphore.force_release().await.expect("forced");
+    let split = held.split(1).await.expect_err("forced");
+    assert_eq!(split.loss(), Some(Loss::Forced), "{split}");
+    let merge = held.merge(other).await.expect_err("forced");
+    assert_eq!(merge.loss(), Some(Loss::Forced), "{merge}");
+    let ticket = held.into_ticket().await.expect_err("forced");
+    assert_eq!(ticket.loss(), Some(Loss::Forced), "{ticket}");
+    eventually("all is given up", || client.live() == 0).await;
     fixture.settled().await;
 }

@@ -1,6 +1,7 @@
 //! The end of an attempt: given up, sent, answered, gone.
 
 use super::event::{Effects, EndEvent, Ended};
+use super::lease::Lease;
 use super::rules::{NOT_KEPT, Rule, Rules};
 use super::state::{Stage, State};
 use crate::base::clock::Moment;
@@ -18,18 +19,21 @@ impl State {
     /// Returns until when what it holds has to stay in use if it is ended now.
     pub(super) fn keeps_until(&self, rules: &Rules) -> Moment {
         match &self.stage {
-            Stage::Held(lease) => rules.at_least.map_or(NOT_KEPT, |least| lease.start + least),
+            Stage::Held(lease) => rules
+                .at_least
+                .map_or(NOT_KEPT, |least| (lease.start + least).min(lease.cap())),
             Stage::Ending { until, .. } => *until,
             _ => NOT_KEPT,
         }
     }
 
-    /// Its guard is released, and what it holds stays in use until this moment, or a later one.
+    /// Its guard is released, and what it holds stays in use until this moment, or a later one, but not past its maximum.
     pub(super) fn release(&mut self, until: Moment, now: Moment, rules: &Rules, out: &mut Effects) {
         self.check(now, out);
         if self.loss.is_none() {
             // No renewal is sent from here on (H19).
-            let until = until.max(self.keeps_until(rules));
+            let most = self.held().map_or(Moment::NEVER, Lease::cap);
+            let until = until.max(self.keeps_until(rules)).min(most);
             self.enter(Stage::Ending { queued: false, until });
             out.wake_watchers = true;
         }
@@ -75,6 +79,10 @@ impl State {
 
     pub(super) fn end_answered(&mut self, had: Had) -> Ended {
         self.ends = self.ends.saturating_sub(1);
+        // Forced open it held, so no earlier copy had ended it.
+        if had == Had::Forced {
+            return Ended::Forced;
+        }
         // "Nothing there" after an earlier copy was lost on the way: that copy did it. A record that is not ours has
         // nothing of ours either.
         let earlier = self.ends > 0 || self.gave_up;

@@ -113,6 +113,8 @@ pub(crate) enum Ended {
     GaveUp,
     /// It no longer held anything.
     HadNothing,
+    /// The same: its hold was forced open.
+    Forced,
     /// No answer arrived in time.
     Unknown,
 }

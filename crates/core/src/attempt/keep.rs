@@ -154,10 +154,8 @@ impl State {
             .since_reply(stamp)
             .is_some_and(|theirs| theirs > ours + Duration::from_millis(250));
         let loss = match why {
-            Why::Forced => Loss::Forced,
-            Why::Taken => Loss::Taken,
             Why::Ended if stepped => Loss::ClockStep,
-            Why::Ended => Loss::Vanished,
+            why => why.loss(),
         };
         match self.stage {
             // The converted hold has replaced it. If it was lost before that, the conversion's reply

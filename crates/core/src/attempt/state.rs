@@ -456,6 +456,12 @@ impl State {
         }
     }
 
+    /// Returns the last reply about it: when its request was sent, and its stamp, in microseconds of the
+    /// server.
+    pub(crate) fn last_reply(&self) -> Option<(Moment, u64)> {
+        self.known.reply()
+    }
+
     /// Returns when the last usable answer came.
     pub(crate) const fn heard(&self) -> Moment {
         self.heard

@@ -86,6 +86,11 @@ impl Endpoint {
             .map_err(|error| unusable(&error))
     }
 
+    /// The number of the server's database.
+    pub(crate) fn database(&self) -> i64 {
+        self.client.get_connection_info().redis_settings().db()
+    }
+
     /// Reads these certificates, or those that everybody trusts, and connects with them. Blocks: it reads files.
     #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
     pub(crate) fn with_tls(self, tls: Option<&Tls>) -> Result<Self> {

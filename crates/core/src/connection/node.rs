@@ -35,7 +35,7 @@ pub(crate) struct Link {
 pub(crate) struct Node {
     link: RwLock<Option<Link>>,
     /// The generation of the present connection; 0 while there is none.
-    up: watch::Sender<u64>,
+    pub(super) up: watch::Sender<u64>,
     /// Tells the supervisor that the connection of this generation is bad.
     bad: AtomicU64,
     pub(crate) trouble: Notify,
@@ -318,60 +318,6 @@ impl Node {
         self.link.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Returns the present connection, or waits for one until `deadline`. Rare paths are boxed,
-    /// here and in `run`, because the future of each request is allocated, and small ones are
-    /// cheap.
-    pub(super) async fn link(&self, deadline: Moment) -> Result<Link, Failure> {
-        match self.present() {
-            Some(link) => Ok(link),
-            None => Box::pin(self.wait_for_link(deadline)).await,
-        }
-    }
-
-    async fn wait_for_link(&self, deadline: Moment) -> Result<Link, Failure> {
-        loop {
-            if let Some(link) = self.present() {
-                return Ok(link);
-            }
-            self.other_link(0, deadline).await?;
-        }
-    }
-
-    /// When calls begin to fail at once, if there is no connection. In this order: an outage notes its
-    /// beginning before it takes the connection down, so the beginning that is read is not an older one.
-    fn fails_fast_at(&self) -> Option<Moment> {
-        if self.is_up() {
-            return None;
-        }
-        self.outage.fails_fast_at()
-    }
-
-    /// The error of calls that fail at once, if they do.
-    pub(crate) fn fails_fast(&self, now: Moment) -> Option<Error> {
-        let at = self.fails_fast_at()?;
-        (now >= at).then(|| self.outage.error())
-    }
-
-    /// Waits for a connection until `deadline`, or until calls fail at once.
-    pub(crate) async fn usable(&self, deadline: Moment) -> Result<(), Failure> {
-        let Some(at) = self.fails_fast_at() else {
-            return Ok(());
-        };
-        let over = at.min(deadline);
-        if until(over, Some(&self.driver), self.wait_for_other(0))
-            .await
-            .is_some()
-        {
-            return Ok(());
-        }
-        let error = self.outage.error();
-        Err(if at <= deadline {
-            Failure::refused(error)
-        } else {
-            Failure::passing(error)
-        })
-    }
-
     /// Sends a command with a deadline, and notes what the outcome says about the connection.
     pub(super) async fn send(
         &self,
@@ -446,9 +392,19 @@ impl Node {
         failure
     }
 
-    /// Sends a plain command.
+    /// Sends a plain command for a call.
     pub(crate) async fn command(&self, command: &Cmd, deadline: Moment) -> Result<Reply, Failure> {
-        let mut link = self.link(deadline).await?;
+        let link = self.usable(deadline).await?;
+        self.command_on(link, command, deadline).await
+    }
+
+    /// Sends a plain command over this connection.
+    pub(super) async fn command_on(
+        &self,
+        mut link: Link,
+        command: &Cmd,
+        deadline: Moment,
+    ) -> Result<Reply, Failure> {
         let answer = self.send(&mut link, command, deadline, None).await?;
         Ok(answer.reply)
     }
@@ -471,14 +427,6 @@ impl Node {
             answer.note_stamp(stamp);
         }
         Ok(())
-    }
-
-    /// Sends a PING and returns its round trip.
-    #[allow(clippy::disallowed_methods, reason = "the one place that sends commands")]
-    pub(crate) async fn ping(&self, deadline: Moment) -> Result<Duration, Failure> {
-        let start = Moment::now();
-        self.command(&redis::cmd("PING"), deadline).await?;
-        Ok(Moment::now().since(start))
     }
 }
 

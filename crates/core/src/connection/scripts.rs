@@ -16,9 +16,20 @@ use crate::wire::script::ALL;
 use crate::wire::value::{Answer, Reply};
 
 impl Node {
-    /// Runs a script. The error tells whether the script may have run.
+    /// Runs a script for a call, which fails at once if there has been no connection for long. The error
+    /// tells whether the script may have run.
+    pub(crate) async fn call(&self, request: &Request, deadline: Moment) -> Result<Answer, Failure> {
+        let link = self.usable(deadline).await?;
+        self.run_on(link, request, deadline).await
+    }
+
+    /// Runs a script for what belongs to a hold, which waits for a connection until `deadline`.
     pub(crate) async fn run(&self, request: &Request, deadline: Moment) -> Result<Answer, Failure> {
-        let mut link = self.link(deadline).await?;
+        let link = self.link(deadline).await?;
+        self.run_on(link, request, deadline).await
+    }
+
+    async fn run_on(&self, mut link: Link, request: &Request, deadline: Moment) -> Result<Answer, Failure> {
         let seen = self.loads();
         let script = Some(request.script);
         if self.sending().is_text() {
@@ -65,14 +76,13 @@ impl Node {
         self.send(&mut link, &request.as_eval(), deadline, script).await
     }
 
-    /// Runs a script for many attempts, and returns an answer for each. `None`: the attempt has to
-    /// be sent alone.
-    pub(crate) async fn run_many(
+    /// Reads the answer to a script that was run for many attempts: an answer for each. `None`: the
+    /// attempt has to be sent alone.
+    pub(crate) fn answers(
         &self,
         request: &Request,
-        deadline: Moment,
+        Answer { reply, sent, clock }: Answer,
     ) -> Result<Vec<Result<Option<Answer>, Failure>>, Failure> {
-        let Answer { reply, sent, clock } = self.run(request, deadline).await?;
         let items = reply.items().map_err(Failure::refused)?;
         let part = |Reply(value)| match value {
             Value::Nil => Ok(None),

@@ -62,6 +62,14 @@ impl Source {
         matches!(self, Self::Sentinels(_))
     }
 
+    /// The number of the server's database.
+    pub(crate) fn database(&self) -> i64 {
+        match self {
+            Self::Program(endpoint) => endpoint.database(),
+            Self::Sentinels(sentinels) => sentinels.servers().database(),
+        }
+    }
+
     /// How many round trips it takes until a connection can be used.
     pub(crate) fn round_trips(&self) -> u32 {
         match self {

@@ -100,14 +100,15 @@ macro_rules! guard_type {
             ///
             /// The server ends the hold to the millisecond, by its own clock. The time may be longer
             /// or shorter than what is left of the lease. More than 24 h counts as 24 h, and zero is
-            /// a release at once. The guard is gone: nothing tells this process when the time is over,
-            /// or that somebody has called `force_unlock`. This is one request. A future that is
-            /// dropped loses only the answer. If the server cannot be reached, the hold ends with its
-            /// lease.
+            /// a release at once. A hold with a maximum (`max_hold`) ends with that if it comes
+            /// first. The guard is gone: nothing tells this process when the time is over, or that
+            /// somebody has called `force_unlock`. This is one request. A future that is dropped
+            /// loses only the answer. If the server cannot be reached, the hold ends with its lease.
             ///
             /// # Errors
             #[doc = concat!("As [`", stringify!($release), "`](Self::", stringify!($release), "). After [`ErrorKind::Unavailable`]($crate::ErrorKind::Unavailable)")]
-            /// the hold ends after the given time, or with its lease.
+            /// the hold ends after the given time, or with its lease. [`ErrorKind::Invalid`]($crate::ErrorKind::Invalid)
+            /// for more than 24 h: then it is released at once, as by a drop.
             ///
             /// # Cancel safety
             /// The release happens all the same, after the given time.
@@ -127,7 +128,8 @@ macro_rules! guard_type {
             }
 
             /// Turns it into a ticket with which this or another process can go on, by the method `resume` of a handle of
-            /// the same kind. The hold is renewed once more, and then lives until its lease ends or it is resumed.
+            /// the same kind, name, prefix and database. The hold is renewed once more, and then lives until its lease ends or
+            /// it is resumed.
             ///
             /// # Errors
             /// `Lost` if it has ended, `Unavailable` if it could not be renewed. Either way the hold is given up.
@@ -210,6 +212,10 @@ macro_rules! builder_options {
 
             /// The longest that a hold is kept: the lease to 365 days. Then renewals stop, and it reads lost. Defaults
             /// to no limit.
+            ///
+            /// It counts from the grant, whatever becomes of the hold. A hold that was made from another one by a downgrade,
+            /// split or ticket has the maximum of that one. After a merge, the earlier one counts. If a ticket is resumed by
+            /// a handle with a maximum of its own, the time before counts as well, and the smaller one applies.
             pub fn max_hold(mut self, most: std::time::Duration) -> Self {
                 self.options.max_hold = Some(most);
                 self
@@ -224,7 +230,7 @@ macro_rules! builder_options {
             ///
             /// The hold is granted for this time if the lease is shorter, so it outlasts a process
             /// that is killed. An exception is a process that is killed within the claim window after
-            /// a hand-off. `force_unlock` ends the hold at once. A hold that was made from another one
+            /// a hand-off. `force_unlock` and `steal` end the hold at once. A hold that was made from another one
             /// by a downgrade, split or ticket counts from then.
             pub fn hold_at_least(mut self, least: std::time::Duration) -> Self {
                 self.options.hold_at_least = Some(least);

@@ -86,7 +86,7 @@ elseif place > 0 then -- a replay, or a grant whose message was lost: the same t
 elseif now > not_after then -- a copy that was stuck on the way must not even refresh a place (H35)
   reply = { 4, now_us }
 elseif base and (base_ends <= now or base_ends >= %TOMB%) then
-  reply = { 11, now_us }
+  reply = { 11, now_us, redis.call('ZSCORE', lock, '%FORCED%' .. base) and 3 or 1 }
 elseif base and (mark or step.used == held(step, base)) then
   if not mark or mark < counter then -- an earlier upgrade of this hold that is being given up has done it: this one goes on
     leave(step, id, '', place)

@@ -12,7 +12,7 @@ end
 if settle(step, old) then -- a claim of a guard that is out: its client knows that it is lost
   mine, ends, mark = note(unpack(redis.call('ZMSCORE', lock, id, old, '%UPGRADED%' .. old)))
 end
-local reply = { 3, now_us, -1 }
+local reply
 if mine > %TOMB% + now then
   reply = { 5, now_us }
 elseif mine > 0 and mine < %TOMB% then
@@ -24,6 +24,9 @@ elseif ends > now and ends < %TOMB% and (of_token == 0 or step.token == of_token
   add(step, now + lease, id)
   live(step, ttl)
   reply = { 1, now_us, 0, lease, 0 }
+else
+  local taken = of_token > 0 and (step.token or 0) > of_token
+  reply = { 3, now_us, redis.call('ZSCORE', lock, '%FORCED%' .. old) and 3 or taken and 2 or 1 }
 end
 hand_on(step)
 step.refused = send(step.mail) and 1 or 0

@@ -15,6 +15,7 @@
 -- Returns  {0, more, refused}  the attempt had nothing
 --          {1, more, refused}  it held
 --          {2, more, refused}  it waited
+--          {3, more, refused}  the attempt had nothing: its hold was forced open
 --          {8, 0, 0}           not our record, or another schema version
 --          0 or 1              from the shortcuts: the same as {0, 0, 0} or {1, 0, 0}
 local lock, id, capacity = KEYS[1], ARGV[1], ARGV[2]

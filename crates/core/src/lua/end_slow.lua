@@ -67,6 +67,11 @@ elseif score > 0 and score < %TOMB% then
   end
   had = 1
 end
+if had == 1 then
+  drop(step, '%FORCED%' .. id) -- of an earlier hold of this attempt, which was not handed out
+elseif had == 0 and redis.call('ZSCORE', lock, '%FORCED%' .. id) then
+  had = 3
+end
 if not_after > 0 then -- a copy of the acquire may still be under way (H14, H35)
   local ends = math.max(now, not_after) + 1000
   if not step.token then

@@ -9,7 +9,9 @@
 --
 -- Returns  {1, highest}  admitted
 --          {0, highest}  stale: `highest` was seen
+--          {7, highest}  the token is more than a day ahead of the clock, and of `highest`
 --          {8, 0}        not our record, or another schema version
+local DAY = 86400000000 -- as for a token floor, µs
 local fence, resource = KEYS[1], KEYS[2]
 local token, ttl, value = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local highest = tonumber(string.match(redis.call('GET', fence) or '1:0', '^1:(%d+)$'))
@@ -17,6 +19,11 @@ if not highest then
   return { 8, 0 }
 elseif token < highest or token == 0 then -- 0 only asks
   return { 0, highest }
+elseif token > highest + DAY then -- no lock has issued it, unless the clock says so (H62)
+  local T = redis.call('TIME')
+  if token > T[1] * 1000000 + T[2] + DAY then
+    return { 7, highest }
+  end
 end
 redis.call('SET', fence, '1:' .. string.format('%.0f', token), 'PX', ttl)
 if value then

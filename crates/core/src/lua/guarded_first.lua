@@ -8,6 +8,7 @@
 -- Returns  {1, result}  admitted, and what the user's script returned
 --          {2, text}    admitted, and the user's script raised this error
 --          {0}          stale
+--          {7}          the token is too far ahead, as in fence.lua
 --          {8}          not our record, or another schema version
 local fence, token, ttl = table.remove(KEYS, 1), tonumber(table.remove(ARGV, 1)), table.remove(ARGV, 1)
 local seen = tonumber(string.match(redis.call('GET', fence) or '1:0', '^1:(%d+)$'))
@@ -15,6 +16,11 @@ if not seen then
   return { 8 }
 elseif token < seen then
   return { 0 }
+elseif token > seen + 86400000000 then
+  local T = redis.call('TIME')
+  if token > T[1] * 1000000 + T[2] + 86400000000 then
+    return { 7 }
+  end
 end
 redis.call('SET', fence, '1:' .. string.format('%.0f', token), 'PX', ttl)
 local ran, result = pcall(function()

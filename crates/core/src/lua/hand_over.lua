@@ -33,9 +33,9 @@ local function hand_over(lock, id, kin, weight, capacity, ttl, low, T, clock, le
   elseif kin ~= '' and place < 0 and redis.call('ZCOUNT', lock, '%HOLDER%', '(%TOMB%') > 1 then -- its owner has other holds
     return nil, T
   end
-  local adds, drops, mail, rate = {}, { id, '%EXTENDED%' .. id }, {}, nil
+  local adds, drops, mail, rate = {}, { id, '%EXTENDED%' .. id, '%FORCED%' .. id }, {}, nil
   if known[5] or known[7] then
-    drops[3], drops[4] = '%WEIGHT%' .. id, '%START%' .. id
+    drops[4], drops[5] = '%WEIGHT%' .. id, '%START%' .. id
   end
   local none_shares = known[4] and used == 0 and not counted
   if none_shares then -- one may have everything next, and that is written at once

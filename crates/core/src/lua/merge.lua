@@ -9,7 +9,7 @@
 -- ARGV[5]  not_after  server's clock, ms
 --
 -- Returns  {1, stamp_us}  merged, now or by an earlier copy
---          {3, stamp_us}  one of them has ended: nothing changed
+--          {3, stamp_us, why}  one of them has ended: nothing changed; why: 1 it ended, 3 it was forced
 --          {4, stamp_us}  late
 --          {8, stamp_us}  not our record, or another schema version
 local lock = KEYS[1]
@@ -21,7 +21,8 @@ end
 local ends, other = tonumber(scores[2] or 0), tonumber(scores[3] or 0)
 local has = (scores[4] or string.match(id, ':(%d+):%d+:%d+$')) + (scores[5] or string.match(part, ':(%d+):%d+:%d+$'))
 if ends <= now or ends >= %TOMB% or other <= now then
-  return { 3, now_us }
+  local forced = redis.call('ZMSCORE', lock, '%FORCED%' .. id, '%FORCED%' .. part)
+  return { 3, now_us, (forced[1] or forced[2]) and 3 or 1 }
 elseif other >= %TOMB% then -- the mark of an earlier copy
   return { 1, now_us }
 elseif now > not_after then

@@ -2,7 +2,7 @@
 local has = tonumber(mark or string.match(old, ':(%d+):%d+:%d+$'))
 local left = has - string.match(id, ':(%d+):%d+:%d+$')
 if left <= 0 then
-  return { 3, now_us, -1 }
+  return { 3, now_us, 1 }
 end
 -- A claim is confirmed by it: were it to lapse, it would go back to the queue with the weight in its id.
 ends = ends % 1 > 0 and now + lease or math.max(ends, now + lease)

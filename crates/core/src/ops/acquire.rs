@@ -247,7 +247,7 @@ impl Acquire {
         let (Some(attempt), Some(lease)) = (this.attempt.take(), lease) else {
             return Turn::Pending;
         };
-        let guard = Guard::new(this.client.clone(), attempt, &lease);
+        let guard = Guard::new(this.client.clone(), attempt, &lease, now);
         if now >= lease.start {
             return Turn::Done(Ok(Some(Granted::Guard(guard))));
         } else if lease.start > *this.deadline {

@@ -13,7 +13,6 @@ use crate::base::clock::Moment;
 use crate::runtime::shared::Shared;
 use crate::types::error::{Error, ErrorKind, Result, foreign};
 use crate::types::latch::OnMissing;
-use crate::types::loss::Loss;
 use crate::wire::reply::{AcquireReply, LatchReply};
 use crate::wire::value::Answer;
 
@@ -151,7 +150,7 @@ fn refusal(shared: &Shared, spec: &Spec, reply: AcquireReply) -> Error {
                 spec.weight(),
             ),
         ),
-        AcquireReply::BaseEnded => Error::lost(Loss::Vanished),
+        AcquireReply::BaseEnded(why) => Error::lost(why.loss()),
         AcquireReply::TooLate(delay) => too_late(delay),
         AcquireReply::OtherRate => Error::new(
             ErrorKind::Mismatch,

@@ -70,9 +70,12 @@ impl Fence {
 
     /// Admits a token unless a higher one was seen, and remembers it. `false`: it is stale, write nothing.
     ///
+    /// Tokens of locks follow the server's clock. One that is more than a day ahead of it, and of the highest token that was
+    /// seen, is refused: it would shut out every lock's tokens for as long as it is remembered.
+    ///
     /// # Errors
-    /// `Unavailable` (then it may have been admitted: asking again is safe). `Invalid` for a token that no server can have
-    /// issued. `ReadOnly` if the server is a replica. `Denied`, `WrongType` (the key below the prefix holds foreign data),
+    /// `Unavailable` (then it may have been admitted: asking again is safe). `Invalid` for a token that no lock can have
+    /// issued: 0, one of 2^53 or above, or one more than a day ahead. `ReadOnly` if the server is a replica. `Denied`, `WrongType` (the key below the prefix holds foreign data),
     /// `OutOfMemory`, `Closed`: then nothing was admitted.
     ///
     /// # Cancel safety
@@ -133,6 +136,7 @@ impl Fence {
         match AdmitReply::read(&answer.reply).map_err(named)? {
             AdmitReply::Admitted(_) => Ok(true),
             AdmitReply::Stale(_) => Ok(false),
+            AdmitReply::TooFarAhead => Err(named(too_far_ahead(token))),
             AdmitReply::Foreign => Err(named(foreign())),
         }
     }
@@ -193,6 +197,7 @@ impl Fence {
                 Err(named(Error::new(ErrorKind::Protocol, text)))
             }
             GuardedReply::Stale => Ok(None),
+            GuardedReply::TooFarAhead => Err(named(too_far_ahead(token))),
             GuardedReply::Foreign => Err(named(foreign())),
         }
     }
@@ -274,6 +279,7 @@ impl Fence {
         let answer = self.client.call_once(&request, over).await.map_err(named)?;
         match PipelineReply::read(answer.reply).map_err(named)? {
             PipelineReply::Stale => Ok(None),
+            PipelineReply::TooFarAhead => Err(named(too_far_ahead(token))),
             PipelineReply::Foreign => Err(named(foreign())),
             PipelineReply::Ran { replies, error } => {
                 if let Some(error) = error {
@@ -317,12 +323,20 @@ impl Fence {
         let answer = self.client.call(&request).await.map_err(named)?;
         match AdmitReply::read(&answer.reply).map_err(named)? {
             AdmitReply::Foreign => Err(named(foreign())),
-            AdmitReply::Stale(0) | AdmitReply::Admitted(0) => Ok(None),
+            // What only asks is never too far ahead.
+            AdmitReply::Stale(0) | AdmitReply::Admitted(0) | AdmitReply::TooFarAhead => Ok(None),
             AdmitReply::Stale(highest) | AdmitReply::Admitted(highest) => {
                 Ok(Some(FencingToken::new(highest)))
             }
         }
     }
+}
+
+/// The server has refused a token as one of no lock.
+fn too_far_ahead(token: FencingToken) -> Error {
+    Error::invalid(format!(
+        "{token} is no fencing token of a lock: it is more than a day ahead of the server's clock"
+    ))
 }
 
 /// The keys of a script, for an error.

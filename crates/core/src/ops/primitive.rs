@@ -20,7 +20,7 @@ use crate::types::rate::Rate;
 use crate::types::ticket::Ticket;
 use crate::types::token::FencingToken;
 use crate::wire::id;
-use crate::wire::key::key;
+use crate::wire::key::{key, place};
 use crate::wire::pace::Pace;
 use crate::wire::request::TakeOver;
 
@@ -255,20 +255,31 @@ impl Primitive {
     /// Continues the hold of a ticket.
     ///
     /// # Errors
-    /// `Invalid` if the ticket is for another name, kind of hold or owner. `Lost` if its hold has ended or was resumed by
-    /// somebody else.
+    /// `Invalid` if the ticket is for another name, kind of primitive or hold, owner, prefix or database: nothing is changed,
+    /// and the ticket is as good as before. `Lost` if its hold has ended or was resumed by somebody else, also if the
+    /// maximum hold is over.
     ///
     /// # Cancel safety
     /// Dropping the future gives the hold up.
     pub async fn resume(&self, ticket: &Ticket) -> Result<Guard> {
         let invalid = |text: String| Error::invalid(text).named(self.name());
-        if ticket.name() != self.name() {
-            return Err(invalid(format!("the ticket is for `{}`", ticket.name())));
+        let (place, database) = (place(self.key()), self.client.shared().options.database);
+        if (&ticket.place, ticket.database) != (&place, database) {
+            return Err(invalid(format!(
+                "the ticket is for `{}:{{{}}}` in database {}, not for `{place}:{{{}}}` in database {database}; resume it \
+                 with a primitive of the same kind, prefix, database and name",
+                ticket.place,
+                ticket.name,
+                ticket.database,
+                self.name()
+            )));
+        } else if ticket.name != *self.name() {
+            return Err(invalid(format!("the ticket is for `{}`", ticket.name)));
         }
         let spec = &self.request.spec;
-        let of_owner = spec.owner().map(|owner| id::is_of(ticket.id(), owner));
+        let of_owner = spec.owner().map(|owner| id::is_of(&ticket.id, owner));
         let weight =
-            id::weight(ticket.id()).filter(|_| of_owner.unwrap_or_else(|| !id::has_owner(ticket.id())));
+            id::weight(&ticket.id).filter(|_| of_owner.unwrap_or_else(|| !id::has_owner(&ticket.id)));
         let is_exclusive = ticket.token().get() > 0;
         // A hold that was upgraded has the weight of a share in its id, and a token.
         let of_kind = spec.is_counted()

@@ -109,7 +109,7 @@ pub(crate) fn ask(
             .map(|asked| latch_request(shared, &node, &attempt, asked, room, &mut not_after));
         attempt.note(Event::Asked { not_after });
         let result = if let Some(request) = latch {
-            Box::pin(node.run(&request, deadline)).await
+            Box::pin(node.call(&request, deadline)).await
         } else {
             let call = Call {
                 attempt: Arc::clone(&attempt),

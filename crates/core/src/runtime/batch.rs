@@ -174,9 +174,10 @@ impl Verb {
         let keys: Vec<&[u8]> = calls().map(|call| &*call.attempt.key).collect();
         let ids = calls().map(|call| &*call.attempt.id);
         let request = args.many(&keys, ids, not_after);
-        let result = node.run_many(&request, deadline).await;
+        let result = run(&node, args, &request, deadline).await;
         self.finish(args, taken);
-        let mut answers = match result {
+        let answers = result.and_then(|answer| node.answers(&request, answer));
+        let mut answers = match answers {
             Ok(answers) => answers.into_iter(),
             Err(failure) => {
                 let is_late = Moment::now() >= deadline;
@@ -209,7 +210,7 @@ impl Verb {
     async fn send_directly(
         &self,
         node: &Node,
-        request: &Request,
+        (args, request): (Args, &Request),
         deadline: Moment,
     ) -> Result<Answer, Failure> {
         struct UnderWay<'a>(&'a AtomicUsize);
@@ -220,7 +221,7 @@ impl Verb {
         }
         self.direct.fetch_add(1, Ordering::Relaxed);
         let _under_way = UnderWay(&self.direct);
-        node.run(request, deadline).await
+        run(node, args, request, deadline).await
     }
 
     fn close(&self) {
@@ -312,7 +313,7 @@ impl Batcher {
         }
         let attempt = &call.attempt;
         let request = call.args.single(&attempt.key, &attempt.id, not_after, counted);
-        verb.send_directly(node, &request, deadline).await
+        verb.send_directly(node, (call.args, &request), deadline).await
     }
 
     /// Sends batches until the future is dropped.
@@ -347,6 +348,14 @@ impl Batcher {
     pub(crate) fn close(&self) {
         self.acquires.close();
         self.ends.close();
+    }
+}
+
+/// An acquire is a call, and fails at once during an outage that has lasted; a release goes on trying.
+async fn run(node: &Node, args: Args, request: &Request, deadline: Moment) -> Result<Answer, Failure> {
+    match args {
+        Args::Acquire(_) => node.call(request, deadline).await,
+        Args::End(_) => node.run(request, deadline).await,
     }
 }
 

@@ -52,7 +52,7 @@ impl Returns {
     /// was split off, but also of one that lapsed. So after its time the whole counts on having less.
     pub(crate) fn ended(&self, counter: u64, ended: Ended) {
         if let Some(part) = self.remove(counter)
-            && ended != Ended::Unknown
+            && !matches!(ended, Ended::Unknown | Ended::Forced)
             && Moment::now() < part.until
         {
             part.returned.fetch_add(part.weight, Ordering::AcqRel);

@@ -289,7 +289,7 @@ impl ClientBuilder {
             #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
             tls,
             wallet,
-            options,
+            mut options,
         } = self;
         options.check()?;
         let target = match target {
@@ -315,6 +315,7 @@ impl ClientBuilder {
         let source = target.source()?.with_wallet(wallet);
         #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
         let source = with_certificates(target, tls, &driver).await?.with_wallet(wallet);
+        options.database = source.database();
         let shared = Arc::new(Shared::new(options, driver.clone()));
         let first = {
             let (shared, source) = (Arc::clone(&shared), source.clone());

@@ -198,8 +198,6 @@ impl Client {
         shared.check_open()?;
         let deadline = Moment::now() + shared.options.operation_timeout;
         let node = shared.route.any();
-        let usable = node.usable(deadline).await;
-        usable.map_err(|failure| failure.error)?;
         node.ping(deadline).await.map_err(|failure| failure.error)
     }
 
@@ -229,12 +227,7 @@ impl Client {
         // Why it did not work so far, if that is known: more than that the last try took too long.
         let mut known = None;
         loop {
-            let node = shared.route.of(request.key());
-            if shared.options.fail_fast_after.is_some() {
-                let usable = Box::pin(node.usable(deadline)).await;
-                usable.map_err(|failure| failure.error)?;
-            }
-            match node.run(request, deadline).await {
+            match shared.route.of(request.key()).call(request, deadline).await {
                 Ok(answer) => return Ok(answer),
                 Err(Failure {
                     error,

@@ -77,6 +77,8 @@ impl Drift {
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     pub(crate) prefix: Arc<str>,
+    /// The number of the server's database, which is that of the URL.
+    pub(crate) database: i64,
     pub(crate) lease: Duration,
     pub(crate) operation_timeout: Duration,
     pub(crate) unavailable_after: Duration,
@@ -96,6 +98,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             prefix: "latchwork".into(),
+            database: 0,
             lease: Duration::from_secs(10),
             operation_timeout: Duration::from_secs(1),
             unavailable_after: Duration::from_secs(10),

@@ -52,6 +52,8 @@ pub(crate) enum GuardedReply {
     Ran(FenceReply),
     /// It ran, and raised this.
     Raised(String),
+    /// The token is more than a day ahead: it was not run.
+    TooFarAhead,
     /// The fence's key is not ours.
     Foreign,
 }
@@ -67,6 +69,7 @@ impl GuardedReply {
                     .map_or(Ok(FenceReply::Nil), |Reply(value)| convert(value))?,
             ),
             0 => Self::Stale,
+            7 => Self::TooFarAhead,
             2 => {
                 let text = parts.next().map_or(Ok(Vec::new()), Reply::bytes)?;
                 Self::Raised(String::from_utf8_lossy(&text).into_owned())
@@ -142,6 +145,8 @@ mod tests {
     fn a_guarded_script_that_did_not_run() {
         let stale = read(vec![Value::Int(0)]);
         assert!(matches!(stale, Some(GuardedReply::Stale)), "{stale:?}");
+        let ahead = read(vec![Value::Int(7)]);
+        assert!(matches!(ahead, Some(GuardedReply::TooFarAhead)), "{ahead:?}");
         for items in [vec![Value::Int(8)], vec![]] {
             let foreign = read(items);
             assert!(matches!(foreign, Some(GuardedReply::Foreign)), "{foreign:?}");

@@ -28,6 +28,13 @@ pub(crate) fn key(prefix: &str, kind: &str, name: &Name) -> Arc<[u8]> {
     out.into()
 }
 
+/// What stands before the name in a primitive's key: `<prefix>:<kind>`.
+pub(crate) fn place(key: &[u8]) -> String {
+    let end = key.windows(2).position(|two| two == b":{");
+    let place = key.get(..end.unwrap_or_default()).unwrap_or_default();
+    String::from_utf8_lossy(place).into_owned()
+}
+
 /// The kind and name that a key stands for, if it is that of a primitive.
 pub(crate) fn parse(prefix: &str, key: &[u8]) -> Option<(String, Name)> {
     let rest = key.strip_prefix(prefix.as_bytes())?.strip_prefix(b":")?;

@@ -280,7 +280,7 @@ impl World {
                 more: false,
             },
             Answer::Late => AcquireReply::Late,
-            Answer::BaseEnded => AcquireReply::BaseEnded,
+            Answer::BaseEnded => AcquireReply::BaseEnded(Why::Ended),
             _ => AcquireReply::Ended,
         };
         let event = Event::Answered {

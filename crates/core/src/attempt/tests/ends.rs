@@ -91,6 +91,13 @@ fn an_end_that_finds_nothing_may_be_a_copy_of_one_that_did() {
         assert_eq!(ended(2, 0, nothing), Some(Ended::GaveUp), "a copy was lost");
         assert_eq!(ended(2, 1, nothing), Some(Ended::HadNothing), "it was not sent");
     }
+    for copies in [1, 2] {
+        assert_eq!(
+            ended(copies, 0, Had::Forced),
+            Some(Ended::Forced),
+            "it held until then"
+        );
+    }
     for something in [Had::Hold, Had::Place] {
         assert_eq!(ended(1, 0, something), Some(Ended::GaveUp));
     }
@@ -268,4 +275,31 @@ fn a_hold_is_kept_until_the_later_of_both_times() {
     let mut attempt = keeping();
     attempt.on(Event::Scanned, at(10_000));
     assert_eq!(attempt.state.kept_until(), at(500), "lost");
+}
+
+#[test]
+fn a_hold_is_not_kept_past_its_maximum() {
+    let capped = |at_least| {
+        let mut attempt = Attempt::new();
+        attempt.rules.at_least = at_least;
+        attempt.answered(granted(LEASE), 1, 0, 0);
+        attempt.hand_out(0);
+        attempt.on(Event::Hold(HoldEvent::Capped(at(450))), at(1));
+        attempt
+    };
+    for (until, least) in [
+        (at(600), None),
+        (NOT_KEPT, Some(ms(500))),
+        (at(600), Some(ms(500))),
+    ] {
+        let mut attempt = capped(least);
+        attempt.on(Event::Hold(HoldEvent::Releasing { until }), at(5));
+        assert_eq!(attempt.state.kept_until(), at(450), "released");
+    }
+    let mut attempt = capped(Some(ms(500)));
+    attempt.on(Event::GivenUp, at(5));
+    assert_eq!(attempt.state.kept_until(), at(450), "dropped");
+    let mut attempt = capped(None);
+    attempt.on(Event::Hold(HoldEvent::Releasing { until: at(400) }), at(5));
+    assert_eq!(attempt.state.kept_until(), at(400), "before its maximum");
 }

@@ -80,7 +80,7 @@ impl Guard {
     }
 
     /// The maximum hold counts from the first grant, whatever the hold has become since.
-    fn lasts_no_longer_than(&self, cap: Moment) {
+    pub(super) fn lasts_no_longer_than(&self, cap: Moment) {
         let shared = self.client.shared();
         shared.on(
             &self.view.attempt,
@@ -130,7 +130,8 @@ impl Guard {
             token: self.token_number(),
             capacity: old.spec.capacity(),
         };
-        let shared = client.take_over(request, what, None).await?;
+        let mut shared = client.take_over(request, what, None).await?;
+        shared.held = self.held;
         if let Some(cap) = cap {
             shared.lasts_no_longer_than(cap);
         }

@@ -12,7 +12,6 @@ use crate::ops::primitive::Primitive;
 use crate::ops::request::AcquireRequest;
 use crate::runtime::returns::Return;
 use crate::types::error::{Error, ErrorKind, Result, foreign};
-use crate::types::loss::Loss;
 use crate::types::options::KEEP;
 use crate::types::rate::Rate;
 use crate::wire::pace::Pace;
@@ -203,7 +202,11 @@ impl Guard {
             .take_over(request, TakeOver::Split { whole: &whole.id }, Some(back))
             .await;
         match taken {
-            Ok(part) => {
+            Ok(mut part) => {
+                part.held = self.held;
+                if let Some(cap) = self.cap() {
+                    part.lasts_no_longer_than(cap);
+                }
                 let left = whole.spec.lease;
                 let renewed = Event::Hold(HoldEvent::Renewed { left, sent });
                 client.shared().on(&whole, renewed, Moment::now());
@@ -251,6 +254,7 @@ impl Guard {
             shared.key_life_ms(&attempt.spec, attempt.spec.lease),
         );
         let request = merge(&attempt.key, &attempt.id, times, &part.id, not_after);
+        let cap = other.cap();
         // From here on it is given back or part of this one: no renewal is sent, which would find it gone.
         shared.on(
             &part,
@@ -269,9 +273,17 @@ impl Guard {
                 let left = attempt.spec.lease;
                 let renewed = Event::Hold(HoldEvent::Renewed { left, sent });
                 shared.on(&attempt, renewed, Moment::now());
+                // The maximum hold is that of what was held for longer.
+                if let Some(cap) = cap {
+                    self.lasts_no_longer_than(cap);
+                }
+                let now = Moment::now();
+                if other.held.at(now) > self.held.at(now) {
+                    self.held = other.held;
+                }
                 Ok(())
             }
-            MergeReply::Ended => Err(self.lost_error().unwrap_or_else(|| Error::lost(Loss::Vanished))),
+            MergeReply::Ended(why) => Err(self.lost_error().unwrap_or_else(|| Error::lost(why.loss()))),
             MergeReply::Foreign => Err(foreign()),
             MergeReply::Late => Err(changed_nothing()),
         }

@@ -21,6 +21,7 @@ use crate::types::options::{MAX_LEASE, check_lease};
 use crate::types::owner::Owner;
 use crate::types::ticket::Ticket;
 use crate::types::token::FencingToken;
+use crate::wire::key::place;
 use crate::wire::reply::TickItem;
 
 /// A hold. Each primitive wraps it in a guard type of its own.
@@ -33,6 +34,8 @@ pub struct Guard {
     pub(crate) client: Client,
     /// Its share of the capacity.
     pub(crate) weight: u32,
+    /// How long it was held.
+    pub(crate) held: Held,
     /// What has returned to it of parts that nobody took.
     pub(crate) returned: Option<Arc<AtomicU32>>,
     /// The guard still has to release the hold.
@@ -51,7 +54,7 @@ impl fmt::Debug for Guard {
 
 impl Guard {
     /// Makes the guard of an attempt that was handed out. From now on the keeper renews the hold.
-    pub(crate) fn new(client: Client, attempt: Arc<Attempt>, lease: &Lease) -> Self {
+    pub(crate) fn new(client: Client, attempt: Arc<Attempt>, lease: &Lease, now: Moment) -> Self {
         let token = FencingToken::from_reply(lease.token);
         let weight = lease.weight;
         let shared = client.shared();
@@ -65,6 +68,10 @@ impl Guard {
             },
             client,
             weight,
+            held: Held {
+                since: now.max(lease.start),
+                before: Duration::ZERO,
+            },
             returned: None,
             live: true,
         }
@@ -194,10 +201,18 @@ impl Guard {
     /// Releases the hold `after` this call: until then it stays in use, and nobody renews it.
     ///
     /// A hold with a least time stays in use until that is over, if it is later.
+    /// One with a maximum hold does not stay in use past that. `Invalid` for more than 24 h: the
+    /// hold is then released at once.
     pub fn unlock_after(mut self, after: Duration) -> Unlock {
+        let (attempt, client) = (Arc::clone(&self.view.attempt), self.client.clone());
+        if after > MAX_LEASE {
+            let error = Error::invalid(format!(
+                "a hold cannot be kept for {after:?} after its guard: 24 h is the most; it was released"
+            ));
+            return Unlock::refused(attempt, client, error);
+        }
         self.live = false;
-        let until = Moment::now() + after.min(MAX_LEASE);
-        Unlock::after(Arc::clone(&self.view.attempt), self.client.clone(), until)
+        Unlock::after(attempt, client, Moment::now() + after)
     }
 
     /// Gives the guard up without releasing the hold, which ends with its lease. If it was handed
@@ -232,13 +247,38 @@ impl Guard {
         }
         self.renew(lease).await?;
         let attempt = Arc::clone(&self.view.attempt);
+        let now = Moment::now();
+        // As of the renewal's stamp, which is no later than now: on the way the hold gets no time for nothing.
+        let stamp = attempt.with(State::last_reply).map_or(0, |(_, stamp)| stamp);
+        let cap = self.cap().filter(|&cap| cap < Moment::NEVER);
+        let ticket = Ticket {
+            place: place(&attempt.key),
+            database: self.client.shared().options.database,
+            name: attempt.name.clone(),
+            id: attempt.id.clone(),
+            token: self.fencing_token(),
+            lease_ms: millis(lease),
+            as_of: stamp / 1000,
+            held_ms: millis(self.held.at(now)) + 1,
+            left_ms: cap.map(|cap| millis(cap.since(now))),
+        };
         self.leave();
-        Ok(Ticket::new(
-            attempt.name.clone(),
-            attempt.id.clone(),
-            self.fencing_token(),
-            millis(lease),
-        ))
+        Ok(ticket)
+    }
+}
+
+/// For how long something was held, by whichever client.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Held {
+    /// By this client since then.
+    pub(crate) since: Moment,
+    /// By others before that.
+    pub(crate) before: Duration,
+}
+
+impl Held {
+    pub(super) fn at(&self, now: Moment) -> Duration {
+        self.before.saturating_add(now.since(self.since))
     }
 }
 

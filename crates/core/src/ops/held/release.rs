@@ -41,6 +41,8 @@ pub struct Unlock {
     begun: Option<(Moment, Option<Loss>)>,
     sent: bool,
     done: bool,
+    /// It is refused, and the hold released as by a drop.
+    refused: Option<Error>,
     /// When the lease ends.
     deadline: Moment,
     /// When the release began.
@@ -60,11 +62,20 @@ impl Unlock {
             begun: None,
             sent: false,
             done: false,
+            refused: None,
             deadline: Moment::NEVER,
             began: Moment::NEVER,
             over: Moment::NEVER,
             timer: Timer::new(),
         }
+    }
+
+    /// One that only returns this error, for a hold that was dropped.
+    pub(crate) fn refused(attempt: Arc<Attempt>, client: Client, error: Error) -> Self {
+        let mut unlock = Self::new(attempt, client);
+        unlock.done = true;
+        unlock.refused = Some(error);
+        unlock
     }
 
     /// The same for a hold that stays in use until this moment. From now on it is not renewed.
@@ -100,6 +111,9 @@ impl Future for Unlock {
         let mut this = self.project();
         let shared = this.client.shared();
         let named = |error: Error| error.named(&this.attempt.name);
+        if let Some(error) = this.refused.take() {
+            return Poll::Ready(Err(named(error)));
+        }
         if !*this.sent {
             *this.sent = true;
             let now = Moment::now();
@@ -140,6 +154,7 @@ impl Future for Unlock {
         let ended = ended.or_else(|| this.attempt.register_waker(cx, State::ended));
         let result = match ended {
             Some(Ended::GaveUp) => Ok(()),
+            Some(Ended::Forced) => Err(named(Error::lost(Loss::Forced))),
             Some(Ended::HadNothing) if Moment::now() >= *this.deadline => {
                 Err(named(Error::lost(Loss::Expired)))
             }
@@ -147,8 +162,7 @@ impl Future for Unlock {
             Some(Ended::Unknown) => Err(named(unanswered(
                 shared,
                 this.attempt,
-                *this.began,
-                *this.deadline,
+                (*this.began, *this.deadline),
             ))),
             None if shared.life().is_over() => Err(named(shared.closed_error())),
             None => {
@@ -158,8 +172,7 @@ impl Future for Unlock {
                 Err(named(unanswered(
                     shared,
                     this.attempt,
-                    *this.began,
-                    *this.deadline,
+                    (*this.began, *this.deadline),
                 )))
             }
         };
@@ -169,7 +182,7 @@ impl Future for Unlock {
 }
 
 /// Says how long nobody answered, and whether the lease is over. The kind says why, if that is known.
-fn unanswered(shared: &Shared, attempt: &Attempt, began: Moment, deadline: Moment) -> Error {
+fn unanswered(shared: &Shared, attempt: &Attempt, (began, deadline): (Moment, Moment)) -> Error {
     let now = Moment::now();
     let passed = Duration::from_millis(millis(now.since(began)));
     let rest = if now >= deadline {

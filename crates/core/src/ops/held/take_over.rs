@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::guard::Guard;
+use super::guard::{Guard, Held};
 use crate::attempt::Attempt;
 use crate::attempt::event::{Event, Step};
 use crate::attempt::state::State;
@@ -16,7 +16,7 @@ use crate::tasks::client::Client;
 use crate::types::error::{Error, ErrorKind, Result, foreign};
 use crate::types::loss::Loss;
 use crate::types::ticket::Ticket;
-use crate::wire::reply::{AcquireReply, TakeOverReply};
+use crate::wire::reply::{AcquireReply, TakeOverReply, Why};
 use crate::wire::request::{TakeOver, take_over};
 
 impl Client {
@@ -32,10 +32,30 @@ impl Client {
         let new = self.shared().check_new(&request.spec);
         new.map_err(|error| error.named(&request.name))?;
         let old = TakeOver::Adopt {
-            old: ticket.id(),
-            token: ticket.token().get(),
+            old: &ticket.id,
+            token: ticket.token.get(),
         };
-        self.take_over(request, old, None).await
+        let most = request.spec.max_hold;
+        let mut guard = self.take_over(request, old, None).await?;
+        // The maximum hold counts from the first grant, and as the one who left the ticket had it.
+        let (sent, stamp) = guard
+            .view
+            .attempt
+            .with(State::last_reply)
+            .unwrap_or_else(|| (Moment::now(), 0));
+        let (held, left) = ticket.times(stamp.div_ceil(1000));
+        guard.held = Held {
+            since: sent,
+            before: held,
+        };
+        let most = most.map(|most| most.saturating_sub(held));
+        if let Some(left) = most.into_iter().chain(left).min() {
+            guard.lasts_no_longer_than(sent + left);
+        }
+        match guard.lost_error() {
+            None => Ok(guard),
+            Some(error) => Err(error), // its maximum is over: it is given up
+        }
     }
 
     /// A new attempt gets what another has, or a part of it. `back`: where a part goes if nobody takes it.
@@ -67,22 +87,21 @@ impl Client {
                 if let Some(lease) = attempt.held().filter(|_| step == Step::HandOut) {
                     undo.attempt = None;
                     shared.returns.remove(attempt.counter);
-                    return Ok(Guard::new(self.clone(), attempt, &lease));
+                    return Ok(Guard::new(self.clone(), attempt, &lease, Moment::now()));
                 }
                 Error::lost(Loss::Expired)
             }
             TakeOverReply::Foreign => foreign(),
-            TakeOverReply::Late => Error::new(
-                ErrorKind::Unavailable,
-                "the request came too late at the server, again and again, and changed nothing",
-            ),
-            TakeOverReply::Ended | TakeOverReply::Gone if matches!(what, TakeOver::Adopt { .. }) => {
+            TakeOverReply::Late => late(attempt.with(State::is_asked)),
+            TakeOverReply::Ended(Why::Forced) => Error::lost(Loss::Forced),
+            TakeOverReply::Ended(_) | TakeOverReply::Gone if matches!(what, TakeOver::Adopt { .. }) => {
                 Error::new(
                     ErrorKind::Lost,
                     "the ticket's hold has ended, or was resumed by somebody else",
                 )
             }
-            TakeOverReply::Ended | TakeOverReply::Gone => Error::lost(Loss::Taken),
+            TakeOverReply::Ended(why) => Error::lost(why.loss()),
+            TakeOverReply::Gone => Error::lost(Loss::Taken),
         };
         Err(error.named(&name))
     }
@@ -107,15 +126,36 @@ async fn taken(
         };
         let deadline = shared.request_deadline(spec.lease, now).min(over);
         match ask(shared, attempt, what, not_after, deadline).await {
-            Ok(TakeOverReply::Late) if Moment::now() < over && !attempt.with(State::is_asked) => {}
+            Ok(TakeOverReply::Late) if Moment::now() < over => {
+                // Another copy fixes the time. So all will be late, unless the script only had more to do (a theft).
+                if attempt.with(State::is_asked) {
+                    pause(shared, over).await;
+                }
+            }
             Ok(reply) => return Ok(reply),
             Err(failure) if failure.passing && Moment::now() < over => {
-                let pause = Moment::now() + Duration::from_millis(20);
-                sleep_until(pause.min(over), Some(&shared.driver)).await;
+                pause(shared, over).await;
             }
             Err(failure) => return Err(failure.error),
         }
     }
+}
+
+async fn pause(shared: &Shared, over: Moment) {
+    let pause = Moment::now() + Duration::from_millis(20);
+    sleep_until(pause.min(over), Some(&shared.driver)).await;
+}
+
+/// The error of a request whose last copy was late. `others`: the answer to another copy has not come. That copy ran before
+/// this one, if it ran in time. The late one says nothing of it if what came of it had ended by then, as after the server's
+/// clock was set forward.
+fn late(others: bool) -> Error {
+    let text = if others {
+        "the request came too late at the server, but an earlier copy of it may have been run in time"
+    } else {
+        "the request came too late at the server, again and again, and changed nothing"
+    };
+    Error::new(ErrorKind::Unavailable, text)
 }
 
 /// Sends one copy, and applies its answer.
@@ -135,7 +175,7 @@ async fn ask(
     let lease = spec.first_lease();
     let times = (millis(lease), shared.key_life_ms(spec, lease));
     let request = take_over(what, &attempt.key, &attempt.id, times, not_after);
-    let answer = match node.run(&request, deadline).await {
+    let answer = match node.call(&request, deadline).await {
         Ok(answer) => answer,
         Err(failure) => {
             if !failure.unknown {
@@ -177,5 +217,39 @@ impl Drop for Undo {
             }
             shared.end(attempt);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attempt::rules::Plan;
+    use crate::attempt::spec::Spec;
+    use crate::types::name::Name;
+    use crate::types::options::Options;
+
+    /// A late copy proves that nothing was changed only if every other copy was answered.
+    #[test]
+    fn a_late_copy_says_nothing_of_one_that_was_not_answered() {
+        let name = Name::new(b"a").expect("a name");
+        let spec = Spec::exclusive(Duration::from_secs(10));
+        let plan = Plan::new(spec, Options::default().drift, false);
+        let (id, key) = (("c.1:1:10000:1000".to_owned(), 1), b"k".as_slice().into());
+        let now = Moment::now();
+        let attempt = Attempt::new(id, key, name, plan, now);
+        let is_late = Event::Answered {
+            reply: None,
+            stamp: 5,
+            sent: now,
+        };
+        let text = || late(attempt.with(State::is_asked)).to_string();
+        attempt.note(Event::Asked { not_after: 5 });
+        attempt.note(is_late);
+        assert!(text().contains("changed nothing"), "{}", text());
+        for _ in 0..2 {
+            attempt.note(Event::Asked { not_after: 5 });
+        }
+        attempt.note(is_late);
+        assert!(text().contains("may have been run"), "{}", text());
     }
 }

@@ -18,6 +18,7 @@ pub(crate) use other::{
 
 use super::value::{HOLD, PERMIT, Reply};
 use crate::types::error::{Error, ErrorKind, Result};
+use crate::types::loss::Loss;
 
 /// Until the first hold ends; -1: there is none.
 fn wake_at(reply: &Reply, index: usize) -> Result<Option<Duration>> {
@@ -80,7 +81,7 @@ pub(crate) enum AcquireReply {
     /// It asks for more than this, which is all there is.
     TooLarge(u64),
     /// The hold that was to be upgraded has ended.
-    BaseEnded,
+    BaseEnded(Why),
     /// It could start only then.
     TooLate(Duration),
     /// Made with another rate, or one with and one without.
@@ -116,7 +117,7 @@ impl AcquireReply {
             8 => Self::Foreign,
             9 => Self::OtherCapacity(reply.count_at(2)?),
             10 => Self::TooLarge(reply.count_at(2)?),
-            11 => Self::BaseEnded,
+            11 => Self::BaseEnded(Why::read("acquire", reply.int_at(2)?)?),
             12 => Self::TooLate(reply.us_at(2, PERMIT)?),
             13 => Self::OtherRate,
             code => return Err(unknown("acquire", code)),
@@ -131,6 +132,8 @@ pub(crate) enum Had {
     Nothing,
     Hold,
     Place,
+    /// Nothing: its hold was forced open.
+    Forced,
     /// The record is not ours.
     Foreign,
 }
@@ -158,6 +161,7 @@ impl EndReply {
                 0 => Had::Nothing,
                 1 => Had::Hold,
                 2 if alone.is_none() => Had::Place,
+                3 if alone.is_none() => Had::Forced,
                 8 if alone.is_none() => Had::Foreign,
                 code => return Err(unknown("end", code)),
             },
@@ -167,13 +171,32 @@ impl EndReply {
     }
 }
 
-/// Why a hold is lost.
+/// Why a hold is lost, as `tick` and what takes over say it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Why {
     Ended,
     /// Somebody else had it since.
     Taken,
     Forced,
+}
+
+impl Why {
+    pub(crate) const fn loss(self) -> Loss {
+        match self {
+            Self::Ended => Loss::Vanished,
+            Self::Taken => Loss::Taken,
+            Self::Forced => Loss::Forced,
+        }
+    }
+
+    fn read(script: &str, code: i64) -> Result<Self> {
+        Ok(match code {
+            1 => Self::Ended,
+            2 => Self::Taken,
+            3 => Self::Forced,
+            code => return Err(unknown(script, code)),
+        })
+    }
 }
 
 /// The answer to one item of a tick.
@@ -209,12 +232,7 @@ impl TickItem {
                 more: reply.int_at(2)? != 0,
             },
             4 => Self::Gone,
-            5 => Self::Lost(match reply.int_at(1)? {
-                1 => Why::Ended,
-                2 => Why::Taken,
-                3 => Why::Forced,
-                code => return Err(unknown("tick", code)),
-            }),
+            5 => Self::Lost(Why::read("tick", reply.int_at(1)?)?),
             8 => Self::Foreign,
             9 => Self::Failed,
             code => return Err(unknown("tick", code)),
@@ -257,7 +275,7 @@ fn too_short() -> Error {
 pub(crate) enum TakeOverReply {
     Done(Grant),
     /// What was to be taken over has ended.
-    Ended,
+    Ended(Why),
     Late,
     /// The new attempt has ended.
     Gone,
@@ -275,7 +293,7 @@ impl TakeOverReply {
                 weight: reply.count_at(5).ok().and_then(|it| u32::try_from(it).ok()),
                 delay: None,
             }),
-            3 => Self::Ended,
+            3 => Self::Ended(Why::read("adopt", reply.int_at(2)?)?),
             4 => Self::Late,
             5 => Self::Gone,
             8 => Self::Foreign,
@@ -289,7 +307,8 @@ impl TakeOverReply {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum MergeReply {
     Done,
-    Ended,
+    /// One of them has ended.
+    Ended(Why),
     Late,
     Foreign,
 }
@@ -298,7 +317,7 @@ impl MergeReply {
     pub(crate) fn read(reply: &Reply) -> Result<(u64, Self)> {
         let answer = match reply.int_at(0)? {
             1 => Self::Done,
-            3 => Self::Ended,
+            3 => Self::Ended(Why::read("merge", reply.int_at(2)?)?),
             4 => Self::Late,
             8 => Self::Foreign,
             code => return Err(unknown("merge", code)),

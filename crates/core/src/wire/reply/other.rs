@@ -186,6 +186,8 @@ pub(crate) enum AdmitReply {
     Stale(u64),
     /// It is the highest now; or it is 0, and this is.
     Admitted(u64),
+    /// It is more than a day ahead of the clock, and of the highest that was seen.
+    TooFarAhead,
     Foreign,
 }
 
@@ -194,6 +196,7 @@ impl AdmitReply {
         Ok(match reply.int_at(0)? {
             0 => Self::Stale(reply.count_at(1)?),
             1 => Self::Admitted(reply.count_at(1)?),
+            7 => Self::TooFarAhead,
             8 => Self::Foreign,
             code => return Err(unknown("fence", code)),
         })
@@ -205,6 +208,8 @@ impl AdmitReply {
 pub(crate) enum PipelineReply {
     /// The token is stale: nothing was done.
     Stale,
+    /// It is too far ahead: nothing was done.
+    TooFarAhead,
     /// These were done; `error`: of the one that was not.
     Ran {
         replies: Vec<Reply>,
@@ -218,6 +223,7 @@ impl PipelineReply {
         match reply.int_at(0)? {
             0 => return Ok(Self::Stale),
             1 => {}
+            7 => return Ok(Self::TooFarAhead),
             8 => return Ok(Self::Foreign),
             code => return Err(unknown("fence_pipeline", code)),
         }

@@ -60,6 +60,7 @@ fn contracts() -> Vec<Contract> {
             ["end"],
             Had {
                 Nothing,
+                Forced,
                 Hold,
                 Place,
                 Foreign
@@ -152,13 +153,19 @@ fn contracts() -> Vec<Contract> {
             AdmitReply {
                 Stale,
                 Admitted,
+                TooFarAhead,
                 Foreign
             },
             |reply| AdmitReply::read(&reply)
         ),
         contract!(
             ["fence_pipeline"],
-            PipelineReply { Stale, Ran, Foreign },
+            PipelineReply {
+                Stale,
+                TooFarAhead,
+                Ran,
+                Foreign
+            },
             PipelineReply::read
         ),
         contract!(

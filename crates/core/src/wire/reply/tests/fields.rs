@@ -59,6 +59,7 @@ fn each_field_of_an_end_is_read_from_its_place() {
         (Reply(Value::Int(1)), Had::Hold, false, false),
         (ints(&[1, 0, 1]), Had::Hold, false, true),
         (ints(&[2, 1, 0]), Had::Place, true, false),
+        (ints(&[3, 0, 0]), Had::Forced, false, false),
         (ints(&[8, 0, 0]), Had::Foreign, false, false),
     ] {
         let expected = EndReply { had, more, refused };
@@ -121,8 +122,13 @@ fn each_field_of_a_changed_hold_is_read_from_its_place() {
         let done = TakeOverReply::Done(Grant { claim, ..GRANT });
         assert_eq!(reply.ok(), Some((11, done)));
     }
-    let merged = MergeReply::read(&ints(&[3, 11]));
-    assert_eq!(merged.ok(), Some((11, MergeReply::Ended)));
+    for (code, why) in [(1, Why::Ended), (2, Why::Taken), (3, Why::Forced)] {
+        let reply = ints(&[3, 11, code]);
+        let merged = MergeReply::read(&reply).ok();
+        assert_eq!(merged, Some((11, MergeReply::Ended(why))));
+        let taken = TakeOverReply::read(&reply).ok();
+        assert_eq!(taken, Some((11, TakeOverReply::Ended(why))));
+    }
     for (more, refused) in [(false, true), (true, false)] {
         let (first, second) = (more.into(), refused.into());
         let resized = ResizeReply::read(&ints(&[1, 11, first, second]));
