@@ -57,7 +57,7 @@ impl TestServer {
     /// what it acknowledges from now on is lost when it dies. Only for servers of a
     /// [`TestCluster`](crate::TestCluster) or [`TestSentinel`](crate::TestSentinel).
     ///
-    /// Sentinels promote no replica that has been cut off for long (3 s with the usual settings).
+    /// Sentinels promote no replica that has been cut off for long (ten times `down_after`, 12 s by default).
     ///
     /// # Errors
     /// As [`admin`](Self::admin).

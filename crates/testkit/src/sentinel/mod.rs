@@ -32,6 +32,9 @@ const UNWELL: [&str; 5] = [
 /// Servers under sentinels, all on 127.0.0.1. Dropping it kills them; they also die with the test
 /// process.
 ///
+/// A sentinel that was frozen for more than 2 s does nothing for another 30 s when it is thawed
+/// (`TILT`): this is how sentinels are.
+///
 /// Data nodes and sentinels are [`TestServer`]s, so each can be killed, frozen and restarted by
 /// itself. They keep their configuration when they restart, as the sentinels have changed it.
 #[derive(Debug)]
