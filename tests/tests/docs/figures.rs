@@ -217,7 +217,7 @@ const FIGURES: [(&str, &str, &str, &str); 45] = [
     (
         DESIGN,
         "lasted for more than a second",
-        "core/src/connection/commands.rs",
+        "core/src/connection/node.rs",
         "GOOD: Duration = Duration::from_secs(1);",
     ),
     (
