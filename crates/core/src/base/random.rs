@@ -1,7 +1,7 @@
 //! Random text that is safe in keys, channels and ids.
 
-/// Fills `text` with characters of six bits each, 22 at most. A UUID has 122 random bits, and 90 among those of the first
-/// 16 characters.
+/// Fills `text` with characters of six bits each, 22 at most. A UUID has 122 random bits, and 90 of
+/// them are in the first 16 characters.
 pub(crate) fn digits(text: &mut [u8]) {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut bits = uuid::Uuid::new_v4().as_u128();
@@ -11,7 +11,7 @@ pub(crate) fn digits(text: &mut [u8]) {
     }
 }
 
-/// How many bits of these texts are random, as far as many of them show: what is the same in all of them does not count.
+/// Counts the bits of these texts that are random, as far as many texts show.
 #[cfg(test)]
 pub(crate) fn random_bits(texts: &[String]) -> u32 {
     let length = texts.iter().map(String::len).min().unwrap_or(0);

@@ -93,8 +93,8 @@ fn holds(name: &str, mut bounds: Bounds, mut most: usize) {
     );
 }
 
-/// Takes the same steps with all rules, for as long as they can be taken: nothing of `expected` is violated. Otherwise the
-/// code that ships lacks the rule, too.
+/// Takes the same steps with all rules, for as long as they can be taken: nothing of `expected` is
+/// violated. Otherwise the code that ships lacks the rule, too.
 fn holds_with_all_rules(rule: &str, bounds: Bounds, actions: &[Action], expected: &[&'static str]) {
     let bounds = Bounds {
         without: None,
@@ -117,7 +117,8 @@ fn holds_with_all_rules(rule: &str, bounds: Bounds, actions: &[Action], expected
     }
 }
 
-/// Without a rule, one of `expected` is violated. With a rule of the state machine, the same steps do not.
+/// Without a rule, one of `expected` is violated. With all rules of the state machine, the same steps
+/// violate nothing.
 fn breaks(rule: &str, bounds: Bounds, expected: &[&'static str]) {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let start = Instant::now();
