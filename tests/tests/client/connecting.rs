@@ -1,7 +1,10 @@
 //! A client connects from a URL, a client or connection info, and databases are separate.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use latchwork_mutex::{Client, redis};
-use latchwork_testkit::TestServer;
+use latchwork_testkit::{Action, Direction, TestServer, contains};
 use latchwork_tests::{Fixture, go, locked, mutex};
 use redis::IntoConnectionInfo;
 
@@ -82,4 +85,27 @@ async fn h60_databases_have_locks_of_their_own_and_messages_do_not_mix() {
         .unlock()
         .await
         .expect("released");
+}
+
+/// With RESP3, messages could be taken for answers, and Lua's `false` and doubles look otherwise.
+#[tokio::test]
+async fn h61_resp2_is_asked_for_whatever_the_url_says() {
+    let fixture = Fixture::shared();
+    let proxy = fixture.proxy();
+    let asked = Arc::new(AtomicBool::new(false));
+    let said = Arc::clone(&asked);
+    proxy.on_chunk(move |direction, _, chunk| {
+        if direction == Direction::ToServer && contains(chunk, "HELLO\r\n$1\r\n3") {
+            said.store(true, Ordering::SeqCst);
+        }
+        Action::Pass
+    });
+    let url = format!("{}/?protocol=resp3", proxy.url());
+    let theirs = url.as_str().into_connection_info().expect("an URL");
+    let protocol = theirs.redis_settings().protocol();
+    assert_eq!(protocol, redis::ProtocolVersion::RESP3, "the URL says so");
+    let client = fixture.builder_at(url).connect().await.expect("a client");
+    locked(&client, "a").await.unlock().await.expect("released");
+    assert!(client.is_listening(), "the inbox is connected, too");
+    assert!(!asked.load(Ordering::SeqCst), "nobody asked for RESP3");
 }

@@ -38,16 +38,16 @@ pub(crate) async fn h4_when_a_holders_process_is_killed_the_waiter_takes_over_af
     let mut other = start(&fixture, None, short(), short());
     let token = other.says("held").await;
     let waiter = fixture.queue(&survivor).await;
+    let queued = Instant::now();
     // Not before its lease is over: it is renewed as long as it lives.
     tokio::time::sleep(short() * 3 / 2).await;
     assert!(!waiter.is_finished(), "the holder lives");
     other.kill();
-    let start = Instant::now();
     let guard = fixture.granted(waiter).await;
-    let took = start.elapsed();
+    let took = queued.elapsed();
     assert!(
-        took < scaled(TICK),
-        "{took:?} after the kill: not at the end of the lease"
+        took < scaled(TICK * 2 / 3),
+        "{took:?} after it queued: its tick has found it, and not the end of the lease"
     );
     assert!(
         number(&guard) > token || number(&guard) == 0,

@@ -1,5 +1,7 @@
 //! A hold that ends under its guard is reported, and the next holder is not disturbed.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use latchwork_mutex::{Client, ErrorKind, Loss};
@@ -253,10 +255,15 @@ pub(crate) async fn h47_a_frozen_server_never_makes_two_valid_guards(subject: &'
         let first = fixture.held(&one).await;
         let hold = first.hold();
         let all = subject.take_all(&two, fixture.name.as_bytes());
+        let released = Arc::new(AtomicBool::new(false));
+        let is_released = Arc::clone(&released);
         let second = go(async move {
             let second = all.await?;
             let both = !hold.valid_for().is_zero() && !second.valid_for().is_zero();
             assert!(!both, "two valid guards at {percent} %");
+            // After a release nothing reads lost.
+            let both = !second.is_lost() && !hold.is_lost() && !is_released.load(Ordering::SeqCst);
+            assert!(!both, "two guards that are not lost at {percent} %");
             Ok(second)
         });
         // Or it has it already: nobody can say how fast a machine is.
@@ -270,6 +277,7 @@ pub(crate) async fn h47_a_frozen_server_never_makes_two_valid_guards(subject: &'
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         let token = first.token();
+        released.store(true, Ordering::SeqCst);
         match soon("a release", first.release()).await {
             Ok(()) => assert!(percent < 200, "the lease was over"),
             Err(error) => {

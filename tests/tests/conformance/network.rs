@@ -154,20 +154,21 @@ pub(crate) async fn h35_an_acquire_that_arrives_after_its_tombstone_is_too_late(
     a_late_acquire(subject, timeout() + Duration::from_millis(1500)).await;
 }
 
-/// Loses the next message that grants something.
-fn lose_the_message(proxy: &Proxy) -> Arc<AtomicBool> {
+/// Loses the next message that grants something, or every one of them.
+fn lose_grants(proxy: &Proxy, every: bool) -> Arc<AtomicBool> {
     let lost = Arc::new(AtomicBool::new(false));
     let said = Arc::clone(&lost);
     proxy.on_chunk(move |direction, _, chunk| {
-        let first =
-            direction == Direction::ToClient && contains(chunk, "g .") && !said.swap(true, Ordering::SeqCst);
-        if first { Action::Drop } else { Action::Pass }
+        let grants = direction == Direction::ToClient && contains(chunk, "g .");
+        let goes = grants && (!said.swap(true, Ordering::SeqCst) || every);
+        if goes { Action::Drop } else { Action::Pass }
     });
     lost
 }
 
-/// A hand-off whose message is lost; the waiter looks at every third of its `lease`.
-async fn a_lost_grant(subject: &'static dyn Subject, lease: Duration, window: Duration) {
+/// A hand-off whose message is lost, and with `every` all that follow. The waiter looks at every third
+/// of its `lease`.
+async fn a_lost_grant(subject: &'static dyn Subject, (lease, window): (Duration, Duration), every: bool) {
     let fixture = Fixture::of(subject);
     let proxy = fixture.proxy();
     let steady = fixture.steady().await;
@@ -178,12 +179,16 @@ async fn a_lost_grant(subject: &'static dyn Subject, lease: Duration, window: Du
     let all = subject.take_all(&steady, b"a");
     let behind = go(async move { all.await?.release().await });
     fixture.queued(2).await;
-    let lost = lose_the_message(&proxy);
+    let lost = lose_grants(&proxy, every);
     let token = first.token();
     fixture.released(first).await;
+    let granted = fixture.last_token();
     let second = fixture.granted(waiter).await;
     assert!(lost.load(Ordering::SeqCst), "the message was lost");
     rises(token, second.token());
+    if let Some(token) = second.token().filter(|_| every) {
+        assert_eq!(Some(token.get()), granted, "before the claim lapsed");
+    }
     // It has its whole lease, not what was left of the claim.
     let whole = || second.valid_for() > window || second.is_lost();
     eventually("it is confirmed", whole).await;
@@ -195,12 +200,13 @@ async fn a_lost_grant(subject: &'static dyn Subject, lease: Duration, window: Du
 }
 
 pub(crate) async fn h2_a_lost_grant_is_found_at_the_next_tick(subject: &'static dyn Subject) {
-    a_lost_grant(subject, scaled(SECOND * 3), scaled(SECOND * 2)).await;
+    // No message ever comes: only the tick can have found it.
+    a_lost_grant(subject, (scaled(SECOND * 3), scaled(SECOND * 2)), true).await;
 }
 
 pub(crate) async fn h2_a_lost_grant_that_lapsed_is_put_back_and_granted_again(subject: &'static dyn Subject) {
     // The claim ends long before anybody looks; by then the one behind may have had its turn.
-    a_lost_grant(subject, scaled(SECOND * 2), scaled(SECOND / 10)).await;
+    a_lost_grant(subject, (scaled(SECOND * 2), scaled(SECOND / 10)), false).await;
 }
 
 pub(crate) async fn h2_inboxes_are_killed_in_the_middle_of_waiting(subject: &'static dyn Subject) {

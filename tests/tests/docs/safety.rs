@@ -59,7 +59,12 @@ fn is_case(file: &str, function: &str) -> bool {
 
 #[test]
 fn every_test_that_is_named_exists() {
-    let pages = ["docs/safety.md", "docs/promises.md", "tests/README.md"];
+    let pages = [
+        "docs/safety.md",
+        "docs/promises.md",
+        "docs/proof.md",
+        "tests/README.md",
+    ];
     let text = pages.map(read).concat();
     let cited = cited(&text);
     assert!(cited.len() > 50, "only {} tests are named", cited.len());
@@ -92,5 +97,32 @@ fn every_test_that_is_named_exists() {
             !above.clone().any(|line| line.starts_with("#[ignore")),
             "{file}::{function} is ignored"
         );
+    }
+}
+
+/// A row of the table in `docs/proof.md`, of a fault that was made and the test that failed.
+fn fault_of(line: &str) -> Option<(u32, &str)> {
+    let (number, rest) = line.strip_prefix("| H")?.split_once(" | ")?;
+    Some((number.parse().ok()?, rest))
+}
+
+#[test]
+fn every_hazard_with_tests_has_a_fault_that_one_of_them_noticed() {
+    let (safety, proof) = (read("docs/safety.md"), read("docs/proof.md"));
+    let faults: Vec<_> = proof.lines().filter_map(fault_of).collect();
+    for line in safety.lines() {
+        let Some(number) = entry(line) else { continue };
+        let (tests, mut faults) = (
+            cited(line),
+            faults.iter().filter(|(of, _)| *of == number).peekable(),
+        );
+        let named = tests.is_empty() || faults.peek().is_some();
+        assert!(named, "docs/proof.md names no fault for H{number}");
+        for (_, fault) in faults {
+            let noticed = cited(fault);
+            assert_eq!(noticed.len(), 1, "one test a row: {fault}");
+            let known = tests.is_superset(&noticed);
+            assert!(known, "docs/safety.md does not name it for H{number}: {fault}");
+        }
     }
 }

@@ -43,7 +43,13 @@ async fn h4_a_writer_waits_for_the_last_lease_to_end() {
     // The long one first, then short ones, which must not shorten it.
     let last = longer.read().await.unwrap();
     let first = [short.read().await.unwrap(), short.read().await.unwrap()];
-    let writer = fixture.enqueue(lock(&long).write()).await;
+    let (write, hold) = (lock(&long).write(), last.hold());
+    let alone = async move {
+        let writer = write.await?;
+        assert!(hold.is_lost(), "the last one still reads");
+        Ok(writer)
+    };
+    let writer = fixture.enqueue(alone).await;
     for reader in &first {
         assert_eq!(soon("loss", reader.lost()).await, Loss::Expired, "nobody renews");
     }

@@ -87,7 +87,12 @@ fn end_says_what_was_given_up() {
     assert_eq!(lock.end(&b, None), [2, 0, 0], "a place");
     lock.acquire(&b, WAIT);
     assert_eq!(lock.end(&a, None), [1, 0, 0], "a hold, with a waiter behind");
-    assert_eq!(lock.holders(), std::slice::from_ref(&b.id));
+    assert_eq!(lock.end(&a, None), [0, 0, 0], "a copy of that comes late (H29)");
+    assert_eq!(
+        lock.holders(),
+        std::slice::from_ref(&b.id),
+        "it ends nobody else's"
+    );
     lock.listens(&b);
     lock.bench.advance(3 * WINDOW);
     lock.tick('w', &a, 0);
@@ -169,6 +174,7 @@ fn tick_answers_each_state() {
         "granted by the tick itself"
     );
     assert_eq!(lock.tick('h', &a, first), [5, 2], "somebody else had it since");
+    assert_eq!(lock.tick('h', &b, first), [5, 2], "it is for another grant (H36)");
     lock.force();
     assert_eq!(lock.tick('h', &b, first + 1), [5, 3], "forced");
     assert_eq!(lock.end(&b, None), [3, 0, 0], "forced");

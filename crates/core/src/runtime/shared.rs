@@ -505,8 +505,10 @@ mod tests {
 
     #[test]
     fn h25_client_ids_are_unguessable_and_fit_the_channel() {
-        let ids: std::collections::HashSet<_> = (0..1000).map(|_| new_client_id()).collect();
-        assert_eq!(ids.len(), 1000, "all different");
+        let ids: Vec<String> = (0..4000).map(|_| new_client_id()).collect();
+        assert_eq!(crate::base::random::random_bits(&ids), 122, "nothing to guess by");
+        let different: std::collections::HashSet<_> = ids.iter().collect();
+        assert_eq!(different.len(), ids.len(), "all different");
         assert!(ids.iter().all(|id| id.len() == id::CLIENT), "of one length");
     }
 }

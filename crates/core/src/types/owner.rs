@@ -11,7 +11,7 @@ const LENGTH: usize = 16;
 /// Whoever may lock again what they have locked: an identity that is passed around, never that of a thread or task.
 ///
 /// Clone it for the tasks that work together, send its text ([`Display`](fmt::Display), [`FromStr`]) to other processes.
-/// 96 random bits: two that were made apart are never equal.
+/// 90 random bits: two that were made apart are never equal.
 ///
 /// # Examples
 /// ```
@@ -72,8 +72,14 @@ mod tests {
 
     #[test]
     fn h25_owners_are_unguessable_and_survive_the_way_as_text() {
-        let owners: std::collections::HashSet<_> = (0..1000).map(|_| Owner::new()).collect();
-        assert_eq!(owners.len(), 1000, "all different");
+        let owners: std::collections::HashSet<_> = (0..4000).map(|_| Owner::new()).collect();
+        assert_eq!(owners.len(), 4000, "all different");
+        let texts: Vec<String> = owners.iter().map(Owner::to_string).collect();
+        assert_eq!(
+            crate::base::random::random_bits(&texts),
+            90,
+            "nothing to guess by"
+        );
         for owner in owners {
             assert_eq!(
                 owner.to_string().parse::<Owner>().ok(),
