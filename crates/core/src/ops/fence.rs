@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::base::clock::{Moment, millis};
+use crate::connection::failure::Failure;
 use crate::tasks::client::Client;
 use crate::types::error::{Error, ErrorKind, Result, foreign};
 use crate::types::fence::FenceReply;
@@ -175,16 +176,16 @@ impl Fence {
     ) -> Result<Option<FenceReply>> {
         self.check(token)?;
         let shared = self.client.shared();
-        shared.check_open()?;
-        let command = eval_guarded(&self.key, token.get(), millis(FENCE_MEMORY), script, keys, args);
-        let deadline = Moment::now() + shared.options.operation_timeout;
         // One send: the user's script may not bear a second run.
         let named = |error: Error| error.named(&self.resource);
+        shared.check_open().map_err(named)?;
+        let command = eval_guarded(&self.key, token.get(), millis(FENCE_MEMORY), script, keys, args);
+        let deadline = Moment::now() + shared.options.operation_timeout;
         let reply = shared
             .commands
             .command(&command, deadline)
             .await
-            .map_err(|failure| named(self.about_script(failure.error, keys)))?;
+            .map_err(|failure| named(self.about_script(failure, keys)))?;
         match GuardedReply::read(reply).map_err(named)? {
             GuardedReply::Ran(returned) => Ok(Some(returned)),
             GuardedReply::Raised(text) => {
@@ -197,8 +198,10 @@ impl Fence {
     }
 
     /// Which right is missing is not known: one to a key of the script, or one to ours.
-    fn about_script(&self, error: Error, keys: &[&[u8]]) -> Error {
-        if error.kind() != ErrorKind::Denied {
+    /// Without a connection, the server has not even seen the script.
+    fn about_script(&self, failure: Failure, keys: &[&[u8]]) -> Error {
+        let error = failure.error;
+        if error.kind() != ErrorKind::Denied || failure.passing {
             return error;
         }
         let prefix = &self.client.shared().options.prefix;

@@ -237,6 +237,13 @@ impl StdError for Error {
     }
 }
 
+/// The error of a token floor that the server refuses.
+pub(crate) fn floor_ahead() -> Error {
+    Error::invalid(
+        "the token floor is more than a day ahead of the server's clock: is it really a fencing token of this server?",
+    )
+}
+
 /// The error of a key that is not a record of ours.
 pub(crate) fn foreign() -> Error {
     Error::new(

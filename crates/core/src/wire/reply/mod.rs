@@ -261,6 +261,8 @@ pub(crate) enum TakeOverReply {
     Late,
     /// The new attempt has ended.
     Gone,
+    /// The token floor is too far ahead of the server's clock.
+    FloorAhead,
     Foreign,
 }
 
@@ -278,6 +280,7 @@ impl TakeOverReply {
             3 => Self::Ended,
             4 => Self::Late,
             5 => Self::Gone,
+            7 => Self::FloorAhead,
             8 => Self::Foreign,
             code => return Err(unknown("adopt", code)),
         };
