@@ -10,7 +10,13 @@ impl Lock {
     }
 
     fn steal_above(&mut self, floor: i64, who: &Attempt, not_after: i64) -> Vec<i64> {
-        let numbers = [LEASE, LEASE + RETENTION, self.capacity, floor, self.now() + not_after];
+        let numbers = [
+            LEASE,
+            LEASE + RETENTION,
+            self.capacity,
+            floor,
+            self.now() + not_after,
+        ];
         let numbers = numbers.map(|number| number.to_string());
         let args = [std::slice::from_ref(&who.id), &numbers[..]].concat();
         ints(&self.bench.call(Script::Steal, &[KEY], &args))
@@ -80,7 +86,11 @@ fn a_floor_may_be_a_day_ahead_of_the_clock_and_no_more() {
     lock.acquire(&old, WAIT);
     let most = lock.stamp() + 86_400_000_000;
     assert_eq!(lock.steal_above(most + 1, &thief, 1000), [7, lock.stamp()]);
-    assert_eq!(lock.holders(), std::slice::from_ref(&old.id), "nothing has changed");
+    assert_eq!(
+        lock.holders(),
+        std::slice::from_ref(&old.id),
+        "nothing has changed"
+    );
     assert_eq!(lock.steal_above(most, &thief, 1000)[2], most + 1, "its token");
 }
 

@@ -103,6 +103,10 @@ mod tests {
     fn options_that_worked_before_are_not_called_invalid() {
         let outage = Outage::default();
         outage.note(&Error::invalid("no such database"));
-        assert_eq!(outage.error().kind(), ErrorKind::Unsupported, "the server has changed");
+        assert_eq!(
+            outage.error().kind(),
+            ErrorKind::Unsupported,
+            "the server has changed"
+        );
     }
 }

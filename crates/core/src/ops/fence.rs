@@ -72,9 +72,8 @@ impl Fence {
     /// Admits a token unless a higher one was seen, and remembers it. `false`: it is stale, write nothing.
     ///
     /// # Errors
-    /// `Unavailable` (then it may have been admitted: asking again is safe). `Invalid` for a token that no server can have
-    /// issued. `ReadOnly` if the server is a replica. `Denied`, `WrongType` (the key below the prefix holds foreign data),
-    /// `OutOfMemory`, `Closed`: then nothing was admitted.
+    /// Those of [every request](crate::ErrorKind#every-request), and `Invalid` for a token that no
+    /// server can have issued. After `Unavailable` it may have been admitted; asking again is safe.
     ///
     /// # Cancel safety
     /// It may or may not be admitted; asking again is safe.
@@ -146,10 +145,10 @@ impl Fence {
     /// may not have run, or may run late, though never after a newer token was seen.
     ///
     /// # Errors
-    /// As [`admit`](Self::admit). `Protocol` if the script raises an error, whichever (such as one about a key of its own):
-    /// then the token was admitted, and what the script wrote before is written. `Protocol` also if the script does not
-    /// compile: then nothing was done, and the token was not admitted. `Denied` also if a right to the script's keys is
-    /// missing.
+    /// As [`admit`](Self::admit). `Denied` also if a right to the script's keys is missing.
+    /// `Protocol` if the script raises an error, whichever (such as one about a key of its own):
+    /// then the token was admitted, and what the script wrote before is written. `Protocol` also if
+    /// the script does not compile: then nothing was done, and the token was not admitted.
     ///
     /// # Cancel safety
     /// It may or may not run.
@@ -297,7 +296,7 @@ impl Fence {
     /// The highest token that was seen; `None` if none is remembered.
     ///
     /// # Errors
-    /// `Unavailable`, `ReadOnly`, `Denied`, `WrongType`, `Closed`.
+    /// Those of [every request](crate::ErrorKind#every-request).
     ///
     /// # Cancel safety
     /// Cancel safe: it changes nothing.

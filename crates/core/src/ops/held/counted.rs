@@ -174,7 +174,9 @@ impl Guard {
     /// Dropping it returns the part to this hold, in the same way.
     pub async fn split(&mut self, weight: u32) -> Result<Option<Self>> {
         if weight == 0 {
-            return Err(Error::invalid("the number of permits to split off must be at least 1").named(self.name()));
+            return Err(
+                Error::invalid("the number of permits to split off must be at least 1").named(self.name()),
+            );
         }
         if let Some(error) = self.lost_error() {
             return Err(error);
