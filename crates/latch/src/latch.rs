@@ -121,9 +121,11 @@ impl CountdownLatch {
     /// another call might count again. If that matters, use [`count_down_once`](Self::count_down_once).
     ///
     /// # Errors
-    /// `Mismatch`, `NoSuchLatch`; `Reset` if it has counted, and the latch was reset before the answer came;
-    /// `Unavailable` when the server has given no usable answer for `unavailable_after` (10 s): it may or may not have counted;
-    /// `OutOfMemory` (nothing was counted), `Closed`, `Denied`, `WrongType`.
+    /// Those of [every request](crate::ErrorKind#every-request): `Unavailable` if the server gives
+    /// no usable answer for `unavailable_after` (10 s); it may or may not have counted. `Mismatch`
+    /// if the latch was made with another count. `NoSuchLatch` if nobody has made it, and this
+    /// handle has no count. `Reset` if it has counted, and the latch was reset before the answer
+    /// came.
     ///
     /// # Cancel safety
     /// When it is dropped it may have counted or not. What has not reached the server by the time that the end of the call
@@ -144,7 +146,7 @@ impl CountdownLatch {
     /// Counts down by `n`, or to zero if less is left; says what is left then.
     ///
     /// # Errors
-    /// As [`count_down`](Self::count_down); `Invalid` for zero.
+    /// As [`count_down`](Self::count_down), and `Invalid` for zero.
     ///
     /// # Cancel safety
     /// As [`count_down`](Self::count_down).
@@ -167,7 +169,8 @@ impl CountdownLatch {
     /// comes to zero, is reset, or is forgotten.
     ///
     /// # Errors
-    /// As [`count_down`](Self::count_down); `Invalid` for an id of no or more than 512 bytes. After `Unavailable` call it again.
+    /// As [`count_down`](Self::count_down), and `Invalid` for an id that is empty or longer than
+    /// 512 bytes. After `Unavailable` call it again.
     ///
     /// # Cancel safety
     /// When it is dropped it may have counted or not; call it again to be sure.
@@ -186,7 +189,9 @@ impl CountdownLatch {
     /// What is left. By the time you read it, it may be less.
     ///
     /// # Errors
-    /// `Mismatch`, `NoSuchLatch`, `Unavailable` after the operation timeout, `Closed`, `Denied`, `WrongType`.
+    /// Those of [every request](crate::ErrorKind#every-request): `Unavailable` after the operation
+    /// timeout. `Mismatch` if the latch was made with another count. `NoSuchLatch` if nobody has
+    /// made it, and this handle has no count.
     ///
     /// # Cancel safety
     /// Cancel safe: it counts nothing. It may make the latch.
@@ -205,9 +210,11 @@ impl CountdownLatch {
     /// Waits until the count is zero. It waits for the generation that the server finds at its first answer.
     ///
     /// # Errors
-    /// `Reset` if the latch is reset before it comes to zero, `Mismatch`, `NoSuchLatch` (also if the server has lost the latch),
-    /// `Unavailable` when the server has given no usable answer for `unavailable_after`, `Closed`, `Denied`, `WrongType`,
-    /// `OutOfMemory`, `QueueFull`.
+    /// Those of [every request](crate::ErrorKind#every-request): `Unavailable` if the server gives
+    /// no usable answer for `unavailable_after`. `QueueFull` at once if too many wait already.
+    /// `Mismatch` if the latch was made with another count. `NoSuchLatch` if nobody has made it,
+    /// and this handle has no count; also if the server has lost it. `Reset` if the latch is reset
+    /// before it comes to zero.
     ///
     /// # Cancel safety
     /// Dropping the future withdraws its place; nothing else is changed.
@@ -249,7 +256,7 @@ impl CountdownLatch {
     /// The time runs from this call.
     ///
     /// # Errors
-    /// As [`wait`](Self::wait); `Unavailable` if nothing was heard of the server in that time.
+    /// As [`wait`](Self::wait), with `Unavailable` if the server does not respond within `wait`.
     ///
     /// # Cancel safety
     /// As [`wait`](Self::wait).
@@ -291,7 +298,8 @@ impl CountdownLatch {
     /// Counts down by one and waits for zero: in one step at the server, and one request if that was the last.
     ///
     /// # Errors
-    /// As [`count_down`](Self::count_down) and [`wait`](Self::wait). `QueueFull`: nothing was counted.
+    /// As [`count_down`](Self::count_down) and [`wait`](Self::wait). After `QueueFull`, nothing was
+    /// counted.
     ///
     /// # Cancel safety
     /// As [`count_down`](Self::count_down), and its place is withdrawn.
@@ -318,7 +326,9 @@ impl CountdownLatch {
     /// a latch that is used in rounds goes on noticing it.
     ///
     /// # Errors
-    /// `NoSuchLatch`, `Unavailable` (then it may or may not have happened), `OutOfMemory`, `Closed`, `Denied`, `WrongType`.
+    /// Those of [every request](crate::ErrorKind#every-request). `NoSuchLatch` if nobody has made
+    /// the latch, and this handle has no count. After `Unavailable`, it may or may not have
+    /// happened.
     ///
     /// # Cancel safety
     /// It may or may not happen. If more than a thousand tasks wait, those that it has not reached when it is dropped get
@@ -338,7 +348,8 @@ impl CountdownLatch {
     /// What is left, which generation it is, and who waits. Makes nothing.
     ///
     /// # Errors
-    /// `NoSuchLatch`, `Unavailable`, `Closed`, `Denied`, `WrongType`.
+    /// Those of [every request](crate::ErrorKind#every-request), and `NoSuchLatch` if nobody has
+    /// made the latch.
     ///
     /// # Cancel safety
     /// Cancel safe: it changes nothing.

@@ -97,9 +97,10 @@ impl RateLimiter {
     /// calls at once at 10 per second, 11 get a slot by default. The decision is as of the reservation.
     ///
     /// # Errors
-    /// `TooLate` if the next slot is further ahead than that: nothing was consumed. `Unavailable` when no usable answer came
-    /// within the operation timeout: the permit may be consumed. `Mismatch` if the limiter was made with another rate or
-    /// algorithm, `Closed`, `Denied`, `WrongType`, `OutOfMemory`: nothing was consumed.
+    /// Those of [every request](crate::ErrorKind#every-request): `Unavailable` if no usable answer
+    /// comes within the operation timeout; the permit may be consumed. `Mismatch` if the limiter
+    /// was made with another rate or algorithm. `TooLate` if the next slot is further ahead than
+    /// that. After `Mismatch` and `TooLate`, nothing was consumed.
     ///
     /// # Cancel safety
     /// Dropping the future gives the reservation back, in the background, if nobody reserved behind it. Otherwise it stays
@@ -120,8 +121,8 @@ impl RateLimiter {
     /// Waits for a slot for `n` permits, which are had together. See [`acquire`](Self::acquire).
     ///
     /// # Errors
-    /// As [`acquire`](Self::acquire); `Invalid` for zero, `TooLarge` for more than may ever be had at once: the burst, or the
-    /// permits of a window.
+    /// As [`acquire`](Self::acquire). `Invalid` for zero. `TooLarge` for more than can ever be
+    /// granted at once: the burst, or the permits of a window.
     ///
     /// # Cancel safety
     /// As [`acquire`](Self::acquire).
@@ -142,7 +143,7 @@ impl RateLimiter {
     /// The time runs from this call. The future may resolve a round trip after it at the latest.
     ///
     /// # Errors
-    /// As [`acquire`](Self::acquire); `TooLate` also if the slot would come later than that.
+    /// As [`acquire`](Self::acquire). `TooLate` also if the slot would come later than that.
     ///
     /// # Cancel safety
     /// As [`acquire`](Self::acquire).
@@ -187,7 +188,8 @@ impl RateLimiter {
     /// Waits for a slot for `n` permits if it comes within this time. See [`acquire_for`](Self::acquire_for).
     ///
     /// # Errors
-    /// As [`acquire_for`](Self::acquire_for) and [`acquire_many`](Self::acquire_many).
+    /// As [`acquire_many`](Self::acquire_many). `TooLate` also if the slot would come later than
+    /// that.
     ///
     /// # Cancel safety
     /// As [`acquire`](Self::acquire).
@@ -207,7 +209,7 @@ impl RateLimiter {
     /// Waits for a slot for `n` permits if it comes until `deadline`. See [`acquire_for`](Self::acquire_for).
     ///
     /// # Errors
-    /// As [`acquire_for`](Self::acquire_for) and [`acquire_many`](Self::acquire_many).
+    /// As [`acquire_many_for`](Self::acquire_many_for).
     ///
     /// # Cancel safety
     /// As [`acquire`](Self::acquire).
@@ -251,7 +253,7 @@ impl RateLimiter {
     /// Takes `n` permits if they are there now. See [`try_acquire`](Self::try_acquire).
     ///
     /// # Errors
-    /// As [`try_acquire`](Self::try_acquire) and [`acquire_many`](Self::acquire_many).
+    /// As [`acquire_many`](Self::acquire_many), but never `TooLate`.
     ///
     /// # Cancel safety
     /// As [`acquire`](Self::acquire).
@@ -271,7 +273,8 @@ impl RateLimiter {
     /// otherwise: to decide, use [`try_acquire`](Self::try_acquire).
     ///
     /// # Errors
-    /// `Unavailable`, `Mismatch`, `Closed`, `Denied`, `WrongType`.
+    /// Those of [every request](crate::ErrorKind#every-request), and `Mismatch` if the limiter was
+    /// made with another rate or algorithm.
     ///
     /// # Cancel safety
     /// Cancel safe: it changes nothing.
@@ -318,8 +321,9 @@ impl RateLimiter {
     /// It is forgotten a day after the last use of the limiter, unless [`keep`](RateLimiterBuilder::keep) says otherwise.
     ///
     /// # Errors
-    /// `Invalid` for a rate that cannot work; `Mismatch` if the limiter was made with another algorithm; `Unavailable` (then
-    /// it may or may not have happened), `Closed`, `Denied`, `WrongType`, `OutOfMemory`.
+    /// Those of [every request](crate::ErrorKind#every-request). `Invalid` for a rate that cannot
+    /// work. `Mismatch` if the limiter was made with another algorithm. After `Unavailable`, it may
+    /// or may not have happened.
     ///
     /// # Cancel safety
     /// It may or may not happen.
@@ -344,7 +348,8 @@ impl RateLimiter {
     /// the rate that [`set_rate`](Self::set_rate) set. Whoever waits goes at its slot all the same.
     ///
     /// # Errors
-    /// `Unavailable` (then it may or may not have happened), `Closed`, `Denied`, `WrongType`.
+    /// Those of [every request](crate::ErrorKind#every-request). After `Unavailable`, it may or may
+    /// not have happened.
     ///
     /// # Cancel safety
     /// It may or may not happen.

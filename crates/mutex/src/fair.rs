@@ -121,9 +121,10 @@ impl FairMutex {
     /// Waits for the lock, in the order of arrival.
     ///
     /// # Errors
-    /// `Unavailable` when the server has given no usable answer for `unavailable_after` (the attempt is undone),
-    /// `QueueFull` at once if too many wait, `Closed`, `Denied`, `WrongType`, `OutOfMemory`, `ReadOnly`. `Invalid` if the
-    /// server refuses the token floor.
+    /// Those of [every request](crate::ErrorKind#every-request): `Unavailable` if the server gives
+    /// no usable answer for `unavailable_after`; the attempt is undone. `QueueFull` at once if too
+    /// many wait already. `Invalid` if the server refuses the
+    /// [`token_floor`](FairMutexBuilder::token_floor).
     ///
     /// # Cancel safety
     /// Dropping the future undoes the attempt: its place in the queue is lost, a grant on its way goes to the next
@@ -152,7 +153,7 @@ impl FairMutex {
     /// Takes the lock if it is free: `Ok(None)` if somebody holds it or waits for it.
     ///
     /// # Errors
-    /// As [`lock`](Self::lock); `Unavailable` after the operation timeout.
+    /// As [`lock`](Self::lock), but never `QueueFull`; `Unavailable` after the operation timeout.
     ///
     /// # Cancel safety
     /// As [`lock`](Self::lock).
@@ -173,7 +174,7 @@ impl FairMutex {
     /// The time runs from this call.
     ///
     /// # Errors
-    /// As [`lock`](Self::lock); `Unavailable` if nothing was heard of the server in that time.
+    /// As [`lock`](Self::lock), with `Unavailable` if the server does not respond within `wait`.
     ///
     /// # Cancel safety
     /// As [`lock`](Self::lock).
@@ -216,7 +217,7 @@ impl FairMutex {
     /// Runs `body` under the lock, and drops it at an await when the hold is lost. See [`Mutex::run`](crate::Mutex::run).
     ///
     /// # Errors
-    /// As [`lock`](Self::lock); `Lost` if the hold ended before the body did.
+    /// As [`lock`](Self::lock), and `Lost` if the hold ends before the body does.
     ///
     /// # Cancel safety
     /// Dropping it drops the body and releases.
@@ -235,7 +236,7 @@ impl FairMutex {
     /// Runs `body` if the lock is free: `Ok(None)` if it is not. See [`run`](Self::run).
     ///
     /// # Errors
-    /// As [`run`](Self::run).
+    /// As [`try_lock`](Self::try_lock), and `Lost` if the hold ends before the body does.
     ///
     /// # Cancel safety
     /// As [`run`](Self::run).
@@ -257,7 +258,7 @@ impl FairMutex {
     /// Whether anybody holds it now. By the time you read it, it may be otherwise: to decide, use [`try_lock`](Self::try_lock).
     ///
     /// # Errors
-    /// `Unavailable`, `Closed`, `Denied`, `WrongType`.
+    /// Those of [every request](crate::ErrorKind#every-request).
     ///
     /// # Cancel safety
     /// Cancel safe: it changes nothing.
@@ -276,7 +277,7 @@ impl FairMutex {
     /// Who holds it and who waits.
     ///
     /// # Errors
-    /// `Unavailable`, `Closed`, `Denied`, `WrongType`.
+    /// Those of [every request](crate::ErrorKind#every-request).
     ///
     /// # Cancel safety
     /// Cancel safe: it changes nothing.
@@ -322,10 +323,10 @@ impl FairMutex {
     /// was admitted there: call [`Fence::admit`](crate::Fence::admit) first.
     ///
     /// # Errors
-    /// `Unavailable` if the server does not respond in time: the old hold may have been ended.
-    /// `Lost` if somebody else has forced the lock open before the answer. `Closed`, `Denied`,
-    /// `WrongType`, `OutOfMemory`, `ReadOnly`. If the attempt has an effect all the same, it is
-    /// undone.
+    /// Those of [every request](crate::ErrorKind#every-request). `Invalid` if the server refuses
+    /// the [`token_floor`](FairMutexBuilder::token_floor). `Lost` if somebody else has forced the
+    /// lock open before the answer. After `Unavailable`, the old hold may have been ended. If the
+    /// attempt has an effect all the same, it is undone.
     ///
     /// # Cancel safety
     /// The old hold may or may not be ended. Dropping the future releases what it took.
@@ -351,9 +352,10 @@ impl FairMutex {
     /// hold (`max_hold`) goes on counting from the first grant.
     ///
     /// # Errors
-    /// `Invalid` if the ticket is for another name or kind of hold. `Lost` if its hold has ended or was resumed by
-    /// somebody else. `Unavailable` if the server does not respond; the hold is given up. `Closed`, `Denied`, `WrongType`,
-    /// `ReadOnly`.
+    /// Those of [every request](crate::ErrorKind#every-request). `Invalid` if the ticket is for
+    /// another name or kind of hold, or if its token is not above the
+    /// [`token_floor`](FairMutexBuilder::token_floor) of this handle. `Lost` if its hold has ended
+    /// or was resumed by somebody else. After `Unavailable`, the hold is given up.
     ///
     /// # Cancel safety
     /// Dropping the future gives the hold up.
@@ -380,7 +382,8 @@ impl FairMutex {
     /// [`Fence::admit`](crate::Fence::admit), or a write).
     ///
     /// # Errors
-    /// `Unavailable` (then it may or may not have happened), `Closed`, `Denied`, `WrongType`.
+    /// Those of [every request](crate::ErrorKind#every-request). After `Unavailable`, the lock may
+    /// or may not have been taken away.
     ///
     /// # Cancel safety
     /// It may or may not happen.

@@ -48,7 +48,7 @@ macro_rules! with_a_place {
             /// polled yet, or has the lock. One request.
             ///
             /// # Errors
-            /// `Unavailable`, `Closed`, `Denied`.
+            /// Those of [every request](crate::ErrorKind#every-request).
             ///
             /// # Cancel safety
             /// Cancel safe: it changes nothing.

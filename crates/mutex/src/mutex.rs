@@ -95,9 +95,10 @@ impl Mutex {
     /// Acquires the lock, waiting until it is available.
     ///
     /// # Errors
-    /// `Unavailable` if the server gives no usable answer for `unavailable_after`; the attempt is
-    /// undone. Also `Closed`, `Denied`, `WrongType`, `OutOfMemory`, `ReadOnly`, `QueueFull`. `Invalid`
-    /// if the server refuses the [`token_floor`](MutexBuilder::token_floor).
+    /// Those of [every request](crate::ErrorKind#every-request): `Unavailable` if the server gives
+    /// no usable answer for `unavailable_after`; the attempt is undone. `QueueFull` at once if too
+    /// many wait already. `Invalid` if the server refuses the
+    /// [`token_floor`](MutexBuilder::token_floor).
     ///
     /// # Cancel safety
     /// Dropping the future undoes the attempt. It loses its place in the queue, a grant that is on
@@ -118,7 +119,7 @@ impl Mutex {
     /// Acquires the lock if it is free. Returns `Ok(None)` if it is held or waited for.
     ///
     /// # Errors
-    /// As [`lock`](Self::lock), with `Unavailable` after the operation timeout.
+    /// As [`lock`](Self::lock), but never `QueueFull`; `Unavailable` after the operation timeout.
     ///
     /// # Cancel safety
     /// As [`lock`](Self::lock).
@@ -210,7 +211,7 @@ impl Mutex {
     /// Runs `body` if the lock is free. Returns `Ok(None)` if it is busy. See [`run`](Self::run).
     ///
     /// # Errors
-    /// As [`run`](Self::run).
+    /// As [`try_lock`](Self::try_lock), and `Lost` if the hold ends before the body does.
     ///
     /// # Cancel safety
     /// As [`run`](Self::run).
@@ -235,7 +236,7 @@ impl Mutex {
     /// [`try_lock`](Self::try_lock).
     ///
     /// # Errors
-    /// `Unavailable`, `Closed`, `Denied`, `WrongType`.
+    /// Those of [every request](crate::ErrorKind#every-request).
     ///
     /// # Cancel safety
     /// Cancel safe: it changes nothing.
@@ -254,7 +255,7 @@ impl Mutex {
     /// Returns the holders and the waiters.
     ///
     /// # Errors
-    /// `Unavailable`, `Closed`, `Denied`, `WrongType`.
+    /// Those of [every request](crate::ErrorKind#every-request).
     ///
     /// # Cancel safety
     /// Cancel safe: it changes nothing.
@@ -296,8 +297,8 @@ impl Mutex {
     /// [`Fence::admit`](crate::Fence::admit), or a write).
     ///
     /// # Errors
-    /// `Unavailable` (the lock may or may not have been taken away), `Closed`, `Denied`,
-    /// `WrongType`.
+    /// Those of [every request](crate::ErrorKind#every-request). After `Unavailable`, the lock may
+    /// or may not have been taken away.
     ///
     /// # Cancel safety
     /// If the future is dropped, the lock may or may not be taken away.
@@ -329,10 +330,10 @@ impl Mutex {
     /// was admitted there: call [`Fence::admit`](crate::Fence::admit) first.
     ///
     /// # Errors
-    /// `Unavailable` if the server does not respond in time: the old hold may have been ended.
-    /// `Lost` if somebody else has forced the lock open before the answer. `Closed`, `Denied`,
-    /// `WrongType`, `OutOfMemory`, `ReadOnly`. If the attempt has an effect all the same, it is
-    /// undone.
+    /// Those of [every request](crate::ErrorKind#every-request). `Invalid` if the server refuses
+    /// the [`token_floor`](MutexBuilder::token_floor). `Lost` if somebody else has forced the lock
+    /// open before the answer. After `Unavailable`, the old hold may have been ended. If the
+    /// attempt has an effect all the same, it is undone.
     ///
     /// # Cancel safety
     /// The old hold may or may not be ended. Dropping the future releases what it took.
@@ -359,8 +360,10 @@ impl Mutex {
     /// hold (`max_hold`) goes on counting from the first grant.
     ///
     /// # Errors
-    /// `Invalid` if the ticket is for another name. `Lost` if its hold has ended or was resumed by
-    /// somebody else. `Unavailable` if the server does not respond; the hold is given up.
+    /// Those of [every request](crate::ErrorKind#every-request). `Invalid` if the ticket is for
+    /// another name or kind of hold, or if its token is not above the
+    /// [`token_floor`](MutexBuilder::token_floor) of this handle. `Lost` if its hold has ended or
+    /// was resumed by somebody else. After `Unavailable`, the hold is given up.
     ///
     /// # Cancel safety
     /// Dropping the future gives the hold up.

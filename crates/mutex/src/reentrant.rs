@@ -112,8 +112,9 @@ impl ReentrantMutex {
     /// Waits until the owner may have the lock; at once if it has it already.
     ///
     /// # Errors
-    /// `Unavailable` when the server has given no usable answer for `unavailable_after` (the attempt is undone),
-    /// `Closed`, `Denied`, `WrongType`, `OutOfMemory`, `QueueFull`.
+    /// Those of [every request](crate::ErrorKind#every-request): `Unavailable` if the server gives
+    /// no usable answer for `unavailable_after`; the attempt is undone. `QueueFull` at once if too
+    /// many wait already.
     ///
     /// # Cancel safety
     /// Dropping the future undoes the attempt: its place in the queue is lost, a grant on its way goes to the next
@@ -134,7 +135,7 @@ impl ReentrantMutex {
     /// Takes the lock if the owner has it already, or if it is free: `Ok(None)` if another owner holds it, or waits for it.
     ///
     /// # Errors
-    /// As [`lock`](Self::lock); `Unavailable` after the operation timeout.
+    /// As [`lock`](Self::lock), but never `QueueFull`; `Unavailable` after the operation timeout.
     ///
     /// # Cancel safety
     /// As [`lock`](Self::lock).
@@ -156,7 +157,7 @@ impl ReentrantMutex {
     /// The time runs from this call.
     ///
     /// # Errors
-    /// As [`lock`](Self::lock); `Unavailable` if nothing was heard of the server in that time.
+    /// As [`lock`](Self::lock), with `Unavailable` if the server does not respond within `wait`.
     ///
     /// # Cancel safety
     /// As [`lock`](Self::lock).
@@ -199,7 +200,7 @@ impl ReentrantMutex {
     /// Runs `body` under the lock, and drops it at an await when the hold is lost. See [`Mutex::run`](crate::Mutex::run).
     ///
     /// # Errors
-    /// As [`lock`](Self::lock); `Lost` if the hold ended before the body did.
+    /// As [`lock`](Self::lock), and `Lost` if the hold ends before the body does.
     ///
     /// # Cancel safety
     /// Dropping it drops the body and releases.
@@ -223,7 +224,7 @@ impl ReentrantMutex {
     /// Runs `body` if the owner can have the lock now: `Ok(None)` if not. See [`run`](Self::run).
     ///
     /// # Errors
-    /// As [`run`](Self::run).
+    /// As [`try_lock`](Self::try_lock), and `Lost` if the hold ends before the body does.
     ///
     /// # Cancel safety
     /// As [`run`](Self::run).
@@ -251,9 +252,9 @@ impl ReentrantMutex {
     /// hold (`max_hold`) goes on counting from the first grant.
     ///
     /// # Errors
-    /// `Invalid` if the ticket is for another name or kind of hold, or another owner. `Lost` if its hold has ended or was resumed by
-    /// somebody else. `Unavailable` if the server does not respond; the hold is given up. `Closed`, `Denied`, `WrongType`,
-    /// `ReadOnly`.
+    /// Those of [every request](crate::ErrorKind#every-request). `Invalid` if the ticket is for
+    /// another name or kind of hold, or another owner. `Lost` if its hold has ended or was resumed
+    /// by somebody else. After `Unavailable`, the hold is given up.
     ///
     /// # Cancel safety
     /// Dropping the future gives the hold up.
@@ -274,7 +275,7 @@ impl ReentrantMutex {
     /// How many holds the owner has now, in all processes; zero: it does not hold the lock.
     ///
     /// # Errors
-    /// `Unavailable`, `Closed`, `Denied`, `WrongType`.
+    /// Those of [every request](crate::ErrorKind#every-request).
     ///
     /// # Cancel safety
     /// Cancel safe: it changes nothing.
@@ -294,7 +295,7 @@ impl ReentrantMutex {
     /// Whether anybody holds it now. By the time you read it, it may be otherwise: to decide, use [`try_lock`](Self::try_lock).
     ///
     /// # Errors
-    /// `Unavailable`, `Closed`, `Denied`, `WrongType`.
+    /// Those of [every request](crate::ErrorKind#every-request).
     ///
     /// # Cancel safety
     /// Cancel safe: it changes nothing.
@@ -313,7 +314,7 @@ impl ReentrantMutex {
     /// Who holds it and who waits.
     ///
     /// # Errors
-    /// `Unavailable`, `Closed`, `Denied`, `WrongType`.
+    /// Those of [every request](crate::ErrorKind#every-request).
     ///
     /// # Cancel safety
     /// Cancel safe: it changes nothing.
@@ -354,7 +355,8 @@ impl ReentrantMutex {
     /// [`Fence::admit`](crate::Fence::admit), or a write).
     ///
     /// # Errors
-    /// `Unavailable` (then it may or may not have happened), `Closed`, `Denied`, `WrongType`.
+    /// Those of [every request](crate::ErrorKind#every-request). After `Unavailable`, the lock may
+    /// or may not have been taken away.
     ///
     /// # Cancel safety
     /// It may or may not happen.
@@ -394,7 +396,7 @@ impl OwnedHandle {
     /// See [`ReentrantMutex::lock`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`ReentrantMutex::lock`].
     pub fn lock(&self) -> ReentrantLock {
         ReentrantLock::new(self.primitive.acquire(Wait::Forever))
     }
@@ -402,7 +404,7 @@ impl OwnedHandle {
     /// See [`ReentrantMutex::try_lock`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`ReentrantMutex::try_lock`].
     pub fn try_lock(&self) -> TryReentrantLock {
         TryReentrantLock::new(self.primitive.acquire(Wait::Try))
     }
@@ -410,7 +412,7 @@ impl OwnedHandle {
     /// See [`ReentrantMutex::try_lock_for`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`ReentrantMutex::try_lock_for`].
     pub fn try_lock_for(&self, wait: Duration) -> TryReentrantLock {
         TryReentrantLock::new(self.primitive.acquire(Wait::for_duration(wait)))
     }
@@ -418,7 +420,7 @@ impl OwnedHandle {
     /// See [`ReentrantMutex::try_lock_until`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`ReentrantMutex::try_lock_until`].
     pub fn try_lock_until(&self, deadline: Instant) -> TryReentrantLock {
         TryReentrantLock::new(self.primitive.acquire(Wait::Until(deadline)))
     }
@@ -426,7 +428,7 @@ impl OwnedHandle {
     /// See [`ReentrantMutex::run`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`ReentrantMutex::run`].
     pub async fn run<T>(&self, body: impl AsyncFnOnce(&ReentrantMutexGuard) -> T) -> Result<T> {
         run(self.lock().await?, body).await
     }
@@ -434,7 +436,7 @@ impl OwnedHandle {
     /// See [`ReentrantMutex::try_run`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`ReentrantMutex::try_run`].
     pub async fn try_run<T>(&self, body: impl AsyncFnOnce(&ReentrantMutexGuard) -> T) -> Result<Option<T>> {
         match self.try_lock().await? {
             Some(guard) => run(guard, body).await.map(Some),
@@ -447,7 +449,7 @@ impl OwnedHandle {
     /// See [`ReentrantMutex::resume`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`ReentrantMutex::resume`].
     pub async fn resume(&self, ticket: &Ticket) -> Result<ReentrantMutexGuard> {
         let resumed = self.primitive.resume(ticket).await;
         resumed.map(ReentrantMutexGuard::from_guard)
@@ -456,7 +458,7 @@ impl OwnedHandle {
     /// See [`ReentrantMutex::holds`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`ReentrantMutex::holds`].
     pub async fn holds(&self) -> Result<u32> {
         self.primitive.holds_of(&self.owner).await
     }
@@ -464,7 +466,7 @@ impl OwnedHandle {
     /// See [`ReentrantMutex::is_locked`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`ReentrantMutex::is_locked`].
     pub async fn is_locked(&self) -> Result<bool> {
         self.primitive.is_locked().await
     }
@@ -472,7 +474,7 @@ impl OwnedHandle {
     /// See [`ReentrantMutex::inspect`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`ReentrantMutex::inspect`].
     pub async fn inspect(&self) -> Result<LockInfo> {
         self.primitive.inspect().await
     }
@@ -480,7 +482,7 @@ impl OwnedHandle {
     /// See [`ReentrantMutex::force_unlock`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`ReentrantMutex::force_unlock`].
     pub async fn force_unlock(&self) -> Result<bool> {
         self.primitive.force_unlock().await
     }

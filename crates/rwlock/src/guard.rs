@@ -68,7 +68,10 @@ impl RwLockUpgradableReadGuard {
     /// The lease is renewed meanwhile, unless it is [`Renew::Manual`](crate::Renew::Manual).
     ///
     /// # Errors
-    /// [`UpgradeError`]: the guard is handed back if the server did not answer in time; it is not if the hold was lost.
+    /// Those of [every request](crate::ErrorKind#every-request), as the
+    /// [`error`](UpgradeError::error) of an [`UpgradeError`], which hands the guard back. `Invalid`
+    /// if the server refuses the [`token_floor`](crate::RwLockBuilder::token_floor). `Lost` if the
+    /// hold has ended: only then the guard is not handed back.
     ///
     /// # Cancel safety
     /// Dropping the future gives up both the share and the upgrade.
@@ -93,7 +96,8 @@ impl RwLockUpgradableReadGuard {
     /// Becomes the writer if nobody else reads; else the guard is handed back.
     ///
     /// # Errors
-    /// [`UpgradeError`], with the guard if others read.
+    /// As [`upgrade`](Self::upgrade). If others read, the [`UpgradeError`] has the guard and no
+    /// error: see [`UpgradeError::is_busy`].
     ///
     /// # Cancel safety
     /// Dropping the future gives up both the share and the upgrade.
@@ -119,7 +123,8 @@ impl RwLockUpgradableReadGuard {
     /// Becomes the writer if the other readers have gone before `wait` is over; else the guard is handed back.
     ///
     /// # Errors
-    /// [`UpgradeError`], with the guard if others read until then.
+    /// As [`upgrade`](Self::upgrade). If others read until then, the [`UpgradeError`] has the guard
+    /// and no error: see [`UpgradeError::is_busy`].
     ///
     /// # Cancel safety
     /// Dropping the future gives up both the share and the upgrade.
@@ -140,7 +145,7 @@ impl RwLockUpgradableReadGuard {
     /// Becomes the writer if the other readers have gone before `deadline`. See [`try_upgrade_for`](Self::try_upgrade_for).
     ///
     /// # Errors
-    /// As there.
+    /// As [`try_upgrade_for`](Self::try_upgrade_for).
     ///
     /// # Cancel safety
     /// As there.
@@ -168,7 +173,8 @@ impl RwLockUpgradableReadGuard {
     /// Becomes an ordinary share, so that somebody else may have the upgradable one.
     ///
     /// # Errors
-    /// `Lost` if the hold has ended; `Unavailable`, `Closed`, `Denied`: then it is given up.
+    /// Those of [every request](crate::ErrorKind#every-request), and `Lost` if the hold has ended.
+    /// In each case it is given up.
     ///
     /// # Cancel safety
     /// Dropping the future gives the share up.
@@ -206,7 +212,8 @@ impl RwLockWriteGuard {
     /// Becomes a share, without letting a writer in between, and lets in the readers that wait at the front.
     ///
     /// # Errors
-    /// `Lost` if the hold has ended; `Unavailable`, `Closed`, `Denied`: then it is given up.
+    /// Those of [every request](crate::ErrorKind#every-request), and `Lost` if the hold has ended.
+    /// In each case it is given up.
     ///
     /// # Cancel safety
     /// Dropping the future gives the hold up.

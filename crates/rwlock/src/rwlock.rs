@@ -121,8 +121,9 @@ impl RwLock {
     /// Waits for a share.
     ///
     /// # Errors
-    /// `Unavailable` when the server has given no usable answer for `unavailable_after` (the attempt is undone),
-    /// `Closed`, `Denied`, `WrongType`, `OutOfMemory`, `QueueFull`.
+    /// Those of [every request](crate::ErrorKind#every-request): `Unavailable` if the server gives
+    /// no usable answer for `unavailable_after`; the attempt is undone. `QueueFull` at once if too
+    /// many wait already.
     ///
     /// # Cancel safety
     /// Dropping the future undoes the attempt: its place in the queue is lost, a grant on its way goes to the next
@@ -142,7 +143,7 @@ impl RwLock {
     /// Takes a share if it can be had now: `Ok(None)` if not, or if somebody waits.
     ///
     /// # Errors
-    /// As [`read`](Self::read); `Unavailable` after the operation timeout.
+    /// As [`read`](Self::read), but never `QueueFull`; `Unavailable` after the operation timeout.
     ///
     /// # Cancel safety
     /// As [`read`](Self::read).
@@ -163,7 +164,7 @@ impl RwLock {
     /// The time runs from this call.
     ///
     /// # Errors
-    /// As [`read`](Self::read); `Unavailable` if nothing was heard of the server in that time.
+    /// As [`read`](Self::read), with `Unavailable` if the server does not respond within `wait`.
     ///
     /// # Cancel safety
     /// As [`read`](Self::read).
@@ -206,8 +207,9 @@ impl RwLock {
     /// Others read beside it, and there is one of it at a time.
     ///
     /// # Errors
-    /// `Unavailable` when the server has given no usable answer for `unavailable_after` (the attempt is undone),
-    /// `Closed`, `Denied`, `WrongType`, `OutOfMemory`, `QueueFull`.
+    /// Those of [every request](crate::ErrorKind#every-request): `Unavailable` if the server gives
+    /// no usable answer for `unavailable_after`; the attempt is undone. `QueueFull` at once if too
+    /// many wait already.
     ///
     /// # Cancel safety
     /// Dropping the future undoes the attempt: its place in the queue is lost, a grant on its way goes to the next
@@ -227,7 +229,8 @@ impl RwLock {
     /// Takes the upgradable share if it can be had now: `Ok(None)` if not, or if somebody waits.
     ///
     /// # Errors
-    /// As [`upgradable_read`](Self::upgradable_read); `Unavailable` after the operation timeout.
+    /// As [`upgradable_read`](Self::upgradable_read), but never `QueueFull`; `Unavailable` after
+    /// the operation timeout.
     ///
     /// # Cancel safety
     /// As [`upgradable_read`](Self::upgradable_read).
@@ -248,7 +251,8 @@ impl RwLock {
     /// The time runs from this call.
     ///
     /// # Errors
-    /// As [`upgradable_read`](Self::upgradable_read); `Unavailable` if nothing was heard of the server in that time.
+    /// As [`upgradable_read`](Self::upgradable_read), with `Unavailable` if the server does not
+    /// respond within `wait`.
     ///
     /// # Cancel safety
     /// As [`upgradable_read`](Self::upgradable_read).
@@ -289,8 +293,10 @@ impl RwLock {
     /// Waits for the whole.
     ///
     /// # Errors
-    /// `Unavailable` when the server has given no usable answer for `unavailable_after` (the attempt is undone),
-    /// `Closed`, `Denied`, `WrongType`, `OutOfMemory`, `QueueFull`.
+    /// Those of [every request](crate::ErrorKind#every-request): `Unavailable` if the server gives
+    /// no usable answer for `unavailable_after`; the attempt is undone. `QueueFull` at once if too
+    /// many wait already. `Invalid` if the server refuses the
+    /// [`token_floor`](RwLockBuilder::token_floor).
     ///
     /// # Cancel safety
     /// Dropping the future undoes the attempt: its place in the queue is lost, a grant on its way goes to the next
@@ -310,7 +316,7 @@ impl RwLock {
     /// Takes the whole if it can be had now: `Ok(None)` if not, or if somebody waits.
     ///
     /// # Errors
-    /// As [`write`](Self::write); `Unavailable` after the operation timeout.
+    /// As [`write`](Self::write), but never `QueueFull`; `Unavailable` after the operation timeout.
     ///
     /// # Cancel safety
     /// As [`write`](Self::write).
@@ -331,7 +337,7 @@ impl RwLock {
     /// The time runs from this call.
     ///
     /// # Errors
-    /// As [`write`](Self::write); `Unavailable` if nothing was heard of the server in that time.
+    /// As [`write`](Self::write), with `Unavailable` if the server does not respond within `wait`.
     ///
     /// # Cancel safety
     /// As [`write`](Self::write).
@@ -375,7 +381,7 @@ impl RwLock {
     /// result is still `Ok`.
     ///
     /// # Errors
-    /// As [`read`](Self::read); `Lost` if the hold ended before the body did.
+    /// As [`read`](Self::read), and `Lost` if the hold ends before the body does.
     ///
     /// # Cancel safety
     /// Dropping it drops the body and releases.
@@ -394,7 +400,7 @@ impl RwLock {
     /// Runs `body` if a share can be had now: `Ok(None)` if not. See [`run_read`](Self::run_read).
     ///
     /// # Errors
-    /// As [`run_read`](Self::run_read).
+    /// As [`try_read`](Self::try_read), and `Lost` if the hold ends before the body does.
     ///
     /// # Cancel safety
     /// As [`run_read`](Self::run_read).
@@ -419,7 +425,8 @@ impl RwLock {
     /// result is still `Ok`.
     ///
     /// # Errors
-    /// As [`upgradable_read`](Self::upgradable_read); `Lost` if the hold ended before the body did.
+    /// As [`upgradable_read`](Self::upgradable_read), and `Lost` if the hold ends before the body
+    /// does.
     ///
     /// # Cancel safety
     /// Dropping it drops the body and releases.
@@ -441,7 +448,8 @@ impl RwLock {
     /// Runs `body` if the upgradable share can be had now: `Ok(None)` if not. See [`run_upgradable_read`](Self::run_upgradable_read).
     ///
     /// # Errors
-    /// As [`run_upgradable_read`](Self::run_upgradable_read).
+    /// As [`try_upgradable_read`](Self::try_upgradable_read), and `Lost` if the hold ends before
+    /// the body does.
     ///
     /// # Cancel safety
     /// As [`run_upgradable_read`](Self::run_upgradable_read).
@@ -469,7 +477,7 @@ impl RwLock {
     /// result is still `Ok`.
     ///
     /// # Errors
-    /// As [`write`](Self::write); `Lost` if the hold ended before the body did.
+    /// As [`write`](Self::write), and `Lost` if the hold ends before the body does.
     ///
     /// # Cancel safety
     /// Dropping it drops the body and releases.
@@ -488,7 +496,7 @@ impl RwLock {
     /// Runs `body` if the whole can be had now: `Ok(None)` if not. See [`run_write`](Self::run_write).
     ///
     /// # Errors
-    /// As [`run_write`](Self::run_write).
+    /// As [`try_write`](Self::try_write), and `Lost` if the hold ends before the body does.
     ///
     /// # Cancel safety
     /// As [`run_write`](Self::run_write).
@@ -514,7 +522,7 @@ impl RwLock {
     /// [`try_read`](Self::try_read) or [`try_write`](Self::try_write).
     ///
     /// # Errors
-    /// `Unavailable`, `Closed`, `Denied`, `WrongType`.
+    /// Those of [every request](crate::ErrorKind#every-request).
     ///
     /// # Cancel safety
     /// Cancel safe: it changes nothing.
@@ -533,7 +541,7 @@ impl RwLock {
     /// Who holds it and who waits. Readers are `shared`; the `weight` of an upgradable reader is 500 000.
     ///
     /// # Errors
-    /// `Unavailable`, `Closed`, `Denied`, `WrongType`.
+    /// Those of [every request](crate::ErrorKind#every-request).
     ///
     /// # Cancel safety
     /// Cancel safe: it changes nothing.
@@ -572,7 +580,8 @@ impl RwLock {
     /// [`Fence::admit`](crate::Fence::admit), or a write).
     ///
     /// # Errors
-    /// `Unavailable` (then it may or may not have happened), `Closed`, `Denied`, `WrongType`.
+    /// Those of [every request](crate::ErrorKind#every-request). After `Unavailable`, the lock may
+    /// or may not have been taken away.
     ///
     /// # Cancel safety
     /// It may or may not happen.
@@ -597,9 +606,9 @@ impl RwLock {
     /// hold (`max_hold`) goes on counting from the first grant.
     ///
     /// # Errors
-    /// `Invalid` if the ticket is for another name or kind of hold. `Lost` if its hold has ended or was resumed by
-    /// somebody else. `Unavailable` if the server does not respond; the hold is given up. `Closed`, `Denied`, `WrongType`,
-    /// `ReadOnly`.
+    /// Those of [every request](crate::ErrorKind#every-request). `Invalid` if the ticket is for
+    /// another name or kind of hold. `Lost` if its hold has ended or was resumed by somebody else.
+    /// After `Unavailable`, the hold is given up.
     ///
     /// # Cancel safety
     /// Dropping the future gives the hold up.
@@ -624,9 +633,9 @@ impl RwLock {
     /// hold (`max_hold`) goes on counting from the first grant.
     ///
     /// # Errors
-    /// `Invalid` if the ticket is for another name or kind of hold. `Lost` if its hold has ended or was resumed by
-    /// somebody else. `Unavailable` if the server does not respond; the hold is given up. `Closed`, `Denied`, `WrongType`,
-    /// `ReadOnly`.
+    /// Those of [every request](crate::ErrorKind#every-request). `Invalid` if the ticket is for
+    /// another name or kind of hold. `Lost` if its hold has ended or was resumed by somebody else.
+    /// After `Unavailable`, the hold is given up.
     ///
     /// # Cancel safety
     /// Dropping the future gives the hold up.
@@ -654,9 +663,10 @@ impl RwLock {
     /// hold (`max_hold`) goes on counting from the first grant.
     ///
     /// # Errors
-    /// `Invalid` if the ticket is for another name or kind of hold. `Lost` if its hold has ended or was resumed by
-    /// somebody else. `Unavailable` if the server does not respond; the hold is given up. `Closed`, `Denied`, `WrongType`,
-    /// `ReadOnly`.
+    /// Those of [every request](crate::ErrorKind#every-request). `Invalid` if the ticket is for
+    /// another name or kind of hold, or if its token is not above the
+    /// [`token_floor`](RwLockBuilder::token_floor) of this handle. `Lost` if its hold has ended or
+    /// was resumed by somebody else. After `Unavailable`, the hold is given up.
     ///
     /// # Cancel safety
     /// Dropping the future gives the hold up.

@@ -23,7 +23,7 @@ macro_rules! side {
             #[doc = concat!("See [`RwLock::", stringify!($acquire), "`].")]
             ///
             /// # Errors
-            /// As there.
+            #[doc = concat!("As [`RwLock::", stringify!($acquire), "`].")]
             pub fn lock(&self) -> $future {
                 self.0.$acquire()
             }
@@ -31,7 +31,7 @@ macro_rules! side {
             #[doc = concat!("See [`RwLock::", stringify!($try_acquire), "`].")]
             ///
             /// # Errors
-            /// As there.
+            #[doc = concat!("As [`RwLock::", stringify!($try_acquire), "`].")]
             pub fn try_lock(&self) -> $try_future {
                 self.0.$try_acquire()
             }
@@ -39,7 +39,7 @@ macro_rules! side {
             #[doc = concat!("See [`RwLock::", stringify!($for), "`].")]
             ///
             /// # Errors
-            /// As there.
+            #[doc = concat!("As [`RwLock::", stringify!($for), "`].")]
             pub fn try_lock_for(&self, wait: Duration) -> $try_future {
                 self.0.$for(wait)
             }
@@ -47,7 +47,7 @@ macro_rules! side {
             #[doc = concat!("See [`RwLock::", stringify!($until), "`].")]
             ///
             /// # Errors
-            /// As there.
+            #[doc = concat!("As [`RwLock::", stringify!($until), "`].")]
             pub fn try_lock_until(&self, deadline: Instant) -> $try_future {
                 self.0.$until(deadline)
             }

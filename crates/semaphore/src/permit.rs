@@ -35,8 +35,8 @@ impl SemaphorePermit {
     /// Makes a permit of its own of `n` of these, and renews both. `Ok(None)`: there are not more than `n` here.
     ///
     /// # Errors
-    /// `Invalid` for zero, `Lost` if the hold has ended. `Unavailable`, `OutOfMemory`, `Closed`, `Denied`: then the `n`
-    /// return to these.
+    /// Those of [every request](crate::ErrorKind#every-request): then the `n` return to these.
+    /// `Invalid` for zero. `Lost` if the hold has ended.
     ///
     /// # Cancel safety
     /// Dropping the future returns the `n` to these, in the background. [`permits`](Self::permits) counts them again when
@@ -59,8 +59,9 @@ impl SemaphorePermit {
     /// Adds the permits of another to these, and renews them. Both have to be of one client and one name.
     ///
     /// # Errors
-    /// `Invalid` if they are not; `Lost` if one of them has ended; `Unavailable`, `Closed`, `Denied`. In each of these cases
-    /// the other's permits are given back, and these are what they were.
+    /// Those of [every request](crate::ErrorKind#every-request). `Invalid` if they are not of one
+    /// client and one name. `Lost` if one of them has ended. In each of these cases the other's
+    /// permits are given back, and these are what they were.
     ///
     /// # Cancel safety
     /// Dropping the future gives the other's permits back, unless they are here already.

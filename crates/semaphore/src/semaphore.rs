@@ -97,10 +97,11 @@ impl Semaphore {
     /// Waits for a permit.
     ///
     /// # Errors
-    /// `Unavailable` when the server has given no usable answer for `unavailable_after` (the attempt is undone),
-    /// `Mismatch` if the semaphore was made with another number of permits or another rate, `TooLate` if it has a rate and could start only
-    /// further from now than [`max_wait`](SemaphoreBuilder::max_wait), `Closed`, `Denied`, `WrongType`,
-    /// `OutOfMemory`, `QueueFull`.
+    /// Those of [every request](crate::ErrorKind#every-request): `Unavailable` if the server gives
+    /// no usable answer for `unavailable_after`; the attempt is undone. `QueueFull` at once if too
+    /// many wait already. `Mismatch` if the semaphore was made with another number of permits or
+    /// another rate. `TooLate` if it has a rate, and the permit would start later than
+    /// [`max_wait`](SemaphoreBuilder::max_wait) from now.
     ///
     /// # Cancel safety
     /// Dropping the future undoes the attempt: its place in the queue is lost, a grant on its way goes to the next
@@ -120,8 +121,8 @@ impl Semaphore {
     /// Waits for `n` permits, which are had together or not at all.
     ///
     /// # Errors
-    /// As [`acquire`](Self::acquire); `Invalid` for zero; `TooLarge` if the semaphore does not have so many, and also if a
-    /// resize takes them away during the wait.
+    /// As [`acquire`](Self::acquire). `Invalid` for zero. `TooLarge` if the semaphore does not have
+    /// that many, also if a resize takes them away during the wait.
     ///
     /// # Cancel safety
     /// As [`acquire`](Self::acquire).
@@ -141,7 +142,8 @@ impl Semaphore {
     /// Takes a permit if there is one: `Ok(None)` if there is none, or somebody waits.
     ///
     /// # Errors
-    /// As [`acquire`](Self::acquire); `Unavailable` after the operation timeout.
+    /// As [`acquire`](Self::acquire), but never `QueueFull` or `TooLate`; `Unavailable` after the
+    /// operation timeout.
     ///
     /// # Cancel safety
     /// As [`acquire`](Self::acquire).
@@ -166,7 +168,8 @@ impl Semaphore {
     /// The time runs from this call.
     ///
     /// # Errors
-    /// As [`acquire`](Self::acquire); `Unavailable` if nothing was heard of the server in that time.
+    /// As [`acquire`](Self::acquire), but never `TooLate`; `Unavailable` if the server does not
+    /// respond within `wait`.
     ///
     /// # Cancel safety
     /// As [`acquire`](Self::acquire).
@@ -209,7 +212,8 @@ impl Semaphore {
     /// Takes `n` permits if they are there: `Ok(None)` if not, or if somebody waits.
     ///
     /// # Errors
-    /// As [`try_acquire`](Self::try_acquire) and [`acquire_many`](Self::acquire_many).
+    /// As [`acquire_many`](Self::acquire_many), but never `QueueFull` or `TooLate`; `Unavailable`
+    /// after the operation timeout.
     ///
     /// # Cancel safety
     /// As [`acquire`](Self::acquire).
@@ -228,7 +232,8 @@ impl Semaphore {
     /// Waits for `n` permits this long at most. See [`try_acquire_for`](Self::try_acquire_for).
     ///
     /// # Errors
-    /// As [`try_acquire_for`](Self::try_acquire_for) and [`acquire_many`](Self::acquire_many).
+    /// As [`acquire_many`](Self::acquire_many), but never `TooLate`; `Unavailable` if the server
+    /// does not respond within `wait`.
     ///
     /// # Cancel safety
     /// As [`acquire`](Self::acquire).
@@ -248,7 +253,7 @@ impl Semaphore {
     /// Waits for `n` permits until `deadline` at most. See [`try_acquire_for`](Self::try_acquire_for).
     ///
     /// # Errors
-    /// As [`try_acquire_for`](Self::try_acquire_for) and [`acquire_many`](Self::acquire_many).
+    /// As [`try_acquire_many_for`](Self::try_acquire_many_for).
     ///
     /// # Cancel safety
     /// As [`acquire`](Self::acquire).
@@ -293,7 +298,7 @@ impl Semaphore {
     /// the result is still `Ok`.
     ///
     /// # Errors
-    /// As [`acquire`](Self::acquire); `Lost` if the hold ended before the body did.
+    /// As [`acquire`](Self::acquire), and `Lost` if the hold ends before the body does.
     ///
     /// # Cancel safety
     /// Dropping it drops the body and releases.
@@ -313,7 +318,7 @@ impl Semaphore {
     /// Runs `body` if there is a permit: `Ok(None)` if not. See [`run`](Self::run).
     ///
     /// # Errors
-    /// As [`run`](Self::run).
+    /// As [`try_acquire`](Self::try_acquire), and `Lost` if the hold ends before the body does.
     ///
     /// # Cancel safety
     /// As [`run`](Self::run).
@@ -336,7 +341,7 @@ impl Semaphore {
     /// [`try_acquire`](Self::try_acquire). Permits that are free may be meant for somebody who waits for more.
     ///
     /// # Errors
-    /// `Unavailable`, `Closed`, `Denied`, `WrongType`.
+    /// Those of [every request](crate::ErrorKind#every-request).
     ///
     /// # Cancel safety
     /// Cancel safe: it changes nothing.
@@ -355,7 +360,7 @@ impl Semaphore {
     /// How many permits there are, had or free. If nobody has used the semaphore yet: how many this handle says.
     ///
     /// # Errors
-    /// `Unavailable`, `Closed`, `Denied`, `WrongType`.
+    /// Those of [every request](crate::ErrorKind#every-request).
     ///
     /// # Cancel safety
     /// Cancel safe: it changes nothing.
@@ -378,8 +383,8 @@ impl Semaphore {
     /// nobody waiting.
     ///
     /// # Errors
-    /// `Invalid` for zero; `Unavailable` (then it may or may not have happened), `Closed`, `Denied`, `WrongType`,
-    /// `OutOfMemory`.
+    /// Those of [every request](crate::ErrorKind#every-request), and `Invalid` for zero. After
+    /// `Unavailable`, it may or may not have happened.
     ///
     /// # Cancel safety
     /// It may or may not happen.
@@ -399,7 +404,8 @@ impl Semaphore {
     /// `None`: no rate. Permits that were granted keep their start. [`max_wait`](SemaphoreBuilder::max_wait) is that of this handle.
     ///
     /// # Errors
-    /// As [`resize`](Self::resize); `Invalid` for a rate that cannot work.
+    /// Those of [every request](crate::ErrorKind#every-request), and `Invalid` for a rate that
+    /// cannot work. After `Unavailable`, it may or may not have happened.
     ///
     /// # Cancel safety
     /// It may or may not happen.
@@ -420,7 +426,7 @@ impl Semaphore {
     /// Who has permits and who waits. Every holder is `shared`, and its `weight` is how many it has.
     ///
     /// # Errors
-    /// `Unavailable`, `Closed`, `Denied`, `WrongType`.
+    /// Those of [every request](crate::ErrorKind#every-request).
     ///
     /// # Cancel safety
     /// Cancel safe: it changes nothing.
@@ -455,7 +461,8 @@ impl Semaphore {
     /// The holders go on until they hear of it: until then more may be at work than there are permits.
     ///
     /// # Errors
-    /// `Unavailable` (then it may or may not have happened), `Closed`, `Denied`, `WrongType`.
+    /// Those of [every request](crate::ErrorKind#every-request). After `Unavailable`, the permits
+    /// may or may not have been taken away.
     ///
     /// # Cancel safety
     /// It may or may not happen.
@@ -480,9 +487,9 @@ impl Semaphore {
     /// hold (`max_hold`) goes on counting from the first grant.
     ///
     /// # Errors
-    /// `Invalid` if the ticket is for another name or kind of hold. `Lost` if its hold has ended or was resumed by
-    /// somebody else. `Unavailable` if the server does not respond; the hold is given up. `Closed`, `Denied`, `WrongType`,
-    /// `ReadOnly`.
+    /// Those of [every request](crate::ErrorKind#every-request). `Invalid` if the ticket is for
+    /// another name or kind of hold. `Lost` if its hold has ended or was resumed by somebody else.
+    /// After `Unavailable`, the hold is given up.
     ///
     /// # Cancel safety
     /// Dropping the future gives the hold up.

@@ -48,7 +48,7 @@ async fn h64_below_zero_it_stays_at_zero() {
     );
     assert_eq!(latch.inspect().await.expect("an answer").initial_count, 3);
     let error = expect(latch.count_down_by(0).await, ErrorKind::Invalid);
-    assert!(error.to_string().contains("one at least"), "{error}");
+    assert!(error.to_string().contains("at least 1"), "{error}");
     settled(&fixture, &[&client]).await;
 }
 

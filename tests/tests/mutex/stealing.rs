@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use latchwork_mutex::{FairMutex, Loss, Mutex};
+use latchwork_mutex::{ErrorKind, FairMutex, FencingToken, Loss, Mutex};
 use latchwork_tests::{Fixture, granted, locked, locking, mutex, soon, unlocked};
 
 #[tokio::test]
@@ -26,6 +26,37 @@ async fn a_stolen_lock_has_a_higher_token_and_the_old_holder_learns_it() {
     unlocked(next).await;
     fixture.settled().await;
     fixture.check_leftovers();
+}
+
+#[tokio::test]
+async fn a_theft_with_a_token_floor_too_far_ahead_is_refused_and_costs_no_hold() {
+    let fixture = Fixture::shared();
+    let client = fixture.steady().await;
+    let old = locked(&client, "a").await;
+    let two_days = 2 * 24 * 3600 * 1_000_000;
+    let floor = FencingToken::new(old.fencing_token().get() + two_days);
+    let builder = Mutex::builder(&client, "a").token_floor(floor);
+    let stolen = builder.build().expect("a mutex").steal().await;
+    let error = stolen.expect_err("refused");
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    assert!(error.to_string().contains("token floor"), "{error}");
+    unlocked(old).await;
+    fixture.settled().await;
+}
+
+#[tokio::test]
+async fn a_ticket_below_the_token_floor_is_refused_and_stays_good() {
+    let fixture = Fixture::shared();
+    let client = fixture.steady().await;
+    let ticket = locked(&client, "a").await.into_ticket().await.expect("a ticket");
+    let builder = Mutex::builder(&client, "a").token_floor(ticket.token());
+    let resumed = builder.build().expect("a mutex").resume(&ticket).await;
+    let error = resumed.expect_err("refused");
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    assert!(error.to_string().contains("token floor"), "{error}");
+    let guard = mutex(&client, "a").resume(&ticket).await.expect("the hold");
+    unlocked(guard).await;
+    fixture.settled().await;
 }
 
 #[tokio::test]

@@ -6,7 +6,17 @@ use crate::model::Attempt;
 
 impl Lock {
     fn steal(&mut self, who: &Attempt, not_after: i64) -> Vec<i64> {
-        let numbers = [LEASE, LEASE + RETENTION, self.capacity, 0, self.now() + not_after];
+        self.steal_above(0, who, not_after)
+    }
+
+    fn steal_above(&mut self, floor: i64, who: &Attempt, not_after: i64) -> Vec<i64> {
+        let numbers = [
+            LEASE,
+            LEASE + RETENTION,
+            self.capacity,
+            floor,
+            self.now() + not_after,
+        ];
         let numbers = numbers.map(|number| number.to_string());
         let args = [std::slice::from_ref(&who.id), &numbers[..]].concat();
         ints(&self.bench.call(Script::Steal, &[KEY], &args))
@@ -75,6 +85,21 @@ fn a_late_copy_of_a_theft_ends_no_later_hold() {
     lock.bench.redis(&["DEL", KEY]);
     lock.bench.redis(&["ZADD", KEY, "1", "foreign"]);
     assert_eq!(lock.steal(&late, 1000), [8, lock.stamp()], "foreign");
+}
+
+#[test]
+fn a_floor_may_be_a_day_ahead_of_the_clock_and_no_more() {
+    let mut lock = Lock::new(1);
+    let (old, thief) = (attempt(1, 1), attempt(2, 1));
+    lock.acquire(&old, WAIT);
+    let most = lock.stamp() + 86_400_000_000;
+    assert_eq!(lock.steal_above(most + 1, &thief, 1000), [7, lock.stamp()]);
+    assert_eq!(
+        lock.holders(),
+        std::slice::from_ref(&old.id),
+        "nothing has changed"
+    );
+    assert_eq!(lock.steal_above(most, &thief, 1000)[2], most + 1, "its token");
 }
 
 #[test]

@@ -36,7 +36,12 @@ impl Outage {
 
     /// Remembers why there is no connection, for the errors of requests that wait for one.
     pub(crate) fn note(&self, why: &Error) {
-        let cause = (why.kind(), format!("{why:?}"));
+        // The options worked before: it is the server that has changed.
+        let kind = match why.kind() {
+            ErrorKind::Invalid => ErrorKind::Unsupported,
+            kind => kind,
+        };
+        let cause = (kind, format!("{why:?}"));
         *self.cause.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause);
         self.has_cause.store(true, Ordering::Release);
     }
@@ -92,5 +97,16 @@ mod tests {
         assert_eq!(outage.error().kind(), ErrorKind::Denied, "the kind says it");
         outage.answered();
         assert_eq!(outage.error().kind(), ErrorKind::Unavailable, "nothing is known");
+    }
+
+    #[test]
+    fn options_that_worked_before_are_not_called_invalid() {
+        let outage = Outage::default();
+        outage.note(&Error::invalid("no such database"));
+        assert_eq!(
+            outage.error().kind(),
+            ErrorKind::Unsupported,
+            "the server has changed"
+        );
     }
 }

@@ -135,7 +135,10 @@ pub(crate) fn classify(error: &RedisError, target: Target<'_>) -> Failure {
             } else {
                 ErrorKind::Unavailable
             };
-            let message = format!("the server cannot serve it now ({code})");
+            let message = match code {
+                "READONLY" => "the server is a replica (READONLY): connect to its primary".to_owned(),
+                code => format!("the server cannot serve it now ({code})"),
+            };
             Failure::passing(Error::new(kind, message).caused_by(said(error)))
         }
         "ERR" if is_denial(&detail) => failed(ErrorKind::Denied, denied(&detail, place, target.prefix)),

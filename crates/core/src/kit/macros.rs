@@ -51,8 +51,9 @@ macro_rules! guard_type {
             /// Renews the hold so that it lasts at least `lease` from now. Never shortens it.
             ///
             /// # Errors
-            /// `Lost` if it has ended; `Invalid` for a lease out of range or past the maximum hold; `Unavailable` if there
-            /// was no answer in time: it may have been extended, and `valid_for` counts on not.
+            /// Those of [every request](crate::ErrorKind#every-request). `Lost` if the hold has ended.
+            /// `Invalid` for a lease that is out of range or reaches past the maximum hold. After
+            /// `Unavailable` the hold may have been extended, and `valid_for` assumes that it was not.
             ///
             /// # Cancel safety
             /// The extension may or may not happen.
@@ -74,11 +75,11 @@ macro_rules! guard_type {
             /// that loses only the answer.
             ///
             /// # Errors
-            /// `Lost` if the hold had already ended; nobody else's hold is affected. `Unavailable`
-            /// if the server does not answer within `unavailable_after`, or before the lease is over
-            /// if that is sooner; the client continues to release the hold. `Closed` if the client is
-            /// closed, or its runtime ends, before the answer; the lock is then free by the end of
-            /// its lease.
+            /// `Lost` if the hold had already ended; nobody else's hold is affected. `Closed` if the
+            /// client is closed, or its runtime ends, before the answer; the lock is then free by the
+            /// end of its lease. Those of [every request](crate::ErrorKind#every-request) if the server
+            /// does not answer within `unavailable_after`, or before the lease is over if that is
+            /// sooner, or if it refuses; the client continues to release the hold.
             ///
             /// # Cancel safety
             /// The release happens all the same.
@@ -132,7 +133,8 @@ macro_rules! guard_type {
             /// it is resumed.
             ///
             /// # Errors
-            /// `Lost` if it has ended, `Unavailable` if it could not be renewed. Either way the hold is given up.
+            /// Those of [every request](crate::ErrorKind#every-request), and `Lost` if the hold has
+            /// ended. In each case it is given up.
             ///
             /// # Cancel safety
             /// Dropping it releases.

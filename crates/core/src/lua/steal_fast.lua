@@ -11,7 +11,8 @@
 --
 -- Returns  {1, stamp_us, token, left_ms, 0}  it holds, now or by an earlier copy
 --          {4, stamp_us}                     late; or there are more holds than one step ends: it is to ask again
---          {5, stamp_us}                     the attempt has ended, or was forced open, or the floor is more than a day ahead
+--          {5, stamp_us}                     the attempt has ended, or was forced open
+--          {7, stamp_us}                     the floor is more than a day ahead of the clock
 --          {8, stamp_us}                     not our record, or another schema version
 local lock, id, lease, ttl = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local capacity, floor, not_after = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])

@@ -4,8 +4,10 @@ local own, forced = read(step, id, '%FORCED%' .. id)
 own = tonumber(own or 0)
 if not step.token and redis.call('ZCARD', lock) > 0 then
   return { 8, now_us }
-elseif own >= %TOMB% or forced or floor > now_us + 86400000000 then
+elseif own >= %TOMB% or forced then
   return { 5, now_us }
+elseif floor > now_us + 86400000000 then
+  return { 7, now_us }
 elseif own > now then
   return { 1, now_us, step.token, math.floor(own) - now, 0 }
 elseif now > not_after then

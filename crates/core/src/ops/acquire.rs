@@ -166,7 +166,7 @@ impl Acquire {
             return Ok(());
         };
         if request.spec.weight() == 0 {
-            return Err(Error::invalid("ask for one at least").named(&request.name));
+            return Err(Error::invalid("the number of permits must be at least 1").named(&request.name));
         }
         let shared = this.client.shared();
         shared

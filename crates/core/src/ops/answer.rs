@@ -11,7 +11,7 @@ use crate::attempt::event::Event;
 use crate::attempt::spec::Spec;
 use crate::base::clock::Moment;
 use crate::runtime::shared::Shared;
-use crate::types::error::{Error, ErrorKind, Result, foreign};
+use crate::types::error::{Error, ErrorKind, Result, floor_ahead, foreign};
 use crate::types::latch::OnMissing;
 use crate::wire::reply::{AcquireReply, LatchReply};
 use crate::wire::value::Answer;
@@ -132,9 +132,7 @@ fn refusal(shared: &Shared, spec: &Spec, reply: AcquireReply) -> Error {
                 shared.max_waiters(spec)
             ),
         ),
-        AcquireReply::FloorAhead => Error::invalid(
-            "the token floor is more than a day ahead of the server's clock: is it really a fencing token of this server?",
-        ),
+        AcquireReply::FloorAhead => floor_ahead(),
         AcquireReply::Foreign => foreign(),
         AcquireReply::OtherCapacity(capacity) => Error::new(
             ErrorKind::Mismatch,
@@ -146,7 +144,7 @@ fn refusal(shared: &Shared, spec: &Spec, reply: AcquireReply) -> Error {
         AcquireReply::TooLarge(capacity) => Error::new(
             ErrorKind::TooLarge,
             format!(
-                "{} were asked for, and it has {capacity}: that can never be, unless somebody calls `resize`",
+                "requested {} permits, but the semaphore has only {capacity}; call `resize` to raise the limit",
                 spec.weight(),
             ),
         ),
@@ -173,7 +171,7 @@ fn too_late(delay: Duration) -> Error {
     Error::new(
         ErrorKind::TooLate,
         format!(
-            "by its rate it could start in {delay:?} only, which is further ahead than `max_wait`; nothing was consumed"
+            "the next permit would start in {delay:?}, which is beyond the limit for waiting (max_wait); nothing was consumed"
         ),
     )
 }

@@ -104,7 +104,7 @@ impl dyn Lock + '_ {
     /// Runs `body` if the lock is free: `Ok(None)` if it is not. See `run`.
     ///
     /// # Errors
-    /// As `run`.
+    /// As [`try_lock`](Lock::try_lock), and `Lost` if the hold ended before the body did.
     ///
     /// # Cancel safety
     /// As `run`.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::base::clock::{Moment, millis};
+use crate::connection::failure::Failure;
 use crate::tasks::client::Client;
 use crate::types::error::{Error, ErrorKind, Result, foreign};
 use crate::types::fence::FenceReply;
@@ -74,9 +75,9 @@ impl Fence {
     /// seen, is refused: it would shut out every lock's tokens for as long as it is remembered.
     ///
     /// # Errors
-    /// `Unavailable` (then it may have been admitted: asking again is safe). `Invalid` for a token that no lock can have
-    /// issued: 0, one of 2^53 or above, or one more than a day ahead. `ReadOnly` if the server is a replica. `Denied`, `WrongType` (the key below the prefix holds foreign data),
-    /// `OutOfMemory`, `Closed`: then nothing was admitted.
+    /// Those of [every request](crate::ErrorKind#every-request), and `Invalid` for a token that no lock
+    /// can have issued: 0, one of 2^53 or above, or one more than a day ahead. After `Unavailable` it
+    /// may have been admitted; asking again is safe.
     ///
     /// # Cancel safety
     /// It may or may not be admitted; asking again is safe.
@@ -149,10 +150,10 @@ impl Fence {
     /// may not have run, or may run late, though never after a newer token was seen.
     ///
     /// # Errors
-    /// As [`admit`](Self::admit). `Protocol` if the script raises an error, whichever (such as one about a key of its own):
-    /// then the token was admitted, and what the script wrote before is written. `Protocol` also if the script does not
-    /// compile: then nothing was done, and the token was not admitted. `Denied` also if a right to the script's keys is
-    /// missing.
+    /// As [`admit`](Self::admit). `Denied` also if a right to the script's keys is missing.
+    /// `Protocol` if the script raises an error, whichever (such as one about a key of its own):
+    /// then the token was admitted, and what the script wrote before is written. `Protocol` also if
+    /// the script does not compile: then nothing was done, and the token was not admitted.
     ///
     /// # Cancel safety
     /// It may or may not run.
@@ -179,17 +180,17 @@ impl Fence {
     ) -> Result<Option<FenceReply>> {
         self.check(token)?;
         let shared = self.client.shared();
-        shared.check_open()?;
-        let command = eval_guarded(&self.key, token.get(), millis(FENCE_MEMORY), script, keys, args);
-        let deadline = Moment::now() + shared.options.operation_timeout;
         // One send: the user's script may not bear a second run.
         let named = |error: Error| error.named(&self.resource);
+        shared.check_open().map_err(named)?;
+        let command = eval_guarded(&self.key, token.get(), millis(FENCE_MEMORY), script, keys, args);
+        let deadline = Moment::now() + shared.options.operation_timeout;
         let reply = shared
             .route
             .of(&self.key)
             .command(&command, deadline)
             .await
-            .map_err(|failure| named(self.about_script(failure.error, keys)))?;
+            .map_err(|failure| named(self.about_script(failure, keys)))?;
         match GuardedReply::read(reply).map_err(named)? {
             GuardedReply::Ran(returned) => Ok(Some(returned)),
             GuardedReply::Raised(text) => {
@@ -203,8 +204,10 @@ impl Fence {
     }
 
     /// Which right is missing is not known: one to a key of the script, or one to ours.
-    fn about_script(&self, error: Error, keys: &[&[u8]]) -> Error {
-        if error.kind() != ErrorKind::Denied {
+    /// Without a connection, the server has not even seen the script.
+    fn about_script(&self, failure: Failure, keys: &[&[u8]]) -> Error {
+        let error = failure.error;
+        if error.kind() != ErrorKind::Denied || failure.passing {
             return error;
         }
         let prefix = &self.client.shared().options.prefix;
@@ -301,7 +304,7 @@ impl Fence {
     /// The highest token that was seen; `None` if none is remembered.
     ///
     /// # Errors
-    /// `Unavailable`, `ReadOnly`, `Denied`, `WrongType`, `Closed`.
+    /// Those of [every request](crate::ErrorKind#every-request).
     ///
     /// # Cancel safety
     /// Cancel safe: it changes nothing.

@@ -130,7 +130,7 @@ impl Latch {
     /// `Invalid` for zero.
     pub fn count_down(&self, by: u32, and_wait: bool) -> Result<LatchCall> {
         if by == 0 {
-            return Err(Error::invalid("count down by one at least").named(&self.name));
+            return Err(Error::invalid("a count-down must be by at least 1").named(&self.name));
         }
         let asked = LatchAsk {
             by,

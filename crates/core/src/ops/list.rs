@@ -35,7 +35,8 @@ impl Client {
     /// the first page to the last is listed at least once, and may be listed twice. The user needs the right `+scan`.
     ///
     /// # Errors
-    /// `Unavailable` after the operation timeout, `Denied`, `Closed`.
+    /// Those of [every request](crate::ErrorKind#every-request): `Unavailable` after the operation
+    /// timeout.
     ///
     /// # Cancel safety
     /// Cancel safe: it changes nothing.

@@ -68,7 +68,7 @@ impl Place {
             return Ok(None);
         };
         let shared = self.client.shared();
-        shared.check_open()?;
+        shared.check_open().map_err(|error| error.named(&attempt.name))?;
         let deadline = Moment::now() + shared.options.operation_timeout;
         shared
             .route

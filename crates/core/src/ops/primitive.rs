@@ -118,7 +118,7 @@ impl Primitive {
             between("shortest hold", least, Duration::from_millis(1), most).map_err(named)?;
         }
         if options.weight == 0 || options.weight > options.capacity {
-            return Err(named(Error::invalid("it cannot have less than one")));
+            return Err(named(Error::invalid("the capacity must be at least 1")));
         }
         if options
             .max_waiters
@@ -290,6 +290,14 @@ impl Primitive {
                 "the ticket is for another kind of hold, or for another owner's".to_owned(),
             ));
         };
+        let token = ticket.token().get();
+        if is_exclusive && token <= spec.floor() {
+            return Err(invalid(format!(
+                "the ticket's token is {token}, which is not above the token floor of this handle ({}): what the lock \
+                 guards has seen a newer holder",
+                spec.floor()
+            )));
+        }
         let mut request = self.request.clone();
         request.spec = spec.with_weight(weight);
         let mut guard = self.client.resume(request, ticket).await?;

@@ -68,7 +68,7 @@ impl RateAcquire {
         let this = self.project();
         *this.step = Step::Done;
         if *this.weight == 0 {
-            return Err(Error::invalid("ask for one permit at least"));
+            return Err(Error::invalid("the number of permits must be at least 1"));
         }
         let shared = this.limiter.client().shared();
         let pending = shared.refunds.insert(this.limiter.key(), *this.weight);

@@ -257,8 +257,9 @@ fn out_of_range(wait: Duration) -> Error {
 }
 
 fn too_much(weight: u32, limit: u32) -> Error {
-    let text =
-        format!("{weight} permits are more than the {limit} that may be had at once, however long one waits");
+    let text = format!(
+        "requested {weight} permits, but at most {limit} can be granted at once; ask for fewer, or raise the burst"
+    );
     Error::new(ErrorKind::TooLarge, text)
 }
 

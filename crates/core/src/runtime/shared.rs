@@ -463,7 +463,7 @@ const DRAINING: &str = "the client is draining: it finishes what is held, and be
 const SEARCH: Duration = Duration::from_secs(1);
 
 /// What everything answers once the client is closed.
-const CLOSED: &str = "the client is closed";
+const CLOSED: &str = "the client is closed: connect another one";
 
 /// Why everything answers `Closed` when nobody called `close`.
 const ORPHANED: &str = "the runtime that drives the client has ended: connect in a runtime that lives as long as the client, or use keeper_thread(true)";

@@ -278,8 +278,8 @@ impl ClientBuilder {
     /// tokio's, and may be over at once, because a paused clock does not wait for answers of a server.
     ///
     /// # Errors
-    /// As [`Client::connect`]; `Invalid` also for options out of range, and outside a tokio runtime with a timer
-    /// (unless `keeper_thread`).
+    /// As [`Client::connect`]. `Invalid` also for options out of range, and outside a tokio runtime
+    /// with a timer (unless `keeper_thread`). `Closed` if the runtime ends meanwhile.
     ///
     /// # Cancel safety
     /// Cancel safe: what was begun is given up.

@@ -57,9 +57,11 @@ impl Client {
     /// Connects with default options.
     ///
     /// # Errors
-    /// `Invalid` for a URL that is not understood, `Unavailable` if there is no server or its name cannot be resolved,
-    /// `Denied` for a wrong password, `Credentials` if their provider failed, `Tls` for a certificate that one side does not accept or if only one side uses TLS,
-    /// `Unsupported` for a server that is too old or a node of a cluster: at once, with the cause in the text.
+    /// `Invalid` for a URL that is not understood, or a database that the server does not have.
+    /// `Unavailable` if there is no server, or its name cannot be resolved. `Denied` for a wrong
+    /// password. `Credentials` if their provider failed. `Tls` for a certificate that one side does not accept, or if only one side uses
+    /// TLS. `Unsupported` for a server that is too old, or a node of a cluster. `Protocol` if what
+    /// answers is not Redis or Valkey. Each is returned at once, with the cause in its text.
     ///
     /// # Cancel safety
     /// Cancel safe: what was begun is given up.
@@ -189,7 +191,8 @@ impl Client {
     /// The round trip of a `PING`.
     ///
     /// # Errors
-    /// `Unavailable` after the operation timeout, `Closed`.
+    /// Those of [every request](crate::ErrorKind#every-request): `Unavailable` after the operation
+    /// timeout.
     ///
     /// # Cancel safety
     /// Cancel safe.

@@ -45,6 +45,26 @@ impl StdError for Cause {
 }
 
 /// The kinds of [`Error`].
+///
+/// # Every request
+///
+/// Any call that sends a request to the server can return these kinds. The section *Errors* of a
+/// method refers to this list, and names the kinds that the method can return besides.
+///
+/// | kind | what happened | what to do |
+/// |---|---|---|
+/// | [`Unavailable`](Self::Unavailable) | there is no connection, or no usable answer in time | try again later |
+/// | [`Closed`](Self::Closed) | the client was closed or is draining, or its runtime has ended | connect another client |
+/// | [`Denied`](Self::Denied) | access control refuses a command, key or channel, or the password | grant what the text names |
+/// | [`ReadOnly`](Self::ReadOnly) | the server is a replica | connect to its primary |
+/// | [`OutOfMemory`](Self::OutOfMemory) | the server's memory is full | free memory, or raise the limit |
+/// | [`WrongType`](Self::WrongType) | the key holds foreign data, or a record of another version | choose another name or prefix |
+/// | [`Unsupported`](Self::Unsupported) | the server does not know a command, or cannot be used at all | see the text |
+/// | [`Tls`](Self::Tls) | the client cannot connect again, because of TLS | see the text |
+/// | [`Protocol`](Self::Protocol) | the answer is not of the protocol | check what runs at the address |
+///
+/// A client whose connection was lost connects again in the background. If that fails, calls return
+/// the kind that says why, such as [`Denied`](Self::Denied) after the password was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -55,7 +75,8 @@ pub enum ErrorKind {
     Unavailable,
     /// The client was closed, or the runtime that drives it has ended.
     Closed,
-    /// The server is too old, or refuses a command or mode that is needed.
+    /// The server is too old, is a node of a cluster, or does not know a command that is needed. When the client connects
+    /// again, also: the server lacks the database of the URL.
     Unsupported,
     /// There is no connection with TLS: a certificate is not trusted, missing or for another host, or only one side uses
     /// TLS. The text has the cause.
@@ -238,6 +259,13 @@ impl StdError for Error {
         let source = self.0.source.as_deref()?;
         Some(source)
     }
+}
+
+/// The error of a token floor that the server refuses.
+pub(crate) fn floor_ahead() -> Error {
+    Error::invalid(
+        "the token floor is more than a day ahead of the server's clock: is it really a fencing token of this server?",
+    )
 }
 
 /// The error of a key that is not a record of ours.

@@ -55,6 +55,8 @@ impl fmt::Display for Owner {
 impl FromStr for Owner {
     type Err = Error;
 
+    /// # Errors
+    /// `Invalid` if the text is not that of an owner.
     fn from_str(text: &str) -> Result<Self> {
         let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         match <[u8; LENGTH]>::try_from(text.as_bytes()) {

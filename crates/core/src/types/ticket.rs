@@ -110,6 +110,8 @@ impl fmt::Display for Ticket {
 impl FromStr for Ticket {
     type Err = Error;
 
+    /// # Errors
+    /// `Invalid` if the text is not that of a ticket.
     fn from_str(text: &str) -> Result<Self> {
         let wrong =
             || Error::invalid("this is not a ticket: take the whole text that `Display` of a ticket gave");

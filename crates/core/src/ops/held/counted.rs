@@ -101,7 +101,7 @@ impl Primitive {
     /// It may or may not happen.
     pub async fn resize(&self, capacity: u32) -> Result<()> {
         if capacity == 0 {
-            return Err(Error::invalid("it cannot have less than one").named(self.name()));
+            return Err(Error::invalid("the capacity must be at least 1").named(self.name()));
         }
         self.set(Setting::Capacity, capacity, self.spec().pace())
             .await
@@ -173,7 +173,9 @@ impl Guard {
     /// Dropping it returns the part to this hold, in the same way.
     pub async fn split(&mut self, weight: u32) -> Result<Option<Self>> {
         if weight == 0 {
-            return Err(Error::invalid("split off one at least").named(self.name()));
+            return Err(
+                Error::invalid("the number of permits to split off must be at least 1").named(self.name()),
+            );
         }
         if let Some(error) = self.lost_error() {
             return Err(error);
@@ -241,7 +243,7 @@ impl Guard {
         let shared = client.shared();
         if attempt.key != part.key || !std::ptr::eq(shared, other.client.shared()) {
             return Err(Error::invalid(
-                "only what one client has of one name can be merged",
+                "only permits of the same client and the same semaphore can be merged",
             ));
         }
         if let Some(error) = self.lost_error().or_else(|| other.lost_error()) {

@@ -15,7 +15,7 @@ use crate::ops::held::hold::Hold;
 use crate::ops::held::release::Unlock;
 use crate::tasks::client::Client;
 use crate::tasks::keeper::renew::{Item, exchange};
-use crate::types::error::{Error, ErrorKind, Result};
+use crate::types::error::{Error, Result, foreign};
 use crate::types::name::Name;
 use crate::types::options::{MAX_LEASE, check_lease};
 use crate::types::owner::Owner;
@@ -182,10 +182,7 @@ impl Guard {
         }
         match outcomes.first() {
             Some(TickItem::Held(_)) => Ok(()),
-            _ => Err(named(Error::new(
-                ErrorKind::WrongType,
-                "its key holds foreign data now",
-            ))),
+            _ => Err(named(foreign())),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::ops::request::AcquireRequest;
 use crate::runtime::returns::Return;
 use crate::runtime::shared::Shared;
 use crate::tasks::client::Client;
-use crate::types::error::{Error, ErrorKind, Result, foreign};
+use crate::types::error::{Error, ErrorKind, Result, floor_ahead, foreign};
 use crate::types::loss::Loss;
 use crate::types::ticket::Ticket;
 use crate::wire::reply::{AcquireReply, TakeOverReply, Why};
@@ -92,6 +92,7 @@ impl Client {
                 Error::lost(Loss::Expired)
             }
             TakeOverReply::Foreign => foreign(),
+            TakeOverReply::FloorAhead => floor_ahead(),
             TakeOverReply::Late => late(attempt.with(State::is_asked)),
             TakeOverReply::Ended(Why::Forced) => Error::lost(Loss::Forced),
             TakeOverReply::Ended(_) | TakeOverReply::Gone if matches!(what, TakeOver::Adopt { .. }) => {

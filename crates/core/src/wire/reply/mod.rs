@@ -279,6 +279,8 @@ pub(crate) enum TakeOverReply {
     Late,
     /// The new attempt has ended.
     Gone,
+    /// The token floor is too far ahead of the server's clock.
+    FloorAhead,
     Foreign,
 }
 
@@ -296,6 +298,7 @@ impl TakeOverReply {
             3 => Self::Ended(Why::read("adopt", reply.int_at(2)?)?),
             4 => Self::Late,
             5 => Self::Gone,
+            7 => Self::FloorAhead,
             8 => Self::Foreign,
             code => return Err(unknown("adopt", code)),
         };

@@ -87,6 +87,7 @@ fn contracts() -> Vec<Contract> {
                 Ended,
                 Late,
                 Gone,
+                FloorAhead,
                 Foreign
             },
             |reply| Ok(TakeOverReply::read(&reply)?.1)
