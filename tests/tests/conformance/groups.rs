@@ -34,7 +34,6 @@ macro_rules! groups {
         $group! { keeping:
             a_release_after_a_time_is_one_request_and_wakes_the_waiter_then,
             a_release_after_a_time_may_end_after_the_lease,
-            a_release_after_more_than_a_day_is_one_after_a_day,
             a_dropped_release_after_a_time_keeps_the_hold,
             a_release_after_a_time_keeps_no_hold_past_its_maximum,
             a_release_after_more_than_a_day_is_refused_and_releases,

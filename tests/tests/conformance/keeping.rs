@@ -56,17 +56,6 @@ pub(crate) async fn a_release_after_a_time_may_end_after_the_lease(subject: &'st
     fixture.over().await;
 }
 
-pub(crate) async fn a_release_after_more_than_a_day_is_one_after_a_day(subject: &'static dyn Subject) {
-    let fixture = Fixture::of(subject);
-    let client = fixture.client().await;
-    let guard = fixture.held(&client).await;
-    guard.release_after(Duration::MAX).await.expect("released");
-    let (left, day) = (left(&fixture, &client).await, HOUR * 24);
-    assert!(left <= day && left > HOUR * 23, "{left:?}");
-    fixture.handle(&client).force().await.expect("an answer");
-    fixture.over().await;
-}
-
 pub(crate) async fn a_dropped_release_after_a_time_keeps_the_hold(subject: &'static dyn Subject) {
     let fixture = Fixture::of(subject);
     let client = fixture.client().await;

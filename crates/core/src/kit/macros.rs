@@ -100,8 +100,8 @@ macro_rules! guard_type {
             /// then, whether this process lives or not.
             ///
             /// The server ends the hold to the millisecond, by its own clock. The time may be longer
-            /// or shorter than what is left of the lease. More than 24 h counts as 24 h, and zero is
-            /// a release at once. A hold with a maximum (`max_hold`) ends with that if it comes
+            /// or shorter than what is left of the lease. It is at most 24 h, and zero is a release at
+            /// once. A hold with a maximum (`max_hold`) ends with that if it comes
             /// first. The guard is gone: nothing tells this process when the time is over, or that
             /// somebody has called `force_unlock`. This is one request. A future that is dropped
             /// loses only the answer. If the server cannot be reached, the hold ends with its lease.
