@@ -33,7 +33,7 @@ async fn h54_a_grant_that_was_not_copied_is_lost_and_its_holder_hears_of_it_at_o
     let new = all.wait_switched(old).expect("another primary");
     follows(&one, new).await;
     let token = lost.fencing_token();
-    let loss = soon("a loss", lost.lost()).await;
+    let why = soon("a loss", lost.lost()).await;
     assert!(
         matches!(loss, Loss::Vanished | Loss::Taken),
         "the new primary says so: {loss}"
