@@ -7,7 +7,6 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use latchwork_mutex::Owner;
 use latchwork_testkit::{Direction, Proxy, TestServer};
 use latchwork_tests::{Fixture, MINUTE, soon};
 
@@ -136,13 +135,7 @@ pub(crate) async fn play(scene: Scene) -> Vec<Outcome> {
     let other = other.connect().await.expect("a client");
     let stage = Stage::new(scene, url, client, builder, other);
     let rows = rows();
-    let worlds: Vec<_> = (0..rows.len())
-        .map(|at| World {
-            stage: &stage,
-            name: format!("n{at}"),
-            owner: Owner::new(),
-        })
-        .collect();
+    let worlds: Vec<_> = (0..rows.len()).map(|at| World::new(&stage, at)).collect();
     let calls = std::iter::zip(&rows, &worlds).map(|(row, world)| (row.call)(world));
     let mut all = pin!(join_all(calls));
     let ready = async {
@@ -166,12 +159,11 @@ pub(crate) async fn play(scene: Scene) -> Vec<Outcome> {
         seen = &mut all => Some(seen),
         () = more => None,
     };
-    let seen = match done {
-        Some(seen) => seen,
-        None => {
-            stage.client.close().await;
-            soon(&format!("the end of every call in {scene:?}"), all).await
-        }
+    let seen = if let Some(seen) = done {
+        seen
+    } else {
+        stage.client.close().await;
+        soon(&format!("the end of every call in {scene:?}"), all).await
     };
     let outcomes = std::iter::zip(&rows, seen).filter_map(|(row, seen)| {
         let function = row.function;
@@ -316,7 +308,7 @@ fn another(server: &'static OnceLock<TestServer>, option: &str, value: &str) -> 
 }
 
 /// A port at which this is done to each connection.
-fn listen(serve: fn(TcpStream) -> std::io::Result<()>) -> u16 {
+fn listen(serve: impl Fn(TcpStream) -> std::io::Result<()> + Copy + Send + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
     std::thread::spawn(move || {
@@ -339,14 +331,7 @@ fn alert(mut stream: TcpStream) -> std::io::Result<()> {
 
 /// A server that greets as others do, and answers what calls send with this, by the command.
 fn fake(answer: fn(&str) -> &'static str) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = listener.local_addr().expect("an address").port();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            std::thread::spawn(move || drop(converse(&stream, answer)));
-        }
-    });
-    port
+    listen(move |stream| converse(&stream, answer))
 }
 
 fn converse(stream: &TcpStream, answer: fn(&str) -> &'static str) -> std::io::Result<()> {
@@ -377,7 +362,7 @@ fn converse(stream: &TcpStream, answer: fn(&str) -> &'static str) -> std::io::Re
             "INFO" if answer("INFO").starts_with('$') => output.write_all(answer("INFO").as_bytes())?,
             "INFO" => output.write_all(b"$21\r\nredis_version:7.0.0\r\n\r\n")?,
             "EVALSHA" | "EVAL" | "SCAN" | "ZRANK" | "PING" => {
-                output.write_all(answer(&command).as_bytes())?
+                output.write_all(answer(&command).as_bytes())?;
             }
             _ => output.write_all(b"+OK\r\n")?,
         }

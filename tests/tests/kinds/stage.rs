@@ -108,9 +108,21 @@ pub(crate) struct World<'a> {
 
 /// Permits of every semaphore, and the count of every latch.
 pub(crate) const ALL: u32 = 5;
+/// How long a bounded call waits.
+pub(crate) const WAIT: Duration = Duration::from_millis(700);
 const HOUR: Duration = Duration::from_secs(3600);
 
-impl World<'_> {
+/// The end of a bounded call.
+pub(crate) fn deadline() -> Instant {
+    Instant::now() + WAIT
+}
+
+impl<'a> World<'a> {
+    pub(crate) fn new(stage: &'a Stage, at: usize) -> Self {
+        let (name, owner) = (format!("n{at}"), Owner::new());
+        Self { stage, name, owner }
+    }
+
     /// Waits until all calls are ready and the fault is there.
     pub(crate) async fn fault(&self) {
         let begun = self.stage.go.notified();
@@ -122,7 +134,7 @@ impl World<'_> {
     pub(crate) async fn inside(&self) {
         self.fault().await;
         if self.stage.scene.takes_holds() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 
@@ -171,14 +183,6 @@ impl World<'_> {
 
     pub(crate) fn n(&self) -> u32 {
         self.either(1, 0, 1000)
-    }
-
-    pub(crate) fn wait(&self) -> Duration {
-        Duration::from_millis(700)
-    }
-
-    pub(crate) fn deadline(&self) -> Instant {
-        Instant::now() + self.wait()
     }
 
     pub(crate) fn token(&self) -> FencingToken {

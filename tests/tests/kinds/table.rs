@@ -13,7 +13,7 @@ use latchwork_rwlock::RwLock;
 use latchwork_semaphore::Semaphore;
 use latchwork_tests::MINUTE;
 
-use crate::stage::{ALL, Failed, Seen, World};
+use crate::stage::{ALL, Failed, Seen, WAIT, World, deadline};
 
 type Work<'a> = Pin<Box<dyn Future<Output = Option<Seen>> + 'a>>;
 
@@ -67,7 +67,7 @@ macro_rules! guard {
         table! {
             concat!($guard, "::extend"), $w, held = $hold => held.extend($w.lease());
             concat!($guard, "::", stringify!($release)), $w, held = $hold => held.$release();
-            concat!($guard, "::", stringify!($release_after)), $w, held = $hold => held.$release_after($w.wait());
+            concat!($guard, "::", stringify!($release_after)), $w, held = $hold => held.$release_after(WAIT);
             concat!($guard, "::into_ticket"), $w, held = $hold => held.into_ticket();
             concat!($guard, "::into_ticket_for"), $w, held = $hold => held.into_ticket_for($w.lease());
         }
@@ -114,8 +114,8 @@ fn mutexes() -> Vec<Row> {
         "MutexBuilder::build", w => ready(Mutex::builder(w.client(), &w.name).lease(w.lease()).build());
         "Mutex::lock", w => w.mutex().lock();
         "Mutex::try_lock", w => w.mutex().try_lock();
-        "Mutex::try_lock_for", w => w.mutex().try_lock_for(w.wait());
-        "Mutex::try_lock_until", w => w.mutex().try_lock_until(w.deadline());
+        "Mutex::try_lock_for", w => w.mutex().try_lock_for(WAIT);
+        "Mutex::try_lock_until", w => w.mutex().try_lock_until(deadline());
         "Mutex::run", w => w.mutex().run(async |_| ());
         "Mutex::try_run", w => w.mutex().try_run(async |_| ());
         "Mutex::is_locked", w => w.mutex().is_locked();
@@ -130,8 +130,8 @@ fn mutexes() -> Vec<Row> {
         "FairMutexBuilder::build", w => ready(FairMutex::builder(w.client(), &w.name).lease(w.lease()).build());
         "FairMutex::lock", w => w.fair().lock();
         "FairMutex::try_lock", w => w.fair().try_lock();
-        "FairMutex::try_lock_for", w => w.fair().try_lock_for(w.wait());
-        "FairMutex::try_lock_until", w => w.fair().try_lock_until(w.deadline());
+        "FairMutex::try_lock_for", w => w.fair().try_lock_for(WAIT);
+        "FairMutex::try_lock_until", w => w.fair().try_lock_until(deadline());
         "FairMutex::run", w => w.fair().run(async |_| ());
         "FairMutex::try_run", w => w.fair().try_run(async |_| ());
         "FairMutex::is_locked", w => w.fair().is_locked();
@@ -163,8 +163,8 @@ fn reentrant() -> Vec<Row> {
             => ready(ReentrantMutex::builder(w.client(), &w.name).lease(w.lease()).build());
         "ReentrantMutex::lock", w => w.reentrant().lock(&w.owner);
         "ReentrantMutex::try_lock", w => w.reentrant().try_lock(&w.owner);
-        "ReentrantMutex::try_lock_for", w => w.reentrant().try_lock_for(&w.owner, w.wait());
-        "ReentrantMutex::try_lock_until", w => w.reentrant().try_lock_until(&w.owner, w.deadline());
+        "ReentrantMutex::try_lock_for", w => w.reentrant().try_lock_for(&w.owner, WAIT);
+        "ReentrantMutex::try_lock_until", w => w.reentrant().try_lock_until(&w.owner, deadline());
         "ReentrantMutex::run", w => w.reentrant().run(&w.owner, async |_| ());
         "ReentrantMutex::try_run", w => w.reentrant().try_run(&w.owner, async |_| ());
         "ReentrantMutex::holds", w => w.reentrant().holds(&w.owner);
@@ -175,8 +175,8 @@ fn reentrant() -> Vec<Row> {
         "ReentrantMutex::resume", w, held = ticket!(w.owned().lock()) => w.reentrant().resume(&w.owner, &held);
         "OwnedHandle::lock", w => w.owned().lock();
         "OwnedHandle::try_lock", w => w.owned().try_lock();
-        "OwnedHandle::try_lock_for", w => w.owned().try_lock_for(w.wait());
-        "OwnedHandle::try_lock_until", w => w.owned().try_lock_until(w.deadline());
+        "OwnedHandle::try_lock_for", w => w.owned().try_lock_for(WAIT);
+        "OwnedHandle::try_lock_until", w => w.owned().try_lock_until(deadline());
         "OwnedHandle::run", w => w.owned().run(async |_| ());
         "OwnedHandle::try_run", w => w.owned().try_run(async |_| ());
         "OwnedHandle::holds", w => w.owned().holds();
@@ -186,8 +186,8 @@ fn reentrant() -> Vec<Row> {
         "OwnedHandle::resume", w, held = ticket!(w.owned().lock()) => w.owned().resume(&held);
         "Lock::lock", w => w.dynamic().lock();
         "Lock::try_lock", w => w.dynamic().try_lock();
-        "Lock::try_lock_for", w => w.dynamic().try_lock_for(w.wait());
-        "Lock::try_lock_until", w => w.dynamic().try_lock_until(w.deadline());
+        "Lock::try_lock_for", w => w.dynamic().try_lock_for(WAIT);
+        "Lock::try_lock_until", w => w.dynamic().try_lock_until(deadline());
         "dyn Lock::run", w => w.dynamic().run(async |_| ());
         "dyn Lock::try_run", w => w.dynamic().try_run(async |_| ());
         "Guard::extend", w, held = w.dynamic().lock() => held.extend(w.lease());
@@ -212,16 +212,16 @@ fn rwlock() -> Vec<Row> {
         "RwLockBuilder::build", w => ready(RwLock::builder(w.client(), &w.name).lease(w.lease()).build());
         "RwLock::read", w => w.rwlock().read();
         "RwLock::try_read", w => w.rwlock().try_read();
-        "RwLock::try_read_for", w => w.rwlock().try_read_for(w.wait());
-        "RwLock::try_read_until", w => w.rwlock().try_read_until(w.deadline());
+        "RwLock::try_read_for", w => w.rwlock().try_read_for(WAIT);
+        "RwLock::try_read_until", w => w.rwlock().try_read_until(deadline());
         "RwLock::upgradable_read", w => w.rwlock().upgradable_read();
         "RwLock::try_upgradable_read", w => w.rwlock().try_upgradable_read();
-        "RwLock::try_upgradable_read_for", w => w.rwlock().try_upgradable_read_for(w.wait());
-        "RwLock::try_upgradable_read_until", w => w.rwlock().try_upgradable_read_until(w.deadline());
+        "RwLock::try_upgradable_read_for", w => w.rwlock().try_upgradable_read_for(WAIT);
+        "RwLock::try_upgradable_read_until", w => w.rwlock().try_upgradable_read_until(deadline());
         "RwLock::write", w => w.rwlock().write();
         "RwLock::try_write", w => w.rwlock().try_write();
-        "RwLock::try_write_for", w => w.rwlock().try_write_for(w.wait());
-        "RwLock::try_write_until", w => w.rwlock().try_write_until(w.deadline());
+        "RwLock::try_write_for", w => w.rwlock().try_write_for(WAIT);
+        "RwLock::try_write_until", w => w.rwlock().try_write_until(deadline());
         "RwLock::run_read", w => w.rwlock().run_read(async |_| ());
         "RwLock::try_run_read", w => w.rwlock().try_run_read(async |_| ());
         "RwLock::run_upgradable_read", w => w.rwlock().run_upgradable_read(async |_| ());
@@ -238,18 +238,18 @@ fn rwlock() -> Vec<Row> {
         "RwLock::resume_write", w, held = ticket!(w.rwlock().write()) => w.rwlock().resume_write(&held);
         "ReadLock::lock", w => w.rwlock().read_lock().lock();
         "ReadLock::try_lock", w => w.rwlock().read_lock().try_lock();
-        "ReadLock::try_lock_for", w => w.rwlock().read_lock().try_lock_for(w.wait());
-        "ReadLock::try_lock_until", w => w.rwlock().read_lock().try_lock_until(w.deadline());
+        "ReadLock::try_lock_for", w => w.rwlock().read_lock().try_lock_for(WAIT);
+        "ReadLock::try_lock_until", w => w.rwlock().read_lock().try_lock_until(deadline());
         "WriteLock::lock", w => w.rwlock().write_lock().lock();
         "WriteLock::try_lock", w => w.rwlock().write_lock().try_lock();
-        "WriteLock::try_lock_for", w => w.rwlock().write_lock().try_lock_for(w.wait());
-        "WriteLock::try_lock_until", w => w.rwlock().write_lock().try_lock_until(w.deadline());
+        "WriteLock::try_lock_for", w => w.rwlock().write_lock().try_lock_for(WAIT);
+        "WriteLock::try_lock_until", w => w.rwlock().write_lock().try_lock_until(deadline());
         "RwLockUpgradableReadGuard::upgrade", w, held = w.upgradable() => held.upgrade();
         "RwLockUpgradableReadGuard::try_upgrade", w, held = w.upgradable() => held.try_upgrade();
         "RwLockUpgradableReadGuard::try_upgrade_for", w, held = w.upgradable()
-            => held.try_upgrade_for(w.wait());
+            => held.try_upgrade_for(WAIT);
         "RwLockUpgradableReadGuard::try_upgrade_until", w, held = w.upgradable()
-            => held.try_upgrade_until(w.deadline());
+            => held.try_upgrade_until(deadline());
         "RwLockUpgradableReadGuard::downgrade", w, held = w.rwlock().upgradable_read() => held.downgrade();
         "RwLockWriteGuard::downgrade", w, held = w.rwlock().write() => held.downgrade();
         "RwLockWriteGuard::downgrade_to_upgradable", w, held = w.rwlock().write()
@@ -278,11 +278,11 @@ fn semaphore() -> Vec<Row> {
         "Semaphore::acquire", w => w.semaphore().acquire();
         "Semaphore::acquire_many", w => w.semaphore().acquire_many(w.n());
         "Semaphore::try_acquire", w => w.semaphore().try_acquire();
-        "Semaphore::try_acquire_for", w => w.semaphore().try_acquire_for(w.wait());
-        "Semaphore::try_acquire_until", w => w.semaphore().try_acquire_until(w.deadline());
+        "Semaphore::try_acquire_for", w => w.semaphore().try_acquire_for(WAIT);
+        "Semaphore::try_acquire_until", w => w.semaphore().try_acquire_until(deadline());
         "Semaphore::try_acquire_many", w => w.semaphore().try_acquire_many(w.n());
-        "Semaphore::try_acquire_many_for", w => w.semaphore().try_acquire_many_for(w.n(), w.wait());
-        "Semaphore::try_acquire_many_until", w => w.semaphore().try_acquire_many_until(w.n(), w.deadline());
+        "Semaphore::try_acquire_many_for", w => w.semaphore().try_acquire_many_for(w.n(), WAIT);
+        "Semaphore::try_acquire_many_until", w => w.semaphore().try_acquire_many_until(w.n(), deadline());
         "Semaphore::drain", w => w.semaphore().drain();
         "Semaphore::run", w => w.semaphore().run(async |_| ());
         "Semaphore::try_run", w => w.semaphore().try_run(async |_| ());
@@ -311,11 +311,11 @@ fn limiter_and_latch() -> Vec<Row> {
         "RateLimiter::new", w => ready(RateLimiter::new(w.client(), w.new_name(), w.rate()));
         "RateLimiterBuilder::build", w => ready(RateLimiter::builder(w.client(), &w.name, w.rate()).build());
         "RateLimiter::acquire", w => w.limiter().acquire();
-        "RateLimiter::acquire_for", w => w.limiter().acquire_for(w.wait());
-        "RateLimiter::acquire_until", w => w.limiter().acquire_until(w.deadline());
+        "RateLimiter::acquire_for", w => w.limiter().acquire_for(WAIT);
+        "RateLimiter::acquire_until", w => w.limiter().acquire_until(deadline());
         "RateLimiter::acquire_many", w => w.limiter().acquire_many(w.n());
-        "RateLimiter::acquire_many_for", w => w.limiter().acquire_many_for(w.n(), w.wait());
-        "RateLimiter::acquire_many_until", w => w.limiter().acquire_many_until(w.n(), w.deadline());
+        "RateLimiter::acquire_many_for", w => w.limiter().acquire_many_for(w.n(), WAIT);
+        "RateLimiter::acquire_many_until", w => w.limiter().acquire_many_until(w.n(), deadline());
         "RateLimiter::try_acquire", w => w.limiter().try_acquire();
         "RateLimiter::try_acquire_many", w => w.limiter().try_acquire_many(w.n());
         "RateLimiter::peek", w => w.limiter().peek();
@@ -333,7 +333,7 @@ fn limiter_and_latch() -> Vec<Row> {
         "CountdownLatch::wait", w => w.latch().wait();
         "CountdownLatch::try_wait", w => w.latch().try_wait();
         "CountdownLatch::try_wait_for", w => w.latch().try_wait_for(MINUTE);
-        "CountdownLatch::try_wait_until", w => w.latch().try_wait_until(w.deadline() + MINUTE);
+        "CountdownLatch::try_wait_until", w => w.latch().try_wait_until(deadline() + MINUTE);
         "CountdownLatch::count_down_and_wait", w => w.latch().count_down_and_wait();
         "CountdownLatch::reset", w => w.latch().reset(1);
         "CountdownLatch::inspect", w => w.latch().inspect();
