@@ -35,8 +35,8 @@ async fn h54_a_grant_that_was_not_copied_is_lost_and_its_holder_hears_of_it_at_o
     let token = lost.fencing_token();
     let why = soon("a loss", lost.lost()).await;
     assert!(
-        matches!(loss, Loss::Vanished | Loss::Taken),
-        "the new primary says so: {loss}"
+        matches!(why, Loss::Vanished | Loss::Taken),
+        "the new primary says so: {why}"
     );
     assert!(!kept.is_lost(), "what was copied is there");
     let next = granted(waiter).await;
