@@ -4,9 +4,11 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::pin::pin;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use latchwork_core::{ClientBuilder, Credentials};
 use latchwork_testkit::{Direction, Proxy, TestServer};
 use latchwork_tests::{Fixture, MINUTE, soon};
 
@@ -50,11 +52,12 @@ pub(crate) enum Scene {
     NotRedis,
     OnlyTls,
     OtherPassword,
+    NoCredentials,
     NoDatabase,
 }
 
 /// All scenes.
-pub(crate) const SCENES: [Scene; 35] = [
+pub(crate) const SCENES: [Scene; 36] = [
     Scene::Fine,
     Scene::ServerGone,
     Scene::ServerFrozen,
@@ -89,6 +92,7 @@ pub(crate) const SCENES: [Scene; 35] = [
     Scene::NotRedis,
     Scene::OnlyTls,
     Scene::OtherPassword,
+    Scene::NoCredentials,
     Scene::NoDatabase,
 ];
 
@@ -110,6 +114,30 @@ pub(crate) struct Outcome {
 /// How long the calls of a scene may take until the client is closed, which ends the ones that wait for something else.
 const PATIENCE: Duration = Duration::from_secs(4);
 
+static PROVIDER_FAILS: AtomicBool = AtomicBool::new(false);
+
+/// The options of the clients of a scene.
+fn options(scene: Scene, builder: ClientBuilder) -> ClientBuilder {
+    let second = Duration::from_secs(1);
+    let waiters = if scene == Scene::QueueFull { 1 } else { 1000 };
+    let patience = if scene == Scene::ClosedMeanwhile {
+        second * 10
+    } else {
+        second
+    };
+    let builder = builder.lease(MINUTE).max_waiters(waiters);
+    let builder = builder.operation_timeout(second).unavailable_after(patience);
+    if scene != Scene::NoCredentials {
+        return builder;
+    }
+    builder.credentials(|| async {
+        if PROVIDER_FAILS.load(Ordering::Relaxed) {
+            return Err(std::io::Error::other("no token today"));
+        }
+        Ok(Credentials::new("worker", "secret"))
+    })
+}
+
 /// Plays a scene, and returns the errors.
 pub(crate) async fn play(scene: Scene) -> Vec<Outcome> {
     let server = TestServer::start().expect("a server");
@@ -119,15 +147,7 @@ pub(crate) async fn play(scene: Scene) -> Vec<Outcome> {
     let user = user.replace(&format!(":{}", server.port()), &format!(":{}", proxy.port()));
     let database = if scene == Scene::NoDatabase { "/1" } else { "" };
     let url = format!("{user}{database}");
-    let second = Duration::from_secs(1);
-    let waiters = if scene == Scene::QueueFull { 1 } else { 1000 };
-    let builder = fixture.builder_at(&url).lease(MINUTE).max_waiters(waiters);
-    let patience = if scene == Scene::ClosedMeanwhile {
-        second * 10
-    } else {
-        second
-    };
-    let builder = builder.operation_timeout(second).unavailable_after(patience);
+    let builder = options(scene, fixture.builder_at(&url));
     let client = builder.clone().connect().await.expect("a client");
     let other = fixture
         .builder_at(format!("{}{database}", server.url()))
@@ -241,6 +261,10 @@ async fn strike(
         })),
         Scene::OnlyTls => lead_to(listen(alert)),
         Scene::OtherPassword => lead_to(another(&OTHER_PASSWORD, "--requirepass", "other").port()),
+        Scene::NoCredentials => {
+            PROVIDER_FAILS.store(true, Ordering::Relaxed);
+            proxy.cut();
+        }
         Scene::NoDatabase => {
             let server = another(&ONE_DATABASE, "--databases", "1");
             drop(Fixture::on(server).restricted(&[]));

@@ -153,6 +153,8 @@ struct Public {
 impl Public {
     /// Whether these documents or this signature hide a function, or it cannot fail.
     fn can_fail(&self, signature: &str) -> bool {
+        // What closures of its bounds return is not what it returns.
+        let signature = signature.split(" where ").next().unwrap_or_default();
         let Some((_, returned)) = signature.rsplit_once("-> ") else {
             return false;
         };

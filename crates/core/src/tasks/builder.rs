@@ -279,7 +279,8 @@ impl ClientBuilder {
     ///
     /// # Errors
     /// As [`Client::connect`]. `Invalid` also for options out of range, and outside a tokio runtime
-    /// with a timer (unless `keeper_thread`). `Closed` if the runtime ends meanwhile.
+    /// with a timer (unless `keeper_thread`). `Credentials` if their provider failed. `Closed` if the
+    /// runtime ends meanwhile.
     ///
     /// # Cancel safety
     /// Cancel safe: what was begun is given up.

@@ -59,7 +59,7 @@ impl Client {
     /// # Errors
     /// `Invalid` for a URL that is not understood, or a database that the server does not have.
     /// `Unavailable` if there is no server, or its name cannot be resolved. `Denied` for a wrong
-    /// password. `Credentials` if their provider failed. `Tls` for a certificate that one side does not accept, or if only one side uses
+    /// password. `Tls` for a certificate that one side does not accept, or if only one side uses
     /// TLS. `Unsupported` for a server that is too old, or a node of a cluster. `Protocol` if what
     /// answers is not Redis or Valkey. Each is returned at once, with the cause in its text.
     ///

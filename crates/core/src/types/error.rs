@@ -61,6 +61,7 @@ impl StdError for Cause {
 /// | [`WrongType`](Self::WrongType) | the key holds foreign data, or a record of another version | choose another name or prefix |
 /// | [`Unsupported`](Self::Unsupported) | the server does not know a command, or cannot be used at all | see the text |
 /// | [`Tls`](Self::Tls) | the client cannot connect again, because of TLS | see the text |
+/// | [`Credentials`](Self::Credentials) | the client cannot connect again, because its provider of credentials failed | see the text |
 /// | [`Protocol`](Self::Protocol) | the answer is not of the protocol | check what runs at the address |
 ///
 /// A client whose connection was lost connects again in the background. If that fails, calls return
