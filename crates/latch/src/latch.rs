@@ -321,9 +321,10 @@ impl CountdownLatch {
     ///
     /// Two resets are two generations: agree on who calls it.
     ///
-    /// A reset to another count is accepted by all handles, whatever their count. A reset to the count that the latch has
-    /// is only the next round: a handle with another count still gets [`Mismatch`](crate::ErrorKind::Mismatch), so that
-    /// a latch that is used in rounds goes on noticing it.
+    /// A reset to another count is accepted by all handles, whatever their count. A reset to the
+    /// count that the latch has is only the next round: a handle with another count still gets
+    /// [`Mismatch`](crate::ErrorKind::Mismatch), so that a latch that is used in rounds goes on
+    /// noticing it.
     ///
     /// # Errors
     /// Those of [every request](crate::ErrorKind#every-request). `NoSuchLatch` if nobody has made

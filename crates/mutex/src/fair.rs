@@ -316,8 +316,8 @@ impl FairMutex {
     /// The new token is
     /// higher. Waiters keep their places. Use it for a holder that you know to hang.
     ///
-    /// It is an operator's act, and takes the lock at once, also from a hold that is kept: before its
-    /// `hold_at_least` or the time of `unlock_after` is over.
+    /// It is an operator's act, and takes the lock at once, also from a hold that is kept: before
+    /// its `hold_at_least` or the time of `unlock_after` is over.
     ///
     /// The old holder goes on until it learns of it. Its writes pass a [`Fence`](crate::Fence) until the new token
     /// was admitted there: call [`Fence::admit`](crate::Fence::admit) first.
@@ -348,8 +348,8 @@ impl FairMutex {
     /// Continues a hold that was turned into a ticket, in this or another process.
     ///
     /// The ticket comes from `into_ticket` of a guard of this lock. If several callers resume the same ticket, one of them succeeds.
-    /// A ticket of another kind of primitive, name, prefix or database is refused, and stays as good as it was. The maximum
-    /// hold (`max_hold`) goes on counting from the first grant.
+    /// A ticket of another kind of primitive, name, prefix or database is refused, and stays as
+    /// good as it was. The maximum hold (`max_hold`) goes on counting from the first grant.
     ///
     /// # Errors
     /// Those of [every request](crate::ErrorKind#every-request). `Invalid` if the ticket is for

@@ -602,8 +602,8 @@ impl RwLock {
     /// Continues a share that was turned into a ticket, in this or another process.
     ///
     /// The ticket comes from `into_ticket` of [`RwLockReadGuard`](crate::RwLockReadGuard). If several callers resume the same ticket, one of them succeeds.
-    /// A ticket of another kind of primitive, name, prefix or database is refused, and stays as good as it was. The maximum
-    /// hold (`max_hold`) goes on counting from the first grant.
+    /// A ticket of another kind of primitive, name, prefix or database is refused, and stays as
+    /// good as it was. The maximum hold (`max_hold`) goes on counting from the first grant.
     ///
     /// # Errors
     /// Those of [every request](crate::ErrorKind#every-request). `Invalid` if the ticket is for
@@ -629,8 +629,8 @@ impl RwLock {
     /// Continues an upgradable share that was turned into a ticket, in this or another process.
     ///
     /// The ticket comes from `into_ticket` of [`RwLockUpgradableReadGuard`](crate::RwLockUpgradableReadGuard). If several callers resume the same ticket, one of them succeeds.
-    /// A ticket of another kind of primitive, name, prefix or database is refused, and stays as good as it was. The maximum
-    /// hold (`max_hold`) goes on counting from the first grant.
+    /// A ticket of another kind of primitive, name, prefix or database is refused, and stays as
+    /// good as it was. The maximum hold (`max_hold`) goes on counting from the first grant.
     ///
     /// # Errors
     /// Those of [every request](crate::ErrorKind#every-request). `Invalid` if the ticket is for
@@ -659,8 +659,8 @@ impl RwLock {
     /// Continues a write hold that was turned into a ticket, in this or another process.
     ///
     /// The ticket comes from `into_ticket` of [`RwLockWriteGuard`](crate::RwLockWriteGuard). If several callers resume the same ticket, one of them succeeds.
-    /// A ticket of another kind of primitive, name, prefix or database is refused, and stays as good as it was. The maximum
-    /// hold (`max_hold`) goes on counting from the first grant.
+    /// A ticket of another kind of primitive, name, prefix or database is refused, and stays as
+    /// good as it was. The maximum hold (`max_hold`) goes on counting from the first grant.
     ///
     /// # Errors
     /// Those of [every request](crate::ErrorKind#every-request). `Invalid` if the ticket is for

@@ -483,8 +483,8 @@ impl Semaphore {
     /// Continues a hold of permits that was turned into a ticket, in this or another process.
     ///
     /// The ticket comes from `into_ticket` of a permit. If several callers resume the same ticket, one of them succeeds.
-    /// A ticket of another kind of primitive, name, prefix or database is refused, and stays as good as it was. The maximum
-    /// hold (`max_hold`) goes on counting from the first grant.
+    /// A ticket of another kind of primitive, name, prefix or database is refused, and stays as
+    /// good as it was. The maximum hold (`max_hold`) goes on counting from the first grant.
     ///
     /// # Errors
     /// Those of [every request](crate::ErrorKind#every-request). `Invalid` if the ticket is for

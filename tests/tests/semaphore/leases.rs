@@ -150,6 +150,17 @@ async fn a_ticket_that_would_outlast_the_maximum_hold_is_refused_and_one_that_is
     let ticket = permit.into_ticket().await.expect("a ticket");
     assert!(build().force_release().await.expect("an answer"), "it was held");
     let error = build().resume(&ticket).await.expect_err("it is over");
+    assert_eq!(error.loss(), Some(Loss::Forced), "{error}");
+    let released = build().acquire().await.expect("a permit");
+    let ticket = released.into_ticket().await.expect("a ticket");
+    build()
+        .resume(&ticket)
+        .await
+        .expect("resumed")
+        .release()
+        .await
+        .expect("released");
+    let error = build().resume(&ticket).await.expect_err("it is over");
     assert!(
         error.is_lost() && error.loss().is_none(),
         "nobody knows why: {error}"

@@ -27,7 +27,8 @@ impl State {
         }
     }
 
-    /// Its guard is released, and what it holds stays in use until this moment, or a later one, but not past its maximum.
+    /// Its guard is released, and what it holds stays in use until this moment, or a later one, but
+    /// not past its maximum.
     pub(super) fn release(&mut self, until: Moment, now: Moment, rules: &Rules, out: &mut Effects) {
         self.check(now, out);
         if self.loss.is_none() {

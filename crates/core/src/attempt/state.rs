@@ -456,8 +456,8 @@ impl State {
         }
     }
 
-    /// Returns the last reply about it: when its request was sent, and its stamp, in microseconds of the
-    /// server.
+    /// Returns the last reply about it: when its request was sent, and its stamp, in microseconds
+    /// of the server.
     pub(crate) fn last_reply(&self) -> Option<(Moment, u64)> {
         self.known.reply()
     }

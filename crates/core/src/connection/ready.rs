@@ -38,15 +38,15 @@ impl Node {
         self.is_up()
     }
 
-    /// Waits for a connection until `deadline`, or until calls fail at once. Nothing was sent if there
-    /// is none in time.
+    /// Waits for a connection until `deadline`, or until calls fail at once. Nothing was sent if
+    /// there is none in time.
     pub(crate) async fn ready(&self, deadline: Moment) -> Result<(), Failure> {
         self.usable(deadline).await.map(drop)
     }
 
     /// Returns the connection for what belongs to a hold: the present one, or the one that there is
-    /// until `deadline`. Rare paths are boxed, here and in `call`, because the future of each request
-    /// is allocated, and small ones are cheap.
+    /// until `deadline`. Rare paths are boxed, here and in `call`, because the future of each
+    /// request is allocated, and small ones are cheap.
     pub(super) async fn link(&self, deadline: Moment) -> Result<Link, Failure> {
         match self.present() {
             Some(link) => Ok(link),
@@ -63,8 +63,8 @@ impl Node {
         }
     }
 
-    /// The limit is looked at again whenever a connection comes or goes, so it is that of the present
-    /// outage, even if this one began during the wait.
+    /// The limit is looked at again whenever a connection comes or goes, so it is that of the
+    /// present outage, even if this one began during the wait.
     async fn wait_for_link(&self, deadline: Moment, waits: Waits) -> Result<Link, Failure> {
         let mut up = self.up.subscribe();
         loop {
@@ -88,8 +88,9 @@ impl Node {
         }
     }
 
-    /// When calls begin to fail at once, if there is no connection. In this order: an outage notes its
-    /// beginning before it takes the connection down, so the beginning that is read is not an older one.
+    /// When calls begin to fail at once, if there is no connection. In this order: an outage notes
+    /// its beginning before it takes the connection down, so the beginning that is read is not an
+    /// older one.
     fn fails_fast_at(&self) -> Option<Moment> {
         if self.is_up() {
             return None;

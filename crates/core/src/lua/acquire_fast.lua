@@ -38,7 +38,8 @@
 --          {8, stamp_us}                         not our record, or another schema version (H75)
 --          {9, stamp_us, capacity}               counted, and made with another capacity: this one
 --          {10, stamp_us, capacity}              the weight is more than there is
---          {11, stamp_us, why}                   the hold that was to be upgraded has ended; why: 1 it ended, 3 it was forced
+--          {11, stamp_us, why}                   the hold that was to be upgraded has ended; why:
+--                                                1 it ended, 3 it was forced
 --          {12, stamp_us, delay_us}              it could start only then
 --          {13, stamp_us}                        made with another rate, or with one and without
 local lock, id, weight, capacity = KEYS[1], ARGV[1], ARGV[4], ARGV[5]

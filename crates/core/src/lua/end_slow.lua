@@ -69,7 +69,7 @@ elseif score > 0 and score < %TOMB% then
 end
 if had == 1 then
   drop(step, '%FORCED%' .. id) -- of an earlier hold of this attempt, which was not handed out
-elseif had == 0 and redis.call('ZSCORE', lock, '%FORCED%' .. id) then
+elseif had == 0 and redis.call('ZMSCORE', lock, '%FORCED%' .. id)[1] then -- by no other command than is used above
   had = 3
 end
 if not_after > 0 then -- a copy of the acquire may still be under way (H14, H35)

@@ -9,7 +9,8 @@
 -- ARGV[5]  not_after  server's clock, ms
 --
 -- Returns  {1, stamp_us}  merged, now or by an earlier copy
---          {3, stamp_us, why}  one of them has ended: nothing changed; why: 1 it ended, 3 it was forced
+--          {3, stamp_us, why}  one of them has ended: nothing changed; why: 1 it ended, 3 it was
+--                              forced
 --          {4, stamp_us}  late
 --          {8, stamp_us}  not our record, or another schema version
 local lock = KEYS[1]

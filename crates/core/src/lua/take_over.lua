@@ -16,5 +16,6 @@ elseif mine > now then
 elseif now > not_after then
   return { 4, now_us }
 elseif mine ~= 0 or ends <= now or ends >= %TOMB% or (token > 0 and last ~= token) then
-  return { 3, now_us, redis.call('ZSCORE', lock, '%FORCED%' .. old) and 3 or token > 0 and last > token and 2 or 1 }
+  local taken = token > 0 and last > token
+  return { 3, now_us, redis.call('ZSCORE', lock, '%FORCED%' .. old) and 3 or taken and 2 or 1 }
 end

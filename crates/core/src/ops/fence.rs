@@ -71,8 +71,9 @@ impl Fence {
 
     /// Admits a token unless a higher one was seen, and remembers it. `false`: it is stale, write nothing.
     ///
-    /// Tokens of locks follow the server's clock. One that is more than a day ahead of it, and of the highest token that was
-    /// seen, is refused: it would shut out every lock's tokens for as long as it is remembered.
+    /// Tokens of locks follow the server's clock. One that is more than a day ahead of it, and of
+    /// the highest token that was seen, is refused: it would shut out every lock's tokens for as
+    /// long as it is remembered.
     ///
     /// # Errors
     /// Those of [every request](crate::ErrorKind#every-request), and `Invalid` for a token that no lock

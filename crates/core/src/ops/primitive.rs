@@ -255,9 +255,9 @@ impl Primitive {
     /// Continues the hold of a ticket.
     ///
     /// # Errors
-    /// `Invalid` if the ticket is for another name, kind of primitive or hold, owner, prefix or database: nothing is changed,
-    /// and the ticket is as good as before. `Lost` if its hold has ended or was resumed by somebody else, also if the
-    /// maximum hold is over.
+    /// `Invalid` if the ticket is for another name, kind of primitive or hold, owner, prefix or
+    /// database: nothing is changed, and the ticket is as good as before. `Lost` if its hold has
+    /// ended or was resumed by somebody else, also if the maximum hold is over.
     ///
     /// # Cancel safety
     /// Dropping the future gives the hold up.
@@ -266,8 +266,9 @@ impl Primitive {
         let (place, database) = (place(self.key()), self.client.shared().options.database);
         if (&ticket.place, ticket.database) != (&place, database) {
             return Err(invalid(format!(
-                "the ticket is for `{}:{{{}}}` in database {}, not for `{place}:{{{}}}` in database {database}; resume it \
-                 with a primitive of the same kind, prefix, database and name",
+                "the ticket is for `{}:{{{}}}` in database {}, and this is `{place}:{{{}}}` in \
+                 database {database}; resume it with the same kind of primitive, prefix, database \
+                 and name",
                 ticket.place,
                 ticket.name,
                 ticket.database,

@@ -10,11 +10,12 @@ use crate::types::token::FencingToken;
 
 /// A hold on its way to another process, as text: `Display` and `FromStr` give and take it.
 ///
-/// Anyone who has the text can take the hold over, once. Keep it as secret as the lock is important. The lease runs on
-/// meanwhile, and so does the maximum hold (`max_hold`), if there is one.
+/// Anyone who has the text can take the hold over, once. Keep it as secret as the lock is
+/// important. The lease runs on meanwhile, and so does the maximum hold (`max_hold`), if there is
+/// one.
 ///
-/// A ticket is for one primitive: it names the kind, the client's prefix, the database and the name. The server is not
-/// named, because different processes may know it by different addresses.
+/// A ticket is for one primitive: it names the kind, the client's prefix, the database and the
+/// name. The server is not named, because different processes may know it by different addresses.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Ticket {
     /// What stands before the name in the primitive's key: `<prefix>:<kind>`.
@@ -41,7 +42,8 @@ impl Ticket {
         &self.name
     }
 
-    /// The kind of the primitive, as in its key: `lock` for a mutex of any kind, `rwlock` or `semaphore`.
+    /// The kind of the primitive, as in its key: `lock` for a mutex of any kind, `rwlock` or
+    /// `semaphore`.
     pub fn kind(&self) -> &str {
         self.place.rsplit(':').next().unwrap_or_default()
     }
@@ -56,8 +58,8 @@ impl Ticket {
         Duration::from_millis(self.lease_ms)
     }
 
-    /// How long it has been held, and how long it may still be held, at this time of the server (ms). If the clock was set
-    /// back, no time has passed.
+    /// How long it has been held, and how long it may still be held, at this time of the server
+    /// (ms). If the clock was set back, no time has passed.
     pub(crate) fn times(&self, now: u64) -> (Duration, Option<Duration>) {
         let passed = now.saturating_sub(self.as_of);
         let held = Duration::from_millis(self.held_ms.saturating_add(passed));

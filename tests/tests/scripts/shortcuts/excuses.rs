@@ -91,7 +91,8 @@ fn excused_reply(
     let codes = [with, without].map(|reply| reply.items().first().and_then(Reply::int));
     match (script, codes) {
         // It had a hold whose time is over, or a tombstone, and nobody has looked at the record since:
-        // so nobody had it in between. An earlier hold of the same attempt may have been forced open.
+        // so nobody had it in between. An earlier hold of the same attempt may have been forced
+        // open.
         (Script::End, [Some(1), Some(0 | 3)] | [Some(0 | 3), Some(1)]) => {
             #[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
             let now = now_us.div_euclid(1000) as f64;
@@ -118,7 +119,8 @@ fn excused(request: &Request, now_us: i64, was_over: bool, run: &Run) -> Run {
         run.members.retain(|(id, score)| *id != args[0] || *score < 1e14);
     }
     if *script == Script::End {
-        // The mark that its hold was forced is removed with a later hold, unless that is found to be over.
+        // The mark that its hold was forced is removed with a later hold, unless that is found to
+        // be over.
         let mark = format!("f{}", args[0]);
         run.members.retain(|(member, _)| *member != mark);
     }

@@ -204,7 +204,7 @@ impl Guard {
         let (attempt, client) = (Arc::clone(&self.view.attempt), self.client.clone());
         if after > MAX_LEASE {
             let error = Error::invalid(format!(
-                "a hold cannot be kept for {after:?} after its guard: 24 h is the most; it was released"
+                "a hold is kept for at most 24 h after its guard, not {after:?}; it was released"
             ));
             return Unlock::refused(attempt, client, error);
         }
@@ -245,7 +245,8 @@ impl Guard {
         self.renew(lease).await?;
         let attempt = Arc::clone(&self.view.attempt);
         let now = Moment::now();
-        // As of the renewal's stamp, which is no later than now: on the way the hold gets no time for nothing.
+        // As of the renewal's stamp, which is no later than now: on the way the hold gets no time
+        // for nothing.
         let stamp = attempt.with(State::last_reply).map_or(0, |(_, stamp)| stamp);
         let cap = self.cap().filter(|&cap| cap < Moment::NEVER);
         let ticket = Ticket {

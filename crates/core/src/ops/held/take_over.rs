@@ -128,7 +128,8 @@ async fn taken(
         let deadline = shared.request_deadline(spec.lease, now).min(over);
         match ask(shared, attempt, what, not_after, deadline).await {
             Ok(TakeOverReply::Late) if Moment::now() < over => {
-                // Another copy fixes the time. So all will be late, unless the script only had more to do (a theft).
+                // Another copy fixes the time. So all will be late, unless the script only had more
+                // to do (a theft).
                 if attempt.with(State::is_asked) {
                     pause(shared, over).await;
                 }
@@ -147,12 +148,12 @@ async fn pause(shared: &Shared, over: Moment) {
     sleep_until(pause.min(over), Some(&shared.driver)).await;
 }
 
-/// The error of a request whose last copy was late. `others`: the answer to another copy has not come. That copy ran before
-/// this one, if it ran in time. The late one says nothing of it if what came of it had ended by then, as after the server's
-/// clock was set forward.
+/// The error of a request whose last copy was late. `others`: the answer to another copy has not
+/// come. That copy ran before this one, if it ran in time. The late one says nothing of it if what
+/// came of it had ended by then, as after the server's clock was set forward.
 fn late(others: bool) -> Error {
     let text = if others {
-        "the request came too late at the server, but an earlier copy of it may have been run in time"
+        "the request came too late at the server, but an earlier copy may have been run in time"
     } else {
         "the request came too late at the server, again and again, and changed nothing"
     };
