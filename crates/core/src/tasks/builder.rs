@@ -166,10 +166,10 @@ impl ClientBuilder {
     /// Lets calls fail at once while the server is down, from this long after its connection was lost: 0 to 24 h.
     ///
     /// Defaults to never: each call then waits for the server as long as it may, which is best for work that has to be
-    /// done. A service that answers requests had better not let them pile up during an outage. With this option, acquires (those
-    /// that wait within a second) and calls of no hold return the error of the lost connection: [`ErrorKind::Unavailable`],
-    /// or another kind if more is known, such as [`ErrorKind::Denied`]. Renewals and releases go on trying, and the first
-    /// call after the client has connected again is served.
+    /// done. A service that answers requests had better not let them pile up during an outage. With this option, acquires
+    /// (those that wait within a second) and calls of no hold return the error of the lost connection: `Unavailable`, or
+    /// another kind if more is known, such as `Denied`. Renewals and releases go on trying, and the first call after the
+    /// client has connected again is served.
     ///
     /// # Examples
     /// A request handler that does its work without the lock while the server is down, since work that is done twice is
