@@ -53,7 +53,7 @@ async fn h32_releasing_a_lost_permit_releases_nothing() {
     );
     let next = semaphore.acquire_many(2).await.expect("free");
     let error = lost.release().await.expect_err("lost");
-    assert_eq!(error.loss(), Some(Loss::Vanished), "{error}");
+    assert_eq!(error.loss(), Some(Loss::Forced), "{error}");
     assert_eq!(free(&semaphore).await, 0, "the present holder has them all");
     let another = semaphore.try_acquire().await.expect("an answer");
     assert!(another.is_none(), "nobody else gets one");

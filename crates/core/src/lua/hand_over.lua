@@ -8,7 +8,9 @@
 -- outside costs 0.3 us.
 local function hand_over(lock, id, kin, weight, capacity, ttl, low, T, clock, let_in, post, send)
   local there, used, known = tonumber(capacity), 0 -- no number if counted
-  if weight == capacity and kin == '' then
+  if weight == capacity and kin == '' and there ~= 1 then -- the next two may fit, or not
+    known = redis.call('ZMSCORE', lock, low[1], id, low[2])
+  elseif weight == capacity and kin == '' then
     known = redis.call('ZMSCORE', lock, low[1], id)
     known[3] = string.byte(low[2], 23) == 46 and -1 or 0 -- marks stand between waiters and holders, and have no dot there
   elseif there then
