@@ -369,7 +369,8 @@ impl Record {
             return numbers(&[5, stamp]);
         }
         if let Some(hold) = self.hold_of(&part.id).filter(|hold| !hold.is_over(now)) {
-            return numbers(&[1, stamp, 0, hold.end - now, 0]);
+            let done = [1, stamp, 0, hold.end - now, 0];
+            return numbers(&done.into_iter().chain(hold.weight).collect::<Vec<_>>());
         }
         if now > not_after {
             return numbers(&[4, stamp]);
