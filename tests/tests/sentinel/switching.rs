@@ -206,3 +206,49 @@ async fn old_news_of_a_sentinel_that_was_frozen_changes_nothing() {
     assert_eq!(super::address(&client), before, "it stays");
     assert_eq!(connections(present), generation, "on its connection");
 }
+
+/// The old primary was frozen in the middle of a handshake, and thaws when another one has taken over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_that_was_replaced_during_the_handshake_is_not_used() {
+    let all = sentinel(1);
+    let fixture = Fixture::behind(&all);
+    let old = all.master().expect("a primary");
+    let patient = Duration::from_secs(20);
+    let client = fixture
+        .client_with(|b| {
+            b.lease(LONG)
+                .operation_timeout(patient)
+                .heartbeat(Duration::from_secs(5))
+                .reconnect_backoff(Duration::from_secs(1), Duration::from_secs(1))
+        })
+        .await;
+    unlocked(locked(&client, "warm").await).await;
+    old.kill_normal_clients().expect("killed");
+    unlocked(locked(&client, "warm").await).await; // over another connection, which was made at once
+    old.kill_normal_clients().expect("killed");
+    let handle = mutex(&client, "a");
+    let locking = go(async move { handle.lock().await }); // notices it; but that one was young, so there is a pause
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    old.freeze().expect("frozen");
+    let new = all.wait_switched(old).expect("another primary");
+    eventually("every sentinel has said so", || {
+        let port = new.port().to_string();
+        let words = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", all.name()];
+        all.sentinels().iter().all(|sentinel| {
+            let named = sentinel.admin(&words).expect("an answer");
+            named.items().last().and_then(|it| it.text()) == Some(port.clone())
+        })
+    })
+    .await;
+    follows(&client, new).await;
+    let guard = soon("the lock", locking)
+        .await
+        .expect("no panic")
+        .expect("granted");
+    let holders = new.keys(&fixture.prefix).expect("keys");
+    assert!(
+        holders.contains(&fixture.key()),
+        "by the new primary: {holders:?}"
+    );
+    unlocked(guard).await;
+}

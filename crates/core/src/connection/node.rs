@@ -39,7 +39,9 @@ pub(crate) struct Node {
     /// Tells the supervisor that the connection of this generation is bad.
     bad: AtomicU64,
     pub(crate) trouble: Notify,
-    /// Wakes the supervisor while it waits before the next try to connect.
+    /// How often sentinels have named another primary.
+    switches: AtomicU64,
+    /// The same, for the supervisor while it has no connection.
     pub(crate) news: Notify,
     /// When the oldest unanswered request was sent, if nothing has arrived since: nanoseconds of a
     /// `Moment`, or 0 if there is none.
@@ -88,6 +90,7 @@ impl Node {
             up: watch::Sender::new(0),
             bad: AtomicU64::new(0),
             trouble: Notify::new(),
+            switches: AtomicU64::new(0),
             news: Notify::new(),
             silent_since: AtomicU64::new(0),
             heard: AtomicU64::new(0),
@@ -165,13 +168,25 @@ impl Node {
         *self.link.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
+    /// A sentinel names another primary than before. A connection that is being made may lead to the
+    /// one before.
+    pub(crate) fn note_switch(&self) {
+        self.switches.fetch_add(1, Ordering::SeqCst);
+        self.news.notify_one();
+    }
+
+    /// Returns how often sentinels have named another primary.
+    pub(crate) fn switches(&self) -> u64 {
+        self.switches.load(Ordering::SeqCst)
+    }
+
     /// Another server has taken over from this one: nothing that this connection says from now on
     /// counts, even if the server lives and answers.
-    pub(crate) fn leave(&self, why: &Error) {
+    pub(crate) fn leave(&self) {
         let generation = self.generation();
         self.left.fetch_max(generation, Ordering::AcqRel);
         self.sites.leave();
-        self.report(generation, why);
+        self.report(generation, &Error::new(ErrorKind::Unavailable, SWITCHED));
     }
 
     /// Where its connection leads.
@@ -438,4 +453,5 @@ fn is_unknown_evalsha(error: &redis::RedisError) -> bool {
 /// A connection that lasted for longer is a good one: what ends it is a new outage.
 pub(crate) const GOOD: Duration = Duration::from_secs(1);
 
+pub(crate) const SWITCHED: &str = "the sentinels name another primary, which is not connected yet";
 const LEFT: &str = "another server has taken over from the one that was asked";

@@ -28,6 +28,9 @@ struct Inner {
     last: tokio::sync::Mutex<Option<Fetched>>,
 }
 
+/// However short the time is, it is not asked more often than that.
+const LEAST: Duration = Duration::from_millis(100);
+
 /// What the provider gave.
 #[derive(Debug, Clone)]
 pub(crate) struct Fetched {
@@ -82,7 +85,7 @@ impl Wallet {
             let fetched = Fetched {
                 renew_at: credentials
                     .good_for
-                    .map_or(Moment::NEVER, |time| asked + time / 2),
+                    .map_or(Moment::NEVER, |time| asked + (time / 2).max(LEAST)),
                 credentials,
             };
             // Without a time, they are asked for anew by the next connection.
@@ -107,5 +110,20 @@ impl Wallet {
     /// The server did not accept what was fetched last: the next connection asks anew.
     pub(crate) async fn discard(&self) {
         *self.0.last.lock().await = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_good_for_no_time_is_not_asked_for_without_a_pause() {
+        let wallet = Wallet::new(async || {
+            Ok::<_, std::io::Error>(Credentials::password("secret").good_for(Duration::ZERO))
+        });
+        let asked = Moment::now();
+        let fetched = wallet.get().await.expect("credentials");
+        assert!(fetched.renew_at >= asked + LEAST, "a pause");
     }
 }

@@ -1,5 +1,7 @@
 //! Delivers incoming messages to the attempts that they are about.
 
+use std::sync::PoisonError;
+
 use super::shared::Shared;
 use crate::attempt::event::Event;
 use crate::base::clock::Moment;
@@ -10,8 +12,13 @@ use crate::wire::message::{self, Message, Over};
 const FUTURE: u64 = 86_400_000_000;
 
 impl Shared {
-    /// Applies a payload, which may have several messages, to the attempts that it names.
-    pub(crate) fn deliver(&self, payload: &[u8]) {
+    /// Applies a payload, which may have several messages, to the attempts that it names. It was
+    /// received in this era: what another server said is not applied any more, not even late.
+    pub(crate) fn deliver(&self, payload: &[u8], era: u64) {
+        let _same_era = self.eras.read().unwrap_or_else(PoisonError::into_inner);
+        if self.route.any().sites().era() != era {
+            return;
+        }
         let receipt = Moment::now();
         let latest = self.route.latest_time(receipt) + FUTURE;
         for message in message::parse(payload) {
@@ -50,5 +57,35 @@ impl Shared {
         for attempt in self.table.on_latch(key) {
             self.on(&attempt, event, now);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use tokio::runtime::Handle;
+
+    use super::*;
+    use crate::attempt::spec::Spec;
+    use crate::attempt::state::State;
+    use crate::types::name::Name;
+    use crate::types::options::Options;
+
+    #[tokio::test]
+    async fn what_was_received_in_another_era_is_not_applied() {
+        let shared = Shared::new(Options::default(), Handle::current());
+        let plan = shared.plan(Spec::exclusive(Duration::from_secs(10)));
+        let name = Name::new(b"a").expect("a name");
+        let attempt = shared.attempt(Arc::from(&b"k"[..]), name, plan, Moment::now());
+        let attempt = attempt.expect("a slot");
+        let (_, rest) = attempt.id.split_at(shared.client_id.len());
+        let era = shared.route.any().sites().era();
+        let grant = format!("g {rest} 7 5 1000");
+        shared.deliver(grant.as_bytes(), era + 1);
+        assert_eq!(attempt.with(State::is_queued), Some(false), "it waits");
+        shared.deliver(grant.as_bytes(), era);
+        assert_eq!(attempt.with(State::is_queued), None, "granted");
     }
 }

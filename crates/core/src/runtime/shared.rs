@@ -1,7 +1,7 @@
 //! The state that all parts of a client share, and the end of its life.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -60,6 +60,8 @@ pub(crate) struct Shared {
     /// Our own channel; scripts find its beginning, which all clients' have, from their keys.
     pub(crate) channel: String,
     pub(crate) route: Route,
+    /// Held while a message is applied, and while an era begins: a message is of one era or the other.
+    pub(super) eras: RwLock<()>,
     pub(crate) batcher: Batcher,
     pub(crate) table: Table,
     pub(crate) refunds: Refunds,
@@ -104,6 +106,7 @@ impl Shared {
                 )
                 .fail_fast_after(options.fail_fast_after),
             ),
+            eras: RwLock::new(()),
             table: Table::default(),
             refunds: Refunds::default(),
             returns: Returns::default(),
@@ -360,10 +363,12 @@ impl Shared {
     /// A handshake with this node is done: what it found.
     pub(crate) fn greeted(&self, node: &Node, place: Place, greeting: &Greeting, sent: Moment) {
         let is_other = node.greeted(greeting, sent);
+        let eras = self.eras.write().unwrap_or_else(PoisonError::into_inner);
         node.sites().arrive(place, is_other);
         if is_other {
             self.server_changed();
         }
+        drop(eras);
         for warning in &greeting.warnings {
             self.warn_once(warning);
         }

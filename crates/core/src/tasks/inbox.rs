@@ -195,7 +195,10 @@ async fn listen(
     followed: &mut Followed,
 ) -> RedisResult<Ended> {
     let sites = shared.route.any().sites();
-    let (mut sink, mut stream) = subscribe(shared, endpoint).await?;
+    let (mut sink, mut stream) = tokio::select! {
+        subscribed = subscribe(shared, endpoint) => subscribed?,
+        () = sites.ends(era) => return Ok(Ended::Elsewhere),
+    };
     shared.schedule.set_listening(true);
     shared.inbox_tried.send_replace(true);
     followed.said = false;
@@ -224,11 +227,10 @@ async fn listen(
             timer.as_mut().poll_until(cx, beat, None).map(|()| Next::Beat)
         });
         match next.await {
-            Next::Message(_) if sites.era() != era => return Ok(Ended::Elsewhere),
             Next::EraEnded => return Ok(Ended::Elsewhere),
             Next::Message(Some(message)) => {
                 heard = Moment::now();
-                shared.deliver(message.get_payload_bytes());
+                shared.deliver(message.get_payload_bytes(), era);
             }
             Next::Message(None) => return Ok(Ended::Closed),
             // Both were subscribed for a moment: what came twice changes nothing the second time, and ticks find what the

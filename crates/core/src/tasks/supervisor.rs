@@ -11,7 +11,7 @@ use crate::base::trace::{debug, info, warn};
 use crate::connection::endpoint::Endpoint;
 use crate::connection::failure::Failure;
 use crate::connection::handshake::{GREETING, Greeting, greet};
-use crate::connection::node::{GOOD, Node};
+use crate::connection::node::{GOOD, Node, SWITCHED};
 use crate::connection::opening::{open, refused, silent};
 use crate::connection::refusal::Target;
 use crate::connection::source::Source;
@@ -57,6 +57,7 @@ async fn reach(
     source: &mut Source,
     generation: u64,
 ) -> Result<Greeting, Failure> {
+    let switches = node.switches();
     let place = source
         .find(&shared.options.prefix, shared.options.operation_timeout)
         .await?;
@@ -78,8 +79,15 @@ async fn reach(
             shared.warn_once(&Warning::NoMinReplicas);
         }
     }
+    // The answer of the sentinels may be an old one by now, however long the handshake took.
+    if node.switches() != switches {
+        return Err(Failure::passing(Error::new(ErrorKind::Unavailable, SWITCHED)));
+    }
     shared.greeted(node, place, &greeting, sent);
     node.install(connection, generation);
+    if node.switches() != switches {
+        node.leave(); // in this very moment: it is replaced as any other
+    }
     Ok(greeting)
 }
 
@@ -133,7 +141,12 @@ async fn connect_again(
     news: &mut News,
 ) {
     loop {
-        match reach(shared, node, source, generation).await {
+        let reached = tokio::select! {
+            reached = reach(shared, node, source, generation) => reached,
+            // The server that is being connected to may be the one before.
+            () = node.news.notified() => continue,
+        };
+        match reached {
             Ok(greeting) => {
                 shared.schedule.tick_now();
                 info!(server = %greeting.info.version, "connected again");
@@ -147,7 +160,7 @@ async fn connect_again(
                 }
             }
         }
-        // Where there is news of another server, that one may be reached.
+        // Where there is news of another primary, that one may be reached.
         let pause = Moment::now() + backoff.next();
         until(pause, None, node.news.notified()).await;
     }

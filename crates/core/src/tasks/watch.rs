@@ -16,7 +16,6 @@ use crate::connection::opening::within;
 use crate::connection::refusal::said;
 use crate::connection::sentinel::{Named, Sentinels};
 use crate::runtime::shared::Shared;
-use crate::types::error::{Error, ErrorKind};
 
 /// What a sentinel says when another server has become the primary: its name, then host and port of
 /// the old one and of the new one.
@@ -65,9 +64,9 @@ async fn session(
             continue;
         }
         info!(sentinel = %endpoint.address(), switch = %text, "a sentinel names another primary");
-        node.news.notify_one();
+        node.note_switch(); // before the look at the connection: one that is made meanwhile sees it
         if leads_to(node, old_host, old_port) {
-            leave(node);
+            node.leave();
         } else {
             ask(shared, node, sentinels, endpoint).await; // old news, or another sentinel was quicker
         }
@@ -83,8 +82,8 @@ async fn ask(shared: &Shared, node: &Node, sentinels: &Sentinels, endpoint: &End
             let present = node.sites().get().and_then(|site| site.place.named);
             let is_other = |old: Named| named.epoch > old.epoch && named.address() != old.address();
             if present.is_some_and(is_other) {
-                node.news.notify_one();
-                leave(node);
+                node.note_switch();
+                node.leave();
             }
         }
         Err(failure) => {
@@ -97,9 +96,4 @@ async fn ask(shared: &Shared, node: &Node, sentinels: &Sentinels, endpoint: &End
 fn leads_to(node: &Node, host: &str, port: &str) -> bool {
     let named = node.sites().get().and_then(|site| site.place.named);
     named.is_some_and(|named| named.host == host && named.port.to_string() == port)
-}
-
-fn leave(node: &Node) {
-    let text = "the sentinels name another primary, which is not connected yet";
-    node.leave(&Error::new(ErrorKind::Unavailable, text));
 }

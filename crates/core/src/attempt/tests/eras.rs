@@ -91,3 +91,20 @@ fn a_renewal_that_is_due_already_does_not_move() {
     attempt.on(Event::ServerChanged, due + ms(50));
     assert_eq!(attempt.state.held().expect("held").due, due, "overdue as it was");
 }
+
+#[test]
+fn a_grant_that_nobody_has_taken_is_confirmed_first() {
+    let mut attempt = Attempt::new();
+    attempt.answered(granted(LEASE), 1, 0, 0);
+    attempt.on(Event::ServerChanged, at(100));
+    assert_eq!(
+        attempt.poll(100),
+        Step::Confirm(7),
+        "the other server may not have it"
+    );
+    let mut upgrade = Attempt::new();
+    upgrade.rules.upgrade = true;
+    upgrade.answered(granted(LEASE), 1, 0, 0);
+    upgrade.on(Event::ServerChanged, at(100));
+    assert_eq!(upgrade.poll(100), Step::HandOut, "its base is what is renewed");
+}
