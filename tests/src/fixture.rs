@@ -88,7 +88,8 @@ impl<'a> Fixture<'a> {
         }
     }
 
-    /// On the primary of these sentinels. Its clients ask them; `server` is the primary of this moment.
+    /// On the primary of these sentinels. Its clients ask them; `server` is the primary of this
+    /// moment.
     ///
     /// # Panics
     /// If the sentinels do not answer.

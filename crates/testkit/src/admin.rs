@@ -53,11 +53,13 @@ impl TestServer {
         self.kill_clients("normal")
     }
 
-    /// Cuts off its replicas, which stay without its writes until [`resume_replication`](Self::resume_replication):
-    /// what it acknowledges from now on is lost when it dies. Only for servers of a
-    /// [`TestCluster`](crate::TestCluster) or [`TestSentinel`](crate::TestSentinel).
+    /// Cuts off its replicas, which stay without its writes until
+    /// [`resume_replication`](Self::resume_replication): what it acknowledges from now on is lost
+    /// when it dies. Only for servers of a [`TestCluster`](crate::TestCluster) or
+    /// [`TestSentinel`](crate::TestSentinel).
     ///
-    /// Sentinels promote no replica that has been cut off for long (ten times `down_after`, 12 s by default).
+    /// Sentinels promote no replica that has been cut off for long (ten times `down_after`, 12 s by
+    /// default).
     ///
     /// # Errors
     /// As [`admin`](Self::admin).

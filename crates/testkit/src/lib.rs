@@ -8,8 +8,8 @@
 //! - [`find_server`] finds a server binary or fetches one; [`fetch_version`] gets a particular version, [`find_tls_server`]
 //!   one with TLS.
 //! - [`TestServer`] runs one, [`shared_server`] one per test process.
-//! - [`TestCluster`] runs a cluster, [`TestSentinel`] masters and replicas under sentinels. Each node can do what a
-//!   [`TestServer`] can.
+//! - [`TestCluster`] runs a cluster, [`TestSentinel`] masters and replicas under sentinels. Each
+//!   node can do what a [`TestServer`] can.
 //! - [`Proxy`] sits between client and server: it loses, delays and counts.
 //! - [`drop_after_polls`] and [`drop_when_woken`] cancel a future at a chosen point.
 //!

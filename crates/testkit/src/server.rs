@@ -136,8 +136,8 @@ impl TestServer {
         Ok(client)
     }
 
-    /// Steps its wall clock, to `offset_ms` ahead of the system's; negative means behind. Its monotonic clock is
-    /// left alone, as when an administrator sets the time.
+    /// Steps its wall clock, to `offset_ms` ahead of the system's; negative means behind. Its
+    /// monotonic clock is left alone, as when an administrator sets the time.
     ///
     /// # Errors
     /// It was started without [`Builder::clock_offset`].
@@ -174,7 +174,8 @@ impl TestServer {
         self.start_again(|_| Ok(()))
     }
 
-    /// The same, without any data that [`Builder::persist`] has saved. A cluster node stays the same node.
+    /// The same, without any data that [`Builder::persist`] has saved. A cluster node stays the
+    /// same node.
     ///
     /// # Errors
     /// As [`restart`](Self::restart), or the data cannot be removed.

@@ -1,9 +1,10 @@
 //! A service whose password for the server is a token that expires.
 //!
-//! Managed servers hand out tokens that are good for minutes. Here an "identity provider" changes the password of a user
-//! every second, and the old one is refused from then on; a token is good for two seconds. The client asks for the token of
-//! the moment before each connection, and at half of its time, and holds its lock through six of them. Halfway, the server
-//! cuts all connections of the user: who connects again needs a token that is good.
+//! Managed servers hand out tokens that are good for minutes. Here an "identity provider" changes
+//! the password of a user every second, and the old one is refused from then on; a token is good
+//! for two seconds. The client asks for the token of the moment before each connection, and at half
+//! of its time, and holds its lock through six of them. Halfway, the server cuts all connections of
+//! the user: who connects again needs a token that is good.
 
 #![allow(clippy::print_stdout, reason = "an example talks")]
 #![allow(clippy::disallowed_methods, reason = "the identity provider is played here")]
@@ -33,7 +34,8 @@ impl Identity {
         format!("token-{}", self.token.load(Ordering::SeqCst))
     }
 
-    /// Only the next token is accepted from now on. The user may do what the client needs, and no more.
+    /// Only the next token is accepted from now on. The user may do what the client needs, and no
+    /// more.
     async fn rotate(&self, admin: &mut MultiplexedConnection) -> RedisResult<()> {
         self.token.fetch_add(1, Ordering::SeqCst);
         cmd("ACL")

@@ -112,7 +112,8 @@ async fn at_half_of_their_time_credentials_are_exchanged_without_an_interruption
     let waiter = locking(&client, "a");
     rotating.fixture.queued(1).await;
     rotating.rotate();
-    // Commands stay on their connection, and the inbox makes another one before it leaves the first.
+    // Commands stay on their connection, and the inbox makes another one before it leaves the
+    // first.
     eventually("both have shown others", || {
         assert!(client.is_listening(), "always");
         let by_connection = proxy.requests_by_connection();
@@ -129,7 +130,8 @@ async fn at_half_of_their_time_credentials_are_exchanged_without_an_interruption
     unlocked(granted(waiter).await).await;
 }
 
-/// The clock of a token is short here: two rotations a second, and all connections are killed at each.
+/// The clock of a token is short here: two rotations a second, and all connections are killed at
+/// each.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rotations_and_killed_connections_lose_nothing() {
     let server = TestServer::start().expect("a server");

@@ -166,8 +166,8 @@ fn lose_grants(proxy: &Proxy, every: bool) -> Arc<AtomicBool> {
     lost
 }
 
-/// A hand-off whose message is lost, and with `every` all that follow. The waiter looks at every third
-/// of its `lease`.
+/// A hand-off whose message is lost, and with `every` all that follow. The waiter looks at every
+/// third of its `lease`.
 async fn a_lost_grant(subject: &'static dyn Subject, (lease, window): (Duration, Duration), every: bool) {
     let fixture = Fixture::of(subject);
     let proxy = fixture.proxy();

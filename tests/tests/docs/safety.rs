@@ -63,6 +63,7 @@ fn every_test_that_is_named_exists() {
         "docs/safety.md",
         "docs/promises.md",
         "docs/proof.md",
+        "docs/operations.md",
         "tests/README.md",
     ];
     let text = pages.map(read).concat();

@@ -111,7 +111,8 @@ pub(crate) struct Outcome {
     pub(crate) seen: Seen,
 }
 
-/// How long the calls of a scene may take until the client is closed, which ends the ones that wait for something else.
+/// How long the calls of a scene may take until the client is closed, which ends the ones that wait
+/// for something else.
 const PATIENCE: Duration = Duration::from_secs(4);
 
 static PROVIDER_FAILS: AtomicBool = AtomicBool::new(false);
@@ -343,7 +344,8 @@ fn listen(serve: impl Fn(TcpStream) -> std::io::Result<()> + Copy + Send + 'stat
     port
 }
 
-/// Answers as a server does that speaks only TLS: the beginning of a handshake with an alert, the rest with nothing.
+/// Answers as a server does that speaks only TLS: the beginning of a handshake with an alert, the
+/// rest with nothing.
 fn alert(mut stream: TcpStream) -> std::io::Result<()> {
     let mut first = [0; 16];
     let read = stream.read(&mut first)?;

@@ -163,7 +163,8 @@ impl Public {
         returned.contains("Result<") || first.is_some_and(|name| self.futures.contains(name))
     }
 
-    /// The type or trait that the items below this line belong to, and whether all of them are public.
+    /// The type or trait that the items below this line belong to, and whether all of them are
+    /// public.
     fn owner(&self, line: &str) -> Option<(String, bool)> {
         if let Some(rest) = line.strip_prefix("pub trait ") {
             let name = identifier(rest);

@@ -130,7 +130,8 @@ impl<'a> World<'a> {
         begun.await;
     }
 
-    /// The body of a `run`: the fault comes while it runs, and it goes on until it is dropped if that takes the hold away.
+    /// The body of a `run`: the fault comes while it runs, and it goes on until it is dropped if
+    /// that takes the hold away.
     pub(crate) async fn inside(&self) {
         self.fault().await;
         if self.stage.scene.takes_holds() {
@@ -142,7 +143,8 @@ impl<'a> World<'a> {
         self.stage.scene == scene && self.stage.has_struck()
     }
 
-    /// One of these: if nothing is wrong with arguments, if they are too small, if they are too large.
+    /// One of these: if nothing is wrong with arguments, if they are too small, if they are too
+    /// large.
     pub(crate) fn either<T>(&self, fine: T, small: T, large: T) -> T {
         match self.stage.scene {
             Scene::SmallArguments if self.stage.has_struck() => small,
@@ -330,7 +332,8 @@ impl<'a> World<'a> {
         Fence::new(self.client(), self.name()).expect("a fence")
     }
 
-    /// A waiter in the queue for a lock that the other client holds; `position` says when it is there.
+    /// A waiter in the queue for a lock that the other client holds; `position` says when it is
+    /// there.
     pub(crate) async fn in_queue<
         W: Future<Output: std::fmt::Debug>,
         P: Future<Output = Result<Option<u64>>>,

@@ -27,7 +27,8 @@ fn seen<T, E: Failed>(result: &Result<T, E>) -> Option<Seen> {
     result.as_ref().err().and_then(Failed::seen)
 }
 
-/// Rows: a function, and its call after the fault; or what it needs and has before the fault, and its call.
+/// Rows: a function, and its call after the fault; or what it needs and has before the fault, and
+/// its call.
 macro_rules! table {
     ($($function:expr, $w:ident $(, $held:pat = $prepare:expr)? => $call:expr;)*) => {
         [$(Row {

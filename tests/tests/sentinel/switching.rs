@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use latchwork_testkit::{RespClient, TestSentinel, TestServer};
-use latchwork_tests::{Fixture, LONG, eventually, go, locked, mutex, rises, soon, subject, unlocked};
+use latchwork_testkit::{Reply, RespClient, TestSentinel, TestServer};
+use latchwork_tests::{
+    Fixture, LONG, eventually, go, granted, locked, locking, mutex, rises, soon, subject, unlocked,
+};
 
 use super::{follows, scripts, sentinel};
 
@@ -39,12 +41,42 @@ async fn holds_and_places_live_on(all: &TestSentinel, switch: impl AsyncFnOnce()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_commanded_failover_costs_no_hold_and_no_place() {
+async fn a_commanded_failover_costs_nothing_that_was_copied() {
     let all = sentinel(1);
     holds_and_places_live_on(&all, async || {
         all.failover().expect("another primary");
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_acknowledged_before_writes_are_paused_is_not_lost() {
+    let all = sentinel(1);
+    let fixture = Fixture::behind(&all);
+    let client = fixture.steady().await;
+    let old = all.master().expect("a primary");
+    let mut held = vec![locked(&client, "before").await];
+    old.admin(&["CLIENT", "PAUSE", "10000", "WRITE"]).expect("paused");
+    let asking: Vec<_> = (0..5)
+        .map(|number| locking(&client, format!("during-{number}")))
+        .collect();
+    all.wait_replicated().expect("copied");
+    let new = all.failover().expect("another primary");
+    follows(&client, new).await;
+    for locking in asking {
+        held.push(granted(locking).await);
+    }
+    let keys = new.keys(&fixture.prefix).expect("keys");
+    for name in ["before", "during-0", "during-4"] {
+        assert!(
+            keys.contains(&fixture.named(name).key()),
+            "{name} is not in {keys:?}"
+        );
+    }
+    for guard in held {
+        assert!(!guard.is_lost(), "nothing is lost");
+        unlocked(guard).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -81,7 +113,8 @@ async fn a_frozen_primary_is_left_and_nothing_is_sent_to_it_again() {
     );
 }
 
-/// The old primary runs what it still has in its sockets when it thaws, and grants. Nobody believes it.
+/// The old primary runs what it still has in its sockets when it thaws, and grants. Nobody believes
+/// it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn h56_a_grant_of_the_old_primary_makes_no_guard() {
     let all = sentinel(1);
@@ -104,7 +137,8 @@ async fn h56_a_grant_of_the_old_primary_makes_no_guard() {
     follows(&client, new).await;
     old.thaw().expect("thawed");
     eventually("it runs what it was sent", || scripts(old) > before).await;
-    // Its own request is unanswered for as long as a request may be. Others are not held up by that.
+    // Its own request is unanswered for as long as a request may be. Others are not held up by
+    // that.
     unlocked(locked(&client, "b").await).await;
     let guard = soon("the lock", locking)
         .await
@@ -207,7 +241,8 @@ async fn old_news_of_a_sentinel_that_was_frozen_changes_nothing() {
     assert_eq!(connections(present), generation, "on its connection");
 }
 
-/// The old primary was frozen in the middle of a handshake, and thaws when another one has taken over.
+/// The old primary was frozen in the middle of a handshake, and thaws when another one has taken
+/// over.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_primary_that_was_replaced_during_the_handshake_is_not_used() {
     let all = sentinel(1);
@@ -236,7 +271,7 @@ async fn a_primary_that_was_replaced_during_the_handshake_is_not_used() {
         let words = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", all.name()];
         all.sentinels().iter().all(|sentinel| {
             let named = sentinel.admin(&words).expect("an answer");
-            named.items().last().and_then(|it| it.text()) == Some(port.clone())
+            named.items().last().and_then(Reply::text) == Some(port.clone())
         })
     })
     .await;

@@ -1,5 +1,6 @@
 //! Sentinels and the servers that they name speak TLS, each with credentials of their own.
 #![cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
+#![allow(clippy::significant_drop_tightening, reason = "guards are the subject")]
 
 use latchwork_mutex::{Client, ClientBuilder, ErrorKind, Mutex, Sentinel, Tls};
 use latchwork_testkit::{TestSentinel, TestServer, find_tls_server};

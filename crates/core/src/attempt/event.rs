@@ -56,7 +56,8 @@ pub(crate) enum Event {
     GivenUp,
     /// An event of the end.
     End(EndEvent),
-    /// Another server answers from now on, or the same one after a restart: its clock and what it has may be others.
+    /// Another server answers from now on, or the same one after a restart: its clock and what it
+    /// has may be others.
     ServerChanged,
     /// The client is closed. If `closing`, live holds are released.
     ClientClosed { closing: bool },

@@ -192,10 +192,10 @@ impl State {
         out
     }
 
-    /// Stamps of two servers are not compared. A hold is renewed at once, so that a loss is heard of
-    /// within a round trip, and a grant that nobody has taken yet is confirmed before it is handed out.
-    /// A grant by message counts from the last request that was answered before, which was sent before
-    /// the grant was made.
+    /// Stamps of two servers are not compared. A hold is renewed at once, so that a loss is heard
+    /// of within a round trip, and a grant that nobody has taken yet is confirmed before it is
+    /// handed out. A grant by message counts from the last request that was answered before, which
+    /// was sent before the grant was made.
     fn server_changed(&mut self, now: Moment, rules: &Rules, out: &mut Effects) {
         if rules.has(Rule::NewEra) {
             self.known = Known::by_request(self.known.sent);

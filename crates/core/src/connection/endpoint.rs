@@ -130,7 +130,8 @@ impl Endpoint {
         Self { wallet, ..self }
     }
 
-    /// The same with what everything that may change is now: certificates in files, user and password.
+    /// The same with what everything that may change is now: certificates in files, user and
+    /// password.
     pub(crate) async fn renewed(&self) -> Result<Self> {
         let endpoint = self.with_files_again().await;
         let Some(wallet) = &self.wallet else {

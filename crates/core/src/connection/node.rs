@@ -1,4 +1,5 @@
-//! A node: one connection to one server. It sends requests, and reports what is known about their outcome.
+//! A node: one connection to one server. It sends requests, and reports what is known about their
+//! outcome.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -120,8 +121,8 @@ impl Node {
         self
     }
 
-    /// A handshake is done: what it found. Returns whether another server than before has answered, or
-    /// the same after a restart.
+    /// A handshake is done: what it found. Returns whether another server than before has answered,
+    /// or the same after a restart.
     pub(crate) fn greeted(&self, greeting: &Greeting, sent: Moment) -> bool {
         self.loads.fetch_add(1, Ordering::Relaxed);
         self.clock.note(sent, greeting.stamp);
@@ -168,8 +169,8 @@ impl Node {
         *self.link.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// A sentinel names another primary than before. A connection that is being made may lead to the
-    /// one before.
+    /// A sentinel names another primary than before. A connection that is being made may lead to
+    /// the one before.
     pub(crate) fn note_switch(&self) {
         self.switches.fetch_add(1, Ordering::SeqCst);
         self.news.notify_one();

@@ -27,7 +27,8 @@ pub(crate) async fn open(
     target: Target<'_>,
     patience: Duration,
 ) -> Result<MultiplexedConnection, Failure> {
-    // Time-outs are ours: redis-rs's default of 500 ms would fire in the middle of a script's run (H28).
+    // Time-outs are ours: redis-rs's default of 500 ms would fire in the middle of a script's run
+    // (H28).
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(None)
         .set_response_timeout(None)

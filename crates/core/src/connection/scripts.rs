@@ -16,8 +16,8 @@ use crate::wire::script::ALL;
 use crate::wire::value::{Answer, Reply};
 
 impl Node {
-    /// Runs a script for a call, which fails at once if there has been no connection for long. The error
-    /// tells whether the script may have run.
+    /// Runs a script for a call, which fails at once if there has been no connection for long. The
+    /// error tells whether the script may have run.
     pub(crate) async fn call(&self, request: &Request, deadline: Moment) -> Result<Answer, Failure> {
         let link = self.usable(deadline).await?;
         self.run_on(link, request, deadline).await

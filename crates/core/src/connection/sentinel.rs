@@ -91,7 +91,8 @@ impl Sentinels {
         })
     }
 
-    /// With these certificates for the servers, and those for sentinels with TLS. Blocks: it reads files.
+    /// With these certificates for the servers, and those for sentinels with TLS. Blocks: it reads
+    /// files.
     #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
     pub(crate) fn with_tls(self, servers: Option<&Tls>, sentinels: Option<&Tls>) -> Result<Self> {
         let any_tls = self.servers.is_tls() || self.all.iter().any(Endpoint::is_tls);
@@ -137,7 +138,8 @@ impl Sentinels {
         &self.servers
     }
 
-    /// Asks all sentinels at once, each within `patience` for each round trip. The newest answer counts.
+    /// Asks all sentinels at once, each within `patience` for each round trip. The newest answer
+    /// counts.
     pub(crate) async fn find(&self, prefix: &str, patience: Duration) -> Result<Named, Failure> {
         let asks = self
             .all
@@ -266,7 +268,8 @@ fn has_port(url: &str) -> bool {
     host.rsplit_once(']').map_or(host, |(_, rest)| rest).contains(':')
 }
 
-/// Reads `redis+sentinel://[user:password@]host[:port],…/name[/database]`. `None`: it is another URL.
+/// Reads `redis+sentinel://[user:password@]host[:port],…/name[/database]`. `None`: it is another
+/// URL.
 pub(crate) fn parse(url: &str) -> Option<Result<Sentinel>> {
     let (scheme, rest) = url.split_once("://")?;
     let scheme = match scheme.strip_suffix("+sentinel")? {

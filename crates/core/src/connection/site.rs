@@ -33,8 +33,8 @@ impl Sites {
         }
     }
 
-    /// The connection leads here from now on. `is_other`: as far as is known, the server is not the one
-    /// that was there before, or it has restarted.
+    /// The connection leads here from now on. `is_other`: as far as is known, the server is not the
+    /// one that was there before, or it has restarted.
     pub(crate) fn arrive(&self, place: Place, is_other: bool) {
         self.site.send_modify(|site| {
             let era = self.era.load(Ordering::Relaxed) + u64::from(is_other);

@@ -1,5 +1,5 @@
-//! Asks the program's provider for credentials, and keeps them for half of the time that they are good
-//! for.
+//! Asks the program's provider for credentials, and keeps them for half of the time that they are
+//! good for.
 
 use std::fmt;
 use std::future::Future;
@@ -59,8 +59,8 @@ impl Wallet {
         Self(Arc::new(Inner { provider, last }))
     }
 
-    /// What the provider gives now, or gave less than half of its time ago. Who asks at the same time
-    /// gets the same.
+    /// What the provider gives now, or gave less than half of its time ago. Who asks at the same
+    /// time gets the same.
     #[allow(
         clippy::significant_drop_tightening,
         reason = "the lock is for the whole request"

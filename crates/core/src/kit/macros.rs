@@ -51,9 +51,10 @@ macro_rules! guard_type {
             /// Renews the hold so that it lasts at least `lease` from now. Never shortens it.
             ///
             /// # Errors
-            /// Those of [every request](crate::ErrorKind#every-request). `Lost` if the hold has ended.
-            /// `Invalid` for a lease that is out of range or reaches past the maximum hold. After
-            /// `Unavailable` the hold may have been extended, and `valid_for` assumes that it was not.
+            /// Those of [every request](crate::ErrorKind#every-request). `Lost` if the hold has
+            /// ended. `Invalid` for a lease that is out of range or reaches past the maximum hold.
+            /// After `Unavailable` the hold may have been extended, and `valid_for` assumes that it
+            /// was not.
             ///
             /// # Cancel safety
             /// The extension may or may not happen.
@@ -75,11 +76,11 @@ macro_rules! guard_type {
             /// that loses only the answer.
             ///
             /// # Errors
-            /// `Lost` if the hold had already ended; nobody else's hold is affected. `Closed` if the
-            /// client is closed, or its runtime ends, before the answer; the lock is then free by the
-            /// end of its lease. Those of [every request](crate::ErrorKind#every-request) if the server
-            /// does not answer within `unavailable_after`, or before the lease is over if that is
-            /// sooner, or if it refuses; the client continues to release the hold.
+            /// `Lost` if the hold had already ended; nobody else's hold is affected. `Closed` if
+            /// the client is closed, or its runtime ends, before the answer; the lock is then free
+            /// by the end of its lease. Those of [every request](crate::ErrorKind#every-request) if
+            /// the server does not answer within `unavailable_after`, or before the lease is over
+            /// if that is sooner, or if it refuses; the client continues to release the hold.
             ///
             /// # Cancel safety
             /// The release happens all the same.
@@ -99,17 +100,19 @@ macro_rules! guard_type {
             /// Releases after the given time, counted from this call. Nobody renews the hold until
             /// then, whether this process lives or not.
             ///
-            /// The server ends the hold to the millisecond, by its own clock. The time may be longer
-            /// or shorter than what is left of the lease. It is at most 24 h, and zero is a release at
-            /// once. A hold with a maximum (`max_hold`) ends with that if it comes
+            /// The server ends the hold to the millisecond, by its own clock. The time may be
+            /// longer or shorter than what is left of the lease. It is at most 24 h, and zero is a
+            /// release at once. A hold with a maximum (`max_hold`) ends with that if it comes
             /// first. The guard is gone: nothing tells this process when the time is over, or that
             /// somebody has called `force_unlock`. This is one request. A future that is dropped
-            /// loses only the answer. If the server cannot be reached, the hold ends with its lease.
+            /// loses only the answer. If the server cannot be reached, the hold ends with its
+            /// lease.
             ///
             /// # Errors
             #[doc = concat!("As [`", stringify!($release), "`](Self::", stringify!($release), "). After [`ErrorKind::Unavailable`]($crate::ErrorKind::Unavailable)")]
-            /// the hold ends after the given time, or with its lease. [`ErrorKind::Invalid`]($crate::ErrorKind::Invalid)
-            /// for more than 24 h: then it is released at once, as by a drop.
+            /// the hold ends after the given time, or with its lease.
+            /// [`ErrorKind::Invalid`]($crate::ErrorKind::Invalid) for more than 24 h: then it is
+            /// released at once, as by a drop.
             ///
             /// # Cancel safety
             /// The release happens all the same, after the given time.
@@ -128,9 +131,9 @@ macro_rules! guard_type {
                 self.guard.unlock_after(after)
             }
 
-            /// Turns it into a ticket with which this or another process can go on, by the method `resume` of a handle of
-            /// the same kind, name, prefix and database. The hold is renewed once more, and then lives until its lease ends or
-            /// it is resumed.
+            /// Turns it into a ticket with which this or another process can go on, by the method
+            /// `resume` of a handle of the same kind, name, prefix and database. The hold is
+            /// renewed once more, and then lives until its lease ends or it is resumed.
             ///
             /// # Errors
             /// Those of [every request](crate::ErrorKind#every-request), and `Lost` if the hold has
@@ -212,12 +215,13 @@ macro_rules! builder_options {
                 self
             }
 
-            /// The longest that a hold is kept: the lease to 365 days. Then renewals stop, and it reads lost. Defaults
-            /// to no limit.
+            /// The longest that a hold is kept: the lease to 365 days. Then renewals stop, and it
+            /// reads lost. Defaults to no limit.
             ///
-            /// It counts from the grant, whatever becomes of the hold. A hold that was made from another one by a downgrade,
-            /// split or ticket has the maximum of that one. After a merge, the earlier one counts. If a ticket is resumed by
-            /// a handle with a maximum of its own, the time before counts as well, and the smaller one applies.
+            /// It counts from the grant, whatever becomes of the hold. A hold that was made from
+            /// another one by a downgrade, split or ticket has the maximum of that one. After a
+            /// merge, the earlier one counts. If a ticket is resumed by a handle with a maximum of
+            /// its own, the time before counts as well, and the smaller one applies.
             pub fn max_hold(mut self, most: std::time::Duration) -> Self {
                 self.options.max_hold = Some(most);
                 self
@@ -231,9 +235,9 @@ macro_rules! builder_options {
             /// clocks can differ. 1 ms to 24 h, and at most the maximum hold.
             ///
             /// The hold is granted for this time if the lease is shorter, so it outlasts a process
-            /// that is killed. An exception is a process that is killed within the claim window after
-            /// a hand-off. `force_unlock` and `steal` end the hold at once. A hold that was made from another one
-            /// by a downgrade, split or ticket counts from then.
+            /// that is killed. An exception is a process that is killed within the claim window
+            /// after a hand-off. `force_unlock` and `steal` end the hold at once. A hold that was
+            /// made from another one by a downgrade, split or ticket counts from then.
             pub fn hold_at_least(mut self, least: std::time::Duration) -> Self {
                 self.options.hold_at_least = Some(least);
                 self

@@ -12,9 +12,10 @@
 --
 -- Returns  {1, stamp_us, token, left_ms, 0}  adopted, now or by an earlier copy
 --          {1, stamp_us, token, left_ms, 0, weight}  the same of a counted hold that has not the weight in its id
---          {3, stamp_us, why}                the ticket's hold has ended, or was adopted by somebody
---                                            else, or the time of the new one is over; why: 1 it
---                                            ended, 2 somebody else had it since, 3 it was forced
+--          {3, stamp_us, why}                the ticket's hold has ended, or somebody else has
+--                                            adopted it, or the time of the new one is over; why:
+--                                            1 it ended, 2 somebody else had it since, 3 it was
+--                                            forced
 --          {4, stamp_us}                     late
 --          {5, stamp_us}                     the new attempt has ended
 --          {8, stamp_us}                     not our record, or another schema version

@@ -12,8 +12,8 @@
 -- ARGV[7]  not_after  server's clock, ms; later the answer is `late` and nothing changes
 --
 -- Returns  {1, stamp_us, 0, left_ms, 0}  done, now or by an earlier copy
---          {3, stamp_us, why}            the hold has ended, or the time of the new one is over; why
---                                        as in adopt
+--          {3, stamp_us, why}            the hold has ended, or the time of the new one is over;
+--                                        why as in adopt
 --          {4, stamp_us}                 late
 --          {5, stamp_us}                 the new attempt has ended
 --          {8, stamp_us}                 not our record, or another schema version

@@ -10,9 +10,9 @@
 -- ARGV[5]  not_after  server's clock, ms
 --
 -- Returns  {1, stamp_us, 0, left_ms, 0}  split, now or by an earlier copy
---          {1, stamp_us, 0, left_ms, 0, weight}  the same of a part that has not the weight in its id
---          {3, stamp_us, why}            the whole has ended, or has not more than that, or the time of
---                                        the part is over; why as in adopt
+--          {1, stamp_us, 0, left_ms, 0, weight}  the same of a part whose weight has changed
+--          {3, stamp_us, why}            the whole has ended, or has not more than that, or the time
+--                                        of the part is over; why as in adopt
 --          {4, stamp_us}                 late
 --          {5, stamp_us}                 the part has ended
 --          {8, stamp_us}                 not our record, or another schema version

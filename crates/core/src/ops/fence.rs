@@ -19,7 +19,7 @@ use crate::wire::value::Reply;
 /// was frozen for longer than this is not caught.
 pub const FENCE_MEMORY: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// Node of a pipeline.
+/// Commands of a pipeline.
 const MOST_COMMANDS: usize = 1000;
 /// Words of one of its commands.
 const MOST_WORDS: usize = 1000;
@@ -76,9 +76,9 @@ impl Fence {
     /// long as it is remembered.
     ///
     /// # Errors
-    /// Those of [every request](crate::ErrorKind#every-request), and `Invalid` for a token that no lock
-    /// can have issued: 0, one of 2^53 or above, or one more than a day ahead. After `Unavailable` it
-    /// may have been admitted; asking again is safe.
+    /// Those of [every request](crate::ErrorKind#every-request), and `Invalid` for a token that no
+    /// lock can have issued: 0, one of 2^53 or above, or one more than a day ahead. After
+    /// `Unavailable` it may have been admitted; asking again is safe.
     ///
     /// # Cancel safety
     /// It may or may not be admitted; asking again is safe.

@@ -213,7 +213,8 @@ impl Asker {
         ))
     }
 
-    /// Until a request can be handed over, there is nothing to give back. Returns until when it may be under way.
+    /// Until a request can be handed over, there is nothing to give back. Returns until when it may
+    /// be under way.
     async fn ready(&self, over: Moment, latest: Moment) -> Result<Moment> {
         let shared = self.client.shared();
         let node = shared.route.of(&self.key);

@@ -279,8 +279,8 @@ impl Batcher {
             .clamp(DIRECT, MOST)
     }
 
-    /// Sends a call to the node of its key: in a batch if many are under way and `batched` allows it,
-    /// otherwise directly.
+    /// Sends a call to the node of its key: in a batch if many are under way and `batched` allows
+    /// it, otherwise directly.
     pub(crate) async fn send(
         &self,
         node: &Node,
@@ -351,7 +351,8 @@ impl Batcher {
     }
 }
 
-/// An acquire is a call, and fails at once during an outage that has lasted; a release goes on trying.
+/// An acquire is a call, and fails at once during an outage that has lasted; a release goes on
+/// trying.
 async fn run(node: &Node, args: Args, request: &Request, deadline: Moment) -> Result<Answer, Failure> {
     match args {
         Args::Acquire(_) => node.call(request, deadline).await,

@@ -1,7 +1,7 @@
 //! Which server runs the requests about a key.
 //!
-//! Whoever sends something asks here for the node of its key, and never for "the server". With one
-//! server there is one node, and nothing to compute.
+//! A sender asks here for the node of its key, and never for "the server". With one server there is
+//! one node, and nothing to compute.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,7 +57,8 @@ impl Route {
         self.node.distance()
     }
 
-    /// Estimates the time at `moment` of the server whose clock is ahead of the others, in microseconds.
+    /// Estimates the time at `moment` of the server whose clock is ahead of the others, in
+    /// microseconds.
     pub(crate) fn latest_time(&self, moment: Moment) -> u64 {
         self.node.clock().at(moment)
     }

@@ -208,8 +208,8 @@ impl Schedule {
         self.change(Moment::now(), |times| times.tick_now = true);
     }
 
-    /// Another server answers from now on: its stamps are not compared with those of before. Whoever waits ticks, and arms
-    /// the timers anew.
+    /// Another server answers from now on: its stamps are not compared with those of before. Waiters
+    /// tick then, and the answers arm the timers anew.
     pub(crate) fn forget_stamps(&self) {
         self.change(Moment::NEVER, |times| times.keys.clear());
     }

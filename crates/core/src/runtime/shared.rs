@@ -60,7 +60,8 @@ pub(crate) struct Shared {
     /// Our own channel; scripts find its beginning, which all clients' have, from their keys.
     pub(crate) channel: String,
     pub(crate) route: Route,
-    /// Held while a message is applied, and while an era begins: a message is of one era or the other.
+    /// Held while a message is applied, and while an era begins: a message is of one era or the
+    /// other.
     pub(super) eras: RwLock<()>,
     pub(crate) batcher: Batcher,
     pub(crate) table: Table,
@@ -376,8 +377,9 @@ impl Shared {
         self.schedule.set_deaf(greeting.publish_refused); // the right may have been given since
     }
 
-    /// Another server is at the other end of a node, or the same after a restart: what it says is not compared with what the
-    /// other one said, and holds are renewed as soon as there is a connection, to hear whether it has them.
+    /// Another server is at the other end of a node, or the same after a restart: what it says is
+    /// not compared with what the other one said, and holds are renewed as soon as there is a
+    /// connection, to hear whether it has them.
     fn server_changed(&self) {
         self.schedule.forget_stamps();
         let now = Moment::now();

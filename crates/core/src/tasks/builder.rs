@@ -48,8 +48,9 @@ impl ClientBuilder {
         }
     }
 
-    /// Connects to `redis://[user:password@]host[:port][/database]` (also `rediss://` with a TLS feature, `unix://`), or to
-    /// the primary of sentinels, `redis+sentinel://[user:password@]host[:port],host[:port]/name[/database]`
+    /// Connects to `redis://[user:password@]host[:port][/database]` (also `rediss://` with a TLS
+    /// feature, `unix://`), or to the primary of sentinels,
+    /// `redis+sentinel://[user:password@]host[:port],host[:port]/name[/database]`
     /// (`rediss+sentinel://` with TLS): see [`Sentinel`].
     ///
     /// With `tls-rustls`, connecting to a `rediss://` URL installs `ring` as the process's provider for rustls, unless the
@@ -96,13 +97,14 @@ impl ClientBuilder {
         self
     }
 
-    /// Asks `provider` for user and password before each connection, in place of those of the URL. Use it for
-    /// passwords that change and for tokens that expire.
+    /// Asks `provider` for user and password before each connection, in place of those of the URL.
+    /// Use it for passwords that change and for tokens that expire.
     ///
-    /// If what it returns is good for a limited time ([`Credentials::good_for`]), the client asks again at half of that. It
-    /// shows the new ones to the server on the connection for commands, and subscribes anew before it gives up the old
-    /// subscription, so nothing is interrupted. If the provider fails then, the connections stay, and it is asked again,
-    /// with growing pauses up to a minute. Its future runs on the runtime of the client's tasks, for at most 10 s.
+    /// If what it returns is good for a limited time ([`Credentials::good_for`]), the client asks
+    /// again at half of that. It shows the new ones to the server on the connection for commands,
+    /// and subscribes anew before it gives up the old subscription, so nothing is interrupted. If
+    /// the provider fails then, the connections stay, and it is asked again, with growing pauses up
+    /// to a minute. Its future runs on the runtime of the client's tasks, for at most 10 s.
     ///
     /// With [`sentinel`](Self::sentinel), they are for the primary, not for sentinels.
     ///
@@ -149,15 +151,15 @@ impl ClientBuilder {
 
     /// The deadline of one request, and of `close`: 10 ms to 60 s. Defaults to 1 s.
     ///
-    /// A request about a hold has a third of the lease if that is shorter, but not less than a few round trips take.
-    /// Connecting takes several round trips, and has as much time for each.
+    /// A request about a hold has a third of the lease if that is shorter, but not less than a few
+    /// round trips take. Connecting takes several round trips, and has as much time for each.
     pub fn operation_timeout(mut self, timeout: Duration) -> Self {
         self.options.operation_timeout = timeout;
         self
     }
 
-    /// An acquire gives up with `Unavailable` when the server gave no usable answer for this long: 10 ms to 24 h. Defaults
-    /// to 10 s.
+    /// An acquire gives up with `Unavailable` when the server gave no usable answer for this long:
+    /// 10 ms to 24 h. Defaults to 10 s.
     pub fn unavailable_after(mut self, silence: Duration) -> Self {
         self.options.unavailable_after = silence;
         self
@@ -165,10 +167,11 @@ impl ClientBuilder {
 
     /// Lets calls fail at once while the server is down, from this long after its connection was lost: 0 to 24 h.
     ///
-    /// Defaults to never: each call then waits for the server as long as it may, which is best for work that has to be
-    /// done. A service that answers requests had better not let them pile up during an outage. With this option, acquires
-    /// (those that wait within a second) and calls of no hold return the error of the lost connection: `Unavailable`, or
-    /// another kind if more is known, such as `Denied`. Renewals and releases go on trying, and the first call after the
+    /// Defaults to never: each call then waits for the server as long as it may, which is best for
+    /// work that has to be done. A service that answers requests had better not let them pile up
+    /// during an outage. With this option, acquires (those that wait within a second) and calls of
+    /// no hold return the error of the lost connection: `Unavailable`, or another kind if more is
+    /// known, such as `Denied`. Renewals and releases go on trying, and the first call after the
     /// client has connected again is served.
     ///
     /// # Examples
@@ -203,8 +206,9 @@ impl ClientBuilder {
         self
     }
 
-    /// How long a hand-off is kept for a waiter that does not confirm it: 10 ms to 60 s. Defaults to half of the lease, but
-    /// at least 1 s and at most 10 s. A window is never longer than the lease, whatever is set here.
+    /// How long a hand-off is kept for a waiter that does not confirm it: 10 ms to 60 s. Defaults
+    /// to half of the lease, but at least 1 s and at most 10 s. A window is never longer than the
+    /// lease, whatever is set here.
     ///
     /// A hold that was handed over and not confirmed yet survives a pause of its process, or an outage of the server, of
     /// more than half of this window. A critical section shorter than a quarter of it costs no confirmation. A process
@@ -215,8 +219,9 @@ impl ClientBuilder {
         self
     }
 
-    /// How much earlier than the server a client believes a lease to end, in parts per million: 0 to 100 000. Defaults to
-    /// 10 000 (1 %). This is for clocks that run at different rates. 2 ms are always added.
+    /// How much earlier than the server a client believes a lease to end, in parts per million: 0
+    /// to 100 000. Defaults to 10 000 (1 %). This is for clocks that run at different rates. 2 ms
+    /// are always added.
     pub fn drift_margin(mut self, parts_per_million: u32) -> Self {
         self.options.drift = Drift { parts_per_million };
         self
@@ -229,14 +234,15 @@ impl ClientBuilder {
         self
     }
 
-    /// The most waiters that a queue may have: 1 to 1 000 000. The next one is refused with `QueueFull`. Defaults to
-    /// 10 000.
+    /// The most waiters that a queue may have: 1 to 1 000 000. The next one is refused with
+    /// `QueueFull`. Defaults to 10 000.
     pub fn max_waiters(mut self, most: u32) -> Self {
         self.options.max_waiters = most;
         self
     }
 
-    /// The first and the longest pause between tries to connect again: 1 ms to 60 s. Defaults to 20 ms and 1 s.
+    /// The first and the longest pause between tries to connect again: 1 ms to 60 s. Defaults to 20
+    /// ms and 1 s.
     ///
     /// There is no pause before the first try if the connection that failed had lasted for more than a second.
     pub fn reconnect_backoff(mut self, first: Duration, longest: Duration) -> Self {
@@ -279,8 +285,8 @@ impl ClientBuilder {
     ///
     /// # Errors
     /// As [`Client::connect`]. `Invalid` also for options out of range, and outside a tokio runtime
-    /// with a timer (unless `keeper_thread`). `Credentials` if their provider failed. `Closed` if the
-    /// runtime ends meanwhile.
+    /// with a timer (unless `keeper_thread`). `Credentials` if their provider failed. `Closed` if
+    /// the runtime ends meanwhile.
     ///
     /// # Cancel safety
     /// Cancel safe: what was begun is given up.

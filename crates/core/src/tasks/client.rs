@@ -108,9 +108,10 @@ impl Client {
         &self.0.shared
     }
 
-    /// Stops: new attempts and those that wait answer `Closed`, live holds are released (their guards read
-    /// [`Loss::Closed`](crate::Loss::Closed)), and all that is sent within the operation timeout. Says what was not.
-    /// Idempotent. Returns a tenth of a second after the operation timeout at the latest.
+    /// Stops: new attempts and those that wait answer `Closed`, live holds are released (their
+    /// guards read [`Loss::Closed`](crate::Loss::Closed)), and all that is sent within the
+    /// operation timeout. Says what was not. Idempotent. Returns a tenth of a second after the
+    /// operation timeout at the latest.
     ///
     /// It comes last: the body of a `run` method that is still alive is dropped, and the method returns that loss. To let
     /// such bodies finish first, call [`drain`](Self::drain).

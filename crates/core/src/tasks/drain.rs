@@ -40,8 +40,8 @@ impl Client {
     ///
     /// If guards are left after `timeout`, their holds are released as by [`close`](Self::close):
     /// the guards read [`Loss::Closed`](crate::Loss::Closed), and a `run` method drops its body and
-    /// returns that loss. Returns how many there were. Closing takes at most an operation timeout and a
-    /// tenth of a second.
+    /// returns that loss. Returns how many there were. Closing takes at most an operation timeout
+    /// and a tenth of a second.
     ///
     /// At the end of a program, stop what starts new work first. Then call this method, or `close` if
     /// nothing has to finish. Drop the runtime last.

@@ -59,7 +59,8 @@ pub(crate) async fn receive(shared: &Shared) -> ! {
             sleep_until(began + PAUSE, None).await;
             continue;
         };
-        // Certificates that were read again last are kept, for the case that they cannot be read now.
+        // Certificates that were read again last are kept, for the case that they cannot be read
+        // now.
         let known = endpoint
             .take()
             .filter(|known| known.address() == site.place.endpoint.address());
@@ -154,7 +155,8 @@ async fn subscribe(shared: &Shared, endpoint: &Endpoint) -> RedisResult<Subscrip
     Ok((sink, stream))
 }
 
-/// Resolves to another subscription, with other credentials, when those of `present` are to be renewed.
+/// Resolves to another subscription, with other credentials, when those of `present` are to be
+/// renewed.
 async fn exchange(shared: &Shared, present: Endpoint) -> (Endpoint, Subscription) {
     if present.renew_at() == Moment::NEVER {
         return std::future::pending().await;
@@ -177,7 +179,8 @@ async fn exchange(shared: &Shared, present: Endpoint) -> (Endpoint, Subscription
     }
 }
 
-/// Subscribes, and delivers messages until the connection ends. Returns the endpoint that was used last.
+/// Subscribes, and delivers messages until the connection ends. Returns the endpoint that was used
+/// last.
 async fn session(
     shared: &Shared,
     (mut endpoint, era): (Endpoint, u64),
@@ -233,8 +236,8 @@ async fn listen(
                 shared.deliver(message.get_payload_bytes(), era);
             }
             Next::Message(None) => return Ok(Ended::Closed),
-            // Both were subscribed for a moment: what came twice changes nothing the second time, and ticks find what the
-            // old one may still have had.
+            // Both were subscribed for a moment: what came twice changes nothing the second time,
+            // and ticks find what the old one may still have had.
             Next::Exchanged(fresh) => {
                 (*endpoint, (sink, stream)) = *fresh;
                 exchanged = Box::pin(exchange(shared, endpoint.clone()));

@@ -179,8 +179,8 @@ impl News {
     }
 }
 
-/// Shows other credentials to the server at half of the time that those of the connection are good for. What fails is tried
-/// again, and changes nothing for the connection.
+/// Shows other credentials to the server at half of the time that those of the connection are good
+/// for. What fails is tried again, and changes nothing for the connection.
 async fn keep_credentials(shared: &Shared, node: &Node) -> ! {
     let mut backoff = Backoff::new(RENEWING);
     loop {

@@ -1,8 +1,8 @@
 //! Watches sentinels, and leaves a primary as soon as one of them names another.
 //!
-//! The old primary may live on, and grant locks beside the new one until it is told to follow it,
-//! which takes 10 s or more (H56). So nobody waits for its connection to break. Every sentinel is
-//! watched: one that is frozen says nothing until it thaws.
+//! The old primary may live on. It then grants locks beside the new one until a sentinel makes it a
+//! replica, 10 s or more later (H56). So the client does not wait for its connection to break. Every
+//! sentinel is watched, because one that is frozen says nothing until it thaws.
 
 use futures_util::StreamExt;
 use redis::RedisResult;

@@ -31,9 +31,9 @@ impl Credentials {
         }
     }
 
-    /// How long they are good for, counted from when the provider was asked. At half of it, the client
-    /// asks again, but not within 100 ms, and shows the new ones to the server. Defaults to forever: then
-    /// the provider is only asked before each connection.
+    /// How long they are good for, counted from when the provider was asked. At half of it, the
+    /// client asks again, but not within 100 ms, and shows the new ones to the server. Defaults to
+    /// forever: then the provider is only asked before each connection.
     pub const fn good_for(mut self, time: Duration) -> Self {
         self.good_for = Some(time);
         self

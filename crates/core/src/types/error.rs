@@ -76,13 +76,14 @@ pub enum ErrorKind {
     Unavailable,
     /// The client was closed, or the runtime that drives it has ended.
     Closed,
-    /// The server is too old, is a node of a cluster, or does not know a command that is needed. When the client connects
-    /// again, also: the server lacks the database of the URL.
+    /// The server is too old, is a node of a cluster, or does not know a command that is needed.
+    /// When the client connects again, also: the server lacks the database of the URL.
     Unsupported,
     /// There is no connection with TLS: a certificate is not trusted, missing or for another host, or only one side uses
     /// TLS. The text has the cause.
     Tls,
-    /// The program's provider of credentials failed, or took longer than 10 s. The text has its error.
+    /// The program's provider of credentials failed, or took longer than 10 s. The text has its
+    /// error.
     Credentials,
     /// The server's access control refuses: the text names the command, key or channel right.
     Denied,

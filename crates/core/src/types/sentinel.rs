@@ -7,9 +7,9 @@ use crate::types::tls::Tls;
 
 /// The sentinels of a primary, and how to connect to them and to it.
 ///
-/// The client asks all of them which server is the primary, connects to that one, and follows at once
-/// when they name another. Sentinels that do not answer are left out, so it is enough if one does.
-/// More about that is in `docs/operations.md`.
+/// The client asks all of them which server is the primary, connects to that one, and follows at
+/// once when they name another. Sentinels that do not answer are left out, so it is enough if one
+/// does. More about that is in `docs/operations.md`.
 ///
 /// A URL says the same, except what belongs to the sentinels alone:
 /// `redis+sentinel://user:password@host:port,host:port/name/database`.
@@ -42,9 +42,9 @@ pub struct Sentinel {
 impl Sentinel {
     /// The primary that the sentinels at these URLs call `name`.
     ///
-    /// A URL may have credentials, and ask for TLS: `rediss://user:password@host:port`. They are for
-    /// this sentinel only. Without a port it is 26379. There may be up to 32 sentinels; name all of
-    /// them, as each is watched for the news of another primary.
+    /// A URL may have credentials, and ask for TLS: `rediss://user:password@host:port`. They are
+    /// for this sentinel only. Without a port it is 26379. There may be up to 32 sentinels; name
+    /// all of them, as each is watched for the news of another primary.
     pub fn new<U: AsRef<str>>(name: impl AsRef<str>, sentinels: impl IntoIterator<Item = U>) -> Self {
         Self {
             name: name.as_ref().to_owned(),
@@ -76,16 +76,17 @@ impl Sentinel {
         self
     }
 
-    /// The primary and its replicas speak TLS at the ports that the sentinels name. Defaults to plain
-    /// connections. Certificates are those of [`ClientBuilder::tls`](crate::ClientBuilder::tls).
+    /// The primary and its replicas speak TLS at the ports that the sentinels name. Defaults to
+    /// plain connections. Certificates are those of
+    /// [`ClientBuilder::tls`](crate::ClientBuilder::tls).
     #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
     pub const fn servers_with_tls(mut self) -> Self {
         self.is_tls = true;
         self
     }
 
-    /// Uses these certificates for connections to sentinels whose URL begins with `rediss://`. Defaults
-    /// to those of [`ClientBuilder::tls`](crate::ClientBuilder::tls).
+    /// Uses these certificates for connections to sentinels whose URL begins with `rediss://`.
+    /// Defaults to those of [`ClientBuilder::tls`](crate::ClientBuilder::tls).
     #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
     pub fn sentinel_tls(mut self, tls: Tls) -> Self {
         self.tls = Some(tls);

@@ -27,8 +27,9 @@ pub enum Warning {
     NoPersistence,
     /// The server is a replica: writes will be refused (H42).
     Replica,
-    /// The primary of sentinels takes writes without any replica: one that was replaced goes on taking them until it hears of
-    /// it (H56). Set `min-replicas-to-write` to 1, and `min-replicas-max-lag` to 2.
+    /// The primary that the sentinels name takes writes even without a replica. After a failover the
+    /// old primary would go on granting locks until a sentinel makes it a replica. Set
+    /// `min-replicas-to-write` to 1, and `min-replicas-max-lag` to 2.
     NoMinReplicas,
     /// Subscribing to the client's channel is refused: waiting falls back to polling.
     SubscribeDenied {

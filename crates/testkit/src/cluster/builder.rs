@@ -14,7 +14,7 @@ use crate::server::TestServer;
 use crate::tls::TlsFiles;
 use crate::wait::wait_for;
 
-/// After this a node has given up a handshake (1 s), and is told of the other again.
+/// A node gives up a handshake after 1 s. Then it is told of the other node again.
 const MEET_AGAIN: Duration = Duration::from_millis(1_200);
 
 /// How to start a [`TestCluster`].

@@ -155,7 +155,7 @@ impl Migration<'_> {
     /// 5: `NODE` on all other masters. Returns when all nodes that are awake know the new owner.
     ///
     /// # Errors
-    /// A node refuses, or does not hear of it in 30 s.
+    /// A node refuses, or has not heard of it after 30 s.
     pub fn assign_others(&self) -> Result<(), Error> {
         for node in self.cluster.awake() {
             if node != self.source && node != self.target && node.is_master()? {

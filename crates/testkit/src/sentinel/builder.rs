@@ -150,8 +150,8 @@ impl SentinelBuilder {
         self
     }
 
-    /// As [`Builder::clock_offset`], for one data node, by its index in [`TestSentinel::nodes`]. Only
-    /// such a node has a clock that can be set later.
+    /// As [`Builder::clock_offset`], for one data node, by its index in [`TestSentinel::nodes`].
+    /// Only such a node has a clock that can be set later.
     pub fn clock_offset(mut self, node: usize, offset_ms: i64) -> Self {
         self.clocks.push((node, offset_ms));
         self
@@ -229,8 +229,8 @@ impl SentinelBuilder {
         })
     }
 
-    /// What a sentinel is told. It would find the replicas and other sentinels by itself, but
-    /// seconds later.
+    /// The configuration of a sentinel. It would also find replicas and other sentinels by itself,
+    /// but that takes seconds.
     fn lines(&self, of: &Sentinel, all: &[Sentinel], groups: &[Group], nodes: &[TestServer]) -> String {
         let quorum = self.quorum.unwrap_or(self.sentinels / 2 + 1);
         let mut lines = vec![format!("myid {}", of.id)];

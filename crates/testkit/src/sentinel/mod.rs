@@ -197,7 +197,7 @@ impl TestSentinel {
 
     /// Waits until the sentinels and nodes that are awake are as at the start: all agree on
     /// masters, none takes another for dead, and every replica is up to date. After a failover this
-    /// takes 10 to 20 s: sentinels let the old master be one for so long.
+    /// takes 10 to 20 s, because sentinels do not correct the old master sooner.
     ///
     /// # Errors
     /// They do not get there in 60 s. The error says which is not ready, and why.

@@ -392,7 +392,8 @@ impl World {
         }
     }
 
-    /// Another server has taken over: it has the whole record, and its clock is behind. Nothing that was under way arrives.
+    /// Another server has taken over: it has the whole record, and its clock is behind. Nothing
+    /// that was under way arrives.
     pub(super) fn switch(&mut self, b: &Bounds) {
         self.behind += 1;
         let is_inbox_left = b.laws.has(Law::InboxLeft);

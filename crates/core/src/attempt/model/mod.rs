@@ -117,8 +117,8 @@ fn holds_with_all_rules(rule: &str, bounds: Bounds, actions: &[Action], expected
     }
 }
 
-/// Without a rule, one of `expected` is violated. With all rules of the state machine, the same steps
-/// violate nothing.
+/// Without a rule, one of `expected` is violated. With all rules of the state machine, the same
+/// steps violate nothing.
 fn breaks(rule: &str, bounds: Bounds, expected: &[&'static str]) {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let start = Instant::now();

@@ -86,8 +86,8 @@ fn is_awaited(slots: &[Slot], packet: &Packet) -> bool {
     }
 }
 
-/// Forgets what no event can tell any more. `stamps` are those of what is under way to the attempt; `keeps`: others may be
-/// older than the newest that it knows.
+/// Forgets what no event can tell any more. `stamps` are those of what is under way to the attempt;
+/// `keeps`: others may be older than the newest that it knows.
 fn tidy_state(state: &mut State, now: Moment, (stamps, keeps): (&[u64], bool), rules: &Rules) {
     if let Stage::Gone(ended) = state.stage {
         let unknown = ended.filter(|ended| *ended == Ended::Unknown);

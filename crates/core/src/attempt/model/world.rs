@@ -17,7 +17,8 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
-    /// Whether this is what was said of a grant, or of a later one. The clock may have been behind by then.
+    /// Whether this is what was said of a grant, or of a later one. The clock may have been behind
+    /// by then.
     pub(super) const fn is_of_or_after(self, grant: Self) -> bool {
         self.grants >= grant.grants
     }

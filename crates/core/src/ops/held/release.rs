@@ -27,11 +27,11 @@ type EndWork = Pin<Box<dyn Future<Output = Result<Ended, Failure>> + Send>>;
 ///
 /// # Errors
 /// `Lost` if the hold had already ended; nobody else's hold is affected. `Closed` if the client is
-/// closed, or its runtime ends, before the answer. Those of
-/// [every request](crate::ErrorKind#every-request) if the server does not answer within
-/// `unavailable_after`, or until the lease is over if that is sooner (but within an operation timeout
-/// at least), or if it refuses. The text names the time that passed, and the client continues to
-/// release the hold.
+/// closed, or its runtime ends, before the answer. Those of [every
+/// request](crate::ErrorKind#every-request) if the server does not answer within
+/// `unavailable_after`, or until the lease is over if that is sooner (but within an operation
+/// timeout at least), or if it refuses. The text names the time that passed, and the client
+/// continues to release the hold.
 #[must_use = "futures do nothing unless polled"]
 #[pin_project(PinnedDrop)]
 pub struct Unlock {
