@@ -56,8 +56,8 @@ pub(crate) enum Event {
     GivenUp,
     /// An event of the end.
     End(EndEvent),
-    /// Another server answers from now on, or the same one after a restart: its clock and what it
-    /// has may be others.
+    /// A different server has taken over, or the same one has restarted: its clock and its data may
+    /// differ.
     ServerChanged,
     /// The client is closed. If `closing`, live holds are released.
     ClientClosed { closing: bool },

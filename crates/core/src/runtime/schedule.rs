@@ -208,8 +208,8 @@ impl Schedule {
         self.change(Moment::now(), |times| times.tick_now = true);
     }
 
-    /// Another server answers from now on: its stamps are not compared with those of before. Waiters
-    /// tick then, and the answers arm the timers anew.
+    /// A different server has taken over: its stamps are not compared with earlier ones. The waiters
+    /// tick, and the answers arm the timers again.
     pub(crate) fn forget_stamps(&self) {
         self.change(Moment::NEVER, |times| times.keys.clear());
     }

@@ -1,4 +1,4 @@
-//! Another server answers from now on.
+//! A different server has taken over.
 
 use super::*;
 use crate::attempt::rules::Rule;
