@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use latchwork_core::{Client, ClientBuilder};
-use latchwork_testkit::{Proxy, TestSentinel, TestServer, shared_server};
+use latchwork_testkit::{Proxy, TestCluster, TestSentinel, TestServer, shared_server, slot_of};
 
 use crate::distance::Distance;
 use crate::subject::{MUTEX, Subject};
@@ -99,6 +99,16 @@ impl<'a> Fixture<'a> {
             sentinels: Some(sentinel_url(sentinel)),
             ..Self::on(primary)
         }
+    }
+
+    /// In this cluster, at the master of the slot of the name `a`. Its clients are told of that node,
+    /// and find the others.
+    ///
+    /// # Panics
+    /// If the cluster does not answer.
+    pub fn in_cluster(cluster: &'a TestCluster) -> Self {
+        let master = cluster.master_of(slot_of("a")).expect("a master");
+        Self::on(master)
     }
 
     /// The URL of the server for clients at the distance of the test.

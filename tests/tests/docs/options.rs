@@ -36,7 +36,14 @@ const LIMITER: &str = "crates/limiter/src/limiter.rs";
 const LATCH: &str = "crates/latch/src/latch.rs";
 
 /// Where a client connects to, which is no option with a default.
-const ADDRESSES: [&str; 4] = ["url", "sentinel", "redis", "connection_info"];
+const ADDRESSES: [&str; 6] = [
+    "url",
+    "sentinel",
+    "cluster",
+    "address_map",
+    "redis",
+    "connection_info",
+];
 
 fn ten() -> Rate {
     Rate::per_second(std::num::NonZeroU32::MIN.saturating_add(9))
@@ -306,7 +313,7 @@ fn documented(file: &str) -> BTreeMap<String, String> {
                 .or_else(|| line.strip_prefix("pub fn "));
             let is_option = line.contains("(mut self, ") && line.ends_with("-> Self {");
             if let (Some(declared), true) = (declared, is_option) {
-                let name = declared.split('(').next().unwrap_or_default();
+                let name = declared.split(['(', '<']).next().unwrap_or_default();
                 found.insert(name.to_owned(), text.clone());
             }
             text.clear();

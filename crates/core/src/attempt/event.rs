@@ -57,8 +57,8 @@ pub(crate) enum Event {
     /// An event of the end.
     End(EndEvent),
     /// A different server has taken over, or the same one has restarted: its clock and its data may
-    /// differ.
-    ServerChanged,
+    /// differ. `late`: messages of the one before may still arrive.
+    ServerChanged { late: bool },
     /// The client is closed. If `closing`, live holds are released.
     ClientClosed { closing: bool },
 }

@@ -7,7 +7,7 @@ use super::ask::LatchAsk;
 use crate::base::clock::millis;
 use crate::types::options::{OnMismatch, Renew};
 use crate::types::owner::Owner;
-use crate::wire::id::{self, Base, Kin};
+use crate::wire::id::{self, Base, Inbox, Kin};
 use crate::wire::pace::Pace;
 use crate::wire::request::Capacity;
 
@@ -209,7 +209,7 @@ impl Spec {
     }
 
     /// The owner in Redis; `window` in ms.
-    pub(crate) fn id(&self, client: &str, counter: u64, window: u64) -> String {
+    pub(crate) fn id(&self, client: (&str, Inbox), counter: u64, window: u64) -> String {
         let kin = match &self.mode {
             Mode::Owned(owner) => Kin::Owner(*owner),
             Mode::Upgrade(_, base) => Kin::Base(*base),
@@ -219,9 +219,7 @@ impl Spec {
             client,
             counter,
             kin,
-            self.weight(),
-            millis(self.first_lease()),
-            window,
+            (self.weight(), millis(self.first_lease()), window),
         )
     }
 }

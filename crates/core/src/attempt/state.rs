@@ -41,8 +41,12 @@ pub(super) enum Stage {
 /// The stamp of something that was heard, and is older than whatever comes.
 const OLDEST: u64 = 1;
 
-/// Requests that were sent and have not been answered, apart from ends.
+/// Requests that were sent and have not been answered, apart from ends; and messages.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, not a state in disguise"
+)]
 pub(super) struct UnderWay {
     /// An acquire was handed over to a connection.
     asked: bool,
@@ -51,6 +55,8 @@ pub(super) struct UnderWay {
     pub(super) not_after: u64,
     pub(super) renewal: bool,
     pub(super) refresh: bool,
+    /// A message may be of a server that has been replaced.
+    late: bool,
 }
 
 /// The newest information from the server.
@@ -99,6 +105,7 @@ impl State {
                 not_after: 0,
                 renewal: false,
                 refresh: false,
+                late: false,
             },
             news: News {
                 stamp: 0,
@@ -180,7 +187,7 @@ impl State {
             Event::Hold(event) => self.on_hold(event, now, rules, &mut out),
             Event::End(event) => self.on_end(event, &mut out),
             Event::GivenUp => self.give_up(now, rules, &mut out),
-            Event::ServerChanged => self.server_changed(now, rules, &mut out),
+            Event::ServerChanged { late } => self.server_changed(late, now, rules, &mut out),
             Event::ClientClosed { closing } => {
                 self.closed = true;
                 out.wake = true;
@@ -195,12 +202,14 @@ impl State {
     /// Stamps of two servers are not compared. A hold is renewed at once, so that a loss is heard
     /// of within a round trip, and a grant that nobody has taken yet is confirmed before it is
     /// handed out. A grant by message counts from the last request that was answered before, which
-    /// was sent before the grant was made.
-    fn server_changed(&mut self, now: Moment, rules: &Rules, out: &mut Effects) {
+    /// was sent before the grant was made. Where messages of the server before may be `late`, each is
+    /// a hint from now on: the new server is asked before a grant is handed out.
+    fn server_changed(&mut self, late: bool, now: Moment, rules: &Rules, out: &mut Effects) {
         if rules.has(Rule::NewEra) {
             self.known = Known::by_request(self.known.sent);
             self.news.stamp = self.news.stamp.min(OLDEST);
         }
+        self.under_way.late |= late;
         if let Stage::Held(lease) | Stage::Leaving(lease) = &mut self.stage
             && lease.due < lease.deadline
         {
@@ -350,7 +359,8 @@ impl State {
                 let (deadline, stepped) = claim_deadline(window, stamp, self.known, now, rules);
                 let weight = rules.weight;
                 let lease = Lease::new((token, weight), now + delay, deadline, !rules.upgrade, window);
-                self.grant(lease.confirm_first(stepped), now, rules, out);
+                let is_hint = self.under_way.late && !rules.upgrade && rules.has(Rule::LateHints);
+                self.grant(lease.confirm_first(stepped || is_hint), now, rules, out);
             }
             Message::Behind { left, .. } => {
                 // The attempt is in the queue, even if the reply that reports it has not arrived

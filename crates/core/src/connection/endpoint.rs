@@ -243,6 +243,14 @@ impl Endpoint {
         self.addr().to_string()
     }
 
+    /// The port alone; 0 for a socket in the file system.
+    pub(crate) fn port(&self) -> u16 {
+        match self.addr() {
+            redis::ConnectionAddr::Tcp(_, port) | redis::ConnectionAddr::TcpTls { port, .. } => *port,
+            _ => 0,
+        }
+    }
+
     /// The host alone.
     pub(crate) fn host(&self) -> String {
         match self.addr() {
@@ -250,6 +258,22 @@ impl Endpoint {
             other => other.to_string(),
         }
     }
+}
+
+/// Reads `redis+cluster://[user:password@]host[:port],…`: the URL of each node. `None`: it is another
+/// URL.
+pub(crate) fn cluster(url: &str) -> Option<Vec<String>> {
+    let (scheme, rest) = url.split_once("://")?;
+    let scheme = match scheme.strip_suffix("+cluster")? {
+        "redis" | "valkey" => "redis",
+        "rediss" | "valkeys" => "rediss",
+        _ => return None,
+    };
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let (credentials, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let at = if credentials.is_empty() { "" } else { "@" };
+    let url = |host: &str| format!("{scheme}://{credentials}{at}{host}/{path}");
+    Some(hosts.split(',').map(url).collect())
 }
 
 fn unusable(error: &redis::RedisError) -> Error {

@@ -1,6 +1,20 @@
 //! Why a request has no answer.
 
+use crate::connection::address::Address;
 use crate::types::error::{Error, ErrorKind};
+
+/// What a node of a cluster says instead of running a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Redirect {
+    /// Another node has the slot.
+    Moved { slot: u16, to: Address },
+    /// The slot is moving, and its target has the key, or would have it.
+    Ask(Address),
+    /// The slot is moving, and the target has some of the keys.
+    TryAgain,
+    /// The node cannot serve the slot: it has just lost it, or the cluster is down.
+    Down,
+}
 
 /// Why a request has no answer.
 #[derive(Debug)]
@@ -12,6 +26,8 @@ pub(crate) struct Failure {
     pub(crate) passing: bool,
     /// The script did not run, or changed nothing.
     pub(crate) untouched: bool,
+    /// A node of a cluster says who can.
+    pub(crate) redirect: Option<Box<Redirect>>,
 }
 
 impl Failure {
@@ -21,6 +37,7 @@ impl Failure {
             unknown: false,
             passing: false,
             untouched: false,
+            redirect: None,
         }
     }
 
@@ -30,12 +47,24 @@ impl Failure {
         self
     }
 
+    /// It was not run: this is what the node says instead.
+    pub(crate) fn redirected(mut self, redirect: Redirect) -> Self {
+        self.redirect = Some(Box::new(redirect));
+        self
+    }
+
+    /// Some keys of the request have moved, and some have not.
+    pub(crate) fn is_split(&self) -> bool {
+        self.redirect.as_deref() == Some(&Redirect::TryAgain)
+    }
+
     pub(crate) const fn passing(error: Error) -> Self {
         Self {
             error,
             unknown: false,
             passing: true,
             untouched: false,
+            redirect: None,
         }
     }
 
@@ -45,6 +74,7 @@ impl Failure {
             unknown: true,
             passing: true,
             untouched: false,
+            redirect: None,
         }
     }
 

@@ -15,6 +15,10 @@ use crate::wire::value::all_ok;
 
 /// What a handshake found.
 #[derive(Debug)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "independent findings, not a state in disguise"
+)]
 pub(crate) struct Greeting {
     pub(crate) info: ServerInfo,
     pub(crate) warnings: Vec<Warning>,
@@ -27,6 +31,8 @@ pub(crate) struct Greeting {
     pub(crate) can_load: bool,
     /// Which process answered; `None`: it does not say.
     pub(crate) run: Option<String>,
+    /// The server is a node of a cluster.
+    pub(crate) is_cluster: bool,
     /// Writes are refused while it has too few replicas: `min-replicas-to-write`.
     pub(crate) has_min_replicas: bool,
 }
@@ -112,21 +118,17 @@ pub(crate) async fn greet(
         address,
     };
     let (mut run, mut has_min_replicas) = (None, false);
+    let is_cluster;
     match server {
         Ok(value) => {
             let text = text_of(&value);
             run = field(&text, "run_id").map(str::to_owned);
+            is_cluster = field(&text, "cluster_enabled") == Some("1");
             has_min_replicas = field(&text, "min_slaves_good_slaves").is_some();
             if let Err(error) = read_info(&text, &mut info, &mut warnings) {
                 return Ok(Err(error));
             }
-            // Snapshots are not in INFO; being refused CONFIG is common and no reason to warn.
-            if field(&text, "aof_enabled") == Some("0")
-                && let Ok(Value::Array(save)) = save
-                && save
-                    .get(1)
-                    .is_some_and(|points| text_of(points).trim().is_empty())
-            {
+            if forgets(&text, save) {
                 warnings.push(Warning::NoPersistence);
             }
         }
@@ -134,6 +136,8 @@ pub(crate) async fn greet(
             warnings.push(Warning::NotInspected {
                 message: said(&error),
             });
+            // A server outside of a cluster refuses this.
+            is_cluster = ask(first, &["CLUSTER", "INFO"]).await.is_ok();
         }
         Err(error) => return Err(error),
     }
@@ -152,12 +156,23 @@ pub(crate) async fn greet(
         info,
         run,
         has_min_replicas,
+        is_cluster,
         warnings,
         stamp,
         round_trip,
         publish_refused: publish.is_err_and(|error| is_withheld(&error)),
         can_load,
     }))
+}
+
+/// Whether a restart forgets everything. Snapshots are not in `INFO`; being refused `CONFIG` is common
+/// and no reason to warn.
+fn forgets(info: &str, save: RedisResult<Value>) -> bool {
+    let Ok(Value::Array(save)) = save else {
+        return false;
+    };
+    let points = save.get(1).map(text_of);
+    field(info, "aof_enabled") == Some("0") && points.is_some_and(|points| points.trim().is_empty())
 }
 
 /// What `TIME` says, µs.
@@ -205,16 +220,6 @@ fn read_info(text: &str, info: &mut ServerInfo, warnings: &mut Vec<Warning>) -> 
     }
     if [field(text, "redis_mode"), field(text, "server_mode")].contains(&Some("sentinel")) {
         return Err(a_sentinel(text, &info.address));
-    }
-    if field(text, "cluster_enabled") == Some("1") {
-        return Err(Error::new(
-            ErrorKind::Unsupported,
-            format!(
-                "the server at {} is a node of a Redis Cluster (cluster_enabled:1), which this version does not \
-                 support: connect to a server outside of a cluster",
-                info.address
-            ),
-        ));
     }
     if field(text, "role") == Some("slave") {
         warnings.push(Warning::Replica);
@@ -292,15 +297,6 @@ mod tests {
             ("valkey", "9.1.2"),
             "its own version"
         );
-    }
-
-    #[test]
-    fn a_node_of_a_cluster_is_refused() {
-        let text = |enabled| format!("redis_version:7.0.15\r\ncluster_enabled:{enabled}\r\n");
-        let error = read(&text(1)).expect_err("a cluster");
-        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
-        assert!(error.message().contains("Cluster"), "{error}");
-        assert!(read(&text(0)).is_ok(), "not one");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! One connection to one server: commands under deadlines, what is asked first, and what errors mean.
 
+pub(crate) mod address;
 mod distance;
 pub(crate) mod endpoint;
 pub(crate) mod failure;

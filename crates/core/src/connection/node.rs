@@ -1,12 +1,13 @@
 //! A node: one connection to one server. It sends requests, and reports what is known about their
 //! outcome.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{Cmd, Value};
+use redis::{Cmd, RedisResult, Value};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
@@ -26,11 +27,24 @@ use crate::wire::plain::command;
 use crate::wire::script::Script;
 use crate::wire::value::{Answer, Reply};
 
+/// A connection, to send with.
 #[derive(Clone)]
 pub(crate) struct Link {
     pub(crate) connection: MultiplexedConnection,
     pub(crate) generation: u64,
+    /// Each command is about a slot that is moving to this server: `ASKING` precedes it.
+    asking: bool,
 }
+
+impl Link {
+    /// The same for commands about a slot that is moving to this server.
+    pub(crate) const fn asking(mut self) -> Self {
+        self.asking = true;
+        self
+    }
+}
+
+static ASKING: LazyLock<Cmd> = LazyLock::new(|| command(&["ASKING"]));
 
 /// One connection to one server, with what is known of that server.
 pub(crate) struct Node {
@@ -72,6 +86,12 @@ pub(crate) struct Node {
     sites: Sites,
     /// The generation of the last connection that was left.
     left: AtomicU64,
+    /// Tells what is under way there.
+    left_now: Notify,
+    /// Another server may take over from this one.
+    may_be_left: AtomicBool,
+    /// Is told of whatever may mean that another server has taken over.
+    worry: Option<Arc<Notify>>,
     prefix: Arc<str>,
     driver: Handle,
 }
@@ -110,6 +130,9 @@ impl Node {
             run: Mutex::new(None),
             sites: Sites::new(),
             left: AtomicU64::new(0),
+            left_now: Notify::new(),
+            may_be_left: AtomicBool::new(false),
+            worry: None,
             prefix,
             driver,
         }
@@ -119,6 +142,25 @@ impl Node {
     pub(crate) fn fail_fast_after(mut self, time: Option<Duration>) -> Self {
         self.outage = Outage::new(time);
         self
+    }
+
+    /// Another server may take over from this one: `worry` is told of whatever may mean that.
+    pub(crate) fn of_cluster(mut self, worry: Arc<Notify>) -> Self {
+        self.worry = Some(worry);
+        self.may_be_left = AtomicBool::new(true);
+        self
+    }
+
+    /// Another server may take over from this one, as sentinels decide.
+    pub(crate) fn may_be_left(&self) {
+        self.may_be_left.store(true, Ordering::Relaxed);
+    }
+
+    /// Something may mean that another server has taken over.
+    pub(crate) fn worry(&self) {
+        if let Some(worry) = &self.worry {
+            worry.notify_one();
+        }
     }
 
     /// A handshake is done: what it found. Returns whether another server than before has answered,
@@ -154,6 +196,7 @@ impl Node {
         *link = Some(Link {
             connection,
             generation,
+            asking: false,
         });
         drop(link);
         self.up.send_replace(generation);
@@ -186,6 +229,7 @@ impl Node {
     pub(crate) fn leave(&self) {
         let generation = self.generation();
         self.left.fetch_max(generation, Ordering::AcqRel);
+        self.left_now.notify_waiters();
         self.sites.leave();
         self.report(generation, &Error::new(ErrorKind::Unavailable, SWITCHED));
     }
@@ -215,6 +259,7 @@ impl Node {
             self.outage.begin(lasted);
         }
         self.bad.fetch_max(generation, Ordering::Relaxed);
+        self.worry();
         self.up.send_if_modified(|up| {
             let is_present = *up == generation;
             if is_present {
@@ -237,6 +282,7 @@ impl Node {
         let silence = Moment::now().since(Moment::from_nanos(since));
         if since != 0 && silence >= self.patience && generation == self.generation() {
             self.suspect();
+            self.worry();
         }
     }
 
@@ -244,6 +290,14 @@ impl Node {
     pub(crate) fn suspect(&self) {
         self.suspect.store(true, Ordering::Relaxed);
         self.trouble.notify_one();
+    }
+
+    /// Returns for how long the oldest unanswered request has waited, with nothing heard since.
+    pub(crate) fn silence(&self, now: Moment) -> Duration {
+        match self.silent_since.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            since => now.since(Moment::from_nanos(since)),
+        }
     }
 
     /// Returns whether the connection has to be checked, and clears the request to do so.
@@ -270,7 +324,13 @@ impl Node {
         Moment::from_nanos(self.heard.load(Ordering::Relaxed))
     }
 
-    pub(super) const fn driver(&self) -> &Handle {
+    /// Returns the host of the server, as far as there ever was a connection.
+    pub(crate) fn host(&self) -> String {
+        let site = self.sites.get();
+        site.map(|site| site.place.endpoint.host()).unwrap_or_default()
+    }
+
+    pub(crate) const fn driver(&self) -> &Handle {
         &self.driver
     }
 
@@ -283,6 +343,13 @@ impl Node {
         let mut up = self.up.subscribe();
         // The sender lives as long as we do: this cannot fail.
         let _closed = up.wait_for(|&now| now != 0 && now != generation).await.is_err();
+    }
+
+    /// Resolves when no connection is up.
+    pub(crate) async fn wait_until_down(&self) {
+        let mut up = self.up.subscribe();
+        // The sender lives as long as we do: this cannot fail.
+        let _closed = up.wait_for(|&now| now == 0).await.is_err();
     }
 
     pub(crate) fn generation(&self) -> u64 {
@@ -344,8 +411,12 @@ impl Node {
     ) -> Result<Answer, Failure> {
         let sent = Moment::now();
         self.note_sent(sent);
-        let sending = link.connection.send_packed_command(command);
-        let result = until(deadline, Some(&self.driver), sending).await;
+        let result = if link.asking || self.may_be_left.load(Ordering::Relaxed) {
+            Box::pin(self.send_while_it_counts(link, command, deadline)).await
+        } else {
+            let sending = link.connection.send_packed_command(command);
+            until(deadline, Some(&self.driver), sending).await
+        };
         let result = match result {
             Some(Ok(Value::ServerError(error))) => Err(error.into()),
             Some(result) => result,
@@ -379,6 +450,36 @@ impl Node {
                 self.silent_since.store(0, Ordering::Relaxed);
                 Err(self.failure(&error, link.generation, script))
             }
+        }
+    }
+
+    /// Resolves at once when the server is left: it may be frozen, and another one has the answer.
+    async fn send_while_it_counts(
+        &self,
+        link: &mut Link,
+        command: &Cmd,
+        deadline: Moment,
+    ) -> Option<RedisResult<Value>> {
+        let generation = link.generation;
+        let mut left = pin!(self.left_now.notified());
+        left.as_mut().enable(); // before the look, so that nothing is missed
+        if generation <= self.left.load(Ordering::Acquire) {
+            return Some(Err(cut()));
+        }
+        let sending = async {
+            if !link.asking {
+                return link.connection.send_packed_command(command).await;
+            }
+            let mut both = redis::Pipeline::with_capacity(2);
+            both.add_command(ASKING.clone());
+            both.add_command(command.clone());
+            let replies = link.connection.send_packed_commands(&both, 1, 1).await?;
+            Ok(replies.into_iter().next().unwrap_or(Value::Nil))
+        };
+        tokio::select! {
+            biased;
+            result = until(deadline, Some(&self.driver), sending) => result,
+            () = left => Some(Err(cut())),
         }
     }
 
@@ -417,12 +518,23 @@ impl Node {
     /// Sends a plain command over this connection.
     pub(super) async fn command_on(
         &self,
-        mut link: Link,
+        link: Link,
         command: &Cmd,
         deadline: Moment,
     ) -> Result<Reply, Failure> {
-        let answer = self.send(&mut link, command, deadline, None).await?;
-        Ok(answer.reply)
+        self.answer_on(link, command, deadline)
+            .await
+            .map(|answer| answer.reply)
+    }
+
+    /// The same, with the clock of the server.
+    pub(crate) async fn answer_on(
+        &self,
+        mut link: Link,
+        command: &Cmd,
+        deadline: Moment,
+    ) -> Result<Answer, Failure> {
+        self.send(&mut link, command, deadline, None).await
     }
 
     /// Shows the credentials of this endpoint to the server.
@@ -444,6 +556,11 @@ impl Node {
         }
         Ok(())
     }
+}
+
+/// What a request answers when its server was left. Nobody reads it: see [`LEFT`].
+fn cut() -> redis::RedisError {
+    std::io::Error::from(std::io::ErrorKind::ConnectionAborted).into()
 }
 
 fn is_unknown_evalsha(error: &redis::RedisError) -> bool {

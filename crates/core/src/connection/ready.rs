@@ -47,7 +47,7 @@ impl Node {
     /// Returns the connection for what belongs to a hold: the present one, or the one that there is
     /// until `deadline`. Rare paths are boxed, here and in `call`, because the future of each
     /// request is allocated, and small ones are cheap.
-    pub(super) async fn link(&self, deadline: Moment) -> Result<Link, Failure> {
+    pub(crate) async fn link(&self, deadline: Moment) -> Result<Link, Failure> {
         match self.present() {
             Some(link) => Ok(link),
             None => Box::pin(self.wait_for_link(deadline, Waits::ToTheEnd)).await,
@@ -56,7 +56,7 @@ impl Node {
 
     /// The same for a call, which does not wait once calls fail at once. What it returns is a
     /// connection: a look and a wait of its own would miss an outage that begins between them.
-    pub(super) async fn usable(&self, deadline: Moment) -> Result<Link, Failure> {
+    pub(crate) async fn usable(&self, deadline: Moment) -> Result<Link, Failure> {
         match self.present() {
             Some(link) => Ok(link),
             None => Box::pin(self.wait_for_link(deadline, Waits::UntilCallsFail)).await,

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use redis::RedisError;
 
-use crate::connection::failure::Failure;
+use crate::connection::address::Address;
+use crate::connection::failure::{Failure, Redirect};
 use crate::types::error::{Error, ErrorKind};
 use crate::wire::script::Script;
 
@@ -109,6 +110,17 @@ pub(crate) fn classify(error: &RedisError, target: Target<'_>) -> Failure {
         })
     };
 
+    let cause = error;
+    if let Some(redirect) = redirect(error, &code) {
+        let error = match code.as_str() {
+            "READONLY" => Error::new(ErrorKind::ReadOnly, READONLY),
+            code => {
+                let text = format!("the node of the cluster cannot serve it now ({code})");
+                Error::new(ErrorKind::Unavailable, text)
+            }
+        };
+        return Failure::passing(error.caused_by(said(cause))).redirected(redirect);
+    }
     match code.as_str() {
         "OOM" => failed(
             ErrorKind::OutOfMemory,
@@ -130,16 +142,8 @@ pub(crate) fn classify(error: &RedisError, target: Target<'_>) -> Failure {
             "the server does not accept the user name or password: check the URL's credentials".into(),
         ),
         code if PASSING.contains(&code) => {
-            let kind = if code == "READONLY" {
-                ErrorKind::ReadOnly
-            } else {
-                ErrorKind::Unavailable
-            };
-            let message = match code {
-                "READONLY" => "the server is a replica (READONLY): connect to its primary".to_owned(),
-                code => format!("the server cannot serve it now ({code})"),
-            };
-            Failure::passing(Error::new(kind, message).caused_by(said(error)))
+            let message = format!("the server cannot serve it now ({code})");
+            Failure::passing(Error::new(ErrorKind::Unavailable, message).caused_by(said(error)))
         }
         "ERR" if is_denial(&detail) => failed(ErrorKind::Denied, denied(&detail, place, target.prefix)),
         "ERR" if detail.contains("max number of clients") => Failure::passing(
@@ -163,6 +167,26 @@ pub(crate) fn classify(error: &RedisError, target: Target<'_>) -> Failure {
             )
         }
     }
+}
+
+const READONLY: &str = "the server is a replica (READONLY): connect to its primary";
+
+/// What a node of a cluster says instead of running a request.
+fn redirect(error: &RedisError, code: &str) -> Option<Redirect> {
+    let to = || {
+        let (address, slot) = error.redirect_node()?;
+        Some((slot, Address::parse(address)?))
+    };
+    Some(match code {
+        "MOVED" => {
+            let (slot, to) = to()?;
+            Redirect::Moved { slot, to }
+        }
+        "ASK" => Redirect::Ask(to()?.1),
+        "TRYAGAIN" => Redirect::TryAgain,
+        "CLUSTERDOWN" | "READONLY" => Redirect::Down,
+        _ => return None,
+    })
 }
 
 fn is_denial(detail: &str) -> bool {

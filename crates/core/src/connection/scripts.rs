@@ -29,7 +29,12 @@ impl Node {
         self.run_on(link, request, deadline).await
     }
 
-    async fn run_on(&self, mut link: Link, request: &Request, deadline: Moment) -> Result<Answer, Failure> {
+    pub(crate) async fn run_on(
+        &self,
+        mut link: Link,
+        request: &Request,
+        deadline: Moment,
+    ) -> Result<Answer, Failure> {
         let seen = self.loads();
         let script = Some(request.script);
         if self.sending().is_text() {

@@ -7,6 +7,7 @@ use futures_util::stream::FuturesUnordered;
 use redis::{ConnectionAddr, IntoConnectionInfo, Value};
 
 use crate::base::clock::{Moment, until};
+use crate::connection::address::{Address, AddressMap};
 use crate::connection::endpoint::Endpoint;
 use crate::connection::failure::Failure;
 use crate::connection::opening::{open, silent};
@@ -33,6 +34,8 @@ pub(crate) struct Sentinels {
     all: Vec<Endpoint>,
     /// User, database and certificates for the servers; the address is the sentinels' to say.
     servers: Endpoint,
+    /// Where those are.
+    map: AddressMap,
 }
 
 /// A server that a sentinel calls the primary.
@@ -88,6 +91,7 @@ impl Sentinels {
             name: of.name.clone(),
             all: sentinels,
             servers: Endpoint::from_info(info.set_redis_settings(settings))?,
+            map: AddressMap::default(),
         })
     }
 
@@ -123,6 +127,19 @@ impl Sentinels {
             servers: self.servers.with_wallet(wallet),
             ..self
         }
+    }
+
+    /// Servers are where the program says.
+    pub(crate) fn with_map(self, map: AddressMap) -> Self {
+        Self { map, ..self }
+    }
+
+    /// Returns where this server is.
+    pub(crate) fn place(&self, named: &Named) -> Address {
+        self.map.place(&Address {
+            host: named.host.clone(),
+            port: named.port,
+        })
     }
 
     /// What the sentinels call the primary.

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::connection::address::AddressMap;
 use crate::connection::endpoint::Endpoint;
 use crate::connection::failure::Failure;
 use crate::connection::sentinel::{Named, Sentinels};
 use crate::connection::wallet::Wallet;
+use crate::types::error::Error;
 
 /// Who says where the server is.
 #[derive(Debug, Clone)]
@@ -15,6 +17,8 @@ pub(crate) enum Source {
     Program(Box<Endpoint>),
     /// Sentinels do.
     Sentinels(Arc<Sentinels>),
+    /// Nodes of a cluster do; these are some of them.
+    Cluster(Vec<Endpoint>),
 }
 
 /// Where a server is.
@@ -34,6 +38,30 @@ impl Source {
                 let sentinels = Arc::unwrap_or_clone(sentinels);
                 Self::Sentinels(Arc::new(sentinels.with_wallet(wallet)))
             }
+            Self::Cluster(seeds) => {
+                let seeds = seeds.into_iter();
+                Self::Cluster(seeds.map(|seed| seed.with_wallet(wallet.clone())).collect())
+            }
+        }
+    }
+
+    /// Servers that sentinels name are where the program says.
+    pub(crate) fn with_map(self, map: &AddressMap) -> Self {
+        match self {
+            Self::Sentinels(sentinels) => {
+                let sentinels = Arc::unwrap_or_clone(sentinels);
+                Self::Sentinels(Arc::new(sentinels.with_map(map.clone())))
+            }
+            other => other,
+        }
+    }
+
+    /// Servers that belong to a cluster, if the one that answers does.
+    pub(crate) fn seeds(&self) -> Vec<Endpoint> {
+        match self {
+            Self::Program(endpoint) => vec![(**endpoint).clone()],
+            Self::Sentinels(_) => Vec::new(),
+            Self::Cluster(seeds) => seeds.clone(),
         }
     }
 
@@ -50,10 +78,13 @@ impl Source {
             Self::Sentinels(sentinels) => {
                 let named = sentinels.find(prefix, patience).await?;
                 let servers = sentinels.servers().renewed().await.map_err(Failure::passing)?;
-                let endpoint = servers.at(&named.host, named.port).map_err(Failure::refused)?;
+                let at = sentinels.place(&named);
+                let endpoint = servers.at(&at.host, at.port).map_err(Failure::refused)?;
                 let named = Some(named);
                 Ok(Place { endpoint, named })
             }
+            // Each is asked by itself, once: see `connect_first`.
+            Self::Cluster(_) => Err(Failure::passing(Error::invalid("a cluster has no one server"))),
         }
     }
 
@@ -67,6 +98,7 @@ impl Source {
         match self {
             Self::Program(endpoint) => endpoint.database(),
             Self::Sentinels(sentinels) => sentinels.servers().database(),
+            Self::Cluster(seeds) => seeds.first().map_or(0, Endpoint::database),
         }
     }
 
@@ -75,6 +107,7 @@ impl Source {
         match self {
             Self::Program(endpoint) => endpoint.round_trips(),
             Self::Sentinels(sentinels) => sentinels.servers().round_trips(),
+            Self::Cluster(seeds) => seeds.first().map_or(0, Endpoint::round_trips),
         }
     }
 }

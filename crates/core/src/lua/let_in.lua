@@ -74,7 +74,9 @@ local function let_in(lock, queue, rank, used, there, owner, counted, rate, ttl,
     -- A hint, not a proof: NUMSUB counts this node's subscribers, half-open ones too. So it only passes an entry over, and
     -- asks before anything is sent: a grant message must never have to be taken back.
     local hears = missed == %POLLS% or not fits and not silent
-    if not hears then
+    if not hears and string.byte(who, 23) == 43 then -- '+': its inbox may be at another node of the cluster
+      hears = unseen * %UNIT% - 1000 <= math.min(3000, (most or 9000) / 3)
+    elseif not hears then
       hears = heard[channel]
       if hears == nil then
         hears = redis.pcall('PUBSUB', 'NUMSUB', channel)[2] ~= 0 -- no answer is no reason

@@ -187,8 +187,8 @@ end
 
 -- The id of the hold that an upgrade is to make exclusive, and the counter of the upgrade.
 local function base_of(who)
-  local client, counter, base, weight, rest = string.match(who, '^(.-)%.(%d+)^(%d+)-(%d+):%d+(:.*)$')
-  return client .. '.' .. base .. ':' .. weight .. rest, tonumber(counter)
+  local client, counter, base, weight, rest = string.match(who, '^(.-[.+])(%d+)^(%d+)-(%d+):%d+(:.*)$')
+  return client .. base .. ':' .. weight .. rest, tonumber(counter)
 end
 
 -- What a holder has: what its id says, unless it was split, merged or upgraded.

@@ -41,10 +41,10 @@ impl Fence {
     ///
     /// The highest token is kept in a key of its own below the client's prefix. No two resources share one, and it is in the
     /// hash slot of the resource. That cannot be done for a resource with a `}` that ends no hash tag, such as `a}`. Such
-    /// a name works on one server, which is all that this version supports, and will be refused in a cluster.
+    /// a name works on one server, and is refused in a cluster.
     ///
     /// # Errors
-    /// `Invalid` if it is empty or longer than 512 bytes.
+    /// `Invalid` if it is empty or longer than 512 bytes, or in a cluster such a name.
     ///
     /// # Examples
     /// ```no_run
@@ -56,7 +56,13 @@ impl Fence {
     /// ```
     pub fn new(client: &Client, resource: impl AsRef<[u8]>) -> Result<Self> {
         let resource = Name::new(resource.as_ref())?;
-        let key = fence_key(&client.shared().options.prefix, &resource);
+        let shared = client.shared();
+        let key = fence_key(&shared.options.prefix, &resource);
+        if shared.route.slot(&key) != shared.route.slot(resource.as_bytes()) {
+            let text = "in a cluster a fence is in the hash slot of its resource, and no key can be in the slot of one \
+                 with a `}` that ends no hash tag";
+            return Err(Error::invalid(text).named(&resource));
+        }
         Ok(Self {
             client: client.clone(),
             resource,
@@ -131,6 +137,22 @@ impl Fence {
         Ok(())
     }
 
+    /// Keys of one script have to be in one slot of a cluster.
+    fn check_slots(&self, keys: &[&[u8]]) -> Result<()> {
+        let route = &self.client.shared().route;
+        let own = route.slot(&self.key);
+        let Some(other) = keys.iter().find(|key| route.slot(key) != own) else {
+            return Ok(());
+        };
+        let text = format!(
+            "in a cluster all keys of a guarded script must be in the hash slot of its resource, and `{}` is not: give \
+             them one hash tag, such as {{{}}}",
+            String::from_utf8_lossy(other),
+            self.resource
+        );
+        Err(Error::invalid(text).named(&self.resource))
+    }
+
     async fn send(&self, token: FencingToken, write: Option<(&[u8], &[u8])>) -> Result<bool> {
         let request = fence(&self.key, token.get(), millis(FENCE_MEMORY), write);
         let named = |error: Error| error.named(&self.resource);
@@ -184,12 +206,12 @@ impl Fence {
         // One send: the user's script may not bear a second run.
         let named = |error: Error| error.named(&self.resource);
         shared.check_open().map_err(named)?;
+        self.check_slots(keys)?;
         let command = eval_guarded(&self.key, token.get(), millis(FENCE_MEMORY), script, keys, args);
         let deadline = Moment::now() + shared.options.operation_timeout;
         let reply = shared
             .route
-            .of(&self.key)
-            .command(&command, deadline)
+            .command(&self.key, &command, deadline)
             .await
             .map_err(|failure| named(self.about_script(failure, keys)))?;
         match GuardedReply::read(reply).map_err(named)? {

@@ -1,6 +1,10 @@
 //! Looking at a primitive from outside, and forcing it open.
 
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 
 use super::primitive::Primitive;
 use crate::base::clock::{Moment, millis};
@@ -228,7 +232,24 @@ pub(crate) async fn labels(client: &Client, ids: impl Iterator<Item = &str>) -> 
         return Vec::new();
     }
     let deadline = Moment::now() + shared.options.operation_timeout;
-    let mut labels = match read_some(shared, &keys, deadline).await {
+    let mut by_slot: BTreeMap<u16, Vec<String>> = BTreeMap::new();
+    for key in &keys {
+        let slot = shared.route.slot(key.as_bytes());
+        by_slot.entry(slot).or_default().push(key.clone());
+    }
+    let reads = by_slot.into_values().map(|keys| async move {
+        let labels = read_together(shared, &keys, deadline).await;
+        std::iter::zip(keys, labels)
+    });
+    let reads: FuturesUnordered<_> = reads.collect();
+    let found: HashMap<String, Option<String>> =
+        reads.collect::<Vec<_>>().await.into_iter().flatten().collect();
+    keys.iter().map(|key| found.get(key).cloned().flatten()).collect()
+}
+
+/// The labels under these keys, which are of one slot.
+async fn read_together(shared: &Shared, keys: &[String], deadline: Moment) -> Vec<Option<String>> {
+    let mut labels = match read_some(shared, keys, deadline).await {
         Ok(labels) => labels,
         // One that may not be read hides only itself.
         Err(failure) if !failure.passing && keys.len() > 1 => {
@@ -251,7 +272,11 @@ async fn read_some(
     keys: &[String],
     deadline: Moment,
 ) -> Result<Vec<Option<String>>, Failure> {
-    let reply = shared.route.any().command(&read_labels(keys), deadline).await?;
+    let Some(key) = keys.first() else {
+        return Ok(Vec::new());
+    };
+    let command = read_labels(keys);
+    let reply = shared.route.command(key.as_bytes(), &command, deadline).await?;
     let text = |reply: Reply| {
         let bytes = reply.bytes().ok();
         bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())

@@ -313,7 +313,7 @@ async fn let_the_others_go(client: Client, key: Arc<[u8]>, wait: Wait) {
             return;
         }
         let deadline = over.min(now + shared.options.operation_timeout);
-        let Ok(answer) = shared.route.of(&key).call(&request, deadline).await else {
+        let Ok(answer) = shared.route.call(&request, deadline).await else {
             return;
         };
         let Ok((stamp, LatchReply::Passed { refused, more, .. })) = LatchReply::read(&answer.reply) else {

@@ -7,6 +7,9 @@ use crate::types::name::Name;
 use crate::wire::key::parse;
 use crate::wire::plain::scan;
 
+/// The bits of a page that are the cursor of `SCAN`; those above it are the number of the node.
+const CURSOR: u32 = 54;
+
 /// A page of the primitives below a prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -33,6 +36,7 @@ impl Client {
     ///
     /// One request a page, for which the server looks at about 1000 of its keys, whatever their prefix. What is there from
     /// the first page to the last is listed at least once, and may be listed twice. The user needs the right `+scan`.
+    /// In a cluster the masters are listed one after the other. What moves to another one meanwhile may be missed.
     ///
     /// # Errors
     /// Those of [every request](crate::ErrorKind#every-request): `Unavailable` after the operation
@@ -61,21 +65,37 @@ impl Client {
         shared.check_open()?;
         let prefix = &*shared.options.prefix;
         let deadline = Moment::now() + shared.options.operation_timeout;
-        let reply = shared.route.any().command(&scan(prefix, page), deadline).await;
+        let nodes = shared.route.all();
+        let (number, cursor) = (page >> CURSOR, page & ((1 << CURSOR) - 1));
+        let here = usize::try_from(number).ok().and_then(|number| nodes.get(number));
+        let Some(node) = here else {
+            return Ok(Listing {
+                primitives: Vec::new(),
+                next: None,
+            });
+        };
+        let reply = node.command(&scan(prefix, cursor), deadline).await;
         let mut parts = reply.map_err(|failure| failure.error)?.items()?.into_iter();
         let mut part = || {
             let missing = || Error::new(ErrorKind::Protocol, "the answer to SCAN is too short");
             parts.next().ok_or_else(missing)
         };
-        let next = String::from_utf8_lossy(&part()?.bytes()?).parse().unwrap_or(0);
+        let next: u64 = String::from_utf8_lossy(&part()?.bytes()?).parse().unwrap_or(0);
+        let is_last = number + 1 >= nodes.len() as u64;
+        let next = match next {
+            0 if is_last => None,
+            0 => Some((number + 1) << CURSOR),
+            next if next >> CURSOR == 0 => Some(number << CURSOR | next),
+            next => {
+                let text = format!("the cursor of SCAN has more than {CURSOR} bits: {next}");
+                return Err(Error::new(ErrorKind::Protocol, text));
+            }
+        };
         let keys = part()?.items()?.into_iter().filter_map(|key| key.bytes().ok());
         let primitives = keys
             .filter_map(|key| parse(prefix, &key))
             .map(|(kind, name)| Listed { kind, name })
             .collect();
-        Ok(Listing {
-            primitives,
-            next: (next != 0).then_some(next),
-        })
+        Ok(Listing { primitives, next })
     }
 }

@@ -72,8 +72,7 @@ impl Place {
         let deadline = Moment::now() + shared.options.operation_timeout;
         shared
             .route
-            .of(&attempt.key)
-            .command(&read_rank(&attempt.key, &attempt.id), deadline)
+            .command(&attempt.key, &read_rank(&attempt.key, &attempt.id), deadline)
             .await
             .and_then(|reply| {
                 reply

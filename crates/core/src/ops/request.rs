@@ -13,7 +13,6 @@ use crate::attempt::rules::Plan;
 use crate::attempt::spec::Spec;
 use crate::base::clock::{Moment, millis};
 use crate::connection::failure::Failure;
-use crate::connection::node::Node;
 use crate::runtime::call::Call;
 use crate::runtime::shared::Shared;
 use crate::tasks::client::Client;
@@ -94,22 +93,22 @@ pub(crate) fn ask(
         let shared = client.shared();
         let spec = &attempt.spec;
         let mut usual = shared.request_deadline(spec.lease, now);
-        let node = shared.route.of(&attempt.key);
-        if !node.is_ready() {
+        let (route, key) = (&shared.route, &*attempt.key);
+        if !route.is_ready(key) {
             // Until there is a connection nothing was sent, and nothing has to be undone.
-            Box::pin(node.ready(usual.min(over))).await?;
+            Box::pin(route.ready(key, usual.min(over))).await?;
             now = Moment::now();
             usual = shared.request_deadline(spec.lease, now);
         }
         let deadline = usual.min(over);
-        let mut not_after = node.not_after(deadline);
+        let mut not_after = route.not_after(key, deadline);
         let room = wait.room(shared.max_waiters(spec));
         let latch = spec
             .latch()
-            .map(|asked| latch_request(shared, &node, &attempt, asked, room, &mut not_after));
+            .map(|asked| latch_request(shared, &attempt, asked, room, &mut not_after));
         attempt.note(Event::Asked { not_after });
         let result = if let Some(request) = latch {
-            Box::pin(node.call(&request, deadline)).await
+            Box::pin(route.call(&request, deadline)).await
         } else {
             let call = Call {
                 attempt: Arc::clone(&attempt),
@@ -123,7 +122,7 @@ pub(crate) fn ask(
             // back.
             let batched = deadline == usual && spec.floor() == 0 && spec.is_batched();
             let counted = counted_args(spec, wait);
-            shared.batcher.send(&node, &call, batched, counted).await
+            shared.batcher.send(route, &call, batched, counted).await
         };
         if let Err(failure) = &result
             && !failure.unknown
@@ -170,7 +169,6 @@ fn counted_args(spec: &Spec, wait: Wait) -> CountedArgs<'_> {
 /// H64).
 fn latch_request(
     shared: &Shared,
-    node: &Node,
     attempt: &Attempt,
     asked: &LatchAsk,
     room: i64,
@@ -183,7 +181,7 @@ fn latch_request(
             0 => {
                 // The mark must not outlive the record.
                 let patience = shared.options.unavailable_after.min(KEEP / 2);
-                node.not_after(Moment::now() + patience)
+                shared.route.not_after(&attempt.key, Moment::now() + patience)
             }
             fixed => fixed,
         };

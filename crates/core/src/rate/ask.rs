@@ -119,7 +119,7 @@ impl Asker {
     pub(super) async fn change(&self, request: impl Fn(u64) -> Request) -> Result<()> {
         let shared = self.client.shared();
         let deadline = Moment::now() + shared.options.operation_timeout;
-        let not_after = shared.route.of(&self.key).not_after(deadline);
+        let not_after = shared.route.not_after(&self.key, deadline);
         let answer = self.client.call(&request(not_after)).await?;
         let Answer { reply, sent, clock } = answer;
         let (stamp, reply) = ChangeReply::read(reply)?;
@@ -159,7 +159,7 @@ impl Asker {
             if let (Some(pending), Some(_)) = (&pending, most) {
                 pending.asks(&terms);
             }
-            let not_after = shared.route.of(&self.key).not_after(over);
+            let not_after = shared.route.not_after(&self.key, over);
             let id = pending.as_ref().map_or(0, |pending| pending.id);
             let asked = weight.min(terms.limit());
             let request = reserve(&terms, &self.key, asked, most, id, not_after);
@@ -217,8 +217,10 @@ impl Asker {
     /// be under way.
     async fn ready(&self, over: Moment, latest: Moment) -> Result<Moment> {
         let shared = self.client.shared();
-        let node = shared.route.of(&self.key);
-        let ready = node.ready_once(shared.options.operation_timeout, (over, latest));
+        let times = (over, latest);
+        let ready = shared
+            .route
+            .ready_once(&self.key, shared.options.operation_timeout, times);
         ready.await.map_err(|failure| failure.error)
     }
 

@@ -10,7 +10,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -25,7 +25,6 @@ use super::worker;
 use crate::base::clock::{Moment, until};
 use crate::base::limit;
 use crate::connection::failure::Failure;
-use crate::connection::node::Node;
 use crate::types::error::{Error, ErrorKind};
 use crate::wire::command::Request;
 use crate::wire::request::{Args, CountedArgs};
@@ -55,7 +54,7 @@ struct Waiting {
     done: oneshot::Sender<Delivery>,
 }
 
-/// Calls with the same arguments.
+/// Calls with the same arguments, and keys of one slot.
 #[derive(Default)]
 struct Group {
     /// Bounded by the number of attempts, since each has one request at a time.
@@ -66,7 +65,7 @@ struct Group {
 
 #[derive(Default)]
 struct Groups {
-    by_args: HashMap<Args, Group>,
+    by_args: HashMap<(Args, u16), Group>,
     /// Waiting calls are no longer sent.
     closed: bool,
 }
@@ -91,15 +90,16 @@ impl Verb {
         clippy::significant_drop_tightening,
         reason = "one critical section, a few instructions long"
     )]
-    fn join(&self, call: &Call) -> Option<oneshot::Receiver<Delivery>> {
+    fn join(&self, call: &Call, slot: u16) -> Option<oneshot::Receiver<Delivery>> {
+        let of = (call.args, slot);
         let mut groups = self.groups();
         let few = self.direct.load(Ordering::Relaxed) < DIRECT;
-        if groups.closed || (few && !groups.by_args.contains_key(&call.args)) {
+        if groups.closed || (few && !groups.by_args.contains_key(&of)) {
             return None;
         }
         let (done, delivery) = oneshot::channel();
         let call = call.clone();
-        let group = groups.by_args.entry(call.args).or_default();
+        let group = groups.by_args.entry(of).or_default();
         group.waiting.push_back(Waiting { call, done });
         self.batched.fetch_add(1, Ordering::Relaxed);
         Some(delivery)
@@ -150,9 +150,9 @@ impl Verb {
         batch
     }
 
-    fn finish(&self, args: Args, taken: usize) {
+    fn finish(&self, of: (Args, u16), taken: usize) {
         self.batched.fetch_sub(taken, Ordering::Relaxed);
-        if let Some(group) = self.groups().by_args.get_mut(&args) {
+        if let Some(group) = self.groups().by_args.get_mut(&of) {
             group.batches = group.batches.saturating_sub(1);
         }
     }
@@ -160,23 +160,24 @@ impl Verb {
     /// Sends a batch, and delivers to each call its outcome.
     async fn send_batch(&self, route: &Route, mut batch: Vec<Waiting>) {
         let Some(first) = batch.first() else { return };
-        let (args, node) = (first.call.args, route.of(&first.call.attempt.key));
+        let (args, key) = (first.call.args, Arc::clone(&first.call.attempt.key));
+        let of = (args, route.slot(&key));
         // The time of a call begins when it is sent, however long it has waited.
         let timeouts = batch.iter().map(|one| one.call.timeout);
         let deadline = Moment::now() + timeouts.min().unwrap_or_default();
-        let not_after = not_after(args, &node, deadline);
+        let not_after = not_after(args, (route, &key), deadline);
         let taken = batch.len();
         batch.retain(|one| one.call.is_sent(not_after));
         if batch.is_empty() {
-            return self.finish(args, taken);
+            return self.finish(of, taken);
         }
         let calls = || batch.iter().map(|one| &one.call);
         let keys: Vec<&[u8]> = calls().map(|call| &*call.attempt.key).collect();
         let ids = calls().map(|call| &*call.attempt.id);
         let request = args.many(&keys, ids, not_after);
-        let result = run(&node, args, &request, deadline).await;
-        self.finish(args, taken);
-        let answers = result.and_then(|answer| node.answers(&request, answer));
+        let result = run(route, args, &request, deadline).await;
+        self.finish(of, taken);
+        let answers = result.and_then(|answer| route.of(&key).answers(&request, answer));
         let mut answers = match answers {
             Ok(answers) => answers.into_iter(),
             Err(failure) => {
@@ -209,7 +210,7 @@ impl Verb {
     /// Sends one request directly.
     async fn send_directly(
         &self,
-        node: &Node,
+        route: &Route,
         (args, request): (Args, &Request),
         deadline: Moment,
     ) -> Result<Answer, Failure> {
@@ -221,7 +222,7 @@ impl Verb {
         }
         self.direct.fetch_add(1, Ordering::Relaxed);
         let _under_way = UnderWay(&self.direct);
-        run(node, args, request, deadline).await
+        run(route, args, request, deadline).await
     }
 
     fn close(&self) {
@@ -283,7 +284,7 @@ impl Batcher {
     /// it, otherwise directly.
     pub(crate) async fn send(
         &self,
-        node: &Node,
+        route: &Route,
         call: &Call,
         batched: bool,
         counted: CountedArgs<'_>,
@@ -291,7 +292,7 @@ impl Batcher {
         let verb = self.verb(call.args);
         let (mut not_after, mut deadline) = (call.not_after, call.deadline);
         worker::sends(&call.attempt);
-        if batched && let Some(delivery) = verb.join(call) {
+        if batched && let Some(delivery) = verb.join(call, route.slot(&call.attempt.key)) {
             self.wake.notify_one();
             // With one thread, the sender's own timers are enough. With several workers, the
             // sending task may be stuck in the queue of a worker that a task blocks while the
@@ -309,11 +310,11 @@ impl Batcher {
                 Some(Ok(Delivery::Unknown) | Err(_)) => true,
                 None => return Err(Failure::unknown(late())),
             };
-            (deadline, not_after) = call.begins(node, is_another);
+            (deadline, not_after) = call.begins(route, is_another);
         }
         let attempt = &call.attempt;
         let request = call.args.single(&attempt.key, &attempt.id, not_after, counted);
-        verb.send_directly(node, (call.args, &request), deadline).await
+        verb.send_directly(route, (call.args, &request), deadline).await
     }
 
     /// Sends batches until the future is dropped.
@@ -353,10 +354,10 @@ impl Batcher {
 
 /// An acquire is a call, and fails at once during an outage that has lasted; a release goes on
 /// trying.
-async fn run(node: &Node, args: Args, request: &Request, deadline: Moment) -> Result<Answer, Failure> {
+async fn run(route: &Route, args: Args, request: &Request, deadline: Moment) -> Result<Answer, Failure> {
     match args {
-        Args::Acquire(_) => node.call(request, deadline).await,
-        Args::End(_) => node.run(request, deadline).await,
+        Args::Acquire(_) => route.call(request, deadline).await,
+        Args::End(_) => route.run(request, deadline).await,
     }
 }
 
@@ -383,6 +384,7 @@ fn late() -> Error {
 mod tests {
     use super::super::call::tests::{Verb as Of, call};
     use super::*;
+    use crate::connection::node::Node;
 
     const TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -409,7 +411,7 @@ mod tests {
         // The task that sends is behind one that blocks its worker.
         let mut call = call(Of::End, TIMEOUT);
         call.over = Moment::now() + ms(20);
-        let sending = batcher.send(route.any(), &call, true, CountedArgs::default());
+        let sending = batcher.send(&route, &call, true, CountedArgs::default());
         let answer = tokio::time::timeout(Duration::from_secs(10), sending).await;
         let failure = answer.expect("it ends").expect_err("nobody sent it");
         assert!(failure.unknown, "{failure:?}");
@@ -425,7 +427,7 @@ mod tests {
             let mut call = call(of, ms(30));
             call.deadline = Moment::now(); // it has waited for longer than a request may take
             let verb = batcher.verb(call.args);
-            let _delivery = verb.join(&call).expect("it waits");
+            let _delivery = verb.join(&call, 0).expect("it waits");
             let batch = verb.next_batch(MOST, BATCHES);
             assert_eq!(batch.len(), 1, "its caller has not given up");
             let sent = Moment::now();
@@ -440,7 +442,7 @@ mod tests {
         let (route, batcher) = (route(), busy());
         let call = call(Of::Acquire, Duration::MAX);
         let verb = &batcher.acquires;
-        let _delivery = verb.join(&call).expect("it waits");
+        let _delivery = verb.join(&call, 0).expect("it waits");
         let batch = verb.next_batch(MOST, BATCHES);
         assert_eq!(batch.len(), 1, "wanted");
         call.attempt.note(crate::attempt::event::Event::GivenUp); // before the batch is sent

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::route::Route;
 use crate::attempt::Attempt;
 use crate::attempt::event::{EndEvent, Event};
 use crate::attempt::state::State;
 use crate::base::clock::Moment;
-use crate::connection::node::Node;
 use crate::wire::request::Args;
 
 /// One attempt's call of a verb that can be batched.
@@ -41,9 +41,9 @@ impl Call {
 
     /// Notes that this call, which has waited, is sent alone now; `is_another`: beside the copy in the
     /// batch. Returns its deadline and `not_after`.
-    pub(super) fn begins(&self, node: &Node, is_another: bool) -> (Moment, u64) {
+    pub(super) fn begins(&self, route: &Route, is_another: bool) -> (Moment, u64) {
         let deadline = (Moment::now() + self.timeout).min(self.over);
-        let not_after = not_after(self.args, node, deadline);
+        let not_after = not_after(self.args, (route, &self.attempt.key), deadline);
         match self.args {
             Args::Acquire(_) if is_another => self.attempt.note(Event::Asked { not_after }),
             Args::Acquire(_) => self.attempt.note(Event::Sending { not_after }),
@@ -56,9 +56,9 @@ impl Call {
 
 /// Returns until when the server may run a call with this deadline, in ms of its clock. Ends have no
 /// such limit.
-pub(super) fn not_after(args: Args, node: &Node, deadline: Moment) -> u64 {
+pub(super) fn not_after(args: Args, (route, key): (&Route, &[u8]), deadline: Moment) -> u64 {
     match args {
-        Args::Acquire(_) => node.not_after(deadline),
+        Args::Acquire(_) => route.not_after(key, deadline),
         Args::End(_) => 0,
     }
 }

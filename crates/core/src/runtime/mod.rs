@@ -2,6 +2,7 @@
 
 pub(crate) mod batch;
 pub(crate) mod call;
+pub(crate) mod cluster;
 mod deliver;
 pub(crate) mod refunds;
 pub(crate) mod returns;

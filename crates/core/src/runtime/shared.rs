@@ -8,6 +8,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{Notify, watch};
 
 use super::batch::Batcher;
+use super::cluster::Change;
 use super::refunds::Refunds;
 use super::returns::Returns;
 use super::route::Route;
@@ -28,7 +29,7 @@ use crate::types::loss::Loss;
 use crate::types::name::Name;
 use crate::types::options::{KEEP, Options};
 use crate::types::server::Warning;
-use crate::wire::id;
+use crate::wire::id::{self, Inbox};
 
 /// A connection that nobody needs is checked after that many heartbeats.
 const IDLE: u32 = 15;
@@ -99,14 +100,7 @@ impl Shared {
         let same_thread = !options.keeper_thread && workers < 2;
         Self {
             channel: format!("{}:inbox:{client_id}", options.prefix),
-            route: Route::one(
-                Node::new(
-                    Arc::clone(&options.prefix),
-                    driver.clone(),
-                    (options.operation_timeout, options.heartbeat),
-                )
-                .fail_fast_after(options.fail_fast_after),
-            ),
+            route: Route::one(node(&options, &driver)),
             eras: RwLock::new(()),
             table: Table::default(),
             refunds: Refunds::default(),
@@ -127,6 +121,11 @@ impl Shared {
             driver,
             options,
         }
+    }
+
+    /// A number of this client, so that many clients do the same with different nodes.
+    pub(crate) fn number(&self) -> usize {
+        self.client_id.bytes().map(usize::from).sum()
     }
 
     pub(crate) fn life(&self) -> Life {
@@ -168,7 +167,11 @@ impl Shared {
         self.longest_lease.fetch_max(lease, Ordering::Relaxed);
         let window = millis(self.claim_window(spec.lease));
         let attempt = self.table.insert(|counter| {
-            let id = spec.id(&self.client_id, counter, window);
+            let inbox = match self.route.cluster() {
+                None => Inbox::Here,
+                Some(_) => Inbox::Anywhere,
+            };
+            let id = spec.id((&self.client_id, inbox), counter, window);
             Attempt::new((id, counter), key, name, spec, now)
         });
         // Looked at after the slot is taken: `shut` ends whatever has one, and this one it may just have missed.
@@ -367,7 +370,8 @@ impl Shared {
         let eras = self.eras.write().unwrap_or_else(PoisonError::into_inner);
         node.sites().arrive(place, is_other);
         if is_other {
-            self.server_changed();
+            let of_node = |key: &[u8]| std::ptr::eq(&raw const *self.route.of(key), node);
+            self.server_changed(of_node);
         }
         drop(eras);
         for warning in &greeting.warnings {
@@ -379,13 +383,25 @@ impl Shared {
 
     /// Another server is at the other end of a node, or the same after a restart: what it says is
     /// not compared with what the other one said, and holds are renewed as soon as there is a
-    /// connection, to hear whether it has them.
-    fn server_changed(&self) {
+    /// connection, to hear whether it has them. For the keys that `is_there` names.
+    fn server_changed(&self, is_there: impl Fn(&[u8]) -> bool) {
         self.schedule.forget_stamps();
         let now = Moment::now();
+        // Nodes of a cluster pass messages on, and one may be under way.
+        let late = self.route.cluster().is_some();
         for attempt in self.table.all() {
-            self.on(&attempt, Event::ServerChanged, now);
+            if is_there(&attempt.key) {
+                self.on(&attempt, Event::ServerChanged { late }, now);
+            }
         }
+    }
+
+    /// Slots of the cluster are at other nodes from now on.
+    pub(crate) fn slots_changed(&self, change: &Change) {
+        let eras = self.eras.write().unwrap_or_else(PoisonError::into_inner);
+        self.server_changed(|key| change.has(self.route.slot(key)));
+        drop(eras);
+        self.schedule.tick_now();
     }
 
     pub(crate) fn warnings(&self) -> Vec<Warning> {
@@ -394,7 +410,10 @@ impl Shared {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        warnings.extend(self.route.any().sending().warning());
+        for node in self.route.all() {
+            let sending = node.sending().warning();
+            warnings.extend(sending.filter(|it| !warnings.contains(it)));
+        }
         warnings
     }
 
@@ -462,6 +481,12 @@ impl Shared {
         self.collected.store(true, Ordering::Release);
         self.schedule.wake_all();
     }
+}
+
+/// A node of a client with these options.
+pub(crate) fn node(options: &Options, driver: &Handle) -> Node {
+    let times = (options.operation_timeout, options.heartbeat);
+    Node::new(Arc::clone(&options.prefix), driver.clone(), times).fail_fast_after(options.fail_fast_after)
 }
 
 /// What new attempts answer while the client is draining.

@@ -7,7 +7,8 @@ use tokio::runtime::Handle;
 
 use crate::base::clock::{Moment, until};
 use crate::base::real;
-use crate::connection::endpoint::Endpoint;
+use crate::connection::address::AddressMap;
+use crate::connection::endpoint::{Endpoint, cluster};
 use crate::connection::sentinel::parse;
 use crate::connection::wallet::Wallet;
 use crate::runtime::shared::Shared;
@@ -18,7 +19,7 @@ use crate::tasks::starting::with_certificates;
 use crate::tasks::starting::{
     AbortOnDrop, NO_RUNTIME, Target, again, no_thread, probe, start_tasks, start_thread,
 };
-use crate::tasks::supervisor::connect_first;
+use crate::tasks::topology::connect_first;
 use crate::types::credentials::Credentials;
 use crate::types::error::{Error, Result};
 use crate::types::options::{Drift, Options};
@@ -34,6 +35,7 @@ pub struct ClientBuilder {
     #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
     tls: Option<Tls>,
     wallet: Option<Wallet>,
+    map: AddressMap,
     options: Options,
 }
 
@@ -44,6 +46,7 @@ impl ClientBuilder {
             #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
             tls: None,
             wallet: None,
+            map: AddressMap::default(),
             options: Options::default(),
         }
     }
@@ -53,13 +56,18 @@ impl ClientBuilder {
     /// `redis+sentinel://[user:password@]host[:port],host[:port]/name[/database]`
     /// (`rediss+sentinel://` with TLS): see [`Sentinel`].
     ///
+    /// If the server is a node of a cluster, the client follows the cluster. With
+    /// `redis+cluster://[user:password@]host[:port],host[:port]` (`rediss+cluster://` with TLS) it is
+    /// enough if one of these nodes is there: see [`cluster`](Self::cluster).
+    ///
     /// With `tls-rustls`, connecting to a `rediss://` URL installs `ring` as the process's provider for rustls, unless the
     /// program has installed one before.
     pub fn url(mut self, url: impl AsRef<str>) -> Self {
         let url = url.as_ref();
-        let target = match parse(url) {
-            Some(sentinel) => sentinel.map(Target::Sentinel),
-            None => Endpoint::from_url(url).map(Target::Server),
+        let target = match (parse(url), cluster(url)) {
+            (Some(sentinel), _) => sentinel.map(Target::Sentinel),
+            (None, Some(urls)) => seeds(&urls),
+            (None, None) => Endpoint::from_url(url).map(Target::Server),
         };
         self.target = Some(target.map_err(Arc::new));
         self
@@ -68,6 +76,52 @@ impl ClientBuilder {
     /// Connects to the primary that these sentinels name, and follows when they name another.
     pub fn sentinel(mut self, sentinel: Sentinel) -> Self {
         self.target = Some(Ok(Target::Sentinel(sentinel)));
+        self
+    }
+
+    /// Connects to the cluster that these nodes belong to: 1 to 32 URLs, such as `redis://host:port`.
+    ///
+    /// The nodes say who has which slot, and the client connects to each master. User, password and
+    /// certificates are those of the first URL. Its database must be 0, the only one of a cluster.
+    /// Masters and replicas that the URLs do not name are found as well, so a few nodes are enough
+    /// that are not all down when the program starts.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # use latchwork_core::Client;
+    /// # async fn example() -> latchwork_core::Result<()> {
+    /// let nodes = ["redis://10.0.0.1:6379", "redis://10.0.0.2:6379"];
+    /// let client = Client::builder().cluster(nodes).connect().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn cluster<U: AsRef<str>>(mut self, nodes: impl IntoIterator<Item = U>) -> Self {
+        let urls: Vec<String> = nodes.into_iter().map(|url| url.as_ref().to_owned()).collect();
+        self.target = Some(seeds(&urls).map_err(Arc::new));
+        self
+    }
+
+    /// Says where a server is whose address was announced by a node of a cluster or by a sentinel:
+    /// for containers and networks in which addresses are translated.
+    ///
+    /// `map` gets host and port as they were announced, and returns host and port to connect to. It
+    /// is called often, and must not block.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # use latchwork_core::Client;
+    /// # async fn example() -> latchwork_core::Result<()> {
+    /// // The ports of the containers are published on this machine.
+    /// let client = Client::builder()
+    ///     .url("redis://localhost:7000")
+    ///     .address_map(|_, port| ("localhost".to_owned(), port))
+    ///     .connect()
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn address_map(mut self, map: impl Fn(&str, u16) -> (String, u16) + Send + Sync + 'static) -> Self {
+        self.map = AddressMap::new(map);
         self
     }
 
@@ -296,6 +350,7 @@ impl ClientBuilder {
             #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
             tls,
             wallet,
+            map,
             mut options,
         } = self;
         options.check()?;
@@ -319,23 +374,34 @@ impl ClientBuilder {
         real::look();
         probe(&driver).await?;
         #[cfg(not(any(feature = "tls-rustls", feature = "tls-native-tls")))]
-        let source = target.source()?.with_wallet(wallet);
+        let source = target.source()?.with_wallet(wallet).with_map(&map);
         #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
-        let source = with_certificates(target, tls, &driver).await?.with_wallet(wallet);
+        let source = with_certificates(target, tls, &driver).await?;
+        #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
+        let source = source.with_wallet(wallet).with_map(&map);
         options.database = source.database();
         let shared = Arc::new(Shared::new(options, driver.clone()));
         let first = {
             let (shared, source) = (Arc::clone(&shared), source.clone());
-            driver.spawn(async move { connect_first(&shared, shared.route.any(), &source).await })
+            driver.spawn(async move { connect_first(&shared, &source, map).await })
         };
-        AbortOnDrop(first).join().await??;
+        let topology = AbortOnDrop(first).join().await??;
+        let is_cluster = topology.is_some();
         let client = Client::new(Arc::clone(&shared));
         if !shared.same_thread && !shared.options.keeper_thread {
             alarm::start(&shared).map_err(no_thread)?;
         }
         // Connecting the inbox and subscribing, on a line of that length.
-        let far = shared.route.round_trip() * (source.round_trips() + 2);
-        start_tasks(&shared, source, thread);
+        let trips = source.round_trips() + 2;
+        start_tasks(&shared, (source, topology), thread);
+        if is_cluster {
+            let over = Moment::now() + shared.options.operation_timeout * trips;
+            shared.route.wait_until_all_up(over).await;
+            if !shared.route.is_up() {
+                return Err(shared.route.why_silent());
+            }
+        }
+        let far = shared.route.round_trip() * trips;
         // Grants are to arrive by message from the first attempt on; a refusal is a warning, not a failure.
         let mut tried = shared.inbox_tried.subscribe();
         let subscribed = async { tried.wait_for(|tried| *tried).await.is_ok() };
@@ -343,6 +409,31 @@ impl ClientBuilder {
         until(over, Some(&driver), subscribed).await;
         Ok(client)
     }
+}
+
+/// The most nodes of a cluster that can be named.
+const SEEDS: usize = 32;
+
+/// Nodes of a cluster.
+fn seeds(urls: &[String]) -> Result<Target> {
+    if urls.is_empty() || urls.len() > SEEDS {
+        return Err(Error::invalid(format!("name 1 to {SEEDS} nodes of the cluster")));
+    }
+    let seeds: Vec<Endpoint> = urls
+        .iter()
+        .map(|url| Endpoint::from_url(url))
+        .collect::<Result<_>>()?;
+    if seeds.iter().any(|seed| seed.database() != 0) {
+        return Err(Error::invalid(
+            "a cluster has only database 0: leave it out of the URL",
+        ));
+    }
+    if seeds.iter().any(|seed| seed.port() == 0) {
+        return Err(Error::invalid(
+            "a node of a cluster is named by host and port: redis://host:port",
+        ));
+    }
+    Ok(Target::Cluster(seeds))
 }
 
 #[allow(dead_code, reason = "compiled, not called: the bounds that users rely on")]

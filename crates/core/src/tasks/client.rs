@@ -161,9 +161,26 @@ impl Client {
         self.shared().warnings()
     }
 
-    /// What the server is.
+    /// What the server is. In a cluster: one of its masters; see [`servers`](Self::servers).
     pub fn server(&self) -> Option<ServerInfo> {
-        self.shared().route.any().server()
+        self.shared().route.any(0).server()
+    }
+
+    /// What the servers are: in a cluster its masters that were reached so far, in no order.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # use latchwork_core::Client;
+    /// # async fn example(client: Client) -> latchwork_core::Result<()> {
+    /// for server in client.servers() {
+    ///     println!("{} {} at {}", server.flavour, server.version, server.address);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn servers(&self) -> Vec<ServerInfo> {
+        let nodes = self.shared().route.all();
+        nodes.iter().filter_map(|node| node.server()).collect()
     }
 
     /// Whether grants arrive by message; otherwise waiting falls back to polling for the time being.
@@ -201,7 +218,7 @@ impl Client {
         let shared = self.shared();
         shared.check_open()?;
         let deadline = Moment::now() + shared.options.operation_timeout;
-        let node = shared.route.any();
+        let node = shared.route.any(0);
         node.ping(deadline).await.map_err(|failure| failure.error)
     }
 
@@ -217,8 +234,9 @@ impl Client {
         let shared = self.shared();
         shared.check_open()?;
         let timeout = shared.options.operation_timeout;
-        let node = shared.route.of(request.key());
-        let ready = node.ready_once(timeout, (over, over + timeout));
+        let ready = shared
+            .route
+            .ready_once(request.key(), timeout, (over, over + timeout));
         let over = ready.await.map_err(|failure| failure.error)?;
         self.try_call(request, false, over).await
     }
@@ -231,7 +249,7 @@ impl Client {
         // Why it did not work so far, if that is known: more than that the last try took too long.
         let mut known = None;
         loop {
-            match shared.route.of(request.key()).call(request, deadline).await {
+            match shared.route.call(request, deadline).await {
                 Ok(answer) => return Ok(answer),
                 Err(Failure {
                     error,

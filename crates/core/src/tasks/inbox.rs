@@ -16,7 +16,7 @@ use crate::base::backoff::Backoff;
 use crate::base::clock::{Moment, Timer, sleep_until, until};
 use crate::base::trace::{debug, warn};
 use crate::connection::endpoint::Endpoint;
-use crate::connection::node::GOOD;
+use crate::connection::node::{GOOD, Node};
 use crate::connection::opening::within;
 use crate::connection::refusal::{is_withheld, said};
 use crate::runtime::shared::Shared;
@@ -45,7 +45,6 @@ struct Followed {
 /// Delivers messages until the client ends. After every subscription the keeper ticks at once,
 /// because a message may have been lost in between (H1, H2).
 pub(crate) async fn receive(shared: &Shared) -> ! {
-    let node = shared.route.any();
     let mut endpoint: Option<Endpoint> = None;
     let mut backoff = Backoff::new(shared.options.reconnect_backoff);
     let mut followed = Followed {
@@ -55,7 +54,15 @@ pub(crate) async fn receive(shared: &Shared) -> ! {
     };
     loop {
         let began = Moment::now();
-        let Some(site) = node.sites().present().await else {
+        // In a cluster the clients spread over its nodes, and each takes another one while its own
+        // is away.
+        let node = shared.route.any(shared.number());
+        let most = if shared.route.cluster().is_some() {
+            began + PAUSE
+        } else {
+            Moment::NEVER
+        };
+        let Some(Some(site)) = until(most, None, node.sites().present()).await else {
             sleep_until(began + PAUSE, None).await;
             continue;
         };
@@ -66,7 +73,10 @@ pub(crate) async fn receive(shared: &Shared) -> ! {
             .filter(|known| known.address() == site.place.endpoint.address());
         let present = known.unwrap_or_else(|| site.place.endpoint.clone());
         let (present, result) = match present.renewed().await {
-            Ok(present) => session(shared, (present, site.era), &mut backoff, &mut followed).await,
+            Ok(present) => {
+                let at = (&*node, site.era);
+                session(shared, at, present, &mut backoff, &mut followed).await
+            }
             Err(error) => (present, Err(Trouble::Credentials(error))),
         };
         endpoint = Some(present);
@@ -110,8 +120,7 @@ pub(crate) async fn receive(shared: &Shared) -> ! {
 
 /// Resolves when this inbox has been looked for over a command connection other than `checked`: over which, and whether it
 /// is on another server than the scripts run on, so that they take our waiters for dead.
-async fn is_elsewhere(shared: &Shared, checked: u64) -> (u64, bool) {
-    let node = shared.route.any();
+async fn is_elsewhere(shared: &Shared, node: &Node, checked: u64) -> (u64, bool) {
     loop {
         node.wait_for_other(checked).await;
         let generation = node.generation();
@@ -183,24 +192,25 @@ async fn exchange(shared: &Shared, present: Endpoint) -> (Endpoint, Subscription
 /// last.
 async fn session(
     shared: &Shared,
-    (mut endpoint, era): (Endpoint, u64),
+    at: (&Node, u64),
+    mut endpoint: Endpoint,
     backoff: &mut Backoff,
     followed: &mut Followed,
 ) -> (Endpoint, Result<Ended, Trouble>) {
-    let result = listen(shared, (&mut endpoint, era), backoff, followed).await;
+    let result = listen(shared, at, &mut endpoint, backoff, followed).await;
     (endpoint, result.map_err(Trouble::Driver))
 }
 
 async fn listen(
     shared: &Shared,
-    (endpoint, era): (&mut Endpoint, u64),
+    (node, era): (&Node, u64),
+    endpoint: &mut Endpoint,
     backoff: &mut Backoff,
     followed: &mut Followed,
 ) -> RedisResult<Ended> {
-    let sites = shared.route.any().sites();
     let (mut sink, mut stream) = tokio::select! {
         subscribed = subscribe(shared, endpoint) => subscribed?,
-        () = sites.ends(era) => return Ok(Ended::Elsewhere),
+        () = node.sites().ends(era) => return Ok(Ended::Elsewhere),
     };
     shared.schedule.set_listening(true);
     shared.inbox_tried.send_replace(true);
@@ -210,8 +220,8 @@ async fn listen(
     let mut heard = Moment::now();
     let mut beat = heard + heartbeat;
     let mut timer = pin!(Timer::new()); // one for all messages, so that waiters are woken sooner
-    let mut check = Box::pin(is_elsewhere(shared, followed.checked));
-    let mut era_ends = Box::pin(sites.ends(era));
+    let mut check = Box::pin(is_elsewhere(shared, node, followed.checked));
+    let mut era_ends = Box::pin(ends(shared, node, era));
     let mut exchanged = Box::pin(exchange(shared, endpoint.clone()));
     loop {
         let next = poll_fn(|cx| {
@@ -253,7 +263,7 @@ async fn listen(
                     followed.elsewhere = 0;
                     backoff.reset();
                 }
-                check = Box::pin(is_elsewhere(shared, generation));
+                check = Box::pin(is_elsewhere(shared, node, generation));
             }
             Next::Beat => {
                 let now = Moment::now();
@@ -264,6 +274,15 @@ async fn listen(
                 beat = (heard + shared.quiet_for()).min(now + heartbeat);
             }
         }
+    }
+}
+
+/// Resolves when the inbox has to be elsewhere.
+async fn ends(shared: &Shared, node: &Node, era: u64) {
+    tokio::select! {
+        () = node.sites().ends(era) => {}
+        // Another node of the cluster passes messages on meanwhile.
+        () = node.wait_until_down(), if shared.route.cluster().is_some() => {}
     }
 }
 

@@ -18,8 +18,7 @@ pub(super) async fn keep_label(shared: &Shared) -> ! {
         let deadline = Moment::now() + shared.options.operation_timeout;
         let written = shared
             .route
-            .of(key.as_bytes())
-            .command(&command, deadline)
+            .command(key.as_bytes(), &command, deadline)
             .await
             .is_ok();
         // A record that could not be written costs a label in an inspection, nothing else.

@@ -10,4 +10,5 @@ pub(crate) mod label;
 mod sender;
 mod starting;
 pub(crate) mod supervisor;
+mod topology;
 mod watch;

@@ -16,6 +16,7 @@ use crate::tasks::keeper;
 use crate::tasks::label::keep_label;
 use crate::tasks::sender::Sender;
 use crate::tasks::supervisor::supervise;
+use crate::tasks::topology::Topology;
 use crate::tasks::watch::watch;
 use crate::types::error::{Error, ErrorKind, Result};
 use crate::types::sentinel::Sentinel;
@@ -27,6 +28,7 @@ use crate::types::tls::Tls;
 pub(super) enum Target {
     Server(Endpoint),
     Sentinel(Sentinel),
+    Cluster(Vec<Endpoint>),
 }
 
 impl Target {
@@ -34,6 +36,7 @@ impl Target {
         Ok(match self {
             Self::Server(endpoint) => Source::Program(Box::new(endpoint)),
             Self::Sentinel(sentinel) => Source::Sentinels(Arc::new(Sentinels::new(&sentinel)?)),
+            Self::Cluster(seeds) => Source::Cluster(seeds),
         })
     }
 
@@ -46,12 +49,20 @@ impl Target {
                 let sentinels = Sentinels::new(&sentinel)?;
                 Source::Sentinels(Arc::new(sentinels.with_tls(tls, sentinel.tls.as_ref())?))
             }
+            Self::Cluster(seeds) => {
+                let seeds = seeds.into_iter().map(|seed| seed.with_tls(tls));
+                Source::Cluster(seeds.collect::<Result<_>>()?)
+            }
         })
     }
 
     #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
     pub(super) fn is_plain(&self) -> bool {
-        matches!(self, Self::Server(endpoint) if !endpoint.is_tls())
+        match self {
+            Self::Server(endpoint) => !endpoint.is_tls(),
+            Self::Sentinel(_) => false,
+            Self::Cluster(seeds) => seeds.iter().all(|seed| !seed.is_tls()),
+        }
     }
 }
 
@@ -157,7 +168,11 @@ impl Drop for Orphan {
     }
 }
 
-pub(super) fn start_tasks(shared: &Arc<Shared>, source: Source, thread: Option<oneshot::Sender<()>>) {
+pub(super) fn start_tasks(
+    shared: &Arc<Shared>,
+    (source, topology): (Source, Option<Topology>),
+    thread: Option<oneshot::Sender<()>>,
+) {
     let driver = &shared.driver;
     let mut tasks = Vec::new();
     if let Source::Sentinels(sentinels) = &source {
@@ -165,13 +180,18 @@ pub(super) fn start_tasks(shared: &Arc<Shared>, source: Source, thread: Option<o
             let (shared, sentinels) = (Arc::clone(shared), Arc::clone(sentinels));
             tasks.push(driver.spawn(async move {
                 let sentinel = &sentinels.all()[at];
-                watch(&shared, shared.route.any(), &sentinels, sentinel).await
+                watch(&shared, shared.route.server(), &sentinels, sentinel).await
             }));
         }
     }
     let supervisor = {
         let shared = Arc::clone(shared);
-        driver.spawn(async move { supervise(&shared, shared.route.any(), source).await })
+        driver.spawn(async move {
+            match topology {
+                Some(topology) => topology.follow(&shared).await,
+                None => supervise(&shared, shared.route.server(), source).await,
+            }
+        })
     };
     let inbox = {
         let shared = Arc::clone(shared);

@@ -14,9 +14,9 @@ use crate::connection::handshake::{GREETING, Greeting, greet};
 use crate::connection::node::{GOOD, Node, SWITCHED};
 use crate::connection::opening::{open, refused, silent};
 use crate::connection::refusal::Target;
-use crate::connection::source::Source;
+use crate::connection::source::{Place, Source};
 use crate::runtime::shared::Shared;
-use crate::types::error::{Error, ErrorKind, Result};
+use crate::types::error::{Error, ErrorKind};
 use crate::types::server::Warning;
 
 /// The pauses between two tries to renew credentials.
@@ -44,19 +44,18 @@ async fn connect(
     }
 }
 
-/// The first connection: its failure is the caller's error, at once.
-pub(crate) async fn connect_first(shared: &Shared, node: &Node, source: &Source) -> Result<()> {
-    let connected = reach(shared, node, &mut source.clone(), 1).await;
-    connected.map(drop).map_err(|failure| failure.error)
+/// A connection that was greeted, and is not installed yet.
+pub(super) struct Met {
+    pub(super) place: Place,
+    pub(super) connection: MultiplexedConnection,
+    pub(super) greeting: Greeting,
+    sent: Moment,
+    /// The switches that were known when the server was looked for.
+    switches: u64,
 }
 
-/// Finds the server, connects to it and installs the connection.
-async fn reach(
-    shared: &Shared,
-    node: &Node,
-    source: &mut Source,
-    generation: u64,
-) -> Result<Greeting, Failure> {
+/// Finds the server, connects to it and greets it.
+pub(super) async fn meet(shared: &Shared, node: &Node, source: &mut Source) -> Result<Met, Failure> {
     let switches = node.switches();
     let place = source
         .find(&shared.options.prefix, shared.options.operation_timeout)
@@ -68,9 +67,55 @@ async fn reach(
         place.endpoint.discard_credentials().await;
     }
     let (connection, greeting, sent) = connected?;
-    if source.names_primaries() {
+    Ok(Met {
+        place,
+        connection,
+        greeting,
+        sent,
+        switches,
+    })
+}
+
+/// Finds the server, connects to it and installs the connection.
+async fn reach(
+    shared: &Shared,
+    node: &Node,
+    source: &mut Source,
+    generation: u64,
+) -> Result<Greeting, Failure> {
+    let met = meet(shared, node, source).await?;
+    install(shared, node, source, (met, generation))
+}
+
+/// Installs a connection, if it leads to a server that may be used.
+pub(super) fn install(
+    shared: &Shared,
+    node: &Node,
+    source: &Source,
+    (met, generation): (Met, u64),
+) -> Result<Greeting, Failure> {
+    let Met {
+        place,
+        connection,
+        greeting,
+        sent,
+        switches,
+    } = met;
+    let address = place.endpoint.address();
+    if shared.route.cluster().is_some() {
         if greeting.is_replica() {
-            let address = place.endpoint.address();
+            node.worry(); // another one has its slots
+            let text = format!("the node of the cluster at {address} is a replica");
+            return Err(Failure::passing(Error::new(ErrorKind::ReadOnly, text)));
+        }
+    } else if greeting.is_cluster {
+        let text =
+            format!("the server at {address} is a node of a cluster, which it was not before: connect again");
+        return Err(Failure::passing(Error::new(ErrorKind::Unsupported, text)));
+    }
+    if source.names_primaries() {
+        node.may_be_left();
+        if greeting.is_replica() {
             let text =
                 format!("the server at {address} is a replica, though the sentinels call it the primary");
             return Err(Failure::passing(Error::new(ErrorKind::ReadOnly, text)));
@@ -91,8 +136,16 @@ async fn reach(
     Ok(greeting)
 }
 
-/// Watches the connection of a node; runs until the client ends.
-pub(crate) async fn supervise(shared: &Shared, node: &Node, mut source: Source) -> ! {
+/// Makes the connection of a node, and watches it; runs until the client ends.
+pub(super) async fn supervise_new(shared: &Shared, node: &Node, mut source: Source) -> ! {
+    let mut backoff = Backoff::new(shared.options.reconnect_backoff);
+    let mut news = News::default();
+    connect_again(shared, node, (&mut source, 1), &mut backoff, &mut news).await;
+    supervise(shared, node, source).await
+}
+
+/// Watches the connection of a node, which has one; runs until the client ends.
+pub(super) async fn supervise(shared: &Shared, node: &Node, mut source: Source) -> ! {
     let mut generation = 1;
     let mut backoff = Backoff::new(shared.options.reconnect_backoff);
     let mut news = News::default();
@@ -236,6 +289,9 @@ async fn watch(shared: &Shared, node: &Node, generation: u64) -> Option<Error> {
                 continue;
             }
             Some(false) | None => {}
+        }
+        if node.silence(Moment::now()) > Duration::ZERO {
+            node.worry(); // it may have been replaced, however long the check takes
         }
         // Half-open: nobody may have asked for anything for a while (H3).
         let deadline = Moment::now() + shared.options.operation_timeout;

@@ -49,6 +49,10 @@ impl Request {
         }
     }
 
+    pub(crate) const fn has_several_keys(&self) -> bool {
+        self.keys > 1
+    }
+
     pub(super) fn arg(mut self, value: impl redis::ToRedisArgs) -> Self {
         self.command.arg(value);
         self

@@ -1,7 +1,7 @@
 //! The id of an attempt, which is the owner in Redis: its format, and how its parts are read.
 //!
 //! `<client>.<counter><kin>:<weight>:<lease ms>:<claim window ms>`, where *kin* is nothing, `@<owner>`, or
-//! `^<counter>-<weight>` of the hold that is to be upgraded.
+//! `^<counter>-<weight>` of the hold that is to be upgraded. In a cluster there is a `+` in place of the dot.
 
 use crate::types::owner::Owner;
 
@@ -9,6 +9,24 @@ use crate::types::owner::Owner;
 pub(crate) const CLIENT: usize = 22;
 /// Characters of most ids.
 const USUAL: usize = 48;
+
+/// Where the subscription of a client is: the character behind its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Inbox {
+    /// At the server that runs the scripts, which can count its subscribers.
+    Here,
+    /// At any node of the cluster: a node that counts its own subscribers knows nothing.
+    Anywhere,
+}
+
+impl Inbox {
+    const fn mark(self) -> char {
+        match self {
+            Self::Here => '.',
+            Self::Anywhere => '+',
+        }
+    }
+}
 
 /// Which holds an attempt is related to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,11 +48,16 @@ pub(crate) struct Base {
 }
 
 /// Makes an id. `lease` and `window` are in ms; an upgrade has the window of its base.
-pub(crate) fn format(client: &str, counter: u64, kin: Kin, weight: u32, lease: u64, window: u64) -> String {
+pub(crate) fn format(
+    (client, inbox): (&str, Inbox),
+    counter: u64,
+    kin: Kin,
+    (weight, lease, window): (u32, u64, u64),
+) -> String {
     let mut id = String::with_capacity(USUAL);
     let mut digits = itoa::Buffer::new();
     id.push_str(client);
-    id.push('.');
+    id.push(inbox.mark());
     id.push_str(digits.format(counter));
     let mut window = window;
     match kin {
@@ -65,7 +88,7 @@ pub(crate) fn client(id: &str) -> &str {
 
 /// The counter, from what follows the client in an id: messages begin with that.
 pub(crate) fn counter(rest: &str) -> Option<u64> {
-    let counter = rest.strip_prefix('.')?;
+    let counter = rest.strip_prefix(['.', '+'])?;
     let digits = counter
         .find(|digit: char| !digit.is_ascii_digit())
         .unwrap_or(counter.len());
@@ -105,8 +128,8 @@ mod tests {
 
     #[test]
     fn an_id_fits_into_a_listpack_but_for_late_upgrades() {
-        let own = "abcdefghijklmnopqrstuv";
-        let longest = |counter, kin, weight| format(own, counter, kin, weight, 86_400_000, 60_000).len();
+        let own = ("abcdefghijklmnopqrstuv", Inbox::Here);
+        let longest = |counter, kin, weight| format(own, counter, kin, (weight, 86_400_000, 60_000)).len();
         let trillion = 999_999_999_999;
         assert!(longest(trillion, Kin::None, 1) <= LISTPACK, "a mutex");
         assert!(
@@ -124,7 +147,7 @@ mod tests {
                 weight: 500_000,
                 window,
             };
-            format(own, counter, Kin::Base(base), 999_999, lease, window).len()
+            format(own, counter, Kin::Base(base), (999_999, lease, window)).len()
         };
         assert!(
             upgrade(9_999_999, 10_000, 5000) <= LISTPACK,
@@ -142,20 +165,20 @@ mod tests {
 
     #[test]
     fn each_part_is_found_again() {
-        let own = "abcdefghijklmnopqrstuv";
-        let plain = format(own, 17, Kin::None, 1, 10_000, 1000);
+        let own = ("abcdefghijklmnopqrstuv", Inbox::Here);
+        let plain = format(own, 17, Kin::None, (1, 10_000, 1000));
         assert_eq!(plain, "abcdefghijklmnopqrstuv.17:1:10000:1000");
         let owner = Owner::new();
-        let reentrant = format(own, 18, Kin::Owner(owner), 1, 10_000, 1000);
+        let reentrant = format(own, 18, Kin::Owner(owner), (1, 10_000, 1000));
         let base = Base {
             counter: 17,
             weight: 2,
             window: 900,
         };
-        let upgrade = format(own, 19, Kin::Base(base), 5, 10_000, 1000);
+        let upgrade = format(own, 19, Kin::Base(base), (5, 10_000, 1000));
         assert_eq!(upgrade, "abcdefghijklmnopqrstuv.19^17-2:5:10000:900");
         for (id, number, ms) in [(&plain, 17, 1000), (&reentrant, 18, 1000), (&upgrade, 19, 900)] {
-            assert_eq!(client(id), own, "{id}");
+            assert_eq!(client(id), own.0, "{id}");
             assert_eq!(counter(&id[CLIENT..]), Some(number), "{id}");
             assert_eq!(window(id), ms, "{id}");
             assert_eq!(has_owner(id), id == &reentrant, "{id}");

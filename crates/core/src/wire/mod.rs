@@ -11,6 +11,7 @@ pub mod record;
 pub(crate) mod reply;
 pub(crate) mod request;
 pub(crate) mod script;
+pub(crate) mod slot;
 pub(crate) mod terms;
 pub(crate) mod value;
 

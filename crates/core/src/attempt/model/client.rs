@@ -403,7 +403,7 @@ impl World {
             .filter(|id| self.slot(*id).life == Life::Begun)
             .collect::<Vec<_>>()
         {
-            self.on(b, id, Event::ServerChanged);
+            self.on(b, id, Event::ServerChanged { late: false });
         }
     }
 

@@ -10,7 +10,7 @@ fn a_grant_of_a_server_whose_clock_is_behind_is_no_older_one() {
         if !rule_holds {
             attempt.rules = attempt.rules.without(Rule::NewEra);
         }
-        attempt.on(Event::ServerChanged, at(500));
+        attempt.on(Event::ServerChanged { late: false }, at(500));
         attempt.granted_by_message(200_000, 600); // the other one had said 1 s
         assert_eq!(
             attempt.state.is_queued().is_none(),
@@ -23,7 +23,7 @@ fn a_grant_of_a_server_whose_clock_is_behind_is_no_older_one() {
 #[test]
 fn a_grant_of_another_server_counts_from_the_last_request_before() {
     let mut attempt = Attempt::queued();
-    attempt.on(Event::ServerChanged, at(300));
+    attempt.on(Event::ServerChanged { late: false }, at(300));
     // Its clock is ahead: by the stamps this would be two seconds after that request.
     attempt.granted_by_message(3_000_000, 400);
     let lease = attempt.hand_out(400);
@@ -34,7 +34,7 @@ fn a_grant_of_another_server_counts_from_the_last_request_before() {
 #[test]
 fn what_was_heard_stays_heard() {
     let mut attempt = Attempt::queued();
-    attempt.on(Event::ServerChanged, at(500));
+    attempt.on(Event::ServerChanged { late: false }, at(500));
     let asked = Event::Ticked {
         asked: Asked::Place,
         item: TickItem::Gone,
@@ -45,7 +45,7 @@ fn what_was_heard_stays_heard() {
     assert_eq!(attempt.state.is_queued(), Some(false), "it asks again");
     assert!(attempt.state.has_heard(), "but is none that never was answered");
     let mut fresh = Attempt::new();
-    fresh.on(Event::ServerChanged, at(500));
+    fresh.on(Event::ServerChanged { late: false }, at(500));
     assert!(!fresh.state.has_heard(), "that one is");
 }
 
@@ -59,7 +59,11 @@ fn a_hold_that_is_renewed_is_renewed_at_once() {
         None,
         "it was just made"
     );
-    assert_eq!(attempt.on(Event::ServerChanged, at(100)).due, at(100), "now");
+    assert_eq!(
+        attempt.on(Event::ServerChanged { late: false }, at(100)).due,
+        at(100),
+        "now"
+    );
     assert_eq!(attempt.on(Event::Scanned, at(100)).renew, Some(7), "by its token");
 }
 
@@ -70,7 +74,7 @@ fn a_hold_that_is_not_renewed_stays_as_it_is() {
     attempt.answered(granted(LEASE), 1, 0, 0);
     let lease = attempt.hand_out(0);
     assert_eq!(
-        attempt.on(Event::ServerChanged, at(100)).due,
+        attempt.on(Event::ServerChanged { late: false }, at(100)).due,
         Moment::NEVER,
         "nothing to do"
     );
@@ -88,7 +92,7 @@ fn a_renewal_that_is_due_already_does_not_move() {
     attempt.answered(granted(LEASE), 1, 0, 0);
     attempt.hand_out(0);
     let due = attempt.state.held().expect("held").due;
-    attempt.on(Event::ServerChanged, due + ms(50));
+    attempt.on(Event::ServerChanged { late: false }, due + ms(50));
     assert_eq!(attempt.state.held().expect("held").due, due, "overdue as it was");
 }
 
@@ -96,7 +100,7 @@ fn a_renewal_that_is_due_already_does_not_move() {
 fn a_grant_that_nobody_has_taken_is_confirmed_first() {
     let mut attempt = Attempt::new();
     attempt.answered(granted(LEASE), 1, 0, 0);
-    attempt.on(Event::ServerChanged, at(100));
+    attempt.on(Event::ServerChanged { late: false }, at(100));
     assert_eq!(
         attempt.poll(100),
         Step::Confirm(7),
@@ -105,6 +109,6 @@ fn a_grant_that_nobody_has_taken_is_confirmed_first() {
     let mut upgrade = Attempt::new();
     upgrade.rules.upgrade = true;
     upgrade.answered(granted(LEASE), 1, 0, 0);
-    upgrade.on(Event::ServerChanged, at(100));
+    upgrade.on(Event::ServerChanged { late: false }, at(100));
     assert_eq!(upgrade.poll(100), Step::HandOut, "its base is what is renewed");
 }

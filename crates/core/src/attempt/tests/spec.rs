@@ -11,7 +11,7 @@ use crate::types::latch::OnMissing;
 use crate::types::options::{OnMismatch, Renew};
 use crate::types::owner::Owner;
 use crate::types::rate::Rate;
-use crate::wire::id::Base;
+use crate::wire::id::{Base, Inbox};
 use crate::wire::pace::Pace;
 use crate::wire::request::Capacity;
 
@@ -130,12 +130,15 @@ fn owner_pace_and_latch_belong_to_one_mode() {
 #[test]
 fn an_id_names_the_kin_of_its_attempt() {
     let owner = Owner::new();
-    let id = |mode| spec(mode).id("client", 19, 1000);
+    let id = |mode| spec(mode).id(("client", Inbox::Here), 19, 1000);
     assert_eq!(id(Mode::Lock(share(2, 5))), "client.19:2:10000:1000");
     assert_eq!(id(Mode::Owned(owner)), format!("client.19@{owner}:1:10000:1000"));
     let upgrade = id(Mode::Upgrade(share(2, 5), BASE));
     assert_eq!(upgrade, "client.19^17-2:5:10000:900", "the window of its base");
-    assert_eq!(latch(0).id("client", 19, 1000), "client.19:1:10000:1000");
+    assert_eq!(
+        latch(0).id(("client", Inbox::Here), 19, 1000),
+        "client.19:1:10000:1000"
+    );
 }
 
 #[test]

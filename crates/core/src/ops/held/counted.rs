@@ -138,7 +138,7 @@ impl Primitive {
         let pace = pace.map_or("", |pace| &*pace.text);
         for _ in 0..limit::MORE {
             let deadline = Moment::now() + shared.options.operation_timeout;
-            let not_after = shared.route.of(self.key()).not_after(deadline);
+            let not_after = shared.route.not_after(self.key(), deadline);
             let request = resize(self.key(), capacity, life, not_after, pace, what);
             let answer = self.client().call(&request).await?;
             let (stamp, reply) = ResizeReply::read(&answer.reply)?;
@@ -250,7 +250,7 @@ impl Guard {
             return Err(error);
         }
         let deadline = Moment::now() + shared.options.operation_timeout;
-        let not_after = shared.route.of(&attempt.key).not_after(deadline);
+        let not_after = shared.route.not_after(&attempt.key, deadline);
         let times = (
             millis(attempt.spec.lease),
             shared.key_life_ms(&attempt.spec, attempt.spec.lease),

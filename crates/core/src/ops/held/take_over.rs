@@ -123,7 +123,7 @@ async fn taken(
         // Only if no other copy may be run, a new one may be run later than the first was to be.
         let not_after = match attempt.with(|state| (state.is_asked(), state.not_after())) {
             (true, fixed) => fixed,
-            (false, _) => shared.route.of(&attempt.key).not_after(over),
+            (false, _) => shared.route.not_after(&attempt.key, over),
         };
         let deadline = shared.request_deadline(spec.lease, now).min(over);
         match ask(shared, attempt, what, not_after, deadline).await {
@@ -169,15 +169,15 @@ async fn ask(
     deadline: Moment,
 ) -> Result<TakeOverReply, Failure> {
     let spec = &attempt.spec;
-    let node = shared.route.of(&attempt.key);
-    if !node.is_ready() {
-        node.ready(deadline).await?; // nothing was sent
+    let route = &shared.route;
+    if !route.is_ready(&attempt.key) {
+        route.ready(&attempt.key, deadline).await?; // nothing was sent
     }
     attempt.note(Event::Asked { not_after });
     let lease = spec.first_lease();
     let times = (millis(lease), shared.key_life_ms(spec, lease));
     let request = take_over(what, &attempt.key, &attempt.id, times, not_after);
-    let answer = match node.call(&request, deadline).await {
+    let answer = match route.call(&request, deadline).await {
         Ok(answer) => answer,
         Err(failure) => {
             if !failure.unknown {

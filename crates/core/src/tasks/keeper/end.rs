@@ -162,8 +162,7 @@ pub(crate) async fn try_end(shared: &Shared, attempt: &Arc<Attempt>, over: Momen
             into: back.as_ref().map(|back| &*back.into),
             ..CountedArgs::default()
         };
-        let node = shared.route.of(&attempt.key);
-        let answer = shared.batcher.send(&node, &call, batched, counted).await;
+        let answer = shared.batcher.send(&shared.route, &call, batched, counted).await;
         let reply = match answer {
             Ok(answer) => EndReply::read(&answer.reply).map_err(Failure::refused)?,
             Err(failure) => {

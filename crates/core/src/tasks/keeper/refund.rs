@@ -13,7 +13,7 @@ use crate::runtime::shared::Shared;
 pub(super) async fn refund(shared: &Shared, batch: Vec<Arc<Pending>>) {
     if let Some(request) = request(&batch) {
         let over = Moment::now() + shared.options.operation_timeout;
-        while let Err(failure) = shared.route.of(request.key()).run(&request, over).await {
+        while let Err(failure) = shared.route.run(&request, over).await {
             debug!(error = %failure.error, "giving reservations back failed");
             if !failure.passing || Moment::now() >= over {
                 break; // what could not be sent stays consumed

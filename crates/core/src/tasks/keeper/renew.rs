@@ -1,5 +1,6 @@
 //! Sends ticks, which renew holds and refresh places, and applies their answers.
 
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,7 +89,7 @@ pub(super) async fn send(shared: &Shared, items: Vec<Item>, slot: Slot) -> Over 
 /// Survives every error: what failed is due again soon.
 async fn is_answered(shared: &Shared, items: &[Item], now: Moment, slot: Slot) -> bool {
     let (again, most) = patience(shared, items, now);
-    let mut work = pin!(exchange_each(shared, items, now + most));
+    let mut work = pin!(exchange_all(shared, items, now + most));
     let result = match until(now + again, None, work.as_mut()).await {
         None if again < most => {
             debug!(items = items.len(), "a tick is overdue");
@@ -120,13 +121,43 @@ fn note_trouble(items: &[Item], why: &str) {
 /// How many items of a batch that was refused are under way at once, each in a request of its own.
 const ALONE: usize = 16;
 
+/// The exchange, in a request for each slot. Returns whether any was answered.
+async fn exchange_all(shared: &Shared, items: &[Item], deadline: Moment) -> bool {
+    let Some(parts) = by_slot(shared, items) else {
+        return exchange_each(shared, items, deadline).await;
+    };
+    let mut under_way: FuturesUnordered<_> = parts
+        .iter()
+        .map(|part| exchange_each(shared, part, deadline))
+        .collect();
+    let mut any = false;
+    while let Some(is_answered) = under_way.next().await {
+        any |= is_answered;
+    }
+    any
+}
+
+/// The items of each slot, if they are of several.
+fn by_slot(shared: &Shared, items: &[Item]) -> Option<Vec<Vec<Item>>> {
+    let slot = |item: &Item| shared.route.slot(&item.attempt.key);
+    let first = items.first().map(slot)?;
+    if items.iter().all(|item| slot(item) == first) {
+        return None;
+    }
+    let mut parts: BTreeMap<u16, Vec<Item>> = BTreeMap::new();
+    for item in items {
+        parts.entry(slot(item)).or_default().push(item.clone());
+    }
+    Some(parts.into_values().collect())
+}
+
 /// The exchange, item by item if the batch is refused: what is wrong with one of them costs only itself. Returns whether
 /// any was answered.
 async fn exchange_each(shared: &Shared, items: &[Item], deadline: Moment) -> bool {
     let together = exchange(shared, items, deadline).await;
     let Err(failure) = together else { return true };
     debug!(error = %failure.error, items = items.len(), "a tick failed");
-    if failure.passing || items.len() < 2 {
+    if failure.passing && !failure.is_split() || items.len() < 2 {
         note_trouble(items, &text(&failure.error));
         return false;
     }
@@ -177,8 +208,7 @@ pub(crate) async fn exchange(
         let args: Vec<TickArgs<'_>> = items.iter().map(|item| args(shared, item)).collect();
         tick(&args)
     };
-    let node = shared.route.of(request.key());
-    let Answer { reply, sent, clock } = node.run(&request, deadline).await?;
+    let Answer { reply, sent, clock } = shared.route.run(&request, deadline).await?;
     let mut reply = TickReply::read(reply).map_err(Failure::refused)?;
     let stamp = reply.stamp;
     clock.note(sent, stamp);
