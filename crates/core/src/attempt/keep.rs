@@ -99,9 +99,7 @@ impl State {
             Asked::Place => match item {
                 _ if !rules.has(Rule::TickReplays) => {}
                 TickItem::Granted(grant) => {
-                    if self.is_news(stamp, sent, now, rules) {
-                        self.granted(grant, sent, now, rules, out);
-                    }
+                    self.reported((grant, stamp), (sent, now), rules, out);
                 }
                 TickItem::Queued { wake, more } => {
                     self.queued(wake, more, (stamp, sent, now), rules, out);
@@ -130,7 +128,9 @@ impl State {
                         }); // it may be back in the queue
                     }
                     TickItem::Held(left) => {
-                        self.known = Known::by_reply(sent, stamp);
+                        if !self.is_late(sent) {
+                            self.known = Known::by_reply(sent, stamp);
+                        }
                         // Never more than was asked for: after a backward step of its clock the server may say so (H49).
                         self.renewed(left.min(lease), sent, now, rules, out);
                         self.reschedule(now, rules, out);

@@ -35,8 +35,8 @@ pub(crate) enum Rule {
     TickReplays,
     /// Stamps of another server are not compared with those of the one before.
     NewEra,
-    /// A grant by message is confirmed first if it may be of a server that has been replaced.
-    LateHints,
+    /// The answer to a request that was sent to a server before it was replaced does not count.
+    LateAnswers,
 }
 
 /// In place of a moment: what an attempt holds is free as soon as it is ended.

@@ -41,12 +41,8 @@ pub(super) enum Stage {
 /// The stamp of something that was heard, and is older than whatever comes.
 const OLDEST: u64 = 1;
 
-/// Requests that were sent and have not been answered, apart from ends; and messages.
+/// Requests that were sent and have not been answered, apart from ends.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-#[allow(
-    clippy::struct_excessive_bools,
-    reason = "independent facts, not a state in disguise"
-)]
 pub(super) struct UnderWay {
     /// An acquire was handed over to a connection.
     asked: bool,
@@ -55,8 +51,6 @@ pub(super) struct UnderWay {
     pub(super) not_after: u64,
     pub(super) renewal: bool,
     pub(super) refresh: bool,
-    /// A message may be of a server that has been replaced.
-    late: bool,
 }
 
 /// The newest information from the server.
@@ -66,7 +60,13 @@ pub(super) struct News {
     pub(super) stamp: u64,
     /// When it was applied. An answer to a later request is newer, whatever its stamp.
     applied_at: Moment,
+    /// When another node of a cluster has taken over: an answer to an earlier request may be of the
+    /// node before, as may any message. `NOBODY` if none has.
+    changed: Moment,
 }
+
+/// In place of the moment when another node has taken over.
+const NOBODY: Moment = Moment::from_nanos(0);
 
 /// The state of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -105,11 +105,11 @@ impl State {
                 not_after: 0,
                 renewal: false,
                 refresh: false,
-                late: false,
             },
             news: News {
                 stamp: 0,
                 applied_at: now,
+                changed: NOBODY,
             },
             known: Known::by_request(now),
             heard: now,
@@ -202,14 +202,17 @@ impl State {
     /// Stamps of two servers are not compared. A hold is renewed at once, so that a loss is heard
     /// of within a round trip, and a grant that nobody has taken yet is confirmed before it is
     /// handed out. A grant by message counts from the last request that was answered before, which
-    /// was sent before the grant was made. Where messages of the server before may be `late`, each is
-    /// a hint from now on: the new server is asked before a grant is handed out.
+    /// was sent before the grant was made. Where the server before may still be heard of `late`,
+    /// answers to earlier requests do not count, and a message is a hint: the new server is asked
+    /// before a grant is handed out.
     fn server_changed(&mut self, late: bool, now: Moment, rules: &Rules, out: &mut Effects) {
         if rules.has(Rule::NewEra) {
             self.known = Known::by_request(self.known.sent);
             self.news.stamp = self.news.stamp.min(OLDEST);
         }
-        self.under_way.late |= late;
+        if late {
+            self.news.changed = now;
+        }
         if let Stage::Held(lease) | Stage::Leaving(lease) = &mut self.stage
             && lease.due < lease.deadline
         {
@@ -231,6 +234,9 @@ impl State {
     /// Older information never overwrites newer information (rule 4).
     pub(super) fn is_news(&mut self, stamp: u64, sent: Moment, now: Moment, rules: &Rules) -> bool {
         self.heard = now;
+        if self.is_late(sent) && rules.has(Rule::LateAnswers) {
+            return false;
+        }
         self.known = Known::by_reply(sent, stamp);
         if !matches!(self.stage, Stage::Asking | Stage::Queued | Stage::Granted(_)) {
             return false;
@@ -244,11 +250,14 @@ impl State {
         true
     }
 
+    /// Whether the answer to a request that was sent then may be of a node that has been replaced.
+    pub(super) fn is_late(&self, sent: Moment) -> bool {
+        sent < self.news.changed
+    }
+
     pub(super) const fn note(&mut self, stamp: u64, now: Moment) {
-        self.news = News {
-            stamp,
-            applied_at: now,
-        };
+        self.news.stamp = stamp;
+        self.news.applied_at = now;
     }
 
     fn answered(
@@ -277,8 +286,22 @@ impl State {
             }
             _ => return, // an error, which the caller reports
         };
+        self.reported((grant, stamp), (sent, now), rules, out);
+    }
+
+    /// A reply says that the attempt holds. If it may be of a node that has been replaced, it is
+    /// reason enough to ask the one that is there now.
+    pub(super) fn reported(
+        &mut self,
+        (grant, stamp): (Grant, u64),
+        (sent, now): (Moment, Moment),
+        rules: &Rules,
+        out: &mut Effects,
+    ) {
         if self.is_news(stamp, sent, now, rules) {
             self.granted(grant, sent, now, rules, out);
+        } else if self.is_late(sent) {
+            self.ask_again(out);
         }
     }
 
@@ -359,7 +382,7 @@ impl State {
                 let (deadline, stepped) = claim_deadline(window, stamp, self.known, now, rules);
                 let weight = rules.weight;
                 let lease = Lease::new((token, weight), now + delay, deadline, !rules.upgrade, window);
-                let is_hint = self.under_way.late && !rules.upgrade && rules.has(Rule::LateHints);
+                let is_hint = self.news.changed > NOBODY && !rules.upgrade;
                 self.grant(lease.confirm_first(stepped || is_hint), now, rules, out);
             }
             Message::Behind { left, .. } => {
@@ -541,6 +564,7 @@ impl State {
             self.news = News {
                 stamp: 0,
                 applied_at: past,
+                ..self.news
             };
         }
         if started && self.known.reply().is_none() {

@@ -70,7 +70,12 @@ impl World {
         if self.now < b.last_tick {
             actions.push(Action::Time);
         }
-        if self.left.switches > 0 && self.now > self.behind {
+        let may_switch = if b.passed_on {
+            self.now < b.last_tick
+        } else {
+            self.now > self.behind
+        };
+        if self.left.switches > 0 && may_switch {
             actions.push(Action::Switch);
         }
     }
@@ -184,6 +189,9 @@ impl World {
             }
             Action::Switch => {
                 self.left.switches -= 1;
+                if b.passed_on {
+                    self.pass_time(b); // what is sent in the next tick is sent after the switch
+                }
                 self.switch(b);
             }
         }

@@ -21,6 +21,7 @@ const TOGETHER: Bounds = Bounds {
     cancel: true,
     batched: true,
     same_thread: false,
+    passed_on: false,
     contended: 0,
 };
 

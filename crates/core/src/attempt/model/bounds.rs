@@ -183,6 +183,9 @@ pub(super) struct Bounds {
     pub(super) batched: bool,
     /// User code may block the keeper's thread (rule 7).
     pub(super) same_thread: bool,
+    /// The servers are nodes of a cluster: what one has said still arrives when another one has
+    /// taken over.
+    pub(super) passed_on: bool,
     /// The run begins with guards and a queue: this many attempts have asked, each was answered.
     pub(super) contended: Id,
 }

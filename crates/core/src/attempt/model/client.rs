@@ -393,17 +393,27 @@ impl World {
     }
 
     /// Another server has taken over: it has the whole record, and its clock is behind. Nothing
-    /// that was under way arrives.
+    /// that was under way arrives, unless nodes of a cluster pass it on: messages, and answers of a
+    /// node that lives.
     pub(super) fn switch(&mut self, b: &Bounds) {
         self.behind += 1;
         let is_inbox_left = b.laws.has(Law::InboxLeft);
-        self.net.retain(|packet| packet.is_message() && !is_inbox_left);
+        let late = b.passed_on;
+        self.net.retain(|packet| match packet {
+            packet if packet.is_message() => late || !is_inbox_left,
+            packet => late && packet.is_answer(),
+        });
         for id in b
             .ids()
             .filter(|id| self.slot(*id).life == Life::Begun)
             .collect::<Vec<_>>()
         {
-            self.on(b, id, Event::ServerChanged { late: false });
+            self.on_at(
+                b,
+                id,
+                Event::ServerChanged { late },
+                super::bounds::moment(self.now),
+            );
         }
     }
 

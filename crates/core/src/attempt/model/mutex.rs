@@ -33,6 +33,7 @@ const TWO: Bounds = Bounds {
     cancel: true,
     batched: false,
     same_thread: false,
+    passed_on: false,
     contended: 0,
 };
 
@@ -146,6 +147,33 @@ fn three_and_another_server_in_part() {
         ..THREE
     };
     holds("three, another server", bounds, 800_000);
+}
+
+/// A node of a cluster takes over, and what the one before has said still arrives: grants that have
+/// lapsed since, and answers.
+const PASSED_ON: Bounds = Bounds {
+    passed_on: true,
+    faults: Faults { switches: 1, ..NONE },
+    last_tick: 4,
+    ..CONTENDED
+};
+
+#[test]
+fn two_and_another_node() {
+    holds("two, another node", PASSED_ON, 0);
+}
+
+#[test]
+fn two_and_another_node_and_a_lost_packet() {
+    let bounds = Bounds {
+        faults: Faults {
+            switches: 1,
+            ..lost(1)
+        },
+        last_tick: 3,
+        ..PASSED_ON
+    };
+    holds("two, another node, one lost", bounds, 0);
 }
 
 #[test]
@@ -331,6 +359,13 @@ fn what_an_earlier_server_said_is_not_applied() {
         ..CONTENDED
     };
     breaks("leaving the inbox", bounds.unlawful(Law::InboxLeft), &[BACKED]);
+}
+
+/// In a cluster the answer of the node before comes after the switch, and its stamp is ahead of what
+/// the other node says.
+#[test]
+fn what_an_earlier_node_answered_does_not_count() {
+    breaks("late answers", PASSED_ON.without(Rule::LateAnswers), &[TOLD]);
 }
 
 // ---- without a rule of the scripts ----

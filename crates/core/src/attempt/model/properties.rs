@@ -176,7 +176,9 @@ impl World {
         false
     }
 
-    /// From here on no fault: does a waiter that the server holds for get its guard at once?
+    /// From here on no fault: does a waiter that the server holds for get its guard at once? Where
+    /// nodes pass messages on, in the next tick: an answer to a request that was sent in the tick in
+    /// which such a message was applied may have been sent before it, and does not count.
     fn serves_the_owner(&self, b: &Bounds) -> bool {
         let mut granted = self
             .server
@@ -190,6 +192,10 @@ impl World {
             let mut world = self.clone();
             world.left = super::bounds::Faults::NONE;
             world.fair_tick(b);
+            if b.passed_on && world.slot(hold.id).waits() {
+                world.apply(b, Action::Time);
+                world.fair_tick(b);
+            }
             !world.slot(hold.id).waits()
         })
     }

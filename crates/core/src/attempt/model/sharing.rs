@@ -23,6 +23,7 @@ const READERS: Bounds = Bounds {
     cancel: true,
     batched: false,
     same_thread: false,
+    passed_on: false,
     contended: 2,
 };
 

@@ -266,6 +266,13 @@ impl Packet {
         matches!(self, Self::Grant { .. } | Self::Behind { .. })
     }
 
+    pub(super) const fn is_answer(&self) -> bool {
+        matches!(
+            self,
+            Self::Answer { .. } | Self::Ticked { .. } | Self::Done { .. }
+        )
+    }
+
     /// Since when it is under way, unless it is about an end.
     pub(super) const fn since(&self) -> Option<Tick> {
         match self {

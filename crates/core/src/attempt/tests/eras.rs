@@ -112,3 +112,63 @@ fn a_grant_that_nobody_has_taken_is_confirmed_first() {
     upgrade.on(Event::ServerChanged { late: false }, at(100));
     assert_eq!(upgrade.poll(100), Step::HandOut, "its base is what is renewed");
 }
+
+/// A node of a cluster takes over: what it has not got may have been promised by the one before.
+#[test]
+fn a_message_that_may_be_late_is_confirmed_first() {
+    for (late, step) in [(false, Step::HandOut), (true, Step::Confirm(7))] {
+        let mut attempt = Attempt::queued();
+        attempt.on(Event::ServerChanged { late }, at(100));
+        let message = Message::Grant {
+            counter: 1,
+            token: 7,
+            stamp: 200_000,
+            window: WINDOW,
+            delay: Duration::ZERO,
+        };
+        attempt.on(Event::Told(message), at(200));
+        assert_eq!(attempt.on(Event::Polled, at(201)).step, step, "late: {late}");
+    }
+}
+
+#[test]
+fn an_answer_that_may_be_late_makes_it_ask_again() {
+    for (sent, queued) in [(99, Some(false)), (101, None)] {
+        let mut attempt = Attempt::queued();
+        attempt.on(Event::ServerChanged { late: true }, at(100));
+        let grant = Grant {
+            token: 7,
+            left: LEASE,
+            claim: false,
+            weight: None,
+            delay: None,
+        };
+        let ticked = Event::Ticked {
+            asked: Asked::Place,
+            item: TickItem::Granted(grant),
+            stamp: 5_000_000,
+            sent: at(sent),
+        };
+        attempt.on(ticked, at(150));
+        assert_eq!(attempt.state.is_queued(), queued, "sent at {sent}");
+    }
+}
+
+/// Otherwise nothing of the next node would ever be news to it.
+#[test]
+fn the_stamp_of_a_late_answer_is_forgotten() {
+    let mut attempt = Attempt::queued();
+    attempt.on(Event::ServerChanged { late: true }, at(100));
+    let ticked = Event::Ticked {
+        asked: Asked::Place,
+        item: TickItem::Queued {
+            wake: None,
+            more: false,
+        },
+        stamp: 5_000_000, // its clock was ahead
+        sent: at(99),
+    };
+    attempt.on(ticked, at(150));
+    attempt.granted_by_message(200_000, 200);
+    assert_eq!(attempt.state.is_queued(), None, "granted by the next one");
+}
