@@ -182,8 +182,8 @@
 //! | `tls-rustls` | | `rediss://` URLs and `Tls`, with rustls; its provider is `ring` unless the program has installed one |
 //! | `tls-native-tls` | | `rediss://` URLs and `Tls`, with the platform's TLS |
 //!
-//! Latchwork needs Redis 6.2 or later, or Valkey, as one server or behind sentinels ([`Sentinel`]),
-//! but not as a cluster, and Rust 1.88.
+//! Latchwork needs Redis 6.2 or later, or Valkey, as one server, behind sentinels ([`Sentinel`]) or as
+//! a cluster ([`ClientBuilder::cluster`]), and Rust 1.88.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]

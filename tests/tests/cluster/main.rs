@@ -3,6 +3,7 @@
 
 mod connecting;
 mod failing;
+mod listening;
 mod moving;
 
 use latchwork_mutex::Client;

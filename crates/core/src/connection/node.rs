@@ -473,8 +473,10 @@ impl Node {
             let mut both = redis::Pipeline::with_capacity(2);
             both.add_command(ASKING.clone());
             both.add_command(command.clone());
-            let replies = link.connection.send_packed_commands(&both, 1, 1).await?;
-            Ok(replies.into_iter().next().unwrap_or(Value::Nil))
+            let replies = link.connection.send_packed_commands(&both, 0, 2).await?;
+            let is_refused = matches!(replies.first(), Some(Value::ServerError(_)));
+            let mut replies = replies.into_iter();
+            Ok(replies.nth(usize::from(!is_refused)).unwrap_or(Value::Nil))
         };
         tokio::select! {
             biased;
