@@ -16,6 +16,7 @@ mod bench;
 mod demo;
 mod doctor;
 mod fetch;
+mod matrix;
 mod scripts;
 mod test;
 
@@ -36,6 +37,7 @@ Usage: cargo xtask <command>
        [--tasks N]          tasks in each (8)
        [--json]             the result as JSON
   test [-- <arguments>]     run every test; arguments go to the test runner, and then doctests are left out
+  test --matrix [-- ...]    the same on each server version that can be fetched
   bench [<options>]         measure Latchwork against bare scripts; `bench --help` lists the options
   bench --peers             and against other libraries
   doctor                    say which server the tests would use and what it can do
@@ -57,7 +59,13 @@ enum Command {
     Doctor,
     Fetch(Fetch),
     Scripts(PathBuf),
-    Test { arguments: Vec<OsString> },
+    Test {
+        arguments: Vec<OsString>,
+    },
+    /// The same on each server version.
+    Matrix {
+        arguments: Vec<OsString>,
+    },
 }
 
 /// Which servers to fetch.
@@ -110,6 +118,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Fetch(which) => fetch::run(&which),
         Command::Scripts(folder) => scripts::run(&folder),
         Command::Test { arguments } => test::run(&arguments),
+        Command::Matrix { arguments } => matrix::run(&arguments),
     }
 }
 
@@ -183,16 +192,20 @@ fn parse_fetch(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
 
 /// Everything after `test --` is the runner's.
 fn parse_test(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
-    let mut arguments = parser.raw_args()?;
+    let mut arguments = parser.raw_args()?.peekable();
+    let is_matrix = arguments.next_if(|argument| argument == "--matrix").is_some();
     match arguments.next() {
-        None => Ok(Command::Test {
-            arguments: Vec::new(),
-        }),
-        Some(dashes) if dashes == "--" => Ok(Command::Test {
-            arguments: arguments.collect(),
-        }),
-        Some(other) => Err(format!("`{}` has to come after `--`", other.display()).into()),
+        Some(other) if other != "--" => {
+            return Err(format!("`{}` has to come after `--`", other.display()).into());
+        }
+        _ => {}
     }
+    let arguments = arguments.collect();
+    Ok(if is_matrix {
+        Command::Matrix { arguments }
+    } else {
+        Command::Test { arguments }
+    })
 }
 
 /// The folder of the workspace, where cargo is to be run.
@@ -222,6 +235,12 @@ mod tests {
         assert_eq!(
             parsed("test").unwrap(),
             Command::Test {
+                arguments: Vec::new()
+            }
+        );
+        assert_eq!(
+            parsed("test --matrix").unwrap(),
+            Command::Matrix {
                 arguments: Vec::new()
             }
         );

@@ -4,7 +4,7 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::process::{Command, Stdio};
 
-use latchwork_testkit::{find_server, find_tls_server, forget_used_servers, used_servers};
+use latchwork_testkit::{ServerBinary, find_server, find_tls_server, forget_used_servers, used_servers};
 
 use crate::{Failure, workspace_root};
 
@@ -49,6 +49,23 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<(), Failure> {
     } else {
         Err(Failure::Other("tests failed".to_owned()))
     }
+}
+
+/// The same on this server, which need not speak TLS. Returns whether all tests have passed.
+pub(crate) fn on(server: &ServerBinary, arguments: &[OsString]) -> Result<bool, Failure> {
+    let runner = ["nextest", "run", "--no-fail-fast"];
+    let runner: &[&str] = if has_nextest() {
+        &runner
+    } else {
+        &["test", "--no-fail-fast"]
+    };
+    let subcommand = [runner, &["--workspace", "--exclude", TLS_TESTS]].concat();
+    let status = command(&subcommand)
+        .args(arguments)
+        .env("REDIS_SERVER_BIN", &server.path)
+        .status();
+    let status = status.map_err(|error| Failure::Other(format!("cargo does not start: {error}")))?;
+    Ok(status.success())
 }
 
 /// The package whose tests need a server with TLS.
