@@ -139,3 +139,36 @@ async fn the_death_of_the_node_that_passes_messages_on_loses_no_waiter() {
     unlocked(granted(waiter).await).await;
     eventually("both listen again", || one.is_listening() && two.is_listening()).await;
 }
+
+/// Nobody asks it for anything, so only a look at its connections tells that a master has died.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_sends_nothing_follows_a_promoted_replica() {
+    let cluster = cluster();
+    let fixture = fixture(&cluster);
+    let often = std::time::Duration::from_millis(200);
+    let client = fixture
+        .client_with(|b| b.lease(latchwork_tests::MINUTE).heartbeat(often))
+        .await;
+    let pattern = format!("{}:inbox:*", fixture.prefix);
+    let passes_on = |node: &ClusterNode| {
+        let channels = node.admin(&["PUBSUB", "CHANNELS", &pattern]).expect("channels");
+        !channels.items().is_empty()
+    };
+    let victim = cluster
+        .nodes()
+        .iter()
+        .find(|node| !passes_on(node) && cluster.names_on(node, "held", 1).is_ok())
+        .expect("a master without its inbox");
+    let name = cluster.names_on(victim, "held", 1).expect("a name").remove(0);
+    let slot = slot_of(&name);
+    let held = locked(&client, &name).await;
+    cluster.wait_replicated(slot).expect("copied");
+    victim.kill().expect("killed");
+    let next = cluster.wait_promoted(slot, victim).expect("another master");
+    let address = format!("127.0.0.1:{}", next.port());
+    eventually("it is connected there", || {
+        client.servers().iter().any(|server| server.address == address)
+    })
+    .await;
+    unlocked(held).await;
+}

@@ -23,6 +23,7 @@ use crate::connection::sending::Sending;
 use crate::connection::site::Sites;
 use crate::types::error::{Error, ErrorKind, Result};
 use crate::types::server::ServerInfo;
+use crate::wire::command::Request;
 use crate::wire::plain::command;
 use crate::wire::script::Script;
 use crate::wire::value::{Answer, Reply};
@@ -210,6 +211,7 @@ impl Node {
         }
         self.up.send_replace(0);
         *self.link.write().unwrap_or_else(PoisonError::into_inner) = None;
+        self.worry();
     }
 
     /// A sentinel names another primary than before. A connection that is being made may lead to
@@ -397,7 +399,7 @@ impl Node {
     }
 
     /// Returns the present connection.
-    pub(super) fn present(&self) -> Option<Link> {
+    pub(crate) fn present(&self) -> Option<Link> {
         self.link.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -453,7 +455,67 @@ impl Node {
         }
     }
 
+    /// Sends scripts together: one write for all. Returns the outcome of each; a failure is that of
+    /// all. Those that were not run are up to the caller.
+    pub(crate) async fn run_together(
+        &self,
+        mut link: Link,
+        requests: &[&Request],
+        deadline: Moment,
+    ) -> Result<Vec<Result<Answer, Failure>>, Failure> {
+        let mut all = redis::Pipeline::with_capacity(requests.len());
+        for request in requests {
+            all.add_command(request.command.clone());
+        }
+        let sent = Moment::now();
+        self.note_sent(sent);
+        let generation = link.generation;
+        let sending = link.connection.send_packed_commands(&all, 0, requests.len());
+        let Some(result) = self.while_it_counts(generation, sending, deadline).await else {
+            self.note_timeout(generation);
+            let text = "the server did not answer in time";
+            return Err(Failure::unknown(Error::new(ErrorKind::Unavailable, text)));
+        };
+        if generation <= self.left.load(Ordering::Acquire) {
+            return Err(Failure::unknown(Error::new(ErrorKind::Unavailable, LEFT)));
+        }
+        let values = result.map_err(|error| {
+            self.silent_since.store(0, Ordering::Relaxed);
+            self.failure(&error, generation, None)
+        })?;
+        self.outage.answered();
+        self.note_heard(Moment::now());
+        let outcome = |(value, request): (Value, &&Request)| match value {
+            Value::ServerError(error) => Err(self.failure(&error.into(), generation, Some(request.script))),
+            value => Ok(Answer {
+                reply: Reply(value),
+                sent,
+                clock: Arc::clone(&self.clock),
+            }),
+        };
+        Ok(values.into_iter().zip(requests).map(outcome).collect())
+    }
+
     /// Resolves at once when the server is left: it may be frozen, and another one has the answer.
+    async fn while_it_counts<T>(
+        &self,
+        generation: u64,
+        sending: impl Future<Output = RedisResult<T>>,
+        deadline: Moment,
+    ) -> Option<RedisResult<T>> {
+        let mut left = pin!(self.left_now.notified());
+        left.as_mut().enable(); // before the look, so that nothing is missed
+        if generation <= self.left.load(Ordering::Acquire) {
+            return Some(Err(cut()));
+        }
+        tokio::select! {
+            biased;
+            result = until(deadline, Some(&self.driver), sending) => result,
+            () = left => Some(Err(cut())),
+        }
+    }
+
+    /// Sends a command as the link says: behind `ASKING`, or by itself.
     async fn send_while_it_counts(
         &self,
         link: &mut Link,
@@ -461,11 +523,6 @@ impl Node {
         deadline: Moment,
     ) -> Option<RedisResult<Value>> {
         let generation = link.generation;
-        let mut left = pin!(self.left_now.notified());
-        left.as_mut().enable(); // before the look, so that nothing is missed
-        if generation <= self.left.load(Ordering::Acquire) {
-            return Some(Err(cut()));
-        }
         let sending = async {
             if !link.asking {
                 return link.connection.send_packed_command(command).await;
@@ -478,11 +535,7 @@ impl Node {
             let mut replies = replies.into_iter();
             Ok(replies.nth(usize::from(!is_refused)).unwrap_or(Value::Nil))
         };
-        tokio::select! {
-            biased;
-            result = until(deadline, Some(&self.driver), sending) => result,
-            () = left => Some(Err(cut())),
-        }
+        self.while_it_counts(generation, sending, deadline).await
     }
 
     pub(super) fn failure(

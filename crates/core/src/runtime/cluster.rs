@@ -367,6 +367,59 @@ impl Cluster {
         }
     }
 
+    /// Runs scripts that may be run again, those for one node together. Returns the outcome of each.
+    pub(crate) async fn run_all(
+        &self,
+        requests: &[Request],
+        deadline: Moment,
+    ) -> Vec<Result<Answer, Failure>> {
+        let mut outcomes: Vec<Option<Result<Answer, Failure>>> = requests.iter().map(|_| None).collect();
+        let mut by_node: Vec<(Arc<Node>, Vec<usize>)> = Vec::new();
+        for (at, request) in requests.iter().enumerate() {
+            let node = self.of(slot_of(request.key()));
+            match by_node.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &node)) {
+                Some((_, places)) => places.push(at),
+                None => by_node.push((node, vec![at])),
+            }
+        }
+        let together = by_node.iter().map(|(node, places)| async move {
+            let those: Vec<&Request> = places.iter().filter_map(|&at| requests.get(at)).collect();
+            let link = node.present().filter(|_| !node.sending().is_text())?;
+            Some((places, node.run_together(link, &those, deadline).await))
+        });
+        for (places, answers) in futures_util::future::join_all(together)
+            .await
+            .into_iter()
+            .flatten()
+        {
+            // A failure of all is that of the connection.
+            let answers = answers.unwrap_or_else(|failure| {
+                let error = || Error::new(failure.error.kind(), failure.error.message().to_owned());
+                places.iter().map(|_| Err(Failure::unknown(error()))).collect()
+            });
+            for (&at, answer) in places.iter().zip(answers) {
+                if let Some(outcome) = outcomes.get_mut(at) {
+                    *outcome = Some(answer);
+                }
+            }
+        }
+        let rest = outcomes
+            .into_iter()
+            .zip(requests)
+            .map(|(outcome, request)| async move {
+                match outcome {
+                    Some(Ok(answer)) => Ok(answer),
+                    // It was not run: there was no connection, the script was missing, the slot has moved.
+                    None => self.send(Work::Run(request), deadline).await,
+                    Some(Err(failure)) if failure.passing && !failure.unknown => {
+                        self.send(Work::Run(request), deadline).await
+                    }
+                    Some(failed) => failed,
+                }
+            });
+        futures_util::future::join_all(rest).await
+    }
+
     /// A node says that another one has this slot.
     fn moved(&self, slot: u16, to: Address, said_by: &Node) {
         let to = self.place(to, &said_by.host());

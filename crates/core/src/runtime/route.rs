@@ -6,6 +6,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use redis::Cmd;
 
 use super::cluster::{Cluster, Work};
@@ -95,6 +96,19 @@ impl Route {
         match self.cluster() {
             None => self.one.run(request, deadline).await,
             Some(cluster) => Box::pin(cluster.send(Work::Run(request), deadline)).await,
+        }
+    }
+
+    /// Runs scripts that may be run again, each about keys of its own slot. Returns the outcome of
+    /// each.
+    pub(crate) async fn run_all(
+        &self,
+        requests: &[Request],
+        deadline: Moment,
+    ) -> Vec<Result<Answer, Failure>> {
+        match self.cluster() {
+            None => join_all(requests.iter().map(|request| self.one.run(request, deadline))).await,
+            Some(cluster) => cluster.run_all(requests, deadline).await,
         }
     }
 

@@ -208,12 +208,6 @@ impl Schedule {
         self.change(Moment::now(), |times| times.tick_now = true);
     }
 
-    /// A different server has taken over: its stamps are not compared with earlier ones. The waiters
-    /// tick, and the answers arm the timers again.
-    pub(crate) fn forget_stamps(&self) {
-        self.change(Moment::NEVER, |times| times.keys.clear());
-    }
-
     /// Arms the timer of a key. An older word never overrides a newer one (rule 4). 5 to 25 ms late, so that the living are
     /// first and clients do not come together; a next step follows at once.
     pub(crate) fn look_at(&self, key: &Arc<[u8]>, look: &LookAt) {

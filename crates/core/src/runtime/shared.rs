@@ -18,6 +18,7 @@ use crate::attempt::Attempt;
 use crate::attempt::event::{Effects, Event};
 use crate::attempt::rules::Plan;
 use crate::attempt::spec::Spec;
+use crate::attempt::state::State;
 use crate::base::clock::{Moment, millis};
 use crate::base::limit;
 use crate::base::trace::{debug, warn};
@@ -384,24 +385,30 @@ impl Shared {
     /// Another server is at the other end of a node, or the same after a restart: what it says is
     /// not compared with what the other one said, and holds are renewed as soon as there is a
     /// connection, to hear whether it has them. For the keys that `is_there` names.
-    fn server_changed(&self, is_there: impl Fn(&[u8]) -> bool) {
-        self.schedule.forget_stamps();
+    /// Returns whether anybody waits for one of them.
+    fn server_changed(&self, is_there: impl Fn(&[u8]) -> bool) -> bool {
         let now = Moment::now();
+        self.schedule.forget_keys(now, |key| !is_there(key));
         // Nodes of a cluster pass messages on, and one may be under way.
         let late = self.route.cluster().is_some();
+        let mut any_waits = false;
         for attempt in self.table.all() {
             if is_there(&attempt.key) {
                 self.on(&attempt, Event::ServerChanged { late }, now);
+                any_waits |= attempt.with(State::waits_for_a_grant);
             }
         }
+        any_waits
     }
 
     /// Slots of the cluster are at other nodes from now on.
     pub(crate) fn slots_changed(&self, change: &Change) {
         let eras = self.eras.write().unwrap_or_else(PoisonError::into_inner);
-        self.server_changed(|key| change.has(self.route.slot(key)));
+        let any_waits = self.server_changed(|key| change.has(self.route.slot(key)));
         drop(eras);
-        self.schedule.tick_now();
+        if any_waits {
+            self.schedule.tick_now();
+        }
     }
 
     pub(crate) fn warnings(&self) -> Vec<Warning> {

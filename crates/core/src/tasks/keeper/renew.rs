@@ -18,6 +18,7 @@ use crate::base::trace::debug;
 use crate::connection::failure::Failure;
 use crate::runtime::shared::Shared;
 use crate::types::error::Error;
+use crate::wire::command::Request;
 use crate::wire::reply::{TickItem, TickReply};
 use crate::wire::request::{TickArgs, TickOp, tick};
 use crate::wire::value::Answer;
@@ -126,10 +127,13 @@ async fn exchange_all(shared: &Shared, items: &[Item], deadline: Moment) -> bool
     let Some(parts) = by_slot(shared, items) else {
         return exchange_each(shared, items, deadline).await;
     };
-    let mut under_way: FuturesUnordered<_> = parts
-        .iter()
-        .map(|part| exchange_each(shared, part, deadline))
-        .collect();
+    let requests: Vec<Request> = parts.iter().map(|part| request(shared, part)).collect();
+    let answers = shared.route.run_all(&requests, deadline).await;
+    let settling = parts.iter().zip(answers).map(|(part, answer)| async move {
+        let applied = answer.and_then(|answer| apply(shared, part, answer));
+        settle(shared, part, applied, deadline).await
+    });
+    let mut under_way: FuturesUnordered<_> = settling.collect();
     let mut any = false;
     while let Some(is_answered) = under_way.next().await {
         any |= is_answered;
@@ -155,6 +159,16 @@ fn by_slot(shared: &Shared, items: &[Item]) -> Option<Vec<Vec<Item>>> {
 /// any was answered.
 async fn exchange_each(shared: &Shared, items: &[Item], deadline: Moment) -> bool {
     let together = exchange(shared, items, deadline).await;
+    settle(shared, items, together, deadline).await
+}
+
+/// What an exchange came to.
+async fn settle(
+    shared: &Shared,
+    items: &[Item],
+    together: Result<Vec<TickItem>, Failure>,
+    deadline: Moment,
+) -> bool {
     let Err(failure) = together else { return true };
     debug!(error = %failure.error, items = items.len(), "a tick failed");
     if failure.passing && !failure.is_split() || items.len() < 2 {
@@ -204,11 +218,21 @@ pub(crate) async fn exchange(
     items: &[Item],
     deadline: Moment,
 ) -> Result<Vec<TickItem>, Failure> {
-    let request = {
-        let args: Vec<TickArgs<'_>> = items.iter().map(|item| args(shared, item)).collect();
-        tick(&args)
-    };
-    let Answer { reply, sent, clock } = shared.route.run(&request, deadline).await?;
+    let answer = shared.route.run(&request(shared, items), deadline).await?;
+    apply(shared, items, answer)
+}
+
+fn request(shared: &Shared, items: &[Item]) -> Request {
+    let args: Vec<TickArgs<'_>> = items.iter().map(|item| args(shared, item)).collect();
+    tick(&args)
+}
+
+/// Applies what each came to, and returns it.
+fn apply(
+    shared: &Shared,
+    items: &[Item],
+    Answer { reply, sent, clock }: Answer,
+) -> Result<Vec<TickItem>, Failure> {
     let mut reply = TickReply::read(reply).map_err(Failure::refused)?;
     let stamp = reply.stamp;
     clock.note(sent, stamp);
