@@ -145,10 +145,7 @@ async fn the_death_of_the_node_that_passes_messages_on_loses_no_waiter() {
 async fn a_client_that_sends_nothing_follows_a_promoted_replica() {
     let cluster = cluster();
     let fixture = fixture(&cluster);
-    let often = std::time::Duration::from_millis(200);
-    let client = fixture
-        .client_with(|b| b.lease(latchwork_tests::MINUTE).heartbeat(often))
-        .await;
+    let client = fixture.patient().await;
     let pattern = format!("{}:inbox:*", fixture.prefix);
     let passes_on = |node: &ClusterNode| {
         let channels = node.admin(&["PUBSUB", "CHANNELS", &pattern]).expect("channels");
