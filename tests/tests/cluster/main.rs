@@ -5,6 +5,7 @@ mod connecting;
 mod failing;
 mod listening;
 mod moving;
+mod using;
 
 use latchwork_mutex::Client;
 use latchwork_testkit::TestCluster;

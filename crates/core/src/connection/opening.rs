@@ -147,6 +147,13 @@ pub(crate) async fn refused(
             format!("the server has no database of the number in the URL: {cause}"),
         );
     }
+    if error
+        .detail()
+        .is_some_and(|detail| detail.contains("SELECT is not allowed in cluster"))
+    {
+        let text = "a cluster has only database 0: leave the database out of the URL".to_owned();
+        return refused(ErrorKind::Invalid, text);
+    }
     if error.kind() == redis::ErrorKind::InvalidClientConfig {
         return refused(
             ErrorKind::Invalid,
