@@ -1,6 +1,7 @@
 //! In a cluster, every name works, wherever it is, and clients follow slots to other nodes.
 #![allow(clippy::significant_drop_tightening, reason = "guards are the subject")]
 
+mod busy;
 mod connecting;
 mod failing;
 mod listening;
