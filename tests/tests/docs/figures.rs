@@ -4,9 +4,10 @@ use crate::read;
 
 const SAFETY: &str = "docs/safety.md";
 const DESIGN: &str = "docs/design.md";
+const README: &str = "README.md";
 
 /// A page and what it says; a file below `crates` and what it has if that is so.
-const FIGURES: [(&str, &str, &str, &str); 45] = [
+const FIGURES: [(&str, &str, &str, &str); 61] = [
     // What a step of a script does at most.
     (
         DESIGN,
@@ -273,6 +274,104 @@ const FIGURES: [(&str, &str, &str, &str); 45] = [
         "pieces of a fiftieth of the window",
         "core/src/wire/terms.rs",
         "const PIECES: u64 = 50;",
+    ),
+    (
+        README,
+        "The tasks of the demo work for 12 s",
+        "xtask/src/demo/mod.rs",
+        "seconds: 12,",
+    ),
+    (
+        README,
+        "The demo starts four processes with eight tasks each",
+        "xtask/src/demo/mod.rs",
+        "workers: 4, tasks: 8,",
+    ),
+    // Shares and pauses that have no name of their own.
+    (
+        DESIGN,
+        "at most a quarter of all that wait or are under way, though up to four",
+        "core/src/runtime/batch.rs",
+        ".sum::<usize>() .div_ceil(BATCHES) .clamp(DIRECT, MOST)",
+    ),
+    (
+        DESIGN,
+        "come too late to be used (two thirds of the lease)",
+        "core/src/base/limit.rs",
+        "(trip * TRIPS).clamp(third, lease * 2 / 3).min(timeout)",
+    ),
+    (
+        DESIGN,
+        "repeated after a sixth of the lease or half of the remaining time",
+        "core/src/base/limit.rs",
+        "(trip * TRIPS).clamp(lease / 6, lease / 3).min(left / 2)",
+    ),
+    (
+        DESIGN,
+        "(one and a half round trips)",
+        "core/src/base/limit.rs",
+        "let overdue = trip + trip / 2;",
+    ),
+    (
+        DESIGN,
+        "spread over two thirds of the pause between two rounds",
+        "core/src/tasks/keeper/plan.rs",
+        "let time = pause * 2 / 3; // for the whole round",
+    ),
+    (
+        DESIGN,
+        "are sent again after 250 ms, when the round is over",
+        "core/src/tasks/keeper/plan.rs",
+        "*from = now + POLL_MOST;",
+    ),
+    (
+        DESIGN,
+        "are sent again after 250 ms, when the round is over",
+        "core/src/runtime/schedule.rs",
+        "POLL_MOST: Duration = Duration::from_millis(250);",
+    ),
+    (
+        DESIGN,
+        "two thirds of the lease from the first copy, at most the operation timeout",
+        "core/src/ops/held/take_over.rs",
+        "start + shared.options.operation_timeout.min(spec.lease * 2 / 3)",
+    ),
+    (
+        DESIGN,
+        "for no longer than 250 ms, so sentinels",
+        "core/src/connection/sentinel.rs",
+        "GRACE: Duration = Duration::from_millis(250);",
+    ),
+    (
+        DESIGN,
+        "rewritten after a third of its life, which is the longest lease and the retention",
+        "core/src/tasks/label.rs",
+        "let life = longest + shared.options.retention;",
+    ),
+    (
+        DESIGN,
+        "rewritten after a third of its life, which",
+        "core/src/tasks/label.rs",
+        "if written { life / 3 }",
+    ),
+    // A third of these two together.
+    (
+        DESIGN,
+        "every 103 s by default",
+        "core/src/types/options.rs",
+        "lease: Duration::from_secs(10),",
+    ),
+    (
+        DESIGN,
+        "every 103 s by default",
+        "core/src/types/options.rs",
+        "retention: Duration::from_secs(5 * 60),",
+    ),
+    (
+        DESIGN,
+        "(45 s by default)",
+        "core/src/types/options.rs",
+        "heartbeat: Duration::from_secs(3),",
     ),
     (
         DESIGN,

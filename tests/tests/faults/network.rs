@@ -314,5 +314,10 @@ async fn the_pauses_between_tries_to_connect_double_up_to_the_longest() {
         assert!(took >= least, "{pauses} pauses in {took:?}, at least {least:?}");
     }
     proxy.lead_to(server.port());
-    unlocked(soon("a lock", mutex(&client, "a").lock()).await.expect("the lock")).await;
+    unlocked(
+        soon("a lock", mutex(&client, "a").lock())
+            .await
+            .expect("the lock"),
+    )
+    .await;
 }

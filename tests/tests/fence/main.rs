@@ -370,7 +370,10 @@ async fn a_write_that_was_held_up_and_comes_after_a_newer_token_is_refused() {
             let keys: [&[u8]; 1] = [resource.as_bytes()];
             let (old, value) = (token(old), "overwritten");
             Ok(match way {
-                "eval" => late.eval(old, script, &keys, &[value.as_bytes()]).await?.is_some(),
+                "eval" => late
+                    .eval(old, script, &keys, &[value.as_bytes()])
+                    .await?
+                    .is_some(),
                 "pipeline" => late.pipeline(old, [["SET", &resource, value]]).await?.is_some(),
                 _ => late.set(old, value).await?,
             })

@@ -109,7 +109,10 @@ async fn a_future_that_is_dropped_at_any_poll_leaves_nothing() {
                 }
                 eventually("it is back", || client.live() == 0).await;
                 let requests = proxy.requests_of(ConnKind::Commands);
-                assert!(!woken || polls == 0 || requests >= 2, "it reserved, and gave back");
+                assert!(
+                    !woken || polls == 0 || requests >= 2,
+                    "it reserved, and gave back"
+                );
                 reserved += usize::from(woken && polls > 0);
                 assert_eq!(
                     left(&limiter).await,
