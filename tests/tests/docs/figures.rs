@@ -5,9 +5,10 @@ use crate::read;
 const SAFETY: &str = "docs/safety.md";
 const DESIGN: &str = "docs/design.md";
 const README: &str = "README.md";
+const PERFORMANCE: &str = "docs/performance.md";
 
-/// A page and what it says; a file below `crates` and what it has if that is so.
-const FIGURES: [(&str, &str, &str, &str); 61] = [
+/// A page and what it says; a file, by its way from `crates`, and what it has if that is so.
+const FIGURES: [(&str, &str, &str, &str); 88] = [
     // What a step of a script does at most.
     (
         DESIGN,
@@ -378,6 +379,169 @@ const FIGURES: [(&str, &str, &str, &str); 61] = [
         "ends after at most 12 h",
         "core/src/ops/request.rs",
         "unavailable_after.min(KEEP / 2)",
+    ),
+    // What the benches measure, and their bars.
+    (
+        PERFORMANCE,
+        "up to 64 acquires or releases in one request",
+        "core/src/runtime/batch.rs",
+        "const MOST: usize = 64;",
+    ),
+    (
+        PERFORMANCE,
+        "`server_us` of a free mutex 1.6 × that of bare scripts",
+        "../benches/src/works/free.rs",
+        "const MUTEX: f64 = 1.6;",
+    ),
+    (
+        PERFORMANCE,
+        "of a semaphore with a rate 1.5 × one without",
+        "../benches/src/works/free.rs",
+        "const WITH_RATE: f64 = 1.5;",
+    ),
+    (
+        PERFORMANCE,
+        "1.05 × for writers",
+        "../benches/src/works/cost.rs",
+        "\"rwlock-writers\" => 1.05,",
+    ),
+    (
+        PERFORMANCE,
+        "1.1 × for the fair mutex, one write in ten and one permit a turn",
+        "../benches/src/works/cost.rs",
+        "\"fair\" | \"rwlock-one-write-in-ten\" | \"semaphore-1-of-1\" | \"semaphore-1-of-3\" => 1.1,",
+    ),
+    (
+        PERFORMANCE,
+        "1.4 × for priorities, upgradable readers, owners and several permits",
+        "../benches/src/works/cost.rs",
+        "\"fair-two-priorities\" | \"rwlock-upgradable\" | \"reentrant\" | \"semaphore-1-to-3-of-5\" => 1.4,",
+    ),
+    (
+        PERFORMANCE,
+        "crowded 1.3 × its own turn with one task",
+        "../benches/src/works/cost.rs",
+        "Metric::Server => row.floor(floor).limit(1.3),",
+    ),
+    (
+        PERFORMANCE,
+        "the time of its scripts, 2.1 × floor",
+        "../benches/src/works/lanes.rs",
+        "const SERVER: f64 = 2.1;",
+    ),
+    (
+        PERFORMANCE,
+        "with 100 waiters 1.7 ×, with 5 000 waiters 1.2 × that with one",
+        "../benches/src/works/deep_queue.rs",
+        "(100, Some(1.7)), (1000, None), (5000, Some(1.2))",
+    ),
+    (
+        PERFORMANCE,
+        "8 clients of 8 tasks, empty section",
+        "../benches/src/works/contended.rs",
+        "const CLIENTS: usize = 8; const TASKS: usize = 8;",
+    ),
+    (
+        PERFORMANCE,
+        "1 000 waiters of 10 clients, on one lock and on 1 000, for 10 s",
+        "../benches/src/works/waiting.rs",
+        "const CLIENTS: usize = 10; const WAITERS: usize = 1000; const WINDOW: Duration = Duration::from_secs(10);",
+    ),
+    (
+        PERFORMANCE,
+        "10 000 guards of one client, for 3 rounds or more",
+        "../benches/src/works/renewal.rs",
+        "const GUARDS: usize = 10_000;",
+    ),
+    (
+        PERFORMANCE,
+        "the client's processor time in a round, 5 % of a core",
+        "../benches/src/works/renewal.rs",
+        "const SHARE: f64 = 0.05;",
+    ),
+    (
+        PERFORMANCE,
+        "1 000 readers at most 2 × one",
+        "../benches/src/works/reads.rs",
+        "const READERS: usize = 1000; const LIMIT: f64 = 2.0;",
+    ),
+    (
+        PERFORMANCE,
+        "acquire + release of one permit of ten",
+        "../benches/src/works/pairs.rs",
+        "const PERMITS: u32 = 10;",
+    ),
+    (
+        PERFORMANCE,
+        "`longest_ms`, the longest script, 5;",
+        "../benches/src/works/size/scene.rs",
+        "const LONGEST: f64 = 5.0;",
+    ),
+    (
+        PERFORMANCE,
+        "in waves of 1 000 requests",
+        "../benches/src/works/size/crowd.rs",
+        "const WAVE: usize = 1000;",
+    ),
+    (
+        PERFORMANCE,
+        "16 count-downs (`server_us` is for one)",
+        "../benches/src/works/size/deep.rs",
+        "const COUNTS: usize = 16;",
+    ),
+    (
+        PERFORMANCE,
+        "the operation is measured again, three times at most",
+        "../benches/src/works/size/mod.rs",
+        "const TRIES: usize = 3;",
+    ),
+    (
+        PERFORMANCE,
+        "which notes scripts of 0.5 ms or more",
+        "../benches/src/stage.rs",
+        "const SLOW: i64 = 500;",
+    ),
+    (
+        PERFORMANCE,
+        "does not end within a minute",
+        "../benches/src/works/size/scene.rs",
+        "LIMIT: Duration = Duration::from_secs(60);",
+    ),
+    (
+        PERFORMANCE,
+        "1 000 calls a second of all kinds, each with 20 ms",
+        "../benches/src/works/outage.rs",
+        "const RATE: u32 = 1000;",
+    ),
+    (
+        PERFORMANCE,
+        "1 000 calls a second of all kinds, each with 20 ms",
+        "../benches/src/works/outage.rs",
+        "PATIENCE: Duration = Duration::from_millis(20);",
+    ),
+    (
+        PERFORMANCE,
+        "on 100 names of each",
+        "../benches/src/works/outage.rs",
+        "const NAMES: u32 = 100;",
+    ),
+    (
+        PERFORMANCE,
+        "per `waiter` (of 5 000), per `permit` (of 1 000)",
+        "../benches/src/works/memory.rs",
+        "const WAITERS: usize = 5000; const PERMITS: u32 = 1000;",
+    ),
+    (
+        PERFORMANCE,
+        "the longest pause between two tries to connect, 1 s (`reconnect_backoff`)",
+        "core/src/types/options.rs",
+        "reconnect_backoff: (Duration::from_millis(20), Duration::from_secs(1)),",
+    ),
+    (
+        PERFORMANCE,
+        "for the retention (5 minutes)",
+        "core/src/types/options.rs",
+        "retention: Duration::from_secs(5 * 60),",
     ),
 ];
 
