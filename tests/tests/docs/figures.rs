@@ -4,11 +4,12 @@ use crate::read;
 
 const SAFETY: &str = "docs/safety.md";
 const DESIGN: &str = "docs/design.md";
+const OPERATIONS: &str = "docs/operations.md";
 const README: &str = "README.md";
 const PERFORMANCE: &str = "docs/performance.md";
 
 /// A page and what it says; a file, by its way from `crates`, and what it has if that is so.
-const FIGURES: [(&str, &str, &str, &str); 88] = [
+const FIGURES: [(&str, &str, &str, &str); 91] = [
     // What a step of a script does at most.
     (
         DESIGN,
@@ -379,6 +380,24 @@ const FIGURES: [(&str, &str, &str, &str); 88] = [
         "ends after at most 12 h",
         "core/src/ops/request.rs",
         "unavailable_after.min(KEEP / 2)",
+    ),
+    (
+        OPERATIONS,
+        "with pauses from a quarter of a second up to a minute",
+        "core/src/tasks/supervisor.rs",
+        "RENEWING: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(60));",
+    ),
+    (
+        SAFETY,
+        "two ticks and a second (7 s with the default lease)",
+        "core/src/lua/let_in.lua",
+        "local tick = math.min(3000, (most or 9000) / 3) silent = unseen * %UNIT% - 1000 > 2 * tick",
+    ),
+    (
+        SAFETY,
+        "claim window (5 s with the default lease)",
+        "core/src/types/options.rs",
+        "(lease / 2).clamp(Duration::from_secs(1), Duration::from_secs(10))",
     ),
     // What the benches measure, and their bars.
     (

@@ -1,4 +1,4 @@
-//! Figures of the page on performance are those of its tables, and its bars are those of the benches.
+//! Figures of the page on performance are in its tables, or in the code of the benches.
 
 use std::collections::BTreeSet;
 
