@@ -11,7 +11,11 @@ fn rows(page: &str) -> Vec<Vec<String>> {
     let (mut inside, mut rows) = (false, Vec::new());
     for line in page.lines() {
         inside = (inside || line.ends_with(": begin -->")) && !line.ends_with(": end -->");
-        let cells: Vec<String> = line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect();
+        let cells: Vec<String> = line
+            .trim_matches('|')
+            .split('|')
+            .map(|cell| cell.trim().to_owned())
+            .collect();
         if inside && cells.len() == 9 && cells[2].parse::<u32>().is_ok() {
             rows.push(cells);
         }
@@ -23,7 +27,9 @@ fn rows(page: &str) -> Vec<Vec<String>> {
 fn prose(page: &str, headings: &[&str]) -> String {
     let mut text = String::new();
     for heading in headings {
-        let (_, rest) = page.split_once(&format!("\n## {heading}\n")).expect("the section");
+        let (_, rest) = page
+            .split_once(&format!("\n## {heading}\n"))
+            .expect("the section");
         let section = rest.split("\n## ").next().expect("its text");
         text += section.split("<!-- peers: begin").next().expect("its beginning");
     }
@@ -33,7 +39,9 @@ fn prose(page: &str, headings: &[&str]) -> String {
 /// The numbers with a point in a text, each once.
 fn decimals(text: &str) -> BTreeSet<String> {
     let is_part = |c: char| c.is_ascii_digit() || c == '.';
-    let words = text.split(|c: char| !is_part(c)).map(|word| word.trim_matches('.'));
+    let words = text
+        .split(|c: char| !is_part(c))
+        .map(|word| word.trim_matches('.'));
     let found = words.filter(|word| word.split('.').count() == 2);
     found.map(str::to_owned).collect()
 }
@@ -42,8 +50,16 @@ fn decimals(text: &str) -> BTreeSet<String> {
 fn figures_in_the_text_are_in_the_tables() {
     let page = read(PAGE);
     let rows = rows(&page);
-    assert!(rows.len() > 100, "only {} rows: does the search still work?", rows.len());
-    let cells: BTreeSet<&str> = rows.iter().flat_map(|row| &row[4..7]).map(String::as_str).collect();
+    assert!(
+        rows.len() > 100,
+        "only {} rows: does the search still work?",
+        rows.len()
+    );
+    let cells: BTreeSet<&str> = rows
+        .iter()
+        .flat_map(|row| &row[4..7])
+        .map(String::as_str)
+        .collect();
     let text = prose(
         &page,
         &[
@@ -53,7 +69,10 @@ fn figures_in_the_text_are_in_the_tables() {
         ],
     );
     let figures = decimals(&text);
-    assert!(figures.len() > 10, "only {figures:?}: does the search still work?");
+    assert!(
+        figures.len() > 10,
+        "only {figures:?}: does the search still work?"
+    );
     for figure in figures {
         assert!(cells.contains(&*figure), "{figure} is in no table of the page");
     }
@@ -62,10 +81,18 @@ fn figures_in_the_text_are_in_the_tables() {
 #[test]
 fn the_example_of_a_line_of_json_is_a_row_of_the_table() {
     let page = read(PAGE);
-    let line = page.lines().find(|line| line.starts_with('{')).expect("the example");
+    let line = page
+        .lines()
+        .find(|line| line.starts_with('{'))
+        .expect("the example");
     let field = |name: &str| {
         let (_, rest) = line.split_once(&format!("\"{name}\":")).expect("a field");
-        rest.trim_end_matches('}').split(',').next().expect("a value").trim_matches('"').to_owned()
+        rest.trim_end_matches('}')
+            .split(',')
+            .next()
+            .expect("a value")
+            .trim_matches('"')
+            .to_owned()
     };
     let shown = ["work", "impl", "n", "metric", "value", "floor", "ratio"].map(field);
     let is_shown = |row: &Vec<String>| row[..7] == shown && row[8] == "ok";
@@ -89,7 +116,10 @@ fn the_bars_of_the_results_are_those_that_are_listed() {
     let mut seen = 0;
     for row in rows(&page) {
         let (work, metric) = (&*row[0], &*row[3]);
-        let Some((_, bar)) = row[7].split_once("= ").filter(|_| row[1].starts_with("latchwork")) else {
+        let Some((_, bar)) = row[7]
+            .split_once("= ")
+            .filter(|_| row[1].starts_with("latchwork"))
+        else {
             continue;
         };
         // That is given as a share of a core.
@@ -104,7 +134,10 @@ fn the_bars_of_the_results_are_those_that_are_listed() {
             _ => work,
         };
         let is_of = |line: &&str| line.starts_with(&format!("| `{listed_as}`"));
-        let line = above.lines().find(is_of).unwrap_or_else(|| panic!("no row for {work}"));
+        let line = above
+            .lines()
+            .find(is_of)
+            .unwrap_or_else(|| panic!("no row for {work}"));
         let bars = line.trim_end_matches(" |").rsplit(" | ").next().expect("a cell");
         let bars = bars.replace("1 024", "1024");
         let mut numbers = bars.split(|c: char| !(c.is_ascii_digit() || c == '.'));
