@@ -38,12 +38,18 @@ pub fn lose_the_reply(proxy: &Proxy, key: String, action: Action) -> Arc<AtomicB
             if asked.is_none() && contains(chunk, "EVALSHA") && contains(chunk, &key) {
                 asked = Some(id);
             }
-        } else if asked == Some(id) && !said.swap(true, Ordering::SeqCst) {
+        } else if asked == Some(id) && is_of_a_script(chunk) && !said.swap(true, Ordering::SeqCst) {
             return action;
         }
         Action::Pass
     });
     lost
+}
+
+/// Whether there is a reply of a script in it, all of which have a number or are errors. The client's own `TIME` and
+/// `SET` may be under way at the same time.
+fn is_of_a_script(chunk: &[u8]) -> bool {
+    contains(chunk, b":") || contains(chunk, b"-")
 }
 
 /// Loses every message of a grant to the client behind this proxy.

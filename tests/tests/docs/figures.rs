@@ -4,9 +4,12 @@ use crate::read;
 
 const SAFETY: &str = "docs/safety.md";
 const DESIGN: &str = "docs/design.md";
+const OPERATIONS: &str = "docs/operations.md";
+const README: &str = "README.md";
+const PERFORMANCE: &str = "docs/performance.md";
 
-/// A page and what it says; a file below `crates` and what it has if that is so.
-const FIGURES: [(&str, &str, &str, &str); 45] = [
+/// A page and what it says; a file, by its way from `crates`, and what it has if that is so.
+const FIGURES: [(&str, &str, &str, &str); 91] = [
     // What a step of a script does at most.
     (
         DESIGN,
@@ -275,10 +278,289 @@ const FIGURES: [(&str, &str, &str, &str); 45] = [
         "const PIECES: u64 = 50;",
     ),
     (
+        README,
+        "The tasks of the demo work for 12 s",
+        "xtask/src/demo/mod.rs",
+        "seconds: 12,",
+    ),
+    (
+        README,
+        "The demo starts four processes with eight tasks each",
+        "xtask/src/demo/mod.rs",
+        "workers: 4, tasks: 8,",
+    ),
+    // Shares and pauses that have no name of their own.
+    (
+        DESIGN,
+        "at most a quarter of all that wait or are under way, though up to four",
+        "core/src/runtime/batch.rs",
+        ".sum::<usize>() .div_ceil(BATCHES) .clamp(DIRECT, MOST)",
+    ),
+    (
+        DESIGN,
+        "come too late to be used (two thirds of the lease)",
+        "core/src/base/limit.rs",
+        "(trip * TRIPS).clamp(third, lease * 2 / 3).min(timeout)",
+    ),
+    (
+        DESIGN,
+        "repeated after a sixth of the lease or half of the remaining time",
+        "core/src/base/limit.rs",
+        "(trip * TRIPS).clamp(lease / 6, lease / 3).min(left / 2)",
+    ),
+    (
+        DESIGN,
+        "(one and a half round trips)",
+        "core/src/base/limit.rs",
+        "let overdue = trip + trip / 2;",
+    ),
+    (
+        DESIGN,
+        "spread over two thirds of the pause between two rounds",
+        "core/src/tasks/keeper/plan.rs",
+        "let time = pause * 2 / 3; // for the whole round",
+    ),
+    (
+        DESIGN,
+        "are sent again after 250 ms, when the round is over",
+        "core/src/tasks/keeper/plan.rs",
+        "*from = now + POLL_MOST;",
+    ),
+    (
+        DESIGN,
+        "are sent again after 250 ms, when the round is over",
+        "core/src/runtime/schedule.rs",
+        "POLL_MOST: Duration = Duration::from_millis(250);",
+    ),
+    (
+        DESIGN,
+        "two thirds of the lease from the first copy, at most the operation timeout",
+        "core/src/ops/held/take_over.rs",
+        "start + shared.options.operation_timeout.min(spec.lease * 2 / 3)",
+    ),
+    (
+        DESIGN,
+        "for no longer than 250 ms, so sentinels",
+        "core/src/connection/sentinel.rs",
+        "GRACE: Duration = Duration::from_millis(250);",
+    ),
+    (
+        DESIGN,
+        "rewritten after a third of its life, which is the longest lease and the retention",
+        "core/src/tasks/label.rs",
+        "let life = longest + shared.options.retention;",
+    ),
+    (
+        DESIGN,
+        "rewritten after a third of its life, which",
+        "core/src/tasks/label.rs",
+        "if written { life / 3 }",
+    ),
+    // A third of these two together.
+    (
+        DESIGN,
+        "every 103 s by default",
+        "core/src/types/options.rs",
+        "lease: Duration::from_secs(10),",
+    ),
+    (
+        DESIGN,
+        "every 103 s by default",
+        "core/src/types/options.rs",
+        "retention: Duration::from_secs(5 * 60),",
+    ),
+    (
+        DESIGN,
+        "(45 s by default)",
+        "core/src/types/options.rs",
+        "heartbeat: Duration::from_secs(3),",
+    ),
+    (
         DESIGN,
         "ends after at most 12 h",
         "core/src/ops/request.rs",
         "unavailable_after.min(KEEP / 2)",
+    ),
+    (
+        OPERATIONS,
+        "with pauses from a quarter of a second up to a minute",
+        "core/src/tasks/supervisor.rs",
+        "RENEWING: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(60));",
+    ),
+    (
+        SAFETY,
+        "two ticks and a second (7 s with the default lease)",
+        "core/src/lua/let_in.lua",
+        "local tick = math.min(3000, (most or 9000) / 3) silent = unseen * %UNIT% - 1000 > 2 * tick",
+    ),
+    (
+        SAFETY,
+        "claim window (5 s with the default lease)",
+        "core/src/types/options.rs",
+        "(lease / 2).clamp(Duration::from_secs(1), Duration::from_secs(10))",
+    ),
+    // What the benches measure, and their bars.
+    (
+        PERFORMANCE,
+        "up to 64 acquires or releases in one request",
+        "core/src/runtime/batch.rs",
+        "const MOST: usize = 64;",
+    ),
+    (
+        PERFORMANCE,
+        "`server_us` of a free mutex 1.6 × that of bare scripts",
+        "../benches/src/works/free.rs",
+        "const MUTEX: f64 = 1.6;",
+    ),
+    (
+        PERFORMANCE,
+        "of a semaphore with a rate 1.5 × one without",
+        "../benches/src/works/free.rs",
+        "const WITH_RATE: f64 = 1.5;",
+    ),
+    (
+        PERFORMANCE,
+        "1.05 × for writers",
+        "../benches/src/works/cost.rs",
+        "\"rwlock-writers\" => 1.05,",
+    ),
+    (
+        PERFORMANCE,
+        "1.1 × for the fair mutex, one write in ten and one permit a turn",
+        "../benches/src/works/cost.rs",
+        "\"fair\" | \"rwlock-one-write-in-ten\" | \"semaphore-1-of-1\" | \"semaphore-1-of-3\" => 1.1,",
+    ),
+    (
+        PERFORMANCE,
+        "1.4 × for priorities, upgradable readers, owners and several permits",
+        "../benches/src/works/cost.rs",
+        "\"fair-two-priorities\" | \"rwlock-upgradable\" | \"reentrant\" | \"semaphore-1-to-3-of-5\" => 1.4,",
+    ),
+    (
+        PERFORMANCE,
+        "crowded 1.3 × its own turn with one task",
+        "../benches/src/works/cost.rs",
+        "Metric::Server => row.floor(floor).limit(1.3),",
+    ),
+    (
+        PERFORMANCE,
+        "the time of its scripts, 2.1 × floor",
+        "../benches/src/works/lanes.rs",
+        "const SERVER: f64 = 2.1;",
+    ),
+    (
+        PERFORMANCE,
+        "with 100 waiters 1.7 ×, with 5 000 waiters 1.2 × that with one",
+        "../benches/src/works/deep_queue.rs",
+        "(100, Some(1.7)), (1000, None), (5000, Some(1.2))",
+    ),
+    (
+        PERFORMANCE,
+        "8 clients of 8 tasks, empty section",
+        "../benches/src/works/contended.rs",
+        "const CLIENTS: usize = 8; const TASKS: usize = 8;",
+    ),
+    (
+        PERFORMANCE,
+        "1 000 waiters of 10 clients, on one lock and on 1 000, for 10 s",
+        "../benches/src/works/waiting.rs",
+        "const CLIENTS: usize = 10; const WAITERS: usize = 1000; const WINDOW: Duration = Duration::from_secs(10);",
+    ),
+    (
+        PERFORMANCE,
+        "10 000 guards of one client, for 3 rounds or more",
+        "../benches/src/works/renewal.rs",
+        "const GUARDS: usize = 10_000;",
+    ),
+    (
+        PERFORMANCE,
+        "the client's processor time in a round, 5 % of a core",
+        "../benches/src/works/renewal.rs",
+        "const SHARE: f64 = 0.05;",
+    ),
+    (
+        PERFORMANCE,
+        "1 000 readers at most 2 × one",
+        "../benches/src/works/reads.rs",
+        "const READERS: usize = 1000; const LIMIT: f64 = 2.0;",
+    ),
+    (
+        PERFORMANCE,
+        "acquire + release of one permit of ten",
+        "../benches/src/works/pairs.rs",
+        "const PERMITS: u32 = 10;",
+    ),
+    (
+        PERFORMANCE,
+        "`longest_ms`, the longest script, 5;",
+        "../benches/src/works/size/scene.rs",
+        "const LONGEST: f64 = 5.0;",
+    ),
+    (
+        PERFORMANCE,
+        "in waves of 1 000 requests",
+        "../benches/src/works/size/crowd.rs",
+        "const WAVE: usize = 1000;",
+    ),
+    (
+        PERFORMANCE,
+        "16 count-downs (`server_us` is for one)",
+        "../benches/src/works/size/deep.rs",
+        "const COUNTS: usize = 16;",
+    ),
+    (
+        PERFORMANCE,
+        "the operation is measured again, three times at most",
+        "../benches/src/works/size/mod.rs",
+        "const TRIES: usize = 3;",
+    ),
+    (
+        PERFORMANCE,
+        "which notes scripts of 0.5 ms or more",
+        "../benches/src/stage.rs",
+        "const SLOW: i64 = 500;",
+    ),
+    (
+        PERFORMANCE,
+        "does not end within a minute",
+        "../benches/src/works/size/scene.rs",
+        "LIMIT: Duration = Duration::from_secs(60);",
+    ),
+    (
+        PERFORMANCE,
+        "1 000 calls a second of all kinds, each with 20 ms",
+        "../benches/src/works/outage.rs",
+        "const RATE: u32 = 1000;",
+    ),
+    (
+        PERFORMANCE,
+        "1 000 calls a second of all kinds, each with 20 ms",
+        "../benches/src/works/outage.rs",
+        "PATIENCE: Duration = Duration::from_millis(20);",
+    ),
+    (
+        PERFORMANCE,
+        "on 100 names of each",
+        "../benches/src/works/outage.rs",
+        "const NAMES: u32 = 100;",
+    ),
+    (
+        PERFORMANCE,
+        "per `waiter` (of 5 000), per `permit` (of 1 000)",
+        "../benches/src/works/memory.rs",
+        "const WAITERS: usize = 5000; const PERMITS: u32 = 1000;",
+    ),
+    (
+        PERFORMANCE,
+        "the longest pause between two tries to connect, 1 s (`reconnect_backoff`)",
+        "core/src/types/options.rs",
+        "reconnect_backoff: (Duration::from_millis(20), Duration::from_secs(1)),",
+    ),
+    (
+        PERFORMANCE,
+        "for the retention (5 minutes)",
+        "core/src/types/options.rs",
+        "retention: Duration::from_secs(5 * 60),",
     ),
 ];
 

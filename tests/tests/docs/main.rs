@@ -8,6 +8,7 @@ mod layers;
 mod lua_headers;
 mod manifest;
 mod options;
+mod performance;
 mod quantities;
 mod readme;
 mod references;

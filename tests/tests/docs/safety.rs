@@ -127,3 +127,26 @@ fn every_hazard_with_tests_has_a_fault_that_one_of_them_noticed() {
         }
     }
 }
+
+/// What a hazard's tests are named for has to be able to go wrong.
+#[test]
+fn every_test_of_a_hazard_was_seen_to_fail() {
+    let (safety, proof) = (read("docs/safety.md"), read("docs/proof.md"));
+    let (_, section) = proof
+        .split_once("\n## Each hazard's tests notice its fault\n")
+        .expect("the section");
+    let (rows, rest): (Vec<&str>, Vec<&str>) = section.lines().partition(|line| line.starts_with("| "));
+    let seen: BTreeSet<_> = rows.iter().flat_map(|row| cited(row)).collect();
+    let without_a_fault: BTreeSet<_> = rest.iter().flat_map(|line| cited(line)).collect();
+    assert_eq!(
+        without_a_fault.len(),
+        1,
+        "an exception has its reason: {without_a_fault:?}"
+    );
+    for line in safety.lines().filter(|line| entry(line).is_some()) {
+        for test in cited(line) {
+            let known = seen.contains(&test) || without_a_fault.contains(&test);
+            assert!(known, "docs/proof.md names no fault that {test:?} noticed");
+        }
+    }
+}

@@ -1,10 +1,11 @@
 //! Connections that are cut, half-open or refused are replaced, and no others.
 
 use std::collections::BTreeSet;
+use std::io::Read;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use latchwork_mutex::ErrorKind;
 use latchwork_testkit::{Action, ConnId, Direction, Proxy, TestServer};
@@ -265,4 +266,58 @@ async fn requests_that_are_dropped_do_not_replace_the_connection() {
     }
     assert!(client.ping().await.is_ok(), "it answers");
     assert_eq!(proxy.accepted(), before, "the same connection");
+}
+
+/// Accepts connections, notes when a request comes over one of them, and ends it, until the test ends.
+fn tries_at(listener: TcpListener) -> Arc<Mutex<Vec<Instant>>> {
+    let tries = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::downgrade(&tries);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Some(noted) = noted.upgrade() else { return };
+            let mut stream = stream.expect("a connection");
+            let mut first = [0];
+            // Other connections only find out whether the server speaks TLS.
+            if stream.read(&mut first).is_ok_and(|length| length == 1) && first == *b"*" {
+                // Noted before it ends: the client's pause cannot begin before that.
+                noted.lock().expect("no panic").push(Instant::now());
+            }
+        }
+    });
+    tries
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_pauses_between_tries_to_connect_double_up_to_the_longest() {
+    let server = TestServer::start().expect("a server");
+    let fixture = Fixture::on(&server);
+    let (first, longest) = (Duration::from_millis(20), Duration::from_millis(320));
+    let (proxy, client) = fixture
+        .proxied_with(|builder| builder.reconnect_backoff(first, longest))
+        .await;
+    let nobody = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    proxy.lead_to(nobody.local_addr().expect("an address").port());
+    let tries = tries_at(nobody);
+    proxy.cut();
+    let count = || tries.lock().expect("no panic").len();
+    // Doubled without a bound, the fifteenth pause of each connection would take minutes.
+    eventually("tries go on", || count() >= 30).await;
+    let seen = tries.lock().expect("no panic").clone();
+    // Each pause takes half of its time at least. One of the two connections, for commands and of the inbox, has made as
+    // many by then.
+    let mut pause = first;
+    let mut least = Duration::ZERO;
+    for pauses in 1..=12 {
+        least += pause / 2;
+        pause = (pause * 2).min(longest);
+        let took = seen[2 * pauses].duration_since(seen[0]);
+        assert!(took >= least, "{pauses} pauses in {took:?}, at least {least:?}");
+    }
+    proxy.lead_to(server.port());
+    unlocked(
+        soon("a lock", mutex(&client, "a").lock())
+            .await
+            .expect("the lock"),
+    )
+    .await;
 }

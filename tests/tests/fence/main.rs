@@ -1,8 +1,12 @@
 //! A fence refuses every stale write.
 #![allow(clippy::significant_drop_tightening, reason = "guards are the subject")]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use latchwork_mutex::{ErrorKind, Fence, FenceReply, FencingToken};
-use latchwork_tests::{Fixture, mutex};
+use latchwork_testkit::{Action, Direction, contains};
+use latchwork_tests::{Fixture, LONG, eventually, go, mutex, soon};
 
 fn token(number: u64) -> FencingToken {
     FencingToken::new(number)
@@ -311,6 +315,81 @@ async fn a_pipeline_is_one_step_behind_the_token() {
     let all = fence.pipeline(token(9), vec![["PING"]; 1000]).await;
     assert_eq!(all.expect("an answer").map(|all| all.len()), Some(1000));
     fixture.server.admin(&["DEL", &number, &list]).expect("an answer");
+}
+
+#[tokio::test]
+async fn a_command_of_a_pipeline_has_at_most_a_thousand_words() {
+    let fixture = Fixture::shared();
+    let client = fixture.client().await;
+    let fence = Fence::new(&client, "stock").expect("a fence");
+    let list = format!("{}:list", fixture.prefix);
+    let words = |count: usize| -> Vec<&str> {
+        let values = std::iter::repeat_n("x", count - 2);
+        ["RPUSH", &list].into_iter().chain(values).collect()
+    };
+    let beyond = fence.pipeline(token(7), [words(2), words(1001)]).await;
+    assert_eq!(beyond.expect_err("too many").kind(), ErrorKind::Invalid);
+    assert_eq!(
+        fence.highest().await.expect("an answer"),
+        None,
+        "nothing was sent"
+    );
+    let most = fence.pipeline(token(7), [words(1000), words(1000)]).await;
+    let expected = [998, 1996].map(FenceReply::Int).to_vec();
+    assert_eq!(most.expect("an answer"), Some(expected), "all that there may be");
+    fixture.server.admin(&["DEL", &list]).expect("an answer");
+}
+
+/// Writes are held up on their way until somebody with a newer token was admitted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_was_held_up_and_comes_after_a_newer_token_is_refused() {
+    let fixture = Fixture::shared();
+    let (proxy, client) = fixture
+        .proxied_with(|builder| builder.operation_timeout(LONG))
+        .await;
+    let steady = fixture.client().await;
+    let key = format!("{}:stock", fixture.prefix);
+    let late = Fence::new(&client, &key).expect("a fence");
+    let newer = Fence::new(&steady, &key).expect("a fence");
+    // So that no script has to be loaded on the way.
+    assert!(late.set(token(1), "first").await.expect("an answer"), "admitted");
+    late.pipeline(token(1), [["GET", &key]]).await.expect("an answer");
+    for (old, way) in [(2, "eval"), (4, "pipeline"), (6, "set")] {
+        let held = Arc::new(AtomicBool::new(false));
+        let said = Arc::clone(&held);
+        proxy.on_chunk(move |direction, _, chunk| {
+            let write = direction == Direction::ToServer && contains(chunk, "overwritten");
+            if write && !said.swap(true, Ordering::SeqCst) {
+                return Action::Hold;
+            }
+            Action::Pass
+        });
+        let (late, resource) = (late.clone(), key.clone());
+        let write = go(async move {
+            let script = "return redis.call('SET', KEYS[1], ARGV[1])";
+            let keys: [&[u8]; 1] = [resource.as_bytes()];
+            let (old, value) = (token(old), "overwritten");
+            Ok(match way {
+                "eval" => late
+                    .eval(old, script, &keys, &[value.as_bytes()])
+                    .await?
+                    .is_some(),
+                "pipeline" => late.pipeline(old, [["SET", &resource, value]]).await?.is_some(),
+                _ => late.set(old, value).await?,
+            })
+        });
+        eventually("it is on its way", || held.load(Ordering::SeqCst)).await;
+        let (by, written) = (token(old + 1), format!("by {}", old + 1));
+        assert!(newer.set(by, &written).await.expect("an answer"), "newer");
+        proxy.no_hook();
+        proxy.release();
+        let result: Result<bool, latchwork_mutex::Error> = soon("an answer", write).await.expect("no panic");
+        assert!(!result.expect("an answer"), "{way} is refused");
+        let value = fixture.server.admin(&["GET", &key]).expect("an answer");
+        assert_eq!(value.text(), Some(written), "{way} has written nothing");
+        assert_eq!(newer.highest().await.expect("an answer"), Some(by), "{way}");
+    }
+    fixture.server.admin(&["DEL", &key]).expect("an answer");
 }
 
 #[tokio::test]

@@ -330,3 +330,37 @@ async fn a_finished_latch_is_remembered_as_long_as_a_copy_of_a_count_down_may_co
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn inspect_shows_a_hundred_clients_at_most_and_each_once() {
+    let fixture = shared();
+    let client = fixture.client().await;
+    let made = latch(&client, 1);
+    let waiter = waiting(&made);
+    fixture.queued(1).await;
+    let scores = fixture.scores();
+    let own = scores.iter().find(|(_, score)| *score < 0.0);
+    let (own, score) = own.expect("its place");
+    // Beside it, places of clients that are nowhere: two of each.
+    let (id, rest) = own.split_at(22);
+    let key = fixture.key();
+    let (score, mut count) = (score.to_string(), 1);
+    for clients in [1_u32, 99, 100, 150] {
+        while count < clients {
+            let other = format!("{count:0>width$}", width = id.len());
+            for beside in ["", "1"] {
+                let member = rest.replacen(':', &format!(":{beside}"), 1);
+                let place = ["ZADD", &key, &score, &format!("{other}{member}")];
+                fixture.server.admin(&place).expect("an answer");
+            }
+            count += 1;
+        }
+        let info = made.inspect().await.expect("an answer");
+        assert_eq!(info.waiting, u64::from(clients) * 2 - 1, "all of them");
+        let shown = usize::try_from(clients.min(100)).expect("small");
+        assert_eq!(info.clients.len(), shown, "of {clients}");
+    }
+    made.count_down().await.expect("counted");
+    passed(waiter).await;
+    settled(&fixture, &[&client]).await;
+}

@@ -4,21 +4,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use latchwork_latch::{Client, ErrorKind};
+use latchwork_latch::{Client, ClientBuilder, ErrorKind};
 use latchwork_testkit::{Action, ConnKind, Direction, Proxy, TestServer, contains};
-use latchwork_tests::{Fixture, eventually, go, lose_the_reply, soon};
+use latchwork_tests::{Fixture, LONG, eventually, go, lose_the_reply, soon};
 
 use super::common::{expect, latch, on, opened, passed, settled, shared, waiting};
 
 const BEAT: Duration = Duration::from_millis(50);
-const LONG: Duration = Duration::from_secs(9);
+/// A busy machine answers within it.
+const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A client behind a proxy that gives up a request soon, and its connection after that.
+/// A client behind a proxy that gives up a request after [`TIMEOUT`], and its connection after that.
 async fn shaky(fixture: &Fixture<'_>) -> (Proxy, Client) {
-    let proxy = Proxy::start(fixture.server.port()).expect("a proxy");
-    let builder = fixture.builder_at(proxy.url()).lease(LONG).heartbeat(BEAT);
-    let client = builder.operation_timeout(BEAT * 4).connect().await;
-    (proxy, client.expect("a client"))
+    let options = |builder: ClientBuilder| builder.lease(LONG).heartbeat(BEAT).operation_timeout(TIMEOUT);
+    fixture.proxied_with(options).await
 }
 
 /// Holds the next request about the latch; says when it does.
@@ -106,8 +105,14 @@ async fn h26_a_count_down_that_is_cut_off_for_long_counts_once() {
         async move { made.count_down().await }
     });
     eventually("the answer is lost", || lost.load(Ordering::SeqCst)).await;
+    let counts = async {
+        while steady.count().await.expect("an answer") != 9 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    soon("a count", counts).await;
     // For much longer than one copy of a request is good for.
-    tokio::time::sleep(BEAT * 4 + Duration::from_millis(1500)).await;
+    tokio::time::sleep(TIMEOUT + Duration::from_millis(1500)).await;
     assert_eq!(
         steady.count_down().await.expect("counted"),
         8,

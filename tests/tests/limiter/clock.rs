@@ -179,3 +179,35 @@ fn a_refund_reaches_the_oldest_piece_of_a_window() {
     bench.refund(&terms, &[(1, 0, 1)]);
     assert_eq!(bench.ask(&terms, 1, -1, 0), none, "nothing is in use");
 }
+
+/// Callers that ask again as soon as they may get what the pieces leave of a window.
+#[test]
+fn a_sliding_window_admits_at_most_two_percent_fewer_in_the_long_run() {
+    // µs, and what its pieces cost together, in 10 000ths: more than 2 % only if they are rounded up much.
+    for (period, most) in [
+        (1_000, 200),
+        (SECOND, 200),
+        (125_001, 200),
+        (86_400 * SECOND, 200),
+        (1_001, 660),
+    ] {
+        let terms = window(2, period);
+        let mut bench = Bench::start();
+        let (begin, windows) = (bench.now_us, 1000);
+        let (mut id, mut admitted) = (0, 0);
+        while bench.now_us < begin + windows * period {
+            id += 1;
+            match bench.admitted(&terms, 1, id) {
+                Ok(()) => admitted += 1,
+                Err(wait) => bench.now_us += wait,
+            }
+        }
+        let all = terms.permits * windows;
+        assert!(
+            admitted * 10_000 >= all * (10_000 - most),
+            "{admitted} of {all} in windows of {period} µs"
+        );
+        // The first window's permits come at once, and so before their time.
+        assert!(admitted <= all + terms.permits, "{admitted} of {all}");
+    }
+}

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use latchwork_limiter::{Algorithm, ErrorKind, RateLimiter, futures::RateAcquire};
-use latchwork_testkit::{Action, Direction, Outcome, contains, drop_after_polls};
-use latchwork_tests::{Fixture, eventually, go};
+use latchwork_testkit::{Action, ConnKind, Direction, Outcome, contains, drop_after_polls, drop_when_woken};
+use latchwork_tests::{Fixture, eventually, go, soon};
 
 use crate::calls::{BOTH, becomes, left, limiter};
 
@@ -85,22 +85,67 @@ async fn reservations_dropped_together_are_all_refunded() {
 async fn a_future_that_is_dropped_at_any_poll_leaves_nothing() {
     for algorithm in BOTH {
         let fixture = Fixture::shared();
+        let (proxy, client) = fixture.counted().await;
+        let limiter = limiter(&client, algorithm, 5, DAY);
+        // One that is dropped right after a poll may not have sent its request. One that is dropped when it is woken has
+        // its answer, unread: what that reserved has to go back.
+        let mut reserved = 0;
+        for woken in [false, true] {
+            let whole = left(&limiter).await;
+            for polls in 0.. {
+                proxy.reset_counts();
+                let call = limiter.try_acquire();
+                let outcome = match woken {
+                    true if polls == 0 => Outcome::Dropped, // nothing wakes it
+                    true => soon("a wake-up", drop_when_woken(call, polls)).await,
+                    false => drop_after_polls(call, polls).await,
+                };
+                match outcome {
+                    Outcome::Dropped => {}
+                    Outcome::Completed(decision) => {
+                        assert!(decision.unwrap().allowed, "there was one");
+                        break;
+                    }
+                }
+                eventually("it is back", || client.live() == 0).await;
+                let requests = proxy.requests_of(ConnKind::Commands);
+                assert!(
+                    !woken || polls == 0 || requests >= 2,
+                    "it reserved, and gave back"
+                );
+                reserved += usize::from(woken && polls > 0);
+                assert_eq!(
+                    left(&limiter).await,
+                    whole,
+                    "dropped after {polls} polls, woken: {woken}"
+                );
+            }
+            assert_eq!(left(&limiter).await, whole - 1, "the one that was taken");
+        }
+        assert!(reserved > 0, "the test drops something that was reserved");
+        let before = left(&limiter).await;
+        drop(limiter.acquire()); // never polled
+        assert_eq!(left(&limiter).await, before);
+    }
+}
+
+#[tokio::test]
+async fn a_wait_that_is_dropped_at_any_poll_leaves_nothing() {
+    for algorithm in BOTH {
+        let fixture = Fixture::shared();
         let client = fixture.client().await;
         let limiter = limiter(&client, algorithm, 5, DAY);
-        for polls in 1.. {
-            match drop_after_polls(limiter.try_acquire(), polls).await {
-                Outcome::Dropped => {}
-                Outcome::Completed(decision) => {
-                    assert!(decision.unwrap().allowed, "there was one");
-                    break;
-                }
-            }
-            eventually("it is back", || client.live() == 0).await;
-            assert_eq!(left(&limiter).await, 5, "dropped after {polls} polls");
-        }
-        assert_eq!(left(&limiter).await, 4, "the one that was taken");
-        drop(limiter.acquire()); // never polled
-        assert_eq!(left(&limiter).await, 4);
+        limiter.acquire_many(5).await.unwrap();
+        let free = next(&limiter).await;
+        // After the second poll it has read its answer, and sleeps until its slot.
+        let first = soon("a wake-up", drop_when_woken(limiter.acquire(), 1)).await;
+        assert!(first.is_dropped(), "its answer was not read");
+        eventually("it is back", || client.live() == 0).await;
+        assert!(next(&limiter).await <= free, "as if nobody had waited");
+        let second = soon("a second poll", drop_after_polls(limiter.acquire(), 2)).await;
+        assert!(second.is_dropped(), "it sleeps");
+        eventually("it is back", || client.live() == 0).await;
+        assert!(next(&limiter).await <= free, "as if nobody had waited");
     }
 }
 

@@ -1,11 +1,10 @@
 //! A waiter is notified whatever happens to messages and to other waiters.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use latchwork_core::kit::{Primitive, PrimitiveOptions, Wait};
 use latchwork_mutex::{Client, ErrorKind};
-use latchwork_testkit::TestServer;
+use latchwork_testkit::{RespClient, TestServer};
 use latchwork_tests::{Fixture, LEASE, eventually, go, locked, locking, lose_grants, mutex};
 
 #[tokio::test]
@@ -58,18 +57,71 @@ async fn h2_a_hand_off_that_is_lost_twice_is_found_by_ticks() {
     guard.unlock().await.expect("released");
 }
 
+/// How often the lock is handed over to this attempt, as the server logs it. From when this is made on.
+struct HandOvers {
+    log: RespClient,
+    end: String,
+    /// What the score of a place becomes a claim by: the command and its key.
+    key: String,
+    own: String,
+}
+
+impl HandOvers {
+    fn of(fixture: &Fixture<'_>, own: String) -> Self {
+        let mut log = fixture.server.connect().expect("a connection");
+        log.send(&["MONITOR"]).expect("sent");
+        log.receive().expect("it begins");
+        let (end, key) = (format!("{}:end", fixture.prefix), fixture.key());
+        Self { log, end, key, own }
+    }
+
+    /// The number of claims until now.
+    fn count(mut self, fixture: &Fixture<'_>) -> usize {
+        fixture.server.admin(&["ECHO", &self.end]).expect("an answer");
+        let mut claims = 0;
+        loop {
+            let line = self.log.receive().expect("a line").text().expect("a text");
+            if line.contains(&self.end) {
+                return claims;
+            }
+            let mut words = line.split('"').skip(1).step_by(2);
+            if words.next() == Some("ZADD") && words.next() == Some(&self.key) {
+                // Scores and members in turn; the score of a place is below zero.
+                let words: Vec<&str> = words.collect();
+                let set = words.windows(2).filter(|pair| pair[1] == self.own);
+                claims += set
+                    .filter(|pair| pair[0].parse().is_ok_and(|score: f64| score > 0.0))
+                    .count();
+            }
+        }
+    }
+}
+
+/// Polls this until the answer of its first request was read: it waits then.
+async fn waits<F: Future + Unpin>(client: &Client, future: &mut F) {
+    tokio::select! {
+        biased;
+        _ = &mut *future => panic!("it is granted"),
+        // It was sent on the same connection before this, and answered before it.
+        answer = client.ping() => drop(answer.expect("an answer")),
+    }
+    let polled = tokio::time::timeout(Duration::ZERO, future).await;
+    assert!(polled.is_err(), "it waits");
+}
+
 /// A future is polled until it waits, and then left alone, as in a `select!` whose other branch is busy. Its client has an inbox,
 /// or polls.
 async fn nobody_polls(fixture: &Fixture<'_>, parked: Client) {
-    let (one, two) = (fixture.client().await, fixture.client().await);
+    // Their own leases outlast whatever a busy machine does.
+    let (one, two) = (fixture.steady().await, fixture.steady().await);
     let first = locked(&one, "a").await;
     let mut future = Box::pin(mutex(&parked, "a").lock());
-    let polled = tokio::time::timeout(Duration::from_millis(50), &mut future).await;
-    assert!(polled.is_err(), "it waits");
+    waits(&parked, &mut future).await;
     fixture.queued(1).await;
     let scores = fixture.scores();
     let own = scores.into_iter().find(|(_, score)| *score < 0.0);
     let (own, _) = own.expect("its place");
+    let hand_overs = HandOvers::of(fixture, own);
     first.unlock().await.expect("released");
     let turns = |client: &Client| {
         let mutex = mutex(client, "a");
@@ -83,23 +135,16 @@ async fn nobody_polls(fixture: &Fixture<'_>, parked: Client) {
         })
     };
     let (left, right) = (turns(&one), turns(&two));
-    // A claim lasts for a whole lease, so none is missed by looking now and then.
-    let mut claims = BTreeSet::new();
-    while !(left.is_finished() && right.is_finished()) {
-        let scores = fixture.scores();
-        let claim = scores.iter().find(|(id, score)| *id == own && *score > 0.0);
-        claims.extend(claim.map(|(_, score)| score.to_bits()));
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
     left.await.expect("no panic");
     right.await.expect("no panic");
+    let claims = hand_overs.count(fixture);
     assert!(
-        (1..=3).contains(&claims.len()),
-        "{} claims were lost on it: one for every turn of the others?",
-        claims.len()
+        (1..=3).contains(&claims),
+        "{claims} claims were lost on it: one for every turn of the others?"
     );
     drop(future);
-    fixture.settled_within(Duration::from_secs(1)).await;
+    eventually("it is given up", || parked.live() == 0).await;
+    fixture.settled_within(Duration::ZERO).await;
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use latchwork_mutex::{Client, Error, ErrorKind, Sentinel, Warning};
 use latchwork_testkit::{TestSentinel, shared_sentinel};
-use latchwork_tests::{Fixture, locked, sentinel_url, unlocked};
+use latchwork_tests::{Fixture, eventually, locked, sentinel_url, unlocked};
 
 use super::address;
 
@@ -66,6 +66,23 @@ async fn servers_and_sentinels_have_passwords_of_their_own() {
     expect(builder.connect().await, ErrorKind::Denied, &["password"]);
     let builder = Client::builder().sentinel(sentinel("wrong").password("of-the-servers"));
     expect(builder.connect().await, ErrorKind::Denied, &["password"]);
+}
+
+#[tokio::test]
+async fn a_client_has_one_idle_connection_to_each_sentinel() {
+    let all = TestSentinel::start(1, 0, 3).expect("sentinels");
+    let fixture = Fixture::behind(&all);
+    let clients = [fixture.client().await, fixture.client().await];
+    for sentinel in all.sentinels() {
+        // Sentinels have no subscriptions of each other.
+        eventually("each client watches it, and asks nothing more", || {
+            let reply = sentinel.admin(&["CLIENT", "LIST"]).expect("an answer");
+            let list = reply.text().expect("a text");
+            let doing = |command: &str| list.matches(&format!(" cmd={command} ")).count();
+            doing("subscribe") == clients.len() && doing("sentinel|master") + doing("sentinel") == 0
+        })
+        .await;
+    }
 }
 
 #[tokio::test]

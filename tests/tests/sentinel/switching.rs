@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use latchwork_mutex::ClientBuilder;
 use latchwork_testkit::{Reply, RespClient, TestSentinel, TestServer};
 use latchwork_tests::{
-    Fixture, LONG, eventually, go, granted, locked, locking, mutex, rises, soon, subject, unlocked,
+    Fixture, LONG, MINUTE, eventually, go, granted, locked, locking, mutex, rises, soon, subject, unlocked,
 };
 
 use super::{follows, scripts, sentinel};
@@ -156,11 +157,17 @@ async fn h56_a_grant_of_the_old_primary_makes_no_guard() {
 async fn an_event_that_was_missed_is_found_by_asking() {
     let all = sentinel(1);
     let fixture = Fixture::behind(&all);
-    let client = fixture.steady().await;
+    // It would be patient with the old primary for longer than this test.
+    let patient = |b: ClientBuilder| {
+        let b = b.lease(MINUTE).heartbeat(MINUTE);
+        b.operation_timeout(MINUTE).unavailable_after(MINUTE * 2)
+    };
+    let client = fixture.client_with(patient).await;
     let held = locked(&client, "a").await;
     all.wait_replicated().expect("copied");
-    // No subscription is there while the event is sent: they are killed again and again.
     let old = all.master().expect("a primary");
+    old.freeze().expect("frozen"); // so that it is not made a replica, which ends connections
+    // No subscription is there while the event is sent: they are killed again and again.
     let kill = || {
         for sentinel in all.sentinels() {
             let _killed = sentinel.kill_pubsub_clients().is_ok();
@@ -168,7 +175,7 @@ async fn an_event_that_was_missed_is_found_by_asking() {
     };
     kill();
     let switching = std::thread::scope(|scope| {
-        let switching = scope.spawn(|| all.failover().map(TestServer::port));
+        let switching = scope.spawn(|| all.wait_switched(old).map(TestServer::port));
         while !switching.is_finished() {
             kill();
             std::thread::sleep(Duration::from_millis(2));

@@ -280,6 +280,29 @@ mod tests {
         assert!(Moment::now() >= soon, "not before its time");
     }
 
+    /// A waiter that sleeps has to see within a second that calls begin to fail.
+    #[tokio::test]
+    async fn a_timer_wakes_whoever_polls_it_once_a_second_at_least() {
+        let second = Duration::from_secs(1);
+        for asked in [Duration::from_millis(20), second, Duration::from_secs(3600)] {
+            let mut timer = std::pin::pin!(Timer::new());
+            let before = Moment::now();
+            std::future::poll_fn(|cx| {
+                let over = timer.as_mut().poll_until(cx, before + asked, None);
+                assert!(over.is_pending(), "armed");
+                Poll::Ready(())
+            })
+            .await;
+            let wakes = timer.as_mut().project();
+            let slice = wakes.ends.since(before);
+            let spent = Moment::now().since(before);
+            assert!(slice <= asked.min(second) + spent, "{asked:?}: after {slice:?}");
+            let sleep = wakes.sleep.as_pin_mut().expect("a sleep");
+            let left = sleep.deadline().duration_since(tokio::time::Instant::now());
+            assert!(left <= slice, "{asked:?}: the sleep takes {left:?}");
+        }
+    }
+
     #[test]
     fn a_timer_outlives_its_runtime() {
         let build = || {

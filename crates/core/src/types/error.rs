@@ -205,6 +205,27 @@ impl Error {
     }
 
     /// Whether trying again later may work without anybody changing anything.
+    ///
+    /// | kind | transient |
+    /// |---|---|
+    /// | [`Invalid`](ErrorKind::Invalid) | no |
+    /// | [`Unavailable`](ErrorKind::Unavailable) | yes |
+    /// | [`Closed`](ErrorKind::Closed) | no |
+    /// | [`Unsupported`](ErrorKind::Unsupported) | no |
+    /// | [`Tls`](ErrorKind::Tls) | no |
+    /// | [`Credentials`](ErrorKind::Credentials) | yes: the provider is asked again |
+    /// | [`Denied`](ErrorKind::Denied) | no |
+    /// | [`OutOfMemory`](ErrorKind::OutOfMemory) | yes: keys expire |
+    /// | [`ReadOnly`](ErrorKind::ReadOnly) | yes: the client connects again, perhaps to the primary |
+    /// | [`WrongType`](ErrorKind::WrongType) | no |
+    /// | [`Protocol`](ErrorKind::Protocol) | no |
+    /// | [`Lost`](ErrorKind::Lost) | no: acquire again, and do the work again |
+    /// | [`QueueFull`](ErrorKind::QueueFull) | yes |
+    /// | [`Mismatch`](ErrorKind::Mismatch) | no |
+    /// | [`TooLarge`](ErrorKind::TooLarge) | no |
+    /// | [`TooLate`](ErrorKind::TooLate) | yes |
+    /// | [`NoSuchLatch`](ErrorKind::NoSuchLatch) | no: somebody has to create it |
+    /// | [`Reset`](ErrorKind::Reset) | no |
     pub fn is_transient(&self) -> bool {
         matches!(
             self.0.kind,
@@ -289,6 +310,56 @@ mod tests {
         bounds::<Error>();
         assert_eq!(size_of::<Error>(), size_of::<usize>(), "one word");
         assert_eq!(size_of::<Result<()>>(), size_of::<usize>(), "with a niche for Ok");
+    }
+
+    /// All of them: the compiler complains here if there is another one.
+    fn all() -> Vec<ErrorKind> {
+        use ErrorKind as Kind;
+        let next = |kind: Kind| match kind {
+            Kind::Invalid => Some(Kind::Unavailable),
+            Kind::Unavailable => Some(Kind::Closed),
+            Kind::Closed => Some(Kind::Unsupported),
+            Kind::Unsupported => Some(Kind::Tls),
+            Kind::Tls => Some(Kind::Credentials),
+            Kind::Credentials => Some(Kind::Denied),
+            Kind::Denied => Some(Kind::OutOfMemory),
+            Kind::OutOfMemory => Some(Kind::ReadOnly),
+            Kind::ReadOnly => Some(Kind::WrongType),
+            Kind::WrongType => Some(Kind::Protocol),
+            Kind::Protocol => Some(Kind::Lost),
+            Kind::Lost => Some(Kind::QueueFull),
+            Kind::QueueFull => Some(Kind::Mismatch),
+            Kind::Mismatch => Some(Kind::TooLarge),
+            Kind::TooLarge => Some(Kind::TooLate),
+            Kind::TooLate => Some(Kind::NoSuchLatch),
+            Kind::NoSuchLatch => Some(Kind::Reset),
+            Kind::Reset => None,
+        };
+        std::iter::successors(Some(Kind::Invalid), |&kind| next(kind)).collect()
+    }
+
+    #[test]
+    fn each_kind_is_transient_or_not_as_documented() {
+        let documented: Vec<(&str, bool)> = include_str!("error.rs")
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("/// | [`"))
+            .filter_map(|row| row.split_once("`](ErrorKind::"))
+            .map(|(kind, rest)| {
+                let (_, answer) = rest.split_once(" | ").expect("two columns");
+                let is_yes = answer.starts_with("yes");
+                assert!(is_yes || answer.starts_with("no"), "{kind}: {answer}");
+                (kind, is_yes)
+            })
+            .collect();
+        let found: Vec<(String, bool)> = all()
+            .into_iter()
+            .map(|kind| (format!("{kind:?}"), Error::new(kind, "").is_transient()))
+            .collect();
+        let documented: Vec<_> = documented
+            .into_iter()
+            .map(|(kind, is)| (kind.to_owned(), is))
+            .collect();
+        assert_eq!(found, documented, "every kind, in the order of the enum");
     }
 
     #[test]

@@ -225,6 +225,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_drift_margin_is_a_share_of_the_lease_and_two_milliseconds() {
+        let ms = Duration::from_millis;
+        for (parts_per_million, lease, margin) in [
+            (0, ms(10), ms(2)),
+            (0, MAX_LEASE, ms(2)),
+            (10_000, ms(10_000), ms(102)),
+            (100_000, ms(10), ms(3)),
+            (100_000, MAX_LEASE, MAX_LEASE / 10 + ms(2)),
+        ] {
+            let drift = Drift { parts_per_million };
+            assert_eq!(drift.margin(lease), margin, "{parts_per_million} of {lease:?}");
+        }
+    }
+
+    #[test]
     fn h62_absurd_options_are_refused() {
         assert!(Options::default().check().is_ok(), "the defaults");
         let bad: [fn(&mut Options); 13] = [

@@ -89,7 +89,8 @@ pub enum Algorithm {
     Gcra,
     /// At most the rate's permits in *any* window as long as its period. They come back as the window moves on, in steps of a
     /// fiftieth of it: so of a full window's permits the last ones come back up to 2 % late, and in the long run up to
-    /// 2 % fewer are admitted.
+    /// 2 % fewer are admitted. A fiftieth is rounded up to a microsecond, which costs more only if the period is shorter
+    /// than 125 ms and no multiple of 50 µs.
     SlidingWindow,
 }
 
