@@ -173,6 +173,9 @@ pub(crate) async fn exchange(
     items: &[Item],
     deadline: Moment,
 ) -> Result<Vec<TickItem>, Failure> {
+    for Item { attempt, .. } in items {
+        shared.confirming(attempt);
+    }
     let request = {
         let args: Vec<TickArgs<'_>> = items.iter().map(|item| args(shared, item)).collect();
         tick(&args)
@@ -186,6 +189,12 @@ pub(crate) async fn exchange(
     let mut answers = Vec::with_capacity(items.len());
     for Item { attempt, asked } in items {
         let item = reply.next().map_err(Failure::refused)?;
+        if let TickItem::Granted(grant) = &item
+            && attempt.spec.is_shared()
+            && attempt.with(|state| state.is_queued() == Some(true))
+        {
+            shared.tell(attempt, attempt.granted_at(grant, stamp)); // the message was lost
+        }
         let event = Event::Ticked {
             asked: *asked,
             item,
