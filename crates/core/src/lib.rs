@@ -44,7 +44,7 @@ pub use ops::dynamic;
 pub use ops::fence::{FENCE_MEMORY, Fence};
 pub use ops::held::hold::{Hold, Lost};
 pub use ops::held::release::Unlock;
-pub use ops::inspect::{HolderInfo, LockInfo, WaiterInfo};
+pub use ops::inspect::{ClientLabel, HolderInfo, LockInfo, WaiterInfo};
 pub use ops::latch::LatchInfo;
 pub use ops::list::{Listed, Listing};
 pub use ops::place::Positions;

@@ -219,7 +219,7 @@ pub use latchwork_rwlock::{
 pub use latchwork_semaphore::{Semaphore, SemaphoreBuilder, SemaphorePermit};
 
 #[cfg(feature = "latch")]
-pub use latchwork_latch::{CountdownLatch, CountdownLatchBuilder, LatchInfo};
+pub use latchwork_latch::{ClientLabel, CountdownLatch, CountdownLatchBuilder, LatchInfo};
 
 /// The named futures of all primitives.
 pub mod futures {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use latchwork_core::kit::{
-    Primitive, PrimitiveOptions, Shell, Wait, builder_options, lock_by_its_methods, run,
+    Primitive, PrimitiveOptions, Shell, Wait, builder_options, for_purpose, lock_by_its_methods, run,
 };
 use latchwork_core::{Acquiring, Client, Error, FencingToken, LockInfo, Name, Result, Ticket, TryAcquiring};
 
@@ -287,7 +287,7 @@ impl FairMutex {
     /// # async fn example(mutex: latchwork_mutex::FairMutex) -> Result<(), latchwork_mutex::Error> {
     /// let info = mutex.inspect().await?;
     /// for holder in &info.holders {
-    ///     println!("{:?} for {:?}", holder.label, holder.held_for);
+    ///     println!("{:?} ({:?}) for {:?}", holder.label, holder.purpose, holder.held_for);
     /// }
     /// println!("{} wait", info.queue_len);
     /// # Ok(())
@@ -414,6 +414,7 @@ pub struct FairMutexBuilder {
     boost: Duration,
 }
 
+for_purpose!(FairMutex, "latchwork_mutex::FairMutex", primitive);
 builder_options!(FairMutexBuilder);
 
 impl FairMutexBuilder {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use latchwork_core::kit::{
-    Primitive, PrimitiveOptions, Shell, Wait, builder_options, lock_by_its_methods, run,
+    Primitive, PrimitiveOptions, Shell, Wait, builder_options, for_purpose, lock_by_its_methods, run,
 };
 use latchwork_core::{Client, FencingToken, LockInfo, Name, Result, Ticket};
 
@@ -265,7 +265,7 @@ impl Mutex {
     /// # async fn example(mutex: latchwork_mutex::Mutex) -> Result<(), latchwork_mutex::Error> {
     /// let info = mutex.inspect().await?;
     /// for holder in &info.holders {
-    ///     println!("{:?} for {:?}", holder.label, holder.held_for);
+    ///     println!("{:?} ({:?}) for {:?}", holder.label, holder.purpose, holder.held_for);
     /// }
     /// println!("{} wait", info.queue_len);
     /// # Ok(())
@@ -393,6 +393,7 @@ pub struct MutexBuilder {
     options: PrimitiveOptions,
 }
 
+for_purpose!(Mutex, "latchwork_mutex::Mutex", primitive);
 builder_options!(MutexBuilder);
 
 impl MutexBuilder {

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use latchwork_core::kit::{
-    Guard, Primitive, PrimitiveOptions, Shell, Wait, builder_options, guard_type, lock_by_its_methods, run,
+    Guard, Primitive, PrimitiveOptions, Shell, Wait, builder_options, for_purpose, guard_type,
+    lock_by_its_methods, run,
 };
 use latchwork_core::{Client, FencingToken, LockInfo, Name, Owner, Result, Ticket};
 
@@ -324,7 +325,7 @@ impl ReentrantMutex {
     /// # async fn example(mutex: latchwork_mutex::ReentrantMutex) -> Result<(), latchwork_mutex::Error> {
     /// let info = mutex.inspect().await?;
     /// for holder in &info.holders {
-    ///     println!("{:?} for {:?}", holder.label, holder.held_for);
+    ///     println!("{:?} ({:?}) for {:?}", holder.label, holder.purpose, holder.held_for);
     /// }
     /// println!("{} wait", info.queue_len);
     /// # Ok(())
@@ -538,6 +539,8 @@ pub struct ReentrantMutexBuilder {
     options: PrimitiveOptions,
 }
 
+for_purpose!(ReentrantMutex, "latchwork_mutex::ReentrantMutex", primitive);
+for_purpose!(OwnedHandle, "latchwork_mutex::OwnedHandle", primitive);
 builder_options!(ReentrantMutexBuilder);
 
 impl ReentrantMutexBuilder {

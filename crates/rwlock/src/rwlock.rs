@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use latchwork_core::kit::{MAX_HEAD_START, Primitive, PrimitiveOptions, Shell, Wait, builder_options, run};
+use latchwork_core::kit::{
+    MAX_HEAD_START, Primitive, PrimitiveOptions, Shell, Wait, builder_options, for_purpose, run,
+};
 use latchwork_core::{Client, FencingToken, LockInfo, Name, Result, Ticket};
 
 use crate::futures::{
@@ -698,6 +700,7 @@ pub struct RwLockBuilder {
     policy: RwPolicy,
 }
 
+for_purpose!(RwLock, "latchwork_rwlock::RwLock", readers, upgradable, writers);
 builder_options!(RwLockBuilder);
 
 impl RwLockBuilder {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use latchwork_core::kit::{Primitive, PrimitiveOptions, Shell, Wait, builder_options, run};
+use latchwork_core::kit::{Primitive, PrimitiveOptions, Shell, Wait, builder_options, for_purpose, run};
 use latchwork_core::{Client, LockInfo, Name, OnMismatch, Rate, Result, Ticket};
 
 use crate::futures::{SemaphoreAcquire, TrySemaphoreAcquire};
@@ -520,6 +520,7 @@ pub struct SemaphoreBuilder {
     options: PrimitiveOptions,
 }
 
+for_purpose!(Semaphore, "latchwork_semaphore::Semaphore", primitive);
 builder_options!(SemaphoreBuilder);
 
 impl SemaphoreBuilder {

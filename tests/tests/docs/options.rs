@@ -284,6 +284,7 @@ fn rows() -> Vec<Row> {
             "on_mismatch: Error",
             Free,
         ),
+        Row(HOLDS, "purpose", "none", "purpose: None", Free),
         Row(LATCH, "wait_for_creation", "`false`", "on_missing: Create", Free),
     ]
 }

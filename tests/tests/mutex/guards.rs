@@ -75,9 +75,11 @@ async fn inspection_shows_holders_and_waiters() {
         holder.lease_left <= LEASE && holder.lease_left > Duration::ZERO,
         "{holder:?}"
     );
-    assert!(holder.held_for < Duration::from_secs(10), "{holder:?}");
+    let is_new = |time: Option<Duration>| time.is_some_and(|time| time < Duration::from_secs(10));
+    assert!(is_new(holder.held_for) && holder.confirmed, "{holder:?}");
     assert!(!holder.shared, "exclusive");
     assert_eq!(info.waiters[0].label.as_deref(), Some("second"), "its label");
+    assert!(is_new(info.waiters[0].waiting_for), "{info:?}");
     drop(guard);
     granted(waiter).await.unlock().await.expect("released");
     fixture.check_leftovers();

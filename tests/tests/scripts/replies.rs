@@ -238,6 +238,9 @@ fn inspect_lists_and_changes_nothing() {
         vec![holders, Reply::Array(vec![text(&b.id), text(&c.id)])],
         counts,
         of_all,
+        [vec![0], vec![0, 0]]
+            .map(|list| Reply::Array(list.into_iter().map(Reply::Int).collect()))
+            .to_vec(),
     ]
     .concat();
 
@@ -254,6 +257,30 @@ fn inspect_lists_and_changes_nothing() {
         "a hold whose time is over is none"
     );
     assert_eq!(lock.dump(), before);
+}
+
+/// A claim says how often its waiter missed one, and a waiter when it was seen, also after the clock was set back.
+#[test]
+fn inspect_says_what_is_a_claim_and_who_is_silent() {
+    let mut lock = Lock::new(1);
+    let [a, b, c] = [1, 2, 3].map(|count| attempt(count, 1));
+    for who in [&a, &b, &c] {
+        lock.acquire(who, WAIT);
+    }
+    let list = |numbers: &[i64]| Reply::Array(numbers.iter().copied().map(Reply::Int).collect());
+    let found = |lock: &mut Lock| lock.inspect(10).items()[12..].to_vec();
+    lock.bench.advance(1024);
+    assert_eq!(found(&mut lock), [list(&[0]), list(&[1024, 1024])]);
+    lock.tick('w', &c, 0);
+    assert_eq!(found(&mut lock), [list(&[0]), list(&[1024, 0])]);
+    lock.end(&a, None);
+    assert_eq!(found(&mut lock), [list(&[1]), list(&[0])], "b has a claim");
+    lock.bench.advance(-2048);
+    assert_eq!(
+        found(&mut lock)[1],
+        list(&[0]),
+        "just now, before the clock was set back"
+    );
 }
 
 #[test]

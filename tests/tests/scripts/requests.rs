@@ -3,7 +3,7 @@
 use latchwork_testkit::Reply;
 
 use crate::bench::numbers;
-use crate::model::{Attempt, Call, Hold, POLLS, Record};
+use crate::model::{Attempt, Call, Hold, POLLS, Record, STEPPED, UNIT, UNITS};
 
 const DAY_US: i64 = 86_400_000_000;
 
@@ -17,6 +17,12 @@ pub(crate) struct Acquire {
     pub(crate) polls: bool,
     /// The head start, ms.
     pub(crate) ahead: i64,
+}
+
+/// How long ago a waiter was seen, ms; after the clock was set back, just now.
+fn silent_for(now: i64, seen: i64) -> i64 {
+    let units = (now.div_euclid(UNIT) - seen).rem_euclid(UNITS);
+    if units > UNITS - STEPPED { 0 } else { units * UNIT }
 }
 
 impl Record {
@@ -240,6 +246,10 @@ impl Record {
             .take(most)
             .map(|hold| Reply::Int(hold.has()))
             .collect();
+        let claim = |hold: &Hold| hold.claim.map_or(0, |missed| missed + 1);
+        let claims = holds.iter().take(most).map(|hold| Reply::Int(claim(hold)));
+        let waiting = self.queue.iter().take(most);
+        let seen = waiting.map(|waiter| Reply::Int(silent_for(now, waiter.seen)));
         let counted = self.stored.is_some();
         let used = self.dump(if counted { 0 } else { capacity }).shared.unwrap_or(0);
         let ended = self.holds.iter().filter(|hold| counted && hold.is_over(now));
@@ -262,6 +272,8 @@ impl Record {
             there,
             ended,
             over,
+            Reply::Array(claims.collect()),
+            Reply::Array(seen.collect()),
         ])
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::event::{Asked, Effects, HoldEvent};
 use super::lease::Known;
 use super::rules::{NOT_KEPT, Rule, Rules};
-use super::state::{Stage, State};
+use super::state::{OLDEST, Stage, State};
 use crate::base::clock::Moment;
 use crate::types::loss::Loss;
 use crate::wire::reply::{TickItem, Why};
@@ -57,6 +57,13 @@ impl State {
     /// Returns whether it holds by a claim, handed out or not.
     pub(crate) const fn is_claim(&self) -> bool {
         matches!(self.stage, Stage::Granted(lease) | Stage::Held(lease) if lease.claim)
+    }
+
+    /// When the claim by which it holds was made, µs of the server, as the news of it said. `None`: it has none, or another
+    /// server has taken over since.
+    pub(crate) fn claimed_at(&self) -> Option<u64> {
+        let is_claim = matches!(self.stage, Stage::Leaving(_)) || self.is_claim();
+        Some(self.news.stamp).filter(|&stamp| is_claim && stamp > OLDEST)
     }
 
     /// The keeper looks at it.

@@ -31,9 +31,11 @@ use self::event::{Effects, Event, HoldEvent, Step};
 use self::lease::Lease;
 use self::rules::{Plan, Rules};
 use self::state::State;
-use crate::base::clock::Moment;
+use crate::base::clock::{Moment, millis};
 use crate::types::loss::Loss;
 use crate::types::name::Name;
+use crate::wire::id;
+use crate::wire::reply::Grant;
 
 /// One call of an acquire function.
 pub(crate) struct Attempt {
@@ -103,6 +105,16 @@ impl Attempt {
                 watchers: None,
             }),
         }
+    }
+
+    /// When it was granted, µs of the server, by an answer of `stamp` that was made some time after that.
+    pub(crate) fn granted_at(&self, grant: &Grant, stamp: u64) -> u64 {
+        let whole = if grant.claim {
+            id::window(&self.id)
+        } else {
+            millis(self.spec.first_lease())
+        };
+        stamp.saturating_sub(whole.saturating_sub(millis(grant.left)) * 1000)
     }
 
     /// Remembers why it was not renewed.

@@ -11,6 +11,9 @@ use crate::wire::id::{self, Base, Inbox, Kin};
 use crate::wire::pace::Pace;
 use crate::wire::request::Capacity;
 
+/// The longest head start, in ms: 24.8 days.
+pub const MAX_HEAD_START: i64 = 1 << 31;
+
 /// What an attempt asks for, and how its hold is to be kept.
 #[derive(Debug, Clone)]
 pub(crate) struct Spec {
@@ -21,6 +24,8 @@ pub(crate) struct Spec {
     pub(crate) at_least: Option<Duration>,
     /// The most entries that the queue may have; the client's limit if `None`.
     pub(crate) max_waiters: Option<u32>,
+    /// What for: inspections show it.
+    pub(crate) purpose: Option<Arc<str>>,
     pub(crate) mode: Mode,
 }
 
@@ -87,6 +92,7 @@ impl Spec {
             max_hold: None,
             at_least: None,
             max_waiters: None,
+            purpose: None,
             mode: Mode::Lock(Share::ALL),
         }
     }
@@ -190,6 +196,22 @@ impl Spec {
             Mode::Counted { numbers, .. } => Some(numbers),
             _ => None,
         }
+    }
+
+    /// Whether the client's record is to say more of its attempts from the beginning: their purpose, a head start, or
+    /// since when they wait, if their ids do not.
+    pub(crate) fn is_told(&self) -> bool {
+        self.purpose.is_some() || self.priority() != 0 || self.is_upgrade()
+    }
+
+    /// Its head start in the queue, unless it is the longest one, which is no priority of its own.
+    pub(crate) fn priority(&self) -> i64 {
+        let ahead = self.ahead().unwrap_or(0);
+        if ahead.abs() < MAX_HEAD_START { ahead } else { 0 }
+    }
+
+    pub(crate) const fn is_upgrade(&self) -> bool {
+        matches!(self.mode, Mode::Upgrade(..))
     }
 
     /// What it asks of a latch, if that is what it is about.

@@ -39,7 +39,7 @@ pub(super) enum Stage {
 }
 
 /// The stamp of something that was heard, and is older than whatever comes.
-const OLDEST: u64 = 1;
+pub(super) const OLDEST: u64 = 1;
 
 /// Requests that were sent and have not been answered, apart from ends.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]

@@ -249,6 +249,45 @@ macro_rules! builder_options {
                 self.options.max_waiters = Some(most);
                 self
             }
+
+            /// What the holds are for, as `inspect` shows it to people. Defaults to none.
+            ///
+            /// At most 128 bytes: a longer text is cut. To give each request a text of its own, call `for_purpose` of the
+            /// handle, which also says when the text is sent.
+            pub fn purpose(mut self, text: impl Into<String>) -> Self {
+                self.options.purpose = Some(text.into());
+                self
+            }
+        }
+    };
+}
+
+/// Gives a handle with these fields of the type `Primitive` the method `for_purpose`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! for_purpose {
+    ($type:ident, $path:literal, $($field:ident),+) => {
+        impl $type {
+            /// The same handle for requests that are for this: `inspect` shows the text beside the hold or the waiter.
+            ///
+            /// At most 128 bytes: a longer text is cut, and an empty one is none. It is sent only if the attempt lasts for a
+            /// quarter of a second, in one request of the background with all that this client has to say by then; the
+            /// call itself costs nothing more. It is shown while the client lives and for at least the retention after
+            /// that. If a client has more than 256 attempts with something to say, or they take more than 16 KiB, the
+            /// oldest are shown. Anyone who may read the keys of this prefix can read it, so it must not be a secret.
+            ///
+            /// # Examples
+            /// ```no_run
+            #[doc = concat!("# fn example(handle: &", $path, ") {")]
+            /// let handle = handle.for_purpose(&format!("import of file {}", 7));
+            /// # }
+            /// ```
+            #[must_use]
+            pub fn for_purpose(&self, text: &str) -> Self {
+                let mut handle = self.clone();
+                $(handle.$field = self.$field.for_purpose(text);)+
+                handle
+            }
         }
     };
 }

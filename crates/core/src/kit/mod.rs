@@ -22,7 +22,7 @@ pub use crate::rate::limiter::{Limiter, LimiterOptions};
 pub use crate::types::latch::{LatchOptions, OnMissing};
 pub use crate::wire::record;
 pub use crate::wire::script::Joined;
-pub use crate::{builder_options, guard_type, lock_by_its_methods};
+pub use crate::{builder_options, for_purpose, guard_type, lock_by_its_methods};
 
 /// Whether this build of the library can speak TLS.
 pub const TLS: bool = cfg!(any(feature = "tls-rustls", feature = "tls-native-tls"));

@@ -8,11 +8,12 @@
 -- ARGV[4]  from   how many holders, and how many waiters, not to list
 --
 -- Returns  {0}                                            there is no record
---          {1, stamp_us, token, queued, holders, waiters, used, stored, weights, holds, ended, over}
+--          {1, stamp_us, token, queued, holders, waiters, used, stored, weights, holds, ended, over, claims, seen}
 --              holders: id, end in ms, id, end, ...; waiters: id, id, ...; used: weight of shared holders; stored: the
 --              capacity in the record, doubled, and one more if it was resized; 0: there is none; weights: of the holders;
 --              holds: how many there are; ended: of a counted primitive, how many are over and still in the record, and
---              `used`; over: what a thousand of them have
+--              `used`; over: what a thousand of them have; claims: of each holder 0, or of a claim
+--              how many were missed before, and 1; seen: how long ago each waiter showed a sign of life, ms
 --          {8}                                            not our record, or another schema version
 local lock, most, from = KEYS[1], tonumber(ARGV[1]), ARGV[4] or 0
 
@@ -37,7 +38,9 @@ local function weights_of(list, distance)
 end
 
 local holders = redis.call('ZRANGEBYSCORE', lock, string.format('(%d', now), '(%TOMB%', 'WITHSCORES', 'LIMIT', from, most)
+local claims = {}
 for i = 2, #holders, 2 do
+  claims[i / 2] = holders[i] % 1 * %CLAIM_PARTS%
   holders[i] = math.floor(holders[i])
 end
 local ended, over = 0, 0
@@ -48,6 +51,11 @@ if stored > 0 then -- nobody settled since those ended
     over = over + weight
   end
 end
-local waiters = redis.call('ZRANGEBYSCORE', lock, '-inf', '(0', 'LIMIT', from, most)
+local places, waiters, seen = redis.call('ZRANGEBYSCORE', lock, '-inf', '(0', 'WITHSCORES', 'LIMIT', from, most), {}, {}
+for i = 1, #places, 2 do
+  local unseen = ((now - now % %UNIT%) / %UNIT% - places[i + 1]) % %CHANCE%
+  waiters[#waiters + 1] = places[i]
+  seen[#seen + 1] = unseen > %CHANCE% - %STEPPED% and 0 or unseen * %UNIT% -- the clock was set back: just now
+end
 local queued, holds = redis.call('ZCOUNT', lock, '-inf', '(0'), redis.call('ZCOUNT', lock, string.format('(%d', now), '(%TOMB%')
-return { 1, now_us, tonumber(marks[1]), queued, holders, waiters, used, stored, weights_of(holders, 2), holds, ended, over }
+return { 1, now_us, tonumber(marks[1]), queued, holders, waiters, used, stored, weights_of(holders, 2), holds, ended, over, claims, seen }

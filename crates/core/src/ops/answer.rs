@@ -9,6 +9,7 @@ use crate::attempt::Attempt;
 use crate::attempt::ask::LatchAsk;
 use crate::attempt::event::Event;
 use crate::attempt::spec::Spec;
+use crate::attempt::state::State;
 use crate::base::clock::Moment;
 use crate::runtime::shared::Shared;
 use crate::types::error::{Error, ErrorKind, Result, floor_ahead, foreign};
@@ -46,6 +47,14 @@ pub(super) fn apply(
         Ok((stamp, reply)) => (*stamp, Some(*reply)),
         Err(_) => (0, None),
     };
+    if attempt.spec.is_shared() && attempt.with(State::has_heard) {
+        // It waited before, so its id does not say since when it holds.
+        match reply {
+            Some(AcquireReply::Fresh) => shared.tell(attempt, stamp),
+            Some(AcquireReply::Granted(grant)) => shared.tell(attempt, attempt.granted_at(&grant, stamp)),
+            _ => {}
+        }
+    }
     let event = Event::Answered { reply, stamp, sent };
     shared.on_while_polled(attempt, event, now);
     let (stamp, reply) = read?;

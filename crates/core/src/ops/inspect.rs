@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
+use futures_util::stream;
 
 use super::primitive::Primitive;
 use crate::base::clock::{Moment, millis};
@@ -15,15 +15,22 @@ use crate::tasks::client::Client;
 use crate::types::error::{Error, Result, foreign};
 use crate::types::owner::Owner;
 use crate::types::token::FencingToken;
+use crate::wire::client::{ClientInfo, Note};
 use crate::wire::id;
 use crate::wire::key::label_key;
 use crate::wire::plain::read_labels;
-use crate::wire::reply::{ForceReply, InspectReply};
+use crate::wire::reply::{ForceReply, InspectReply, Record, RecordHolder, RecordWaiter};
 use crate::wire::request::{force, inspect, inspect_from};
 use crate::wire::value::Reply;
 
 /// Waiters and holders that an inspection lists.
 const MOST: usize = 100;
+
+/// Keys of clients' records that are read at once: each has 16 KiB at most.
+const RECORDS: usize = 50;
+/// How many of these requests are under way at once: in a cluster each slot has one of its own.
+const READS: usize = 16;
+
 /// Who holds a primitive and who waits for it, as of one moment at the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -42,31 +49,71 @@ pub struct LockInfo {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HolderInfo {
-    /// The label of its client; `None` if its record is gone.
+    /// The label of its client, which is `host:pid` unless it was set; `None` if the client's record is gone or may not
+    /// be read.
     pub label: Option<String>,
-    /// Since when it holds, by its token: exact unless the server's clock was set back or a token floor was used. Zero for
-    /// shared holders: nothing in the record says when they began.
-    pub held_for: Duration,
-    /// What is left of its lease.
+    /// What it is for, if its handle says so (`for_purpose`, or `purpose` of a builder).
+    pub purpose: Option<String>,
+    /// How long its client has had this hold, as it is now: since the grant, or since it was upgraded, downgraded, split
+    /// off or resumed from a ticket, if that was later. `None` for a shared hold whose client's record is gone.
+    ///
+    /// By the server's clock, to within a round trip. It is wrong by as much as that clock was set since, and for an
+    /// exclusive hold after a token floor that is ahead of the clock. Of a shared hold that was handed over, it counts
+    /// from the request instead of the grant if the client has more than 256 of them.
+    pub held_for: Option<Duration>,
+    /// How long its lease lasts unless it is renewed.
     pub lease_left: Duration,
-    /// Its token; shared holders have none.
+    /// Whether the client has answered since the hold was handed over to it. `false` for longer than a quarter of the
+    /// claim window: it may be dead, and the next waiter gets the lock when `lease_left` is over.
+    pub confirmed: bool,
+    /// Its token, which tells by its time when the lock was granted; shared holders have none.
     pub token: Option<FencingToken>,
     /// Whether others may hold at the same time.
     pub shared: bool,
     /// How much it has of the capacity: the permits of a semaphore; 1 of a mutex.
     pub weight: u32,
+    /// Whose hold it is, of a reentrant mutex.
+    pub owner: Option<Owner>,
 }
 
 /// A waiter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WaiterInfo {
-    /// The label of its client; `None` if its record is gone.
+    /// The label of its client, which is `host:pid` unless it was set; `None` if the client's record is gone or may not
+    /// be read.
+    pub label: Option<String>,
+    /// What it waits for the lock for, if its handle says so (`for_purpose`, or `purpose` of a builder).
+    pub purpose: Option<String>,
+    /// How many wait before it.
+    pub position: u64,
+    /// How long ago it asked, by the server's clock, to within a round trip. `None` if its client's record is gone.
+    ///
+    /// A client that begins more than 20 000 attempts a second counts them as later than they were.
+    pub waiting_for: Option<Duration>,
+    /// How long ago the server last heard of it, to half a second. A client refreshes its places every three seconds, or
+    /// every third of the shortest lease that it waits with. Beyond twice that others pass it, and after 30 s its place
+    /// is dropped.
+    pub silent_for: Duration,
+    /// Its head start in the queue, ms: of a fair mutex, its priority times the boost. Negative: it lets others go
+    /// first. It is known a quarter of a second after the request.
+    pub head_start_ms: i64,
+    /// How much it wants of the capacity: the permits of a semaphore; 1 of a mutex.
+    pub weight: u32,
+    /// For whom it waits, of a reentrant mutex.
+    pub owner: Option<Owner>,
+}
+
+/// A client that waits for a latch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClientLabel {
+    /// Its label; `None` if the client's record is gone or may not be read.
     pub label: Option<String>,
 }
 
 impl Primitive {
-    /// Looks at the lock. Reads only; two requests if anybody is there.
+    /// Looks at the lock. Reads only. One request, and if anybody is there one more for each 50 of their clients.
     ///
     /// # Errors
     /// `Unavailable`, `Denied`, `WrongType`.
@@ -108,42 +155,67 @@ impl Primitive {
             InspectReply::Foreign => return Err(foreign()),
             InspectReply::Record(record) => record,
         };
-        let stamp = record.stamp;
-        let spec = self.spec();
-        let mut weights = record.weights.iter().copied();
-        let ids = record.holders.iter().map(|(id, _)| id).chain(&record.waiters);
-        let labels = labels(self.client(), ids.map(String::as_str)).await;
-        let mut labels = labels.into_iter();
-        let holders = record
-            .holders
-            .iter()
-            .map(|(_, ends)| {
-                let weight = weights.next().unwrap_or_else(|| spec.weight());
-                let shared = spec.is_counted() || weight < spec.whole();
-                let since = if shared { stamp } else { record.token };
-                HolderInfo {
-                    label: labels.next().flatten(),
-                    held_for: Duration::from_micros(stamp.saturating_sub(since)),
-                    lease_left: Duration::from_millis(ends.saturating_sub(stamp / 1000)),
-                    token: (!shared).then_some(FencingToken::new(record.token)),
-                    shared,
-                    weight,
-                }
-            })
-            .collect();
-        let waiters = record
-            .waiters
-            .iter()
-            .map(|_| WaiterInfo {
-                label: labels.next().flatten(),
-            })
-            .collect();
+        let held = record.holders.iter().map(|holder| &holder.id);
+        let ids = held.chain(record.waiters.iter().map(|waiter| &waiter.id));
+        let clients = Clients::read(self.client(), ids.map(String::as_str)).await;
+        let holders = record.holders.iter();
+        let waiters = record.waiters.iter().zip(first..);
         Ok(LockInfo {
-            holders,
+            holders: holders
+                .map(|holder| self.holder(holder, &record, &clients))
+                .collect(),
             holds: record.holds,
             queue_len: record.queued,
-            waiters,
+            waiters: waiters
+                .map(|(waiter, position)| self.waiter(waiter, position, record.stamp, &clients))
+                .collect(),
         })
+    }
+
+    fn holder(&self, holder: &RecordHolder, record: &Record, clients: &Clients) -> HolderInfo {
+        let (spec, stamp) = (self.spec(), record.stamp);
+        let known = clients.of(&holder.id);
+        let weight = holder.weight.unwrap_or_else(|| spec.weight());
+        let shared = spec.is_counted() || weight < spec.whole();
+        // A token of the future was above a floor.
+        let token = Some(record.token).filter(|&token| !shared && token <= stamp);
+        let noted = known
+            .note
+            .map(|note| note.since)
+            .filter(|&since| shared && since > 0);
+        let asked = known.began.map(|began| began.min(renewed(holder)));
+        let since = match holder.claim {
+            Some(_) if token.is_some() => token,
+            Some(missed) => Some(made(holder, missed)),
+            None => noted.or_else(|| token.max(asked)),
+        };
+        HolderInfo {
+            label: known.label(),
+            purpose: known.purpose(),
+            held_for: since.map(|since| passed(stamp, since)),
+            lease_left: Duration::from_millis(holder.ends.saturating_sub(stamp / 1000)),
+            confirmed: holder.claim.is_none(),
+            token: (!shared).then_some(FencingToken::new(record.token)),
+            shared,
+            weight,
+            owner: id::owner(&holder.id),
+        }
+    }
+
+    fn waiter(&self, waiter: &RecordWaiter, position: u64, stamp: u64, clients: &Clients) -> WaiterInfo {
+        let known = clients.of(&waiter.id);
+        let noted = known.note.map(|note| note.since).filter(|&since| since > 0);
+        let since = noted.or(known.began);
+        WaiterInfo {
+            label: known.label(),
+            purpose: known.purpose(),
+            position,
+            waiting_for: since.map(|since| passed(stamp, since)),
+            silent_for: Duration::from_millis(waiter.seen),
+            head_start_ms: known.note.map_or(0, |note| note.ahead),
+            weight: id::weight(&waiter.id).unwrap_or_else(|| self.spec().weight()),
+            owner: id::owner(&waiter.id),
+        }
     }
 
     /// How many holds this owner has.
@@ -168,7 +240,7 @@ impl Primitive {
             InspectReply::Foreign => Err(named(foreign())),
             InspectReply::Record(record) => {
                 let first = record.holders.into_iter().next();
-                Ok((first.map(|(id, _)| id), record.holds))
+                Ok((first.map(|holder| holder.id), record.holds))
             }
         }
     }
@@ -222,65 +294,130 @@ impl Primitive {
     }
 }
 
-/// The labels of these attempts' clients; what cannot be read is `None`.
-pub(crate) async fn labels(client: &Client, ids: impl Iterator<Item = &str>) -> Vec<Option<String>> {
-    let shared = client.shared();
-    let keys: Vec<String> = ids
-        .map(|id| label_key(&shared.options.prefix, id::client(id)))
-        .collect();
-    if keys.is_empty() {
-        return Vec::new();
-    }
-    let deadline = Moment::now() + shared.options.operation_timeout;
-    let mut by_slot: BTreeMap<u16, Vec<String>> = BTreeMap::new();
-    for key in &keys {
-        let slot = shared.route.slot(key.as_bytes());
-        by_slot.entry(slot).or_default().push(key.clone());
-    }
-    let reads = by_slot.into_values().map(|keys| async move {
-        let labels = read_together(shared, &keys, deadline).await;
-        std::iter::zip(keys, labels)
-    });
-    let reads: FuturesUnordered<_> = reads.collect();
-    let found: HashMap<String, Option<String>> =
-        reads.collect::<Vec<_>>().await.into_iter().flatten().collect();
-    keys.iter().map(|key| found.get(key).cloned().flatten()).collect()
+/// What has passed since then. If the clock was set back, nothing.
+const fn passed(stamp: u64, since: u64) -> Duration {
+    Duration::from_micros(stamp.saturating_sub(since))
 }
 
-/// The labels under these keys, which are of one slot.
-async fn read_together(shared: &Shared, keys: &[String], deadline: Moment) -> Vec<Option<String>> {
-    let mut labels = match read_some(shared, keys, deadline).await {
-        Ok(labels) => labels,
-        // One that may not be read hides only itself.
+/// When a claim was made, µs: its window was doubled with each that was missed.
+fn made(holder: &RecordHolder, missed: u32) -> u64 {
+    let window = id::window(&holder.id).saturating_mul(1 << missed.min(16));
+    let window = id::lease(&holder.id).map_or(window, |lease| window.min(lease));
+    holder.ends.saturating_sub(window) * 1000
+}
+
+/// When a hold was last renewed, µs; no hold has begun after that. One that was extended seems to be renewed later.
+fn renewed(holder: &RecordHolder) -> u64 {
+    let lease = id::lease(&holder.id).unwrap_or(0);
+    holder.ends.saturating_sub(lease) * 1000 + 999
+}
+
+/// What the records of clients say.
+pub(crate) struct Clients(HashMap<String, ClientInfo>);
+
+/// What is known of an attempt, apart from the record of the primitive.
+struct AttemptInfo<'a> {
+    client: Option<&'a ClientInfo>,
+    note: Option<&'a Note>,
+    /// When it began, µs of the server.
+    began: Option<u64>,
+}
+
+impl AttemptInfo<'_> {
+    fn label(&self) -> Option<String> {
+        self.client.map(|client| client.label.clone())
+    }
+
+    fn purpose(&self) -> Option<String> {
+        let purpose = self.note.map(|note| String::from(&*note.purpose));
+        purpose.filter(|purpose| !purpose.is_empty())
+    }
+}
+
+impl Clients {
+    /// Reads the records of the clients of these attempts, each once. Those that cannot be read are missing.
+    pub(crate) async fn read(client: &Client, ids: impl Iterator<Item = &str>) -> Self {
+        let shared = client.shared();
+        let mut clients: Vec<&str> = ids.map(id::client).collect();
+        clients.sort_unstable();
+        clients.dedup();
+        let deadline = Moment::now() + shared.options.operation_timeout;
+        let mut found = HashMap::with_capacity(clients.len());
+        let mut by_slot: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
+        for client in clients {
+            let key = label_key(&shared.options.prefix, client);
+            by_slot
+                .entry(shared.route.slot(key.as_bytes()))
+                .or_default()
+                .push(client);
+        }
+        let together = by_slot.values().flat_map(|clients| clients.chunks(RECORDS));
+        let reads = together.map(|clients| async move {
+            let records = read_each(shared, clients, deadline).await;
+            clients.iter().zip(records)
+        });
+        let mut reads = stream::iter(reads).buffer_unordered(READS);
+        while let Some(known) = reads.next().await {
+            found.extend(known.filter_map(|(id, record)| Some(((*id).to_owned(), record?))));
+        }
+        Self(found)
+    }
+
+    /// The label of the client with this id.
+    pub(crate) fn label(&self, client: &str) -> Option<String> {
+        self.0.get(client).map(|client| client.label.clone())
+    }
+
+    fn of(&self, attempt: &str) -> AttemptInfo<'_> {
+        let client = self.0.get(id::client(attempt));
+        let counter = attempt.get(id::CLIENT..).and_then(id::counter);
+        let note = client
+            .zip(counter)
+            .and_then(|(client, counter)| client.notes.get(&counter));
+        let epoch = client.and_then(|client| client.epoch);
+        let began = epoch.zip(counter).filter(|_| !id::is_upgrade(attempt));
+        AttemptInfo {
+            client,
+            note,
+            began: began.map(|(epoch, counter)| id::time(epoch, counter)),
+        }
+    }
+}
+
+/// The records of these clients. One that may not be read hides only itself.
+async fn read_each(shared: &Shared, clients: &[&str], deadline: Moment) -> Vec<Option<ClientInfo>> {
+    let keys: Vec<String> = clients
+        .iter()
+        .map(|client| label_key(&shared.options.prefix, client))
+        .collect();
+    let mut records = match read_some(shared, &keys, deadline).await {
+        Ok(records) => records,
         Err(failure) if !failure.passing && keys.len() > 1 => {
-            let mut labels = Vec::with_capacity(keys.len());
+            let mut records = Vec::with_capacity(keys.len());
             for key in keys.chunks(1) {
-                let label = read_some(shared, key, deadline).await.ok();
-                labels.push(label.and_then(|mut label| label.pop()?));
+                let record = read_some(shared, key, deadline).await.ok();
+                records.push(record.and_then(|mut record| record.pop()?));
             }
-            labels
+            records
         }
         Err(_) => Vec::new(),
     };
-    labels.resize(keys.len(), None);
-    labels
+    records.resize(keys.len(), None);
+    records
 }
 
-/// The labels under these keys, in one request.
+/// The records under these keys, in one request.
 async fn read_some(
     shared: &Shared,
     keys: &[String],
     deadline: Moment,
-) -> Result<Vec<Option<String>>, Failure> {
+) -> Result<Vec<Option<ClientInfo>>, Failure> {
     let Some(key) = keys.first() else {
         return Ok(Vec::new());
     };
     let command = read_labels(keys);
     let reply = shared.route.command(key.as_bytes(), &command, deadline).await?;
-    let text = |reply: Reply| {
-        let bytes = reply.bytes().ok();
-        bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-    };
-    let found = reply.items().map_err(Failure::refused)?;
-    Ok(found.into_iter().map(text).collect())
+    let found = reply.items().map_err(Failure::refused)?.into_iter();
+    let record = |record: Reply| record.bytes().ok().map(|bytes| ClientInfo::read(&bytes));
+    Ok(found.map(record).collect())
 }

@@ -15,7 +15,7 @@ use pin_project::pin_project;
 
 use super::acquire::{Acquire, Granted};
 use super::answer::no_such_latch;
-use super::inspect::{WaiterInfo, labels};
+use super::inspect::{ClientLabel, Clients};
 use super::request::{AcquireRequest, Wait};
 use crate::attempt::ask::LatchAsk;
 use crate::attempt::spec::{Mode, Spec};
@@ -69,7 +69,7 @@ pub struct LatchInfo {
     /// How many tasks wait.
     pub waiting: u64,
     /// The clients of those that wait, at most 100; each once.
-    pub clients: Vec<WaiterInfo>,
+    pub clients: Vec<ClientLabel>,
 }
 
 impl Latch {
@@ -201,13 +201,16 @@ impl Latch {
         clients.sort_unstable();
         clients.dedup();
         clients.truncate(MOST);
-        let labels = labels(&self.client, clients.into_iter()).await;
+        let records = Clients::read(&self.client, clients.iter().copied()).await;
+        let label = |client| ClientLabel {
+            label: records.label(client),
+        };
         Ok(LatchInfo {
             count: count(left),
             initial_count: count(initial),
             generation: number,
             waiting,
-            clients: labels.into_iter().map(|label| WaiterInfo { label }).collect(),
+            clients: clients.into_iter().map(label).collect(),
         })
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::attempt::rules::Plan;
+pub use crate::attempt::spec::MAX_HEAD_START;
 use crate::attempt::spec::{Mode, Numbers, Share, Spec};
 use crate::ops::acquire::Acquire;
 use crate::ops::held::guard::Guard;
@@ -24,8 +25,8 @@ use crate::wire::key::{key, place};
 use crate::wire::pace::Pace;
 use crate::wire::request::TakeOver;
 
-/// The longest head start, in ms: 24.8 days.
-pub const MAX_HEAD_START: i64 = 1 << 31;
+/// Bytes of a purpose; what is longer is cut, as nobody wants to miss a lock for a text that is too long.
+pub(crate) const MAX_PURPOSE: usize = 128;
 
 /// A client, a name and options: the value that the handles of all primitives wrap.
 ///
@@ -67,6 +68,8 @@ pub struct PrimitiveOptions {
     pub on_mismatch: OnMismatch,
     /// How long a capacity or rate that was set is remembered, if `counted`.
     pub keep: Duration,
+    /// What its holds are for, which inspections show; cut after 128 bytes.
+    pub purpose: Option<String>,
 }
 
 impl Default for PrimitiveOptions {
@@ -86,8 +89,26 @@ impl Default for PrimitiveOptions {
             max_wait: None,
             on_mismatch: OnMismatch::Error,
             keep: KEEP,
+            purpose: None,
         }
     }
+}
+
+/// As much of a purpose as is kept; `None`: there is none.
+fn purpose(text: &str) -> Option<Arc<str>> {
+    let mut end = text.len().min(MAX_PURPOSE);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    (end > 0).then(|| text[..end].into())
+}
+
+fn check_floor(floor: u64) -> Result<()> {
+    if floor < 1 << 53 {
+        return Ok(());
+    }
+    let text = "the token floor is above 2^53: it cannot be a fencing token";
+    Err(Error::invalid(text))
 }
 
 impl Primitive {
@@ -127,11 +148,7 @@ impl Primitive {
             return Err(named(Error::invalid(TOO_MANY_WAITERS)));
         }
         let floor = options.token_floor.map_or(0, FencingToken::get);
-        if floor >= 1 << 53 {
-            return Err(named(Error::invalid(
-                "the token floor is above 2^53: it cannot be a fencing token",
-            )));
-        }
+        check_floor(floor).map_err(named)?;
         let numbers = Numbers {
             on_mismatch: options.on_mismatch,
             keep: options.keep,
@@ -163,6 +180,7 @@ impl Primitive {
             max_hold: options.max_hold,
             at_least: options.hold_at_least,
             max_waiters: options.max_waiters,
+            purpose: options.purpose.as_deref().and_then(purpose),
             mode,
         };
         let key = key(&shared.options.prefix, kind, &name);
@@ -224,6 +242,14 @@ impl Primitive {
         if let Mode::Lock(share) = &mut spec.mode {
             share.ahead = Some(ms.clamp(-MAX_HEAD_START, MAX_HEAD_START));
         }
+        self.with(self.request.spec.with(spec))
+    }
+
+    /// Returns a copy whose attempts are for this, which inspections show. After 128 bytes it is cut.
+    #[must_use]
+    pub fn for_purpose(&self, text: &str) -> Self {
+        let mut spec = self.spec().clone();
+        spec.purpose = purpose(text);
         self.with(self.request.spec.with(spec))
     }
 

@@ -1,7 +1,7 @@
 //! The state that all parts of a client share, and the end of its life.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -30,6 +30,7 @@ use crate::types::loss::Loss;
 use crate::types::name::Name;
 use crate::types::options::{KEEP, Options};
 use crate::types::server::Warning;
+use crate::wire::client::{self, ClientRecord, Note};
 use crate::wire::id::{self, Inbox};
 
 /// A connection that nobody needs is checked after that many heartbeats.
@@ -89,6 +90,10 @@ pub(crate) struct Shared {
     own_search: Mutex<Moment>,
     /// The longest lease that this client has used, in ms: its label lives as long.
     pub(crate) longest_lease: AtomicU64,
+    /// See [`Self::epoch`].
+    epoch: OnceLock<u64>,
+    /// The client's record is to say more.
+    pub(crate) told: Notify,
 }
 
 impl Shared {
@@ -118,6 +123,8 @@ impl Shared {
             keeps_alive: AtomicBool::new(false),
             own_search: Mutex::new(Moment::from_nanos(0)),
             longest_lease: AtomicU64::new(millis(options.lease)),
+            epoch: OnceLock::new(),
+            told: Notify::new(),
             client_id,
             driver,
             options,
@@ -167,20 +174,76 @@ impl Shared {
         let lease = millis(spec.first_lease());
         self.longest_lease.fetch_max(lease, Ordering::Relaxed);
         let window = millis(self.claim_window(spec.lease));
-        let attempt = self.table.insert(|counter| {
-            let inbox = match self.route.cluster() {
-                None => Inbox::Here,
-                Some(_) => Inbox::Anywhere,
-            };
-            let id = spec.id((&self.client_id, inbox), counter, window);
-            Attempt::new((id, counter), key, name, spec, now)
-        });
+        let time = self.server_ms(&key, now);
+        let from = time.map_or(0, |time| id::count(self.epoch(time), time));
+        let inbox = match self.route.cluster() {
+            None => Inbox::Here,
+            Some(_) => Inbox::Anywhere,
+        };
+        let attempt = self
+            .table
+            .insert((!spec.is_upgrade()).then_some(from), |counter| {
+                let id = spec.id((&self.client_id, inbox), counter, window);
+                Attempt::new((id, counter), key, name, spec, now)
+            });
+        if attempt.spec.is_told() {
+            let since = time.filter(|_| attempt.spec.is_upgrade());
+            self.tell(&attempt, since.unwrap_or(0) * 1000);
+        }
         // Looked at after the slot is taken: `shut` ends whatever has one, and this one it may just have missed.
         if let Err(error) = self.check_open() {
             self.table.remove(&attempt);
             return Err(error.named(&attempt.name));
         }
         Ok(attempt)
+    }
+
+    /// Estimates the time of the server that has this key, ms; `None`: no server has said it yet.
+    fn server_ms(&self, key: &[u8], now: Moment) -> Option<u64> {
+        let time = self.route.of(key).not_after(now) - 1;
+        (time > id::EPOCH).then_some(time)
+    }
+
+    /// The time from which the counters of this client's ids count, ms of the server. `now`: of the server, ms.
+    fn epoch(&self, now: u64) -> u64 {
+        *self.epoch.get_or_init(|| {
+            self.told.notify_one(); // the record is to say it
+            now
+        })
+    }
+
+    /// The client's record, from which inspections learn what ids do not say.
+    pub(crate) fn client_record(&self, key: &[u8]) -> String {
+        let time = self.server_ms(key, Moment::now());
+        let mut record = ClientRecord::new(time.map_or(0, |time| self.epoch(time)), &self.options.label);
+        for (attempt, since) in self.table.told(client::MOST) {
+            let spec = &attempt.spec;
+            let note = Note {
+                since,
+                ahead: spec.priority(),
+                purpose: spec.purpose.as_deref().unwrap_or_default().into(),
+            };
+            record.add(attempt.counter, &note);
+        }
+        record.into_text()
+    }
+
+    /// The client's record is to say more of this attempt: since when it holds, or waits, µs of the server. 0: its id or
+    /// its token says that.
+    pub(crate) fn tell(&self, attempt: &Attempt, since: u64) {
+        if self.table.tell(attempt, since) {
+            self.told.notify_one();
+        }
+    }
+
+    /// A request is to renew it. If it is a claim, the record of the primitive says no longer since when it holds; an
+    /// exclusive hold has a token.
+    pub(crate) fn confirming(&self, attempt: &Attempt) {
+        if attempt.spec.is_shared()
+            && let Some(since) = attempt.with(State::claimed_at)
+        {
+            self.tell(attempt, since);
+        }
     }
 
     /// Rule 6: long enough to hear of the hand-off and confirm it, never above the lease.

@@ -1,5 +1,6 @@
 //! The table of all attempts of a client that may have a hold or a place at the server.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,7 +17,10 @@ struct Inner {
     latches: BTreeMap<Arc<[u8]>, BTreeSet<u64>>,
     /// Has room for every slot: a drop never allocates and never fails (H15).
     ending: VecDeque<Arc<Attempt>>,
-    next: u64,
+    /// Those of which the client's record says more than their ids do, and since when: see [`Table::tell`].
+    told: BTreeMap<u64, u64>,
+    /// The last counters of upgrades, and of all others.
+    last: [u64; 2],
 }
 
 impl Table {
@@ -24,11 +28,14 @@ impl Table {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a slot, before anything is sent.
-    pub(crate) fn insert(&self, make: impl FnOnce(u64) -> Attempt) -> Arc<Attempt> {
+    /// Takes a slot, before anything is sent. `from`: the least counter, which says when it is; of an upgrade `None`.
+    pub(crate) fn insert(&self, from: Option<u64>, make: impl FnOnce(u64) -> Attempt) -> Arc<Attempt> {
         let mut inner = self.lock();
-        inner.next += 1;
-        let attempt = Arc::new(make(inner.next));
+        // A record keeps the counters of upgrades as small numbers, so these do not grow with time: they are odd.
+        let (kind, bit) = if from.is_some() { (1, 0) } else { (0, 1) };
+        let counter = (inner.last[kind] + 2).max(from.unwrap_or(0)) & !1 | bit;
+        inner.last[kind] = counter;
+        let attempt = Arc::new(make(counter));
         inner.slots.insert(attempt.counter, Arc::clone(&attempt));
         if attempt.spec.latch().is_some() {
             let key = Arc::clone(&attempt.key);
@@ -46,6 +53,7 @@ impl Table {
     pub(crate) fn remove(&self, attempt: &Attempt) {
         let mut inner = self.lock();
         inner.slots.remove(&attempt.counter);
+        inner.told.remove(&attempt.counter);
         if attempt.spec.latch().is_some()
             && let Some(counters) = inner.latches.get_mut(&attempt.key)
         {
@@ -88,6 +96,34 @@ impl Table {
         self.lock().slots.values().filter(is_beside).cloned().collect()
     }
 
+    /// The client's record is to say more of this attempt: since when it holds or waits, if that is not 0. Returns whether
+    /// that is news.
+    pub(crate) fn tell(&self, attempt: &Attempt, since: u64) -> bool {
+        let mut inner = self.lock();
+        if !inner.slots.contains_key(&attempt.counter) {
+            return false;
+        }
+        match inner.told.entry(attempt.counter) {
+            Entry::Vacant(entry) => {
+                entry.insert(since);
+                true
+            }
+            Entry::Occupied(mut entry) if since > 0 => entry.insert(since) != since,
+            Entry::Occupied(_) => false,
+        }
+    }
+
+    /// The first of these attempts, which are the oldest.
+    pub(crate) fn told(&self, most: usize) -> Vec<(Arc<Attempt>, u64)> {
+        let inner = self.lock();
+        let Inner { slots, told, .. } = &*inner;
+        let told = told.iter().take(most);
+        let found = told.filter_map(|(counter, since)| Some((slots.get(counter).cloned()?, *since)));
+        let found = found.collect();
+        drop(inner);
+        found
+    }
+
     /// A copy of the slots, for a scan.
     pub(crate) fn all(&self) -> Vec<Arc<Attempt>> {
         self.lock().slots.values().cloned().collect()
@@ -116,7 +152,7 @@ mod tests {
     #[test]
     fn h15_the_queue_of_ends_has_room_for_every_slot() {
         let table = Table::default();
-        let slots: Vec<_> = (0..1000).map(|_| table.insert(attempt)).collect();
+        let slots: Vec<_> = (0..1000).map(|_| table.insert(Some(0), attempt)).collect();
         let room = table.lock().ending.capacity();
         for slot in &slots {
             slot.note(Event::Asked { not_after: 1 });
@@ -129,7 +165,7 @@ mod tests {
             }
         }
         assert_eq!(table.lock().ending.capacity(), room, "nothing was allocated");
-        assert_eq!(table.pop_ending().map(|slot| slot.counter), Some(1), "in order");
+        assert_eq!(table.pop_ending().map(|slot| slot.counter), Some(2), "in order");
     }
 
     #[test]
@@ -156,9 +192,9 @@ mod tests {
         };
         let key = |number: usize| format!("latch {}", number % 1000);
         let slots: Vec<_> = (0..2000)
-            .map(|number| table.insert(|counter| on_latch(&key(number), counter)))
+            .map(|number| table.insert(Some(0), |counter| on_latch(&key(number), counter)))
             .collect();
-        table.insert(attempt); // on a lock
+        table.insert(Some(0), attempt); // on a lock
         let found = table.on_latch(Some(b"latch 7"));
         let counters: Vec<_> = found.iter().map(|attempt| attempt.counter).collect();
         assert_eq!(counters, [slots[7].counter, slots[1007].counter], "of 2000");

@@ -28,6 +28,23 @@ impl Inbox {
     }
 }
 
+/// What a counter counts, µs: it says when its attempt began, from the client's epoch on. Of upgrades it does not.
+const TICK: u64 = 25;
+/// No server's clock is before that, ms.
+pub(crate) const EPOCH: u64 = 1_000_000_000_000;
+
+/// The least counter of an attempt that begins now. Both are times of the server, ms.
+pub(crate) const fn count(epoch: u64, now: u64) -> u64 {
+    now.saturating_sub(epoch) * (1000 / TICK)
+}
+
+/// When the attempt with this counter began, µs of the server. `epoch`: of its client, ms.
+pub(crate) const fn time(epoch: u64, counter: u64) -> u64 {
+    epoch
+        .saturating_mul(1000)
+        .saturating_add(counter.saturating_mul(TICK))
+}
+
 /// Which holds an attempt is related to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kin {
@@ -100,6 +117,22 @@ pub(crate) fn weight(id: &str) -> Option<u32> {
     id.rsplit(':').nth(2)?.parse().ok()
 }
 
+/// The length of the lease, ms.
+pub(crate) fn lease(id: &str) -> Option<u64> {
+    id.rsplit(':').nth(1)?.parse().ok()
+}
+
+/// Whose attempt it is.
+pub(crate) fn owner(id: &str) -> Option<Owner> {
+    let (_, rest) = id.get(CLIENT..)?.split_once('@')?;
+    rest.split_once(':')?.0.parse().ok()
+}
+
+/// Whether it is an upgrade.
+pub(crate) fn is_upgrade(id: &str) -> bool {
+    id.get(CLIENT..).is_some_and(|rest| rest.contains('^'))
+}
+
 /// Whether it is an attempt of an owner, whoever that is.
 pub(crate) fn has_owner(id: &str) -> bool {
     id.get(CLIENT..).is_some_and(|rest| rest.contains('@'))
@@ -137,30 +170,48 @@ mod tests {
             "a semaphore"
         );
         let owner = Kin::Owner(Owner::new());
+        let days = |days: u64| count(0, days * 86_400_000);
+        let usual = |counter| format(own, counter, owner, (1, 10_000, 5000)).len();
+        assert!(usual(days(28)) <= LISTPACK, "an owner's, for 28 days");
+        assert!(usual(days(29)) > LISTPACK, "from here on it does not");
         assert!(
             longest(9_999_999, owner, 1) <= LISTPACK,
-            "an owner's, for ten million attempts"
+            "with the longest lease, for four minutes"
         );
-        let upgrade = |counter, lease, window| {
+        let upgrade = |counter, base, lease, window| {
             let base = Base {
-                counter: counter - 1,
+                counter: base,
                 weight: 500_000,
                 window,
             };
             format(own, counter, Kin::Base(base), (999_999, lease, window)).len()
         };
         assert!(
-            upgrade(9_999_999, 10_000, 5000) <= LISTPACK,
+            upgrade(9_999, days(28), 10_000, 5000) <= LISTPACK,
             "with the usual lease"
         );
         assert!(
-            upgrade(99_999, 86_400_000, 10_000) <= LISTPACK,
-            "with the longest lease"
+            upgrade(999, 9_999_999, 86_400_000, 10_000) <= LISTPACK,
+            "with the longest lease, for four minutes"
         );
         assert!(
-            upgrade(100_000_000, 10_000, 5000) > LISTPACK,
+            upgrade(9_999, days(29), 10_000, 5000) > LISTPACK,
             "from here on it does not"
         );
+    }
+
+    #[test]
+    fn a_counter_says_when_its_attempt_began() {
+        let epoch = 1_700_000_000_000;
+        for ms in [0, 1, 999, 86_400_000, 366 * 86_400_000] {
+            assert_eq!(
+                time(epoch, count(epoch, epoch + ms)),
+                (epoch + ms) * 1000,
+                "after {ms} ms"
+            );
+        }
+        assert_eq!(count(epoch, epoch - 1), 0, "the clock was set back");
+        assert_eq!(time(u64::MAX, u64::MAX), u64::MAX, "somebody else's number");
     }
 
     #[test]
@@ -187,7 +238,15 @@ mod tests {
             [&plain, &reentrant, &upgrade].map(|id| weight(id)),
             [Some(1), Some(1), Some(5)]
         );
-        assert_eq!(weight("no id"), None);
+        assert_eq!(
+            (weight("no id"), lease("no id"), super::owner("no id")),
+            (None, None, None)
+        );
+        for (id, has) in [(&plain, None), (&reentrant, Some(owner)), (&upgrade, None)] {
+            assert_eq!(super::owner(id), has, "{id}");
+            assert_eq!(lease(id), Some(10_000), "{id}");
+            assert_eq!(is_upgrade(id), id == &upgrade, "{id}");
+        }
         assert!(
             is_of(&reentrant, &owner) && !is_of(&reentrant, &Owner::new()),
             "{reentrant}"

@@ -95,7 +95,7 @@ fn hash_tag(key: &[u8]) -> Option<&[u8]> {
     (close > 0).then(|| &rest[..close])
 }
 
-/// The record with the label of a client.
+/// The record of a client: see [`super::client`].
 pub(crate) fn label_key(prefix: &str, client_id: &str) -> String {
     format!("{prefix}:client:{client_id}")
 }

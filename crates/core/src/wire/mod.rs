@@ -1,5 +1,6 @@
 //! Bytes and types: keys, requests, replies, messages, and the scripts themselves. No lock, no await.
 
+pub(crate) mod client;
 pub(crate) mod command;
 pub(crate) mod guarded;
 pub(crate) mod id;

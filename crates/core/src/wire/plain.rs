@@ -11,9 +11,9 @@ pub(crate) fn command(words: &[&str]) -> Cmd {
     command
 }
 
-/// The client's record, so that inspection can show a label: it expires by itself.
-pub(crate) fn label_command(key: &str, label: &str, life_ms: u64) -> Cmd {
-    command(&["SET", key, label, "PX", &life_ms.to_string()])
+/// The client's record, which inspections read: it expires by itself.
+pub(crate) fn label_command(key: &str, record: &str, life_ms: u64) -> Cmd {
+    command(&["SET", key, record, "PX", &life_ms.to_string()])
 }
 
 pub(crate) fn read_labels(keys: &[String]) -> Cmd {

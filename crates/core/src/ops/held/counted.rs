@@ -193,6 +193,7 @@ impl Guard {
         // Before anything is sent: what is not known to be here is not here.
         self.weight -= weight;
         let client = self.client.clone();
+        client.shared().confirming(&whole);
         let sent = Moment::now();
         let back = Return {
             into: whole.id.as_str().into(),
@@ -257,6 +258,7 @@ impl Guard {
         );
         let request = merge(&attempt.key, &attempt.id, times, &part.id, not_after);
         let cap = other.cap();
+        shared.confirming(&attempt);
         // From here on it is given back or part of this one: no renewal is sent, which would find it gone.
         shared.on(
             &part,

@@ -223,6 +223,9 @@ pub(crate) async fn exchange(
 }
 
 fn request(shared: &Shared, items: &[Item]) -> Request {
+    for Item { attempt, .. } in items {
+        shared.confirming(attempt);
+    }
     let args: Vec<TickArgs<'_>> = items.iter().map(|item| args(shared, item)).collect();
     tick(&args)
 }
@@ -240,6 +243,12 @@ fn apply(
     let mut answers = Vec::with_capacity(items.len());
     for Item { attempt, asked } in items {
         let item = reply.next().map_err(Failure::refused)?;
+        if let TickItem::Granted(grant) = &item
+            && attempt.spec.is_shared()
+            && attempt.with(|state| state.is_queued() == Some(true))
+        {
+            shared.tell(attempt, attempt.granted_at(grant, stamp)); // the message was lost
+        }
         let event = Event::Ticked {
             asked: *asked,
             item,

@@ -13,7 +13,8 @@ mod tests;
 use std::time::Duration;
 
 pub(crate) use other::{
-    AdmitReply, ChangeReply, InspectReply, LatchReply, PeekReply, PipelineReply, ReserveReply,
+    AdmitReply, ChangeReply, InspectReply, LatchReply, PeekReply, PipelineReply, Record, RecordHolder,
+    RecordWaiter, ReserveReply,
 };
 
 use super::value::{HOLD, PERMIT, Reply};

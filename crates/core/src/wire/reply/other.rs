@@ -14,21 +14,42 @@ fn texts(list: Option<Reply>) -> Result<Vec<String>> {
         .collect()
 }
 
+fn numbers(list: Option<Reply>) -> Result<Vec<u64>> {
+    let items = list.map_or(Ok(Vec::new()), Reply::items)?.into_iter();
+    Ok(items.map(|item| item.count().unwrap_or(0)).collect())
+}
+
+/// A holder in a record.
+#[derive(Debug)]
+pub(crate) struct RecordHolder {
+    pub(crate) id: String,
+    /// The end of its lease, ms.
+    pub(crate) ends: u64,
+    pub(crate) weight: Option<u32>,
+    /// Of a claim: how many it missed before.
+    pub(crate) claim: Option<u32>,
+}
+
+/// A waiter in a record.
+#[derive(Debug)]
+pub(crate) struct RecordWaiter {
+    pub(crate) id: String,
+    /// How long ago it showed a sign of life, ms.
+    pub(crate) seen: u64,
+}
+
 /// A record as `inspect` lists it.
 #[derive(Debug)]
 pub(crate) struct Record {
     pub(crate) stamp: u64,
     pub(crate) token: u64,
     pub(crate) queued: u64,
-    /// Ids, and when they end, ms.
-    pub(crate) holders: Vec<(String, u64)>,
-    pub(crate) waiters: Vec<String>,
+    pub(crate) holders: Vec<RecordHolder>,
+    pub(crate) waiters: Vec<RecordWaiter>,
     /// The weight of shared holders.
     pub(crate) used: u64,
     /// The capacity, if the record has it.
     pub(crate) capacity: Option<u64>,
-    /// Of the holders.
-    pub(crate) weights: Vec<u32>,
     /// How many holds there are, listed or not.
     pub(crate) holds: u32,
     /// Of a counted primitive: how many are over and still in the record, and in `used`.
@@ -59,22 +80,32 @@ impl InspectReply {
         let mut parts = reply.items()?.into_iter().skip(4);
         let held = texts(parts.next())?;
         let waiters = texts(parts.next())?;
-        let weights = parts.nth(2).map_or(Ok(Vec::new()), Reply::items)?;
+        let mut weights = numbers(parts.nth(2))?.into_iter();
+        let mut claims = numbers(parts.nth(3))?.into_iter();
+        let mut seen = numbers(parts.next())?.into_iter();
+        let small = |number: Option<u64>| u32::try_from(number?).ok();
         Ok(Self::Record(Record {
             stamp,
             token,
             queued,
             holders: held
                 .chunks_exact(2)
-                .map(|pair| (pair[0].clone(), pair[1].parse().unwrap_or(0)))
+                .map(|pair| RecordHolder {
+                    id: pair[0].clone(),
+                    ends: pair[1].parse().unwrap_or(0),
+                    weight: small(weights.next()),
+                    claim: small(claims.next()).and_then(|claim| claim.checked_sub(1)),
+                })
                 .collect(),
-            waiters,
+            waiters: waiters
+                .into_iter()
+                .map(|id| RecordWaiter {
+                    id,
+                    seen: seen.next().unwrap_or(0),
+                })
+                .collect(),
             used: u64::try_from(used).unwrap_or(0),
             capacity: (stored > 0).then_some(record::capacity(stored)),
-            weights: weights
-                .into_iter()
-                .filter_map(|weight| u32::try_from(weight.int().ok()?).ok())
-                .collect(),
             holds: u32::try_from(holds).unwrap_or(u32::MAX),
             ended,
             over,

@@ -220,7 +220,7 @@ fn sample(field: &str) -> Value {
         "config" | "text" => text("1:g:1:1000:1:0|"),
         "holders" => Value::Array(vec![text("id"), text("5")]),
         "waiters" => Value::Array(vec![text("id")]),
-        "replies" | "weights" => Value::Array(vec![Value::Int(1)]),
+        "replies" | "weights" | "claims" | "seen" => Value::Array(vec![Value::Int(1)]),
         number => Value::Int(number.parse().unwrap_or(1)),
     }
 }

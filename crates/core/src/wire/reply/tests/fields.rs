@@ -188,6 +188,8 @@ fn each_field_of_an_inspected_record_is_read_from_its_place() {
         items.extend([Value::Int(14), Value::Int(stored)]);
         items.push(Value::Array(vec![Value::Int(2), Value::Int(3)]));
         items.extend([15, 16, 17].map(Value::Int));
+        items.push(Value::Array(vec![Value::Int(0), Value::Int(3)]));
+        items.push(Value::Array(vec![Value::Int(512)]));
         match InspectReply::read(Reply(Value::Array(items))) {
             Ok(InspectReply::Record(record)) => record,
             other => panic!("{other:?}"),
@@ -195,14 +197,18 @@ fn each_field_of_an_inspected_record_is_read_from_its_place() {
     };
     let record = read(7);
     assert_eq!((record.stamp, record.token, record.queued), (11, 12, 13));
-    assert_eq!(record.holders, [("a".to_owned(), 5), ("b".to_owned(), 6)]);
-    assert_eq!(record.waiters, ["c"]);
+    let holders = record.holders.iter();
+    let holders: Vec<_> = holders
+        .map(|it| (&*it.id, it.ends, it.weight, it.claim))
+        .collect();
+    assert_eq!(holders, [("a", 5, Some(2), None), ("b", 6, Some(3), Some(2))]);
+    let waiters: Vec<_> = record.waiters.iter().map(|it| (&*it.id, it.seen)).collect();
+    assert_eq!(waiters, [("c", 512)]);
     assert_eq!(
         (record.used, record.capacity),
         (14, Some(3)),
         "twice 3, and resized"
     );
-    assert_eq!(record.weights, [2, 3]);
     assert_eq!((record.holds, record.ended, record.over), (15, 16, 17));
     assert_eq!(read(0).capacity, None, "it has none");
 }
