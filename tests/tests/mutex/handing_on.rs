@@ -57,12 +57,14 @@ async fn h2_a_hand_off_that_is_lost_twice_is_found_by_ticks() {
     guard.unlock().await.expect("released");
 }
 
-/// How often the lock is handed over to this attempt, as the server logs it. From when this is made on.
+/// Counts how often the lock is handed over to an attempt, by the server's log of commands.
 struct HandOvers {
     log: RespClient,
+    /// What is logged last.
     end: String,
-    /// What the score of a place becomes a claim by: the command and its key.
+    /// The key of the lock.
     key: String,
+    /// The attempt.
     own: String,
 }
 
