@@ -1,10 +1,10 @@
 //! Looking at a primitive from outside, and forcing it open.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use futures_util::stream;
+use futures_util::stream::FuturesUnordered;
 
 use super::primitive::Primitive;
 use crate::base::clock::{Moment, millis};
@@ -338,27 +338,30 @@ impl Clients {
     /// Reads the records of the clients of these attempts, each once. Those that cannot be read are missing.
     pub(crate) async fn read(client: &Client, ids: impl Iterator<Item = &str>) -> Self {
         let shared = client.shared();
-        let mut clients: Vec<&str> = ids.map(id::client).collect();
-        clients.sort_unstable();
-        clients.dedup();
+        let clients: BTreeSet<String> = ids.map(|id| id::client(id).to_owned()).collect();
         let deadline = Moment::now() + shared.options.operation_timeout;
-        let mut found = HashMap::with_capacity(clients.len());
-        let mut by_slot: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
+        let mut by_slot: BTreeMap<u16, Vec<String>> = BTreeMap::new();
         for client in clients {
-            let key = label_key(&shared.options.prefix, client);
-            by_slot
-                .entry(shared.route.slot(key.as_bytes()))
-                .or_default()
-                .push(client);
+            let key = label_key(&shared.options.prefix, &client);
+            let slot = shared.route.slot(key.as_bytes());
+            by_slot.entry(slot).or_default().push(client);
         }
-        let together = by_slot.values().flat_map(|clients| clients.chunks(RECORDS));
-        let reads = together.map(|clients| async move {
-            let records = read_each(shared, clients, deadline).await;
-            clients.iter().zip(records)
-        });
-        let mut reads = stream::iter(reads).buffer_unordered(READS);
-        while let Some(known) = reads.next().await {
-            found.extend(known.filter_map(|(id, record)| Some(((*id).to_owned(), record?))));
+        let mut parts = Vec::new();
+        for clients in by_slot.values() {
+            parts.extend(clients.chunks(RECORDS).map(<[String]>::to_vec));
+        }
+        let (mut parts, mut under_way) = (parts.into_iter(), FuturesUnordered::new());
+        let mut found = HashMap::new();
+        loop {
+            while under_way.len() < READS
+                && let Some(part) = parts.next()
+            {
+                under_way.push(read_part(shared, part, deadline));
+            }
+            let Some(known) = under_way.next().await else {
+                break;
+            };
+            found.extend(known);
         }
         Self(found)
     }
@@ -384,8 +387,17 @@ impl Clients {
     }
 }
 
+/// The records of these clients that can be read.
+async fn read_part(shared: &Shared, clients: Vec<String>, deadline: Moment) -> Vec<(String, ClientInfo)> {
+    let records = read_each(shared, &clients, deadline).await;
+    let known = clients.into_iter().zip(records);
+    known
+        .filter_map(|(client, record)| Some((client, record?)))
+        .collect()
+}
+
 /// The records of these clients. One that may not be read hides only itself.
-async fn read_each(shared: &Shared, clients: &[&str], deadline: Moment) -> Vec<Option<ClientInfo>> {
+async fn read_each(shared: &Shared, clients: &[String], deadline: Moment) -> Vec<Option<ClientInfo>> {
     let keys: Vec<String> = clients
         .iter()
         .map(|client| label_key(&shared.options.prefix, client))
