@@ -23,7 +23,7 @@ use crate::wire::slot::{SLOTS, slot_of};
 use crate::wire::value::Answer;
 
 /// The pauses before a request is sent again to a cluster that cannot serve its slot just now.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(50));
+const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(250));
 
 /// After that many redirections without a pause, nodes disagree, and a pause comes first.
 const HOPS: u32 = 5;

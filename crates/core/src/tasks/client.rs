@@ -57,11 +57,13 @@ impl Client {
     /// Connects with default options.
     ///
     /// # Errors
-    /// `Invalid` for a URL that is not understood, or a database that the server does not have.
+    /// `Invalid` for a URL that is not understood, or a database that the server or cluster does not
+    /// have.
     /// `Unavailable` if there is no server, or its name cannot be resolved. `Denied` for a wrong
     /// password. `Tls` for a certificate that one side does not accept, or if only one side uses
-    /// TLS. `Unsupported` for a server that is too old, or a node of a cluster. `Protocol` if what
-    /// answers is not Redis or Valkey. Each is returned at once, with the cause in its text.
+    /// TLS. `Unsupported` for a server that is too old, a sentinel without the name of a primary, or a
+    /// `redis+cluster://` URL that leads to no cluster. `Protocol` if what answers is not Redis or
+    /// Valkey. Each is returned at once, with the cause in its text.
     ///
     /// # Cancel safety
     /// Cancel safe: what was begun is given up.
