@@ -262,25 +262,27 @@ fn inspect_lists_and_changes_nothing() {
 /// A claim says how often its waiter missed one, and a waiter when it was seen, also after the clock was set back.
 #[test]
 fn inspect_says_what_is_a_claim_and_who_is_silent() {
-    let mut lock = Lock::new(1);
-    let [a, b, c] = [1, 2, 3].map(|count| attempt(count, 1));
-    for who in [&a, &b, &c] {
+    const UNIT: i64 = 512;
+    const UNITS: i64 = 1 << 18;
+    const STEPPED: i64 = 8192;
+    let mut lock = Lock::new(2);
+    let [a, b, c, d] = [1, 2, 3, 4].map(|count| attempt(count, 1));
+    for who in [&a, &b, &c, &d] {
         lock.acquire(who, WAIT);
     }
     let list = |numbers: &[i64]| Reply::Array(numbers.iter().copied().map(Reply::Int).collect());
     let found = |lock: &mut Lock| lock.inspect(10).items()[12..].to_vec();
-    lock.bench.advance(1024);
-    assert_eq!(found(&mut lock), [list(&[0]), list(&[1024, 1024])]);
-    lock.tick('w', &c, 0);
-    assert_eq!(found(&mut lock), [list(&[0]), list(&[1024, 0])]);
+    lock.bench.advance(2 * UNIT + 511);
+    assert_eq!(found(&mut lock), [list(&[0, 0]), list(&[2 * UNIT; 2])]);
+    lock.tick('w', &d, 0);
+    assert_eq!(found(&mut lock), [list(&[0, 0]), list(&[2 * UNIT, 0])]);
     lock.end(&a, None);
-    assert_eq!(found(&mut lock), [list(&[1]), list(&[0])], "b has a claim");
-    lock.bench.advance(-2048);
-    assert_eq!(
-        found(&mut lock)[1],
-        list(&[0]),
-        "just now, before the clock was set back"
-    );
+    assert_eq!(found(&mut lock), [list(&[1, 0]), list(&[0])], "c has a claim");
+    // How far back it was set cannot be told from a very long silence, so only so far it counts as just now.
+    lock.bench.advance(-(STEPPED - 1) * UNIT);
+    assert_eq!(found(&mut lock)[1], list(&[0]));
+    lock.bench.advance(-UNIT);
+    assert_eq!(found(&mut lock)[1], list(&[(UNITS - STEPPED) * UNIT]));
 }
 
 #[test]

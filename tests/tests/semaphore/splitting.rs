@@ -153,7 +153,7 @@ fn split_without_an_answer(settled: bool) {
     let (proxy, client) = runtime.block_on(proxied);
     let here = semaphore(&client, 5);
     let mut whole = runtime.block_on(here.acquire_many(5)).expect("permits");
-    let lost = lose_the_reply(&proxy, ".2:2:150:".to_owned(), Action::Cut);
+    let lost = lose_the_reply(&proxy, ":2:150:".to_owned(), Action::Cut);
     let split = {
         let mut split = Box::pin(whole.split(2));
         runtime.block_on(async {

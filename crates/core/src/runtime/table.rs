@@ -168,6 +168,38 @@ mod tests {
         assert_eq!(table.pop_ending().map(|slot| slot.counter), Some(2), "in order");
     }
 
+    /// A record keeps the counters of upgrades as small numbers, and inspections read all others as times.
+    #[test]
+    fn counters_follow_the_time_but_those_of_upgrades() {
+        let table = Table::default();
+        let froms = [Some(0), None, Some(1001), Some(900), None, Some(2000), None];
+        let slots = froms.map(|from| table.insert(from, attempt));
+        let counters = slots.each_ref().map(|slot| slot.counter);
+        assert_eq!(counters, [2, 3, 1000, 1002, 5, 2000, 7], "upgrades are odd");
+    }
+
+    #[test]
+    fn what_is_told_of_an_attempt_goes_with_it() {
+        let table = Table::default();
+        let [first, second] = [Some(0), Some(0)].map(|from| table.insert(from, attempt));
+        let told = || {
+            let told = table.told(10).into_iter();
+            told.map(|(slot, since)| (slot.counter, since))
+                .collect::<Vec<_>>()
+        };
+        assert!(table.tell(&second, 0) && !table.tell(&second, 0), "once");
+        assert!(
+            table.tell(&first, 7) && !table.tell(&first, 0),
+            "its time is kept"
+        );
+        assert!(table.tell(&first, 8) && !table.tell(&first, 8), "a later grant");
+        assert_eq!(told(), [(2, 8), (4, 0)], "the oldest first");
+        assert_eq!(table.told(1).len(), 1, "no more than asked for");
+        table.remove(&first);
+        assert!(!table.tell(&first, 9), "it is gone");
+        assert_eq!(told(), [(4, 0)]);
+    }
+
     #[test]
     fn a_message_about_a_latch_is_compared_with_the_attempts_on_it_alone() {
         let table = Table::default();
