@@ -354,7 +354,7 @@ const FIGURES: [(&str, &str, &str, &str); 91] = [
         DESIGN,
         "rewritten after a third of its life, which",
         "core/src/tasks/label.rs",
-        "if written { life / 3 }",
+        "written = Some(record); life / 3",
     ),
     // A third of these two together.
     (

@@ -540,12 +540,13 @@ impl Shared {
             return;
         }
         let closing = life == Life::Closing;
-        for attempt in self.table.all() {
-            let now = Moment::now();
-            self.on(&attempt, Event::ClientClosed { closing }, now);
-            if closing {
-                self.on(&attempt, Event::GivenUp, now);
-            }
+        let all = self.table.all();
+        for attempt in &all {
+            self.on(attempt, Event::ClientClosed { closing }, Moment::now());
+        }
+        // Nobody is handed anything any more: not even what a hold of this client leaves.
+        for attempt in all.iter().filter(|_| closing) {
+            self.on(attempt, Event::GivenUp, Moment::now());
         }
         self.refunds.close();
         self.collected.store(true, Ordering::Release);
