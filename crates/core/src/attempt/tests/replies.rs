@@ -271,3 +271,22 @@ fn an_attempt_remembers_whether_an_answer_was_applied() {
     first.answered(QUEUED, 0, 0, 1);
     assert!(first.state.has_heard(), "whatever the stamp");
 }
+
+/// The claim is its base's. Were it the upgrade's, the keeper would ask for it, hear that there is
+/// none, and end the upgrade, which undoes it.
+#[test]
+fn an_upgrade_that_is_granted_has_no_claim_of_its_own() {
+    let mut upgrade = Attempt::new();
+    upgrade.rules.upgrade = true;
+    let grant = Grant {
+        token: 7,
+        left: WINDOW,
+        claim: true,
+        weight: None,
+        delay: None,
+    };
+    upgrade.answered(AcquireReply::Granted(grant), 1, 0, 0);
+    upgrade.hand_out(0);
+    upgrade.on(Event::Hold(HoldEvent::Left), at(1));
+    assert!(upgrade.state.is_gone(), "nothing is left to confirm");
+}
