@@ -96,7 +96,8 @@ async fn many_on_one_name_exclude_each_other() {
     tokens.sort();
     tokens.dedup();
     assert_eq!(tokens.len(), MANY * 5, "each has a token of its own");
-    assert!(fixture.members().is_empty(), "nothing is left");
+    // A grant may overtake the answer to the request that is granted: its end leaves a tombstone.
+    fixture.settled_within(Duration::ZERO).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -161,12 +161,7 @@ impl Record {
             .iter()
             .map(|hold| (hold.who.id.clone(), (hold.end, hold.claim)))
             .collect();
-        let shared = self
-            .holds
-            .iter()
-            .filter(|hold| capacity == 0 || hold.who.weight < capacity)
-            .map(Hold::has)
-            .sum::<i64>();
+        let shared = self.shared(capacity);
         let weights = self
             .holds
             .iter()
@@ -199,6 +194,12 @@ impl Record {
                 .filter_map(|hold| Some((hold.who.id.clone(), hold.upgraded?.0)))
                 .collect(),
         }
+    }
+
+    /// What shared holds have, also an upgraded one. `capacity`: as in [`dump`](Self::dump).
+    pub(crate) fn shared(&self, capacity: i64) -> i64 {
+        let shares = |hold: &&Hold| capacity == 0 || hold.who.weight < capacity;
+        self.holds.iter().filter(shares).map(Hold::has).sum()
     }
 
     /// Holds of one owner count more than there is.

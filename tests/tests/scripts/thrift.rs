@@ -72,7 +72,12 @@ fn of_a_lock_that_one_has() {
         lock.listens(who);
     }
     let token = lock.acquire_runs("without a record", &a, "time pexpire zadd zrange");
-    lock.renewal_runs("a renewal", &a, token, "time pttl zadd zremrangebyscore 2*zscore");
+    lock.renewal_runs(
+        "a renewal",
+        &a,
+        token,
+        "time pttl zadd zmscore zremrangebyscore zscore",
+    );
     lock.try_runs("a try", &next, "time zadd zmscore zrange");
     let queued = "time pttl zadd zmscore zrange";
     lock.acquire_runs("the first that waits", &b, queued);

@@ -58,11 +58,11 @@ pub(crate) fn tick(records: &mut [Record], call: &mut Call<'_>, items: &[Item]) 
 /// A hold that is in order is renewed before anything is settled.
 fn fast(record: &mut Record, call: &Call<'_>, item: &Item) -> Option<Reply> {
     let now = call.now();
-    let is_last = item.token == 0 || record.token == Some(item.token);
+    let is_own = item.token == 0 || record.token == Some(item.token) && is_exclusive(record, call);
     let in_order = record
         .hold_of(&item.who.id)
         .is_some_and(|hold| !hold.is_over(now));
-    (item.op == 'h' && in_order && is_last).then(|| prolong(record, call, item))
+    (item.op == 'h' && in_order && is_own).then(|| prolong(record, call, item))
 }
 
 fn prolong(record: &mut Record, call: &Call<'_>, item: &Item) -> Reply {
@@ -75,10 +75,16 @@ fn prolong(record: &mut Record, call: &Call<'_>, item: &Item) -> Reply {
     numbers(&[1, hold.end - now])
 }
 
+/// Whether a hold has a token: nobody shares, or one was upgraded and has everything.
+fn is_exclusive(record: &Record, call: &Call<'_>) -> bool {
+    let shared = record.shared(if call.counted { 0 } else { call.capacity });
+    shared == 0 || !call.counted && shared >= call.capacity
+}
+
 fn renew(record: &mut Record, call: &Call<'_>, item: &Item) -> Reply {
     let last = record.token.unwrap_or(0);
-    let is_last = item.token == 0 || last == item.token;
-    if record.hold_of(&item.who.id).is_none() || !is_last {
+    let is_own = item.token == 0 || last == item.token && is_exclusive(record, call);
+    if record.hold_of(&item.who.id).is_none() || !is_own {
         if record.forced.contains_key(&item.who.id) {
             return numbers(&[5, 3]);
         }

@@ -93,6 +93,18 @@ fn an_upgrade_that_was_given_up_is_taken_back() {
 }
 
 #[test]
+fn the_token_of_an_upgrade_that_was_undone_renews_nothing() {
+    let (mut lock, base, reader) = shared();
+    lock.end(&reader, None);
+    let upgrade = Attempt::upgrade(&base, 3, ALL);
+    let token = lock.acquire(&upgrade, TRY)[2];
+    assert_eq!(lock.tick('h', &base, token), [1, LEASE], "it is alone");
+    assert_eq!(lock.end(&upgrade, None), [1, 0, 0]);
+    assert_eq!(lock.tick('h', &base, token), [5, 1], "others may have joined");
+    assert_eq!(lock.tick('h', &base, 0), [1, LEASE], "a reader as before");
+}
+
+#[test]
 fn an_upgrade_overtakes_the_end_of_the_one_before() {
     let (mut lock, base, reader) = shared();
     let (first, second) = (Attempt::upgrade(&base, 3, ALL), Attempt::upgrade(&base, 4, ALL));

@@ -93,8 +93,14 @@ impl Lease {
             || (self.left(now) < self.half() && rules.has(Rule::ConfirmLate))
     }
 
-    /// Its guard is handed out.
+    /// Its guard is handed out. An upgrade has no hold of its own: there is nothing to renew, and
+    /// nothing that ends before its base has taken it over, however long that takes. If the keeper
+    /// asked for it, it would hear that there is none, and end the upgrade, which undoes it.
     pub(super) fn hand_out(&mut self, now: Moment, rules: &Rules) {
+        if rules.upgrade {
+            (self.deadline, self.due) = (Moment::NEVER, Moment::NEVER);
+            return;
+        }
         if let Some(most) = rules.max_hold {
             self.cap_at(now.max(self.start) + most);
         }

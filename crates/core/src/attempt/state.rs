@@ -340,8 +340,7 @@ impl State {
         let deadline = from + left.saturating_sub(rules.drift.margin(left));
         let start = now + grant.delay.unwrap_or_default(); // no earlier than the server's
         let weight = grant.weight.unwrap_or(rules.weight);
-        // An upgrade has no hold of its own: the claim is its base's, which is confirmed by itself. If
-        // the keeper asked for the upgrade's, it would hear that there is none, and undo the upgrade.
+        // That of an upgrade is its base's, which is confirmed by itself.
         let claim = grant.claim && !rules.upgrade;
         let lease = Lease::new((grant.token, weight), start, deadline, claim, left);
         self.grant(lease, now, rules, out);

@@ -32,8 +32,12 @@ for i = 1, #keys do
   local score = op == 'h' and redis.pcall('ZSCORE', key, id)
   score = type(score) == 'string' and tonumber(score) or 0
   if score > now and score < %TOMB% then
-    local token = tonumber(items[at + 2])
-    if token == 0 or tonumber(redis.call('ZSCORE', key, '%TOKEN%')) == token then
+    local token, known = tonumber(items[at + 2]), nil
+    if token > 0 then
+      known = redis.call('ZMSCORE', key, '%TOKEN%', '%USED%')
+    end
+    if token == 0 or tonumber(known[1]) == token
+      and (not known[2] or tonumber(known[2]) >= (tonumber(items[at + 5]) or math.huge)) then
       in_order = true
       local lease, ttl = tonumber(items[at + 3]), tonumber(items[at + 4])
       if redis.call('PTTL', key) < ttl then

@@ -1,7 +1,9 @@
 -- tick, when the shortcut does not apply. The contract is in tick_fast.lua, the functions are in
 -- the engine's parts.
 local function renew(step, fresh, id, score, token, lease, op)
-  if score < %HOLDER% or score >= %TOMB% or (token > 0 and step.token ~= token) then
+  -- A token is good for an exclusive hold only: not if others share it, as after an upgrade that was undone.
+  local is_shared = step.shared > 0 and (step.counted or step.shared < step.capacity)
+  if score < %HOLDER% or score >= %TOMB% or token > 0 and (step.token ~= token or is_shared) then
     if redis.call('ZSCORE', lock, '%FORCED%' .. id) then
       return { 5, 3 }
     end

@@ -192,14 +192,20 @@ fn a_grant_by_message_may_be_for_later_or_for_an_upgrade() {
         window: LEASE * 2,
         delay: ms(50),
     };
-    let mut attempt = Attempt::queued();
-    attempt.rules.upgrade = true;
-    attempt.on(Event::Told(message), at(1000));
-    let lease = attempt.hand_out(1001);
-    assert!(!lease.claim, "the hold itself is renewed");
-    assert_eq!(lease.start, at(1050));
-    let deadline = at(1000) + less_margin(&attempt, LEASE);
-    assert_eq!(lease.deadline, deadline, "never more than its lease");
+    let handed_out = |upgrade| {
+        let mut attempt = Attempt::queued();
+        attempt.rules.upgrade = upgrade;
+        attempt.on(Event::Told(message), at(1000));
+        let deadline = at(1000) + less_margin(&attempt, LEASE);
+        (attempt.hand_out(1001), deadline)
+    };
+    for upgrade in [false, true] {
+        let (lease, deadline) = handed_out(upgrade);
+        assert_eq!(lease.claim, !upgrade, "of an upgrade, the hold itself is renewed");
+        assert_eq!(lease.start, at(1050));
+        let deadline = if upgrade { Moment::NEVER } else { deadline };
+        assert_eq!(lease.deadline, deadline, "never more than its lease");
+    }
 }
 
 #[test]
@@ -272,10 +278,10 @@ fn an_attempt_remembers_whether_an_answer_was_applied() {
     assert!(first.state.has_heard(), "whatever the stamp");
 }
 
-/// The claim is its base's. Were it the upgrade's, the keeper would ask for it, hear that there is
-/// none, and end the upgrade, which undoes it.
+/// The hold is its base's. If the keeper asked for the upgrade's, it would hear that there is none,
+/// and end the upgrade, which undoes it.
 #[test]
-fn an_upgrade_that_is_granted_has_no_claim_of_its_own() {
+fn an_upgrade_that_is_granted_is_neither_renewed_nor_confirmed() {
     let mut upgrade = Attempt::new();
     upgrade.rules.upgrade = true;
     let grant = Grant {
@@ -287,6 +293,10 @@ fn an_upgrade_that_is_granted_has_no_claim_of_its_own() {
     };
     upgrade.answered(AcquireReply::Granted(grant), 1, 0, 0);
     upgrade.hand_out(0);
-    upgrade.on(Event::Hold(HoldEvent::Left), at(1));
+    for time in [0, 500, 60_000] {
+        let scanned = upgrade.on(Event::Scanned, at(time));
+        assert_eq!((scanned.renew, scanned.lost), (None, None), "after {time} ms");
+    }
+    upgrade.on(Event::Hold(HoldEvent::Left), at(60_000));
     assert!(upgrade.state.is_gone(), "nothing is left to confirm");
 }
