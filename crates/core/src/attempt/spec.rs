@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::ask::LatchAsk;
 use crate::base::clock::millis;
+use crate::types::durability::Durability;
 use crate::types::options::{OnMismatch, Renew};
 use crate::types::owner::Owner;
 use crate::wire::id::{self, Base, Inbox, Kin};
@@ -21,6 +22,8 @@ pub(crate) struct Spec {
     pub(crate) at_least: Option<Duration>,
     /// The most entries that the queue may have; the client's limit if `None`.
     pub(crate) max_waiters: Option<u32>,
+    /// How far a grant has to get before its guard is handed out.
+    pub(crate) durability: Durability,
     pub(crate) mode: Mode,
 }
 
@@ -87,6 +90,7 @@ impl Spec {
             max_hold: None,
             at_least: None,
             max_waiters: None,
+            durability: Durability::Primary,
             mode: Mode::Lock(Share::ALL),
         }
     }

@@ -10,10 +10,12 @@ use crate::ops::acquire::Acquire;
 use crate::ops::held::guard::Guard;
 use crate::ops::request::{AcquireRequest, Wait};
 use crate::tasks::client::Client;
+use crate::types::durability::Durability;
 use crate::types::error::{Error, Result};
 use crate::types::name::Name;
 use crate::types::options::{
-    KEEP, MAX_LEASE, MAX_WAITERS, OnMismatch, Renew, TOO_MANY_WAITERS, between, check_keep, check_lease,
+    KEEP, MAX_LEASE, MAX_WAITERS, OnMismatch, Renew, TOO_MANY_WAITERS, between, check_durability, check_keep,
+    check_lease,
 };
 use crate::types::owner::Owner;
 use crate::types::rate::Rate;
@@ -59,6 +61,8 @@ pub struct PrimitiveOptions {
     pub counted: bool,
     /// The maximum number of waiters; the client's limit if `None`.
     pub max_waiters: Option<u32>,
+    /// How far a grant has to get before its guard is handed out; the client's default if `None`.
+    pub durability: Option<Durability>,
     /// The rate at which holds may start, if `counted`.
     pub rate: Option<Rate>,
     /// How far ahead a hold may start, if `counted`; a period of the rate if `None`.
@@ -82,6 +86,7 @@ impl Default for PrimitiveOptions {
             capacity: 1,
             counted: false,
             max_waiters: None,
+            durability: None,
             rate: None,
             max_wait: None,
             on_mismatch: OnMismatch::Error,
@@ -126,6 +131,8 @@ impl Primitive {
         {
             return Err(named(Error::invalid(TOO_MANY_WAITERS)));
         }
+        let durability = options.durability.unwrap_or(shared.options.durability);
+        check_durability(durability).map_err(named)?;
         let floor = options.token_floor.map_or(0, FencingToken::get);
         if floor >= 1 << 53 {
             return Err(named(Error::invalid(
@@ -163,6 +170,7 @@ impl Primitive {
             max_hold: options.max_hold,
             at_least: options.hold_at_least,
             max_waiters: options.max_waiters,
+            durability,
             mode,
         };
         let key = key(&shared.options.prefix, kind, &name);
@@ -249,7 +257,8 @@ impl Primitive {
             capacity: self.spec().capacity(),
             floor: self.spec().floor(),
         };
-        self.client.take_over(self.request.clone(), what, None).await
+        let taken = self.client.take_over(self.request.clone(), what, None).await?;
+        taken.secured().await
     }
 
     /// Continues the hold of a ticket.

@@ -111,6 +111,10 @@ pub enum ErrorKind {
     NoSuchLatch,
     /// The latch was reset: the generation that was waited for, or counted in, is over.
     Reset,
+    /// A grant did not get as far in time as the handle's [`Durability`](crate::Durability) asks
+    /// for. The text says how far it got. Nothing is held: the hold was released, or is being
+    /// released in the background if the server did not answer.
+    NotDurable,
 }
 
 impl Error {
@@ -214,6 +218,7 @@ impl Error {
                 | ErrorKind::OutOfMemory
                 | ErrorKind::QueueFull
                 | ErrorKind::TooLate
+                | ErrorKind::NotDurable
         )
     }
 }
