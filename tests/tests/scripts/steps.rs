@@ -254,7 +254,7 @@ fn acquire() -> impl Strategy<Value = Step> {
 }
 
 fn item() -> impl Strategy<Value = char> {
-    prop_oneof![10 => Just(APT), 3 => Just('h'), 2 => Just('d'), 2 => Just('x'), 1 => Just(LESS), 3 => Just('w'), 1 => Just('p')]
+    prop_oneof![10 => Just(APT), 3 => Just('h'), 2 => Just('x'), 1 => Just(LESS), 3 => Just('w'), 1 => Just('p')]
 }
 
 fn token() -> impl Strategy<Value = Token> {

@@ -601,7 +601,7 @@ mod tests {
     fn h25_client_ids_are_unguessable_and_fit_the_channel() {
         let ids: Vec<String> = (0..4000).map(|_| new_client_id()).collect();
         assert_eq!(crate::base::random::random_bits(&ids), 122, "nothing to guess by");
-        let different: std::collections::HashSet<_> = ids.iter().collect();
+        let different: HashSet<_> = ids.iter().collect();
         assert_eq!(different.len(), ids.len(), "all different");
         assert!(ids.iter().all(|id| id.len() == id::CLIENT), "of one length");
     }
