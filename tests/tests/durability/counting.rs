@@ -1,4 +1,4 @@
-//! A grant that waits costs two more requests, many share them, and one that does not costs nothing.
+//! Waiting for replicas costs two requests, which many grants share, and nothing if it is not used.
 
 use futures_util::future::join_all;
 use latchwork_core::{Durability, Reached};
