@@ -4,6 +4,7 @@
 
 #![allow(clippy::print_stdout, reason = "a tool for people")]
 #![allow(clippy::unwrap_used, reason = "a tool for people")]
+#![allow(clippy::significant_drop_tightening, reason = "guards are measured")]
 
 use std::time::{Duration, Instant};
 

@@ -88,11 +88,20 @@ impl Witness {
         };
         let run = node.run_id();
         let endpoint = site.place.endpoint.renewed().await.map_err(Failure::passing)?;
-        let mut connection = open(&endpoint, target, patience).await?;
+        let mut connection = match open(&endpoint, target, patience).await {
+            Ok(connection) => connection,
+            Err(failure) => {
+                if failure.error.kind() == ErrorKind::Denied {
+                    endpoint.discard_credentials().await;
+                }
+                // As the node's own connection, this one is tried again.
+                return Err(Failure::passing(failure.error));
+            }
+        };
         let info = command(&["INFO", "server"]);
         let asked = connection.send_packed_command(&info);
         let there = match until(Moment::now() + patience, None, asked).await {
-            Some(Ok(Value::ServerError(error))) => withheld(error.into())?,
+            Some(Ok(Value::ServerError(error))) => withheld(&error.into())?,
             Some(Ok(info)) => run_of(&text_of(&info)),
             Some(Err(error)) if is_withheld(&error) => None,
             Some(Err(error)) => return Err(refused(error, &endpoint, target, patience).await),
@@ -243,13 +252,13 @@ fn setting(reply: RedisResult<Value>) -> Option<String> {
 }
 
 /// Without `INFO`, nobody knows which server it is.
-fn withheld(error: RedisError) -> Result<Option<String>, Failure> {
-    if is_withheld(&error) {
+fn withheld(error: &RedisError) -> Result<Option<String>, Failure> {
+    if is_withheld(error) {
         return Ok(None);
     }
     let text = "the server does not answer INFO";
     Err(Failure::passing(
-        Error::new(ErrorKind::Unavailable, text).caused_by(said(&error)),
+        Error::new(ErrorKind::Unavailable, text).caused_by(said(error)),
     ))
 }
 

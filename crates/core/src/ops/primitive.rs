@@ -95,6 +95,27 @@ impl Default for PrimitiveOptions {
     }
 }
 
+impl PrimitiveOptions {
+    /// `Invalid` for a time, number or weight that cannot work.
+    fn check(&self, lease: Duration, durability: Durability) -> Result<()> {
+        check_lease(lease)?;
+        if let Some(most) = self.max_hold {
+            between("maximum hold", most, lease, 365 * MAX_LEASE)?;
+        }
+        if let Some(least) = self.hold_at_least {
+            let most = self.max_hold.unwrap_or(MAX_LEASE).min(MAX_LEASE);
+            between("shortest hold", least, Duration::from_millis(1), most)?;
+        }
+        if self.weight == 0 || self.weight > self.capacity {
+            return Err(Error::invalid("the capacity must be at least 1"));
+        }
+        if self.max_waiters.is_some_and(|most| !MAX_WAITERS.contains(&most)) {
+            return Err(Error::invalid(TOO_MANY_WAITERS));
+        }
+        check_durability(durability)
+    }
+}
+
 impl Primitive {
     /// Checks the options and computes the key.
     ///
@@ -114,25 +135,8 @@ impl Primitive {
             )));
         }
         let lease = options.lease.unwrap_or(shared.options.lease);
-        check_lease(lease).map_err(named)?;
-        if let Some(most) = options.max_hold {
-            between("maximum hold", most, lease, 365 * MAX_LEASE).map_err(named)?;
-        }
-        if let Some(least) = options.hold_at_least {
-            let most = options.max_hold.unwrap_or(MAX_LEASE).min(MAX_LEASE);
-            between("shortest hold", least, Duration::from_millis(1), most).map_err(named)?;
-        }
-        if options.weight == 0 || options.weight > options.capacity {
-            return Err(named(Error::invalid("the capacity must be at least 1")));
-        }
-        if options
-            .max_waiters
-            .is_some_and(|most| !MAX_WAITERS.contains(&most))
-        {
-            return Err(named(Error::invalid(TOO_MANY_WAITERS)));
-        }
         let durability = options.durability.unwrap_or(shared.options.durability);
-        check_durability(durability).map_err(named)?;
+        options.check(lease, durability).map_err(named)?;
         let floor = options.token_floor.map_or(0, FencingToken::get);
         if floor >= 1 << 53 {
             return Err(named(Error::invalid(

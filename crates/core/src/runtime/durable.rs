@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::attempt::Attempt;
 use crate::base::clock::Moment;
+use crate::connection::failure::Failure;
 use crate::connection::node::Node;
 use crate::connection::witness::Want;
 use crate::types::error::Error;
@@ -22,6 +23,10 @@ pub(crate) struct Call {
     pub(crate) until: Moment,
     /// Its slot is moving to the node of this lane.
     pub(crate) asking: bool,
+    /// It has to be asked for at another node.
+    pub(crate) is_elsewhere: bool,
+    /// Why it was not written.
+    pub(crate) refused: Option<Failure>,
     /// The number of the connection on which it was written.
     pub(crate) written: u64,
     /// How far it got.

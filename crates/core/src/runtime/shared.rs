@@ -378,7 +378,11 @@ impl Shared {
         let before = node.run_id().map(|_| node.heard());
         let is_other = node.greeted(greeting, sent);
         if self.options.start_delay {
-            self.note_past(node, &greeting.past, is_other.then_some(before));
+            let was_seen = self.has_met(&greeting.past);
+            if is_other {
+                let since = Since::of(&greeting.past, before, was_seen, Moment::now());
+                node.youth().set(since);
+            }
         }
         let eras = self.eras.write().unwrap_or_else(PoisonError::into_inner);
         node.sites().arrive(place, is_other);
@@ -394,23 +398,16 @@ impl Shared {
         self.schedule.set_deaf(greeting.publish_refused); // the right may have been given since
     }
 
-    /// A server was greeted that says this of its past. `before`: if it is another one than before,
-    /// when that one has answered last, if there was one.
-    fn note_past(&self, node: &Node, past: &Past, before: Option<Option<Moment>>) {
+    /// Remembers a server that says this of its past. Returns whether it is new, and was a copy of
+    /// one that this client has met.
+    fn has_met(&self, past: &Past) -> bool {
         let mut histories = self.histories.lock().unwrap_or_else(PoisonError::into_inner);
-        let was_seen = past
-            .copied
-            .as_ref()
-            .is_some_and(|copied| histories.contains(copied));
-        let is_new = past
-            .history
-            .as_ref()
-            .is_none_or(|history| histories.insert(history.clone()));
+        let copied = past.copied.as_ref();
+        let was_copy = copied.is_some_and(|copied| histories.contains(copied));
+        let history = past.history.as_ref();
+        let is_new = history.is_none_or(|history| histories.insert(history.clone()));
         drop(histories);
-        if let Some(before) = before {
-            let since = Since::of(past, before, was_seen && is_new, Moment::now());
-            node.youth().set(since);
-        }
+        was_copy && is_new
     }
 
     /// When the holds are over that the server of this key may have forgotten, and since when it

@@ -51,6 +51,8 @@ pub(crate) fn secure(
         token,
         until,
         asking: false,
+        is_elsewhere: false,
+        refused: None,
         written: 0,
         count: None,
         error: None,
@@ -248,64 +250,71 @@ impl Traffic<'_> {
 
     /// Applies what the server answered to the grants, and tells those of which enough is known.
     async fn apply(&mut self, groups: &[&[usize]], seen: Seen, target: Target<'_>) -> Result<(), Failure> {
-        let Seen { replies, count, sent } = seen;
-        let mut failure = None;
-        let mut elsewhere = Vec::new();
-        {
-            let _same_era = self.shared.one_era();
-            if !self.witness.as_ref().is_some_and(|it| it.is_of(&self.lane.node)) {
-                return Err(taken_over());
-            }
-            let mut replies = replies.into_iter();
-            for group in groups {
-                if group.iter().any(|at| self.waiting[*at].asking) {
-                    replies.next(); // to ASKING
-                }
-                match replies.next() {
-                    Some(Ok(reply)) => self.written(group, reply, sent)?,
-                    Some(Err(error)) => {
-                        let refused = not_written(&error, target);
-                        if refused.redirect.is_some() || refused.is_no_script() {
-                            elsewhere.extend(group.iter().copied());
-                        }
-                        failure = Some(refused);
-                    }
-                    None => {}
-                }
-            }
-        }
-        let mut at = 0;
-        let opened = self.opened;
-        let want = self.lane.want;
-        let mut rest = Vec::new();
+        let count = seen.count;
+        let failure = self.apply_ticks(groups, seen, target)?;
         let mut moved = Vec::new();
-        for mut call in self.waiting.drain(..) {
-            let is_elsewhere = elsewhere.contains(&at);
-            at += 1;
-            if call.written != opened {
-                if is_elsewhere {
-                    moved.push(call);
-                } else {
-                    rest.push(call);
-                }
-                continue;
+        for mut call in std::mem::take(&mut self.waiting) {
+            let is_written = call.written == self.opened;
+            if is_written {
+                call.count = Some(count);
             }
-            call.count = Some(count);
-            if want.is_met(count) {
+            if call.is_elsewhere {
+                moved.push(call);
+            } else if is_written && self.lane.want.is_met(count) {
                 tell(call.done, Outcome::Met(count));
             } else {
-                rest.push(call);
+                self.waiting.push(call);
             }
         }
-        self.waiting = rest;
-        match failure {
-            None => Ok(()),
-            Some(failure) if !moved.is_empty() => {
-                self.follow(moved, &failure).await;
-                Ok(())
-            }
-            Some(failure) => Err(failure),
+        if !moved.is_empty() {
+            self.follow(moved).await;
         }
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// The answers to the ticks. Returns why one was not run, unless it has to be asked for elsewhere.
+    fn apply_ticks(
+        &mut self,
+        groups: &[&[usize]],
+        seen: Seen,
+        target: Target<'_>,
+    ) -> Result<Option<Failure>, Failure> {
+        let shared = self.shared;
+        let _same_era = shared.one_era();
+        if !self.witness.as_ref().is_some_and(|it| it.is_of(&self.lane.node)) {
+            return Err(taken_over());
+        }
+        let mut failure = None;
+        let mut replies = seen.replies.into_iter();
+        for group in groups {
+            if group.iter().any(|at| self.waiting[*at].asking) {
+                replies.next(); // to ASKING
+            }
+            match replies.next() {
+                Some(Ok(reply)) => self.written(group, reply, seen.sent)?,
+                Some(Err(error)) => {
+                    for at in *group {
+                        let refused = not_written(&error, target);
+                        let call = &mut self.waiting[*at];
+                        call.is_elsewhere = refused.redirect.is_some() || refused.is_no_script();
+                        if call.is_elsewhere {
+                            call.refused = Some(refused);
+                        } else {
+                            failure = Some(refused);
+                        }
+                    }
+                }
+                None => {}
+            }
+        }
+        if shared.route.cluster().is_some() {
+            for call in self.waiting.iter_mut().filter(|call| !call.asking) {
+                // The slot has moved: what counts is whether it is at the replicas there.
+                let node = shared.route.of(&call.attempt.key);
+                call.is_elsewhere |= !Arc::ptr_eq(&node, &self.lane.node);
+            }
+        }
+        Ok(failure)
     }
 
     /// The server has renewed these, or has not got them.
@@ -331,30 +340,36 @@ impl Traffic<'_> {
     }
 
     /// These have to be asked for at another node, or the server does not know the script.
-    async fn follow(&mut self, moved: Vec<Call>, failure: &Failure) {
+    async fn follow(&mut self, moved: Vec<Call>) {
         let (shared, node) = (self.shared, Arc::clone(&self.lane.node));
         let pause = Moment::now() + PAUSES.0;
+        let mut is_loaded = false;
         for mut call in moved {
-            call.error = Some(Error::new(failure.error.kind(), failure.error.to_string()));
+            let refused = call.refused.take();
+            let redirect = refused.as_ref().and_then(|refused| refused.redirect.as_deref());
             let mut to = None;
-            if let (Some(cluster), Some(redirect)) = (shared.route.cluster(), failure.redirect.as_deref()) {
-                match redirect {
-                    Redirect::Moved { slot, to } => cluster.moved(*slot, to.clone(), &node),
-                    Redirect::Ask(there) => {
-                        let slot = shared.route.slot(&call.attempt.key);
-                        to = Some(cluster.asked(slot, there.clone(), &node));
-                    }
-                    Redirect::TryAgain | Redirect::Down => cluster.worry.notify_one(),
+            match (shared.route.cluster(), redirect) {
+                (Some(cluster), Some(Redirect::Moved { slot, to })) => {
+                    cluster.moved(*slot, to.clone(), &node);
                 }
-            } else {
-                // As any renewal does, this loads the scripts.
-                let item = Item::renew(Arc::clone(&call.attempt), call.token);
-                let deadline = call.until.min(Moment::now() + shared.options.operation_timeout);
-                if let Err(failure) = exchange(shared, &[item], deadline).await {
-                    debug!(error = %failure.error, "a grant that waits cannot be renewed");
+                (Some(cluster), Some(Redirect::Ask(there))) => {
+                    let slot = shared.route.slot(&call.attempt.key);
+                    to = Some(cluster.asked(slot, there.clone(), &node));
                 }
+                (Some(cluster), Some(Redirect::TryAgain | Redirect::Down)) => {
+                    cluster.worry.notify_one();
+                }
+                _ if refused.is_some() && !is_loaded => {
+                    self.load(&call).await;
+                    is_loaded = true;
+                }
+                _ => {}
+            }
+            if let Some(refused) = refused {
+                call.error = Some(refused.error);
             }
             call.asking = to.is_some();
+            call.is_elsewhere = false;
             let to = to.unwrap_or_else(|| shared.route.of(&call.attempt.key));
             if Arc::ptr_eq(&to, &node) {
                 self.waiting.push(call);
@@ -364,6 +379,16 @@ impl Traffic<'_> {
             }
         }
         sleep_until(pause, None).await;
+    }
+
+    /// Renews the hold over the node's own connection, which loads the scripts.
+    async fn load(&self, call: &Call) {
+        let deadline = call
+            .until
+            .min(Moment::now() + self.shared.options.operation_timeout);
+        if let Err(failure) = exchange(self.shared, &[item(call)], deadline).await {
+            debug!(error = %failure.error, "a grant that waits cannot be renewed");
+        }
     }
 }
 

@@ -51,13 +51,13 @@ impl Guard {
         let shared = self.client.shared_with_tasks();
         let (attempt, token) = (&self.view.attempt, self.token_number());
         let mut outcome = secure(shared, (attempt, token), want, began + within);
-        let mut lost = pin!(self.view.lost());
+        let mut ended = pin!(self.view.lost());
         // Whoever sends knows the time as well, and has more to tell.
         let over = began + within + shared.options.operation_timeout * 2;
         let outcome = async {
             tokio::select! {
                 biased;
-                loss = &mut lost => Err(loss),
+                loss = &mut ended => Err(loss),
                 outcome = &mut outcome => Ok(outcome),
             }
         };
