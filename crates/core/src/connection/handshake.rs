@@ -235,7 +235,7 @@ fn read_info(text: &str, info: &mut ServerInfo, warnings: &mut Vec<Warning>) -> 
         // Its settings are not those that it will have: `aof_enabled` is 0 until then.
         return Err(Error::new(
             ErrorKind::Unavailable,
-            format!("the server at {} is loading its data", info.address),
+            format!("the server at {} is loading its data (LOADING)", info.address),
         ));
     }
     if field(text, "role") == Some("slave") {

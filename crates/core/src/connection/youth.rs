@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use crate::base::clock::Moment;
 
+const SECOND: Duration = Duration::from_secs(1);
+
 /// What a server says of its past.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Past {
@@ -67,7 +69,9 @@ impl Since {
         let Some(uptime) = past.uptime else {
             return since(now, Why::Silent);
         };
-        let started = now - uptime; // or up to a second before
+        // The server counts the seconds of its clock that have begun: it may have started up to a
+        // second later than that, and not after it has answered.
+        let started = (now - uptime + SECOND).min(now);
         if was_seen || before.is_some_and(|heard| started < heard) {
             return since(now, Why::TookOver);
         }
@@ -116,13 +120,19 @@ mod tests {
 
     #[test]
     fn a_server_that_forgets_remembers_since_its_start() {
+        let now = Some((at(100), Why::Restarted));
+        assert_eq!(
+            found(&past(0, false), None, false),
+            now,
+            "no later than it has answered"
+        );
         assert_eq!(
             found(&past(3, false), None, false),
-            Some((at(97), Why::Restarted))
+            Some((at(98), Why::Restarted))
         );
         assert_eq!(
             found(&past(3, false), Some(at(95)), false),
-            Some((at(97), Why::Restarted)),
+            Some((at(98), Why::Restarted)),
             "the one before was heard before that"
         );
         assert_eq!(found(&past(3, true), Some(at(95)), false), None, "it has a file");
