@@ -27,7 +27,7 @@ struct Group {
 }
 
 impl Group {
-    fn start(builder: Builder, replicas: usize) -> Self {
+    fn start(builder: &Builder, replicas: usize) -> Self {
         // A replica that joins is served at once.
         let quick = |builder: Builder| builder.arg("--repl-diskless-sync-delay", "0");
         let primary = quick(builder.clone()).start().expect("a primary");
@@ -47,7 +47,7 @@ impl Group {
 
     /// The same with these options.
     async fn built(builder: Builder, replicas: usize) -> Self {
-        let group = Self::start(builder, replicas);
+        let group = Self::start(&builder, replicas);
         let count = || {
             let info = group.primary.admin(&["INFO", "replication"]).expect("an answer");
             info.text().unwrap_or_default().matches("state=online").count()
