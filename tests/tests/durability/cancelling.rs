@@ -69,6 +69,32 @@ async fn a_client_that_is_closed_releases_what_waits() {
     group.thaw();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_ends_leaves_no_connection() {
+    let group = Group::joined(1).await;
+    let fixture = Fixture::on(&group.primary);
+    let connections = || {
+        let text = group.primary.info("clients", "connected_clients");
+        text.expect("an answer").trim().parse::<u32>().expect("a number")
+    };
+    let before = connections();
+    for close in [true, false] {
+        let client = durable(&fixture, replicas(1, ENOUGH)).await;
+        let held = fixture.held(&client).await;
+        assert_eq!(
+            connections(),
+            before + 3,
+            "commands, inbox, and the one that waits"
+        );
+        fixture.released(held).await;
+        if close {
+            client.close().await;
+        }
+        drop(client);
+        eventually("they are closed", || connections() == before).await;
+    }
+}
+
 /// Someone takes the lock away while its grant waits: there is no guard, and no other is disturbed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hold_that_is_lost_meanwhile_is_not_handed_out() {

@@ -289,7 +289,17 @@ impl Acquire {
         let ended = if guard.wait_for_end(cx) {
             Some(shared.closed_error().named(guard.name()))
         } else {
-            guard.lost_error()
+            guard
+                .lost_error()
+                .map(|lost| match guard.view.attempt.spec.pace() {
+                    Some(_) => lost,
+                    // It waited for the holds that a young server may have forgotten.
+                    None => Error::new(
+                        ErrorKind::Unavailable,
+                        format!("{}; nobody has had it yet", lost.message()),
+                    )
+                    .named(guard.name()),
+                })
         };
         let timer = this.timer.as_mut();
         if ended.is_none() && timer.poll_until(cx, *start, Some(&shared.driver)).is_pending() {
