@@ -53,6 +53,7 @@ pub use tasks::builder::ClientBuilder;
 pub use tasks::client::{Client, Closed};
 pub use tasks::drain::Drained;
 pub use types::credentials::Credentials;
+pub use types::durability::{Durability, Reached};
 pub use types::error::{Error, ErrorKind, Result};
 pub use types::fence::FenceReply;
 pub use types::loss::Loss;

@@ -125,6 +125,8 @@ impl FairMutex {
     /// no usable answer for `unavailable_after`; the attempt is undone. `QueueFull` at once if too
     /// many wait already. `Invalid` if the server refuses the
     /// [`token_floor`](FairMutexBuilder::token_floor).
+    /// `NotDurable` if the grant does not get as far as
+    /// [`durability`](FairMutexBuilder::durability) asks for.
     ///
     /// # Cancel safety
     /// Dropping the future undoes the attempt: its place in the queue is lost, a grant on its way goes to the next
@@ -327,6 +329,8 @@ impl FairMutex {
     /// the [`token_floor`](FairMutexBuilder::token_floor). `Lost` if somebody else has forced the
     /// lock open before the answer. After `Unavailable`, the old hold may have been ended. If the
     /// attempt has an effect all the same, it is undone.
+    /// `NotDurable` if the hold does not get as far as
+    /// [`durability`](FairMutexBuilder::durability) asks for: then it is given up.
     ///
     /// # Cancel safety
     /// The old hold may or may not be ended. Dropping the future releases what it took.
@@ -356,6 +360,8 @@ impl FairMutex {
     /// another name or kind of hold, or if its token is not above the
     /// [`token_floor`](FairMutexBuilder::token_floor) of this handle. `Lost` if its hold has ended
     /// or was resumed by somebody else. After `Unavailable`, the hold is given up.
+    /// `NotDurable` if the hold does not get as far as
+    /// [`durability`](FairMutexBuilder::durability) asks for: then it is given up.
     ///
     /// # Cancel safety
     /// Dropping the future gives the hold up.

@@ -32,9 +32,10 @@ pub use guard::MutexGuard;
 #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
 pub use latchwork_core::Tls;
 pub use latchwork_core::{
-    Client, ClientBuilder, Closed, Credentials, Drained, Error, ErrorKind, FENCE_MEMORY, Fence, FenceReply,
-    FencingToken, Hold, HolderInfo, Listed, Listing, LockInfo, Loss, MAX_LEASE, MAX_NAME, MIN_LEASE, Name,
-    Owner, Renew, Result, Sentinel, ServerInfo, Ticket, WaiterInfo, Warning, dynamic, redis,
+    Client, ClientBuilder, Closed, Credentials, Drained, Durability, Error, ErrorKind, FENCE_MEMORY, Fence,
+    FenceReply, FencingToken, Hold, HolderInfo, Listed, Listing, LockInfo, Loss, MAX_LEASE, MAX_NAME,
+    MIN_LEASE, Name, Owner, Reached, Renew, Result, Sentinel, ServerInfo, Ticket, WaiterInfo, Warning,
+    dynamic, redis,
 };
 pub use mutex::{Mutex, MutexBuilder};
 pub use reentrant::{OwnedHandle, ReentrantMutex, ReentrantMutexBuilder, ReentrantMutexGuard};

@@ -99,6 +99,8 @@ impl Mutex {
     /// no usable answer for `unavailable_after`; the attempt is undone. `QueueFull` at once if too
     /// many wait already. `Invalid` if the server refuses the
     /// [`token_floor`](MutexBuilder::token_floor).
+    /// `NotDurable` if the grant does not get as far as
+    /// [`durability`](MutexBuilder::durability) asks for.
     ///
     /// # Cancel safety
     /// Dropping the future undoes the attempt. It loses its place in the queue, a grant that is on
@@ -334,6 +336,8 @@ impl Mutex {
     /// the [`token_floor`](MutexBuilder::token_floor). `Lost` if somebody else has forced the lock
     /// open before the answer. After `Unavailable`, the old hold may have been ended. If the
     /// attempt has an effect all the same, it is undone.
+    /// `NotDurable` if the hold does not get as far as
+    /// [`durability`](MutexBuilder::durability) asks for: then it is given up.
     ///
     /// # Cancel safety
     /// The old hold may or may not be ended. Dropping the future releases what it took.
@@ -364,6 +368,8 @@ impl Mutex {
     /// another name or kind of hold, or if its token is not above the
     /// [`token_floor`](MutexBuilder::token_floor) of this handle. `Lost` if its hold has ended or
     /// was resumed by somebody else. After `Unavailable`, the hold is given up.
+    /// `NotDurable` if the hold does not get as far as
+    /// [`durability`](MutexBuilder::durability) asks for: then it is given up.
     ///
     /// # Cancel safety
     /// Dropping the future gives the hold up.

@@ -116,6 +116,8 @@ impl ReentrantMutex {
     /// Those of [every request](crate::ErrorKind#every-request): `Unavailable` if the server gives
     /// no usable answer for `unavailable_after`; the attempt is undone. `QueueFull` at once if too
     /// many wait already.
+    /// `NotDurable` if the grant does not get as far as
+    /// [`durability`](ReentrantMutexBuilder::durability) asks for.
     ///
     /// # Cancel safety
     /// Dropping the future undoes the attempt: its place in the queue is lost, a grant on its way goes to the next
@@ -256,6 +258,8 @@ impl ReentrantMutex {
     /// Those of [every request](crate::ErrorKind#every-request). `Invalid` if the ticket is for
     /// another name or kind of hold, or another owner. `Lost` if its hold has ended or was resumed
     /// by somebody else. After `Unavailable`, the hold is given up.
+    /// `NotDurable` if the hold does not get as far as
+    /// [`durability`](ReentrantMutexBuilder::durability) asks for: then it is given up.
     ///
     /// # Cancel safety
     /// Dropping the future gives the hold up.
@@ -451,6 +455,8 @@ impl OwnedHandle {
     ///
     /// # Errors
     /// As [`ReentrantMutex::resume`].
+    /// `NotDurable` if the hold does not get as far as
+    /// [`durability`](ReentrantMutexBuilder::durability) asks for: then it is given up.
     pub async fn resume(&self, ticket: &Ticket) -> Result<ReentrantMutexGuard> {
         let resumed = self.primitive.resume(ticket).await;
         resumed.map(ReentrantMutexGuard::from_guard)

@@ -71,7 +71,9 @@ impl RwLockUpgradableReadGuard {
     /// Those of [every request](crate::ErrorKind#every-request), as the
     /// [`error`](UpgradeError::error) of an [`UpgradeError`], which hands the guard back. `Invalid`
     /// if the server refuses the [`token_floor`](crate::RwLockBuilder::token_floor). `Lost` if the
-    /// hold has ended: only then the guard is not handed back.
+    /// hold has ended, and `NotDurable` if the upgrade does not get as far as
+    /// [`durability`](crate::RwLockBuilder::durability) asks for: only then the guard is not handed
+    /// back.
     ///
     /// # Cancel safety
     /// Dropping the future gives up both the share and the upgrade.

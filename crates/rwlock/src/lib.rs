@@ -33,9 +33,10 @@ pub use guard::{RwLockReadGuard, RwLockUpgradableReadGuard, RwLockWriteGuard};
 #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
 pub use latchwork_core::Tls;
 pub use latchwork_core::{
-    Client, ClientBuilder, Closed, Credentials, Drained, Error, ErrorKind, FENCE_MEMORY, Fence, FenceReply,
-    FencingToken, Hold, HolderInfo, Listed, Listing, LockInfo, Loss, MAX_LEASE, MAX_NAME, MIN_LEASE, Name,
-    Renew, Result, Sentinel, ServerInfo, Ticket, WaiterInfo, Warning, dynamic, redis,
+    Client, ClientBuilder, Closed, Credentials, Drained, Durability, Error, ErrorKind, FENCE_MEMORY, Fence,
+    FenceReply, FencingToken, Hold, HolderInfo, Listed, Listing, LockInfo, Loss, MAX_LEASE, MAX_NAME,
+    MIN_LEASE, Name, Reached, Renew, Result, Sentinel, ServerInfo, Ticket, WaiterInfo, Warning, dynamic,
+    redis,
 };
 pub use rwlock::{RwLock, RwLockBuilder, RwPolicy};
 pub use side::{ReadLock, WriteLock};

@@ -126,6 +126,8 @@ impl RwLock {
     /// Those of [every request](crate::ErrorKind#every-request): `Unavailable` if the server gives
     /// no usable answer for `unavailable_after`; the attempt is undone. `QueueFull` at once if too
     /// many wait already.
+    /// `NotDurable` if the grant does not get as far as
+    /// [`durability`](RwLockBuilder::durability) asks for.
     ///
     /// # Cancel safety
     /// Dropping the future undoes the attempt: its place in the queue is lost, a grant on its way goes to the next
@@ -212,6 +214,8 @@ impl RwLock {
     /// Those of [every request](crate::ErrorKind#every-request): `Unavailable` if the server gives
     /// no usable answer for `unavailable_after`; the attempt is undone. `QueueFull` at once if too
     /// many wait already.
+    /// `NotDurable` if the grant does not get as far as
+    /// [`durability`](RwLockBuilder::durability) asks for.
     ///
     /// # Cancel safety
     /// Dropping the future undoes the attempt: its place in the queue is lost, a grant on its way goes to the next
@@ -299,6 +303,8 @@ impl RwLock {
     /// no usable answer for `unavailable_after`; the attempt is undone. `QueueFull` at once if too
     /// many wait already. `Invalid` if the server refuses the
     /// [`token_floor`](RwLockBuilder::token_floor).
+    /// `NotDurable` if the grant does not get as far as
+    /// [`durability`](RwLockBuilder::durability) asks for.
     ///
     /// # Cancel safety
     /// Dropping the future undoes the attempt: its place in the queue is lost, a grant on its way goes to the next
@@ -611,6 +617,8 @@ impl RwLock {
     /// Those of [every request](crate::ErrorKind#every-request). `Invalid` if the ticket is for
     /// another name or kind of hold. `Lost` if its hold has ended or was resumed by somebody else.
     /// After `Unavailable`, the hold is given up.
+    /// `NotDurable` if the hold does not get as far as
+    /// [`durability`](RwLockBuilder::durability) asks for: then it is given up.
     ///
     /// # Cancel safety
     /// Dropping the future gives the hold up.
@@ -638,6 +646,8 @@ impl RwLock {
     /// Those of [every request](crate::ErrorKind#every-request). `Invalid` if the ticket is for
     /// another name or kind of hold. `Lost` if its hold has ended or was resumed by somebody else.
     /// After `Unavailable`, the hold is given up.
+    /// `NotDurable` if the hold does not get as far as
+    /// [`durability`](RwLockBuilder::durability) asks for: then it is given up.
     ///
     /// # Cancel safety
     /// Dropping the future gives the hold up.
@@ -669,6 +679,8 @@ impl RwLock {
     /// another name or kind of hold, or if its token is not above the
     /// [`token_floor`](RwLockBuilder::token_floor) of this handle. `Lost` if its hold has ended or
     /// was resumed by somebody else. After `Unavailable`, the hold is given up.
+    /// `NotDurable` if the hold does not get as far as
+    /// [`durability`](RwLockBuilder::durability) asks for: then it is given up.
     ///
     /// # Cancel safety
     /// Dropping the future gives the hold up.

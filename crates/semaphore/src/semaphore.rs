@@ -102,6 +102,8 @@ impl Semaphore {
     /// many wait already. `Mismatch` if the semaphore was made with another number of permits or
     /// another rate. `TooLate` if it has a rate, and the permit would start later than
     /// [`max_wait`](SemaphoreBuilder::max_wait) from now.
+    /// `NotDurable` if the grant does not get as far as
+    /// [`durability`](SemaphoreBuilder::durability) asks for.
     ///
     /// # Cancel safety
     /// Dropping the future undoes the attempt: its place in the queue is lost, a grant on its way goes to the next
@@ -275,6 +277,8 @@ impl Semaphore {
     ///
     /// # Errors
     /// As [`try_acquire`](Self::try_acquire).
+    /// `NotDurable` if the hold does not get as far as
+    /// [`durability`](SemaphoreBuilder::durability) asks for: then it is given up.
     ///
     /// # Cancel safety
     /// As [`acquire`](Self::acquire).
@@ -490,6 +494,8 @@ impl Semaphore {
     /// Those of [every request](crate::ErrorKind#every-request). `Invalid` if the ticket is for
     /// another name or kind of hold. `Lost` if its hold has ended or was resumed by somebody else.
     /// After `Unavailable`, the hold is given up.
+    /// `NotDurable` if the hold does not get as far as
+    /// [`durability`](SemaphoreBuilder::durability) asks for: then it is given up.
     ///
     /// # Cancel safety
     /// Dropping the future gives the hold up.

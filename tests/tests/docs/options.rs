@@ -139,6 +139,15 @@ fn rows() -> Vec<Row> {
             Client(|b, to| b.label(to.text())),
         ),
         Row(CLIENT, "keeper_thread", "`false`", "keeper_thread: false", Free),
+        Row(CLIENT, "durability", "`Primary`", "durability: Primary", Free),
+        Row(CLIENT, "start_delay", "`false`", "start_delay: false", Free),
+        Row(
+            HOLDS,
+            "durability",
+            "the client's, `Primary`",
+            "durability: None",
+            Free,
+        ),
         Row(
             HOLDS,
             "lease",

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use latchwork_core::{ClientBuilder, Credentials};
+use latchwork_core::{ClientBuilder, Credentials, Durability};
 use latchwork_testkit::{Direction, Proxy, TestServer};
 use latchwork_tests::{Fixture, MINUTE, soon};
 
@@ -44,6 +44,7 @@ pub(crate) enum Scene {
     KeysDeleted,
     Forced,
     UserError,
+    NoReplica,
     // The client connects again, to something else.
     Nonsense,
     OddErrors,
@@ -57,7 +58,7 @@ pub(crate) enum Scene {
 }
 
 /// All scenes.
-pub(crate) const SCENES: [Scene; 36] = [
+pub(crate) const SCENES: [Scene; 37] = [
     Scene::Fine,
     Scene::ServerGone,
     Scene::ServerFrozen,
@@ -85,6 +86,7 @@ pub(crate) const SCENES: [Scene; 36] = [
     Scene::KeysDeleted,
     Scene::Forced,
     Scene::UserError,
+    Scene::NoReplica,
     Scene::Nonsense,
     Scene::OddErrors,
     Scene::UnknownCommands,
@@ -128,6 +130,10 @@ fn options(scene: Scene, builder: ClientBuilder) -> ClientBuilder {
     };
     let builder = builder.lease(MINUTE).max_waiters(waiters);
     let builder = builder.operation_timeout(second).unavailable_after(patience);
+    if scene == Scene::NoReplica {
+        let within = 2 * second;
+        return builder.durability(Durability::Replicas { n: 1, within });
+    }
     if scene != Scene::NoCredentials {
         return builder;
     }
@@ -142,6 +148,7 @@ fn options(scene: Scene, builder: ClientBuilder) -> ClientBuilder {
 /// Plays a scene, and returns the errors.
 pub(crate) async fn play(scene: Scene) -> Vec<Outcome> {
     let server = TestServer::start().expect("a server");
+    let replica = (scene == Scene::NoReplica).then(|| replica(&server));
     let fixture = Fixture::on(&server);
     let proxy = fixture.proxy();
     let user = fixture.restricted(&[]);
@@ -167,6 +174,9 @@ pub(crate) async fn play(scene: Scene) -> Vec<Outcome> {
     tokio::select! {
         _ = &mut all => panic!("{scene:?}: the calls wait for the fault"),
         () = soon("all calls are ready", ready) => {}
+    }
+    if let Some(replica) = &replica {
+        replica.freeze().expect("frozen");
     }
     let strike = strike(&server, &fixture, &proxy, &stage, &worlds);
     soon(&format!("the fault of {scene:?}"), strike).await;
@@ -220,6 +230,7 @@ async fn strike(
         | Scene::FloorAhead
         | Scene::NoLatch
         | Scene::UserError
+        | Scene::NoReplica
         | Scene::Reset => {}
         Scene::ServerGone => server.kill().expect("killed"),
         Scene::ServerFrozen | Scene::ClosedMeanwhile => server.freeze().expect("frozen"),
@@ -272,6 +283,19 @@ async fn strike(
             lead_to(server.port());
         }
     }
+}
+
+/// A replica of this server, which has joined.
+fn replica(server: &TestServer) -> TestServer {
+    let set = ["CONFIG", "SET", "repl-diskless-sync-delay", "0"];
+    server.admin(&set).expect("set");
+    let of = format!("127.0.0.1 {}", server.port());
+    let replica = TestServer::builder().arg("--replicaof", &of).start();
+    let joined = ["WAIT", "1", "10000"];
+    server.admin(&["SET", "joined", "1"]).expect("set");
+    let count = server.admin(&joined).expect("an answer").int();
+    assert_eq!(count, Some(1), "the replica has joined");
+    replica.expect("a replica")
 }
 
 /// What happens while the calls are under way.

@@ -37,6 +37,7 @@ mod random;
 mod recorded;
 mod replies;
 mod requests;
+mod secured;
 mod shortcuts;
 mod sizes;
 mod steal;

@@ -62,7 +62,7 @@ fn fast(record: &mut Record, call: &Call<'_>, item: &Item) -> Option<Reply> {
     let in_order = record
         .hold_of(&item.who.id)
         .is_some_and(|hold| !hold.is_over(now));
-    (item.op == 'h' && in_order && is_own).then(|| prolong(record, call, item))
+    (matches!(item.op, 'h' | 'd') && in_order && is_own).then(|| prolong(record, call, item))
 }
 
 fn prolong(record: &mut Record, call: &Call<'_>, item: &Item) -> Reply {

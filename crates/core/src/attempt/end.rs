@@ -19,7 +19,7 @@ impl State {
     /// Returns until when what it holds has to stay in use if it is ended now.
     pub(super) fn keeps_until(&self, rules: &Rules) -> Moment {
         match &self.stage {
-            Stage::Held(lease) => rules
+            Stage::Held(lease) if lease.start < Moment::NEVER => rules
                 .at_least
                 .map_or(NOT_KEPT, |least| (lease.start + least).min(lease.cap())),
             Stage::Ending { until, .. } => *until,

@@ -74,6 +74,8 @@ pub(crate) enum HoldEvent {
     Capped(Moment),
     /// Another attempt is taking its place at the server.
     Converting,
+    /// Its guard will not be handed out: it does not have to stay in use for its least time.
+    NeverBegan,
     /// It was made exclusive.
     Upgraded { token: u64, weight: u32 },
     /// The guard is being released, and the caller sends the end. What it holds stays in use until

@@ -42,6 +42,11 @@ impl State {
                     lease.weight = weight;
                 }
             }
+            HoldEvent::NeverBegan => {
+                if let Stage::Held(lease) = &mut self.stage {
+                    lease.start = Moment::NEVER;
+                }
+            }
             HoldEvent::Releasing { until } => self.release(until, now, rules, out),
             HoldEvent::Left => match self.stage {
                 Stage::Held(lease) if lease.claim && !lease.converting && now < lease.deadline => {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::ask::LatchAsk;
 use crate::base::clock::millis;
+use crate::types::durability::Durability;
 use crate::types::options::{OnMismatch, Renew};
 use crate::types::owner::Owner;
 use crate::wire::id::{self, Base, Inbox, Kin};
@@ -26,6 +27,8 @@ pub(crate) struct Spec {
     pub(crate) max_waiters: Option<u32>,
     /// What for: inspections show it.
     pub(crate) purpose: Option<Arc<str>>,
+    /// How far a grant has to get before its guard is handed out.
+    pub(crate) durability: Durability,
     pub(crate) mode: Mode,
 }
 
@@ -93,6 +96,7 @@ impl Spec {
             at_least: None,
             max_waiters: None,
             purpose: None,
+            durability: Durability::Primary,
             mode: Mode::Lock(Share::ALL),
         }
     }

@@ -7,6 +7,7 @@ use redis::{RedisResult, Value};
 
 use crate::base::clock::Moment;
 use crate::connection::refusal::{breaks_connection, is_withheld, said};
+use crate::connection::youth::Past;
 use crate::types::error::{Error, ErrorKind, Result};
 use crate::types::server::{ServerInfo, Warning};
 use crate::wire::plain::command;
@@ -35,6 +36,8 @@ pub(crate) struct Greeting {
     pub(crate) is_cluster: bool,
     /// Writes are refused while it has too few replicas: `min-replicas-to-write`.
     pub(crate) has_min_replicas: bool,
+    /// What the server says of its past.
+    pub(crate) past: Past,
 }
 
 impl Greeting {
@@ -117,12 +120,13 @@ pub(crate) async fn greet(
         version: "unknown".into(),
         address,
     };
-    let (mut run, mut has_min_replicas) = (None, false);
+    let (mut run, mut has_min_replicas, mut past) = (None, false, Past::default());
     let is_cluster;
     match server {
         Ok(value) => {
             let text = text_of(&value);
-            run = field(&text, "run_id").map(str::to_owned);
+            run = run_of(&text);
+            past = Past::read(|name| field(&text, name));
             is_cluster = field(&text, "cluster_enabled") == Some("1");
             has_min_replicas = field(&text, "min_slaves_good_slaves").is_some();
             if let Err(error) = read_info(&text, &mut info, &mut warnings) {
@@ -155,6 +159,7 @@ pub(crate) async fn greet(
     Ok(Ok(Greeting {
         info,
         run,
+        past,
         has_min_replicas,
         is_cluster,
         warnings,
@@ -163,6 +168,11 @@ pub(crate) async fn greet(
         publish_refused: publish.is_err_and(|error| is_withheld(&error)),
         can_load,
     }))
+}
+
+/// Which process answered, by its `INFO`.
+pub(crate) fn run_of(info: &str) -> Option<String> {
+    field(info, "run_id").map(str::to_owned)
 }
 
 /// Whether a restart forgets everything. Snapshots are not in `INFO`; being refused `CONFIG` is common
@@ -185,7 +195,7 @@ pub(crate) fn time_of(value: &Value) -> Option<u64> {
     Some(number(seconds)? * 1_000_000 + number(micros)?)
 }
 
-fn text_of(value: &Value) -> String {
+pub(crate) fn text_of(value: &Value) -> String {
     match value {
         Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
         Value::SimpleString(text) | Value::VerbatimString { text, .. } => text.clone(),
@@ -220,6 +230,13 @@ fn read_info(text: &str, info: &mut ServerInfo, warnings: &mut Vec<Warning>) -> 
     }
     if [field(text, "redis_mode"), field(text, "server_mode")].contains(&Some("sentinel")) {
         return Err(a_sentinel(text, &info.address));
+    }
+    if field(text, "loading") == Some("1") {
+        // Its settings are not those that it will have: `aof_enabled` is 0 until then.
+        return Err(Error::new(
+            ErrorKind::Unavailable,
+            format!("the server at {} is loading its data (LOADING)", info.address),
+        ));
     }
     if field(text, "role") == Some("slave") {
         warnings.push(Warning::Replica);
@@ -297,6 +314,13 @@ mod tests {
             ("valkey", "9.1.2"),
             "its own version"
         );
+    }
+
+    #[test]
+    fn a_server_that_is_loading_its_data_is_asked_again_later() {
+        let error = read("redis_version:7.0.15\r\nloading:1\r\naof_enabled:0\r\n").expect_err("not yet");
+        assert!(error.is_transient(), "{error}");
+        assert!(read("redis_version:7.0.15\r\nloading:0\r\n").is_ok(), "loaded");
     }
 
     #[test]

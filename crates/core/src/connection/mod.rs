@@ -18,3 +18,5 @@ pub(crate) mod source;
 #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
 pub(crate) mod tls;
 pub(crate) mod wallet;
+pub(crate) mod witness;
+pub(crate) mod youth;

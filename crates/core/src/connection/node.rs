@@ -21,6 +21,7 @@ use crate::connection::outage::Outage;
 use crate::connection::refusal::{Target, breaks_connection, classify, is_no_script, is_unknown, said};
 use crate::connection::sending::Sending;
 use crate::connection::site::Sites;
+use crate::connection::youth::Youth;
 use crate::types::error::{Error, ErrorKind, Result};
 use crate::types::server::ServerInfo;
 use crate::wire::command::Request;
@@ -85,6 +86,7 @@ pub(crate) struct Node {
     /// The process at the other end of the last connection, as far as it said.
     run: Mutex<Option<String>>,
     sites: Sites,
+    youth: Youth,
     /// The generation of the last connection that was left.
     left: AtomicU64,
     /// Tells what is under way there.
@@ -130,6 +132,7 @@ impl Node {
             server: Mutex::new(None),
             run: Mutex::new(None),
             sites: Sites::new(),
+            youth: Youth::default(),
             left: AtomicU64::new(0),
             left_now: Notify::new(),
             may_be_left: AtomicBool::new(false),
@@ -177,6 +180,11 @@ impl Node {
         let run = greeting.run.clone();
         let before = std::mem::replace(&mut *self.run.lock().unwrap_or_else(PoisonError::into_inner), run);
         before.is_none() || before != greeting.run
+    }
+
+    /// Which process is at the other end of the last connection, as far as it said.
+    pub(crate) fn run_id(&self) -> Option<String> {
+        self.run.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What the server is, if it was ever reached.
@@ -234,6 +242,11 @@ impl Node {
         self.left_now.notify_waiters();
         self.sites.leave();
         self.report(generation, &Error::new(ErrorKind::Unavailable, SWITCHED));
+    }
+
+    /// Since when its server remembers what it has granted.
+    pub(crate) const fn youth(&self) -> &Youth {
+        &self.youth
     }
 
     /// Where its connection leads.

@@ -17,6 +17,13 @@ pub(crate) struct Site {
     is_left: bool,
 }
 
+impl Site {
+    /// Another server has taken over, and is not connected yet.
+    pub(crate) const fn is_left(&self) -> bool {
+        self.is_left
+    }
+}
+
 /// Where the present connection leads, or the last one led.
 #[derive(Debug)]
 pub(crate) struct Sites {

@@ -243,6 +243,17 @@ macro_rules! builder_options {
                 self
             }
 
+            /// How far a grant has to get before its guard is handed out: to replicas, or to disk.
+            /// Defaults to the client's, `Primary`.
+            ///
+            /// A grant that does not get there in time is released, and the call returns
+            /// [`ErrorKind::NotDurable`]($crate::ErrorKind::NotDurable). The time comes on top of
+            /// that of a bounded wait. It also counts for a hold that is stolen, resumed or upgraded.
+            pub fn durability(mut self, durability: $crate::Durability) -> Self {
+                self.options.durability = Some(durability);
+                self
+            }
+
             /// The most that may wait at once, in all processes together: more are refused with `QueueFull` at once. 1 to
             /// 1 000 000. Defaults to the client's, 10 000. It counts for the attempts of this handle.
             pub fn max_waiters(mut self, most: u32) -> Self {

@@ -5,7 +5,8 @@
 -- KEYS[...]  keys      zset  <prefix>:lock:{<name>}  one per item; a key may occur more than once
 -- ARGV[...]  items     six per key: op, id, token, lease, ttl, capacity (as in acquire). op is
 --                      h  hold: renew (or confirm) it for `lease` ms; `token` must be its own, 0 for a shared hold
---                      x  the same with a lease that is longer than the one in the id
+--                      d  the same, and certainly a write, so that a WAIT behind it waits for the hold
+--                      x  as h, with a lease that is longer than the one in the id
 --                      w  waiter: refresh its place; its inbox works
 --                      p  the same, but its inbox is down and it polls
 --
@@ -29,7 +30,7 @@ for i = 1, #keys do
   local key, op, id = keys[i], items[at], items[at + 1]
   local in_order = false
   -- shortcut: a hold whose record need not be settled
-  local score = op == 'h' and redis.pcall('ZSCORE', key, id)
+  local score = (op == 'h' or op == 'd') and redis.pcall('ZSCORE', key, id)
   score = type(score) == 'string' and tonumber(score) or 0
   if score > now and score < %TOMB% then
     local token, known = tonumber(items[at + 2]), nil
@@ -40,8 +41,11 @@ for i = 1, #keys do
       and (not known[2] or tonumber(known[2]) >= (tonumber(items[at + 5]) or math.huge)) then
       in_order = true
       local lease, ttl = tonumber(items[at + 3]), tonumber(items[at + 4])
-      if redis.call('PTTL', key) < ttl then
+      local life = redis.call('PTTL', key)
+      if life < ttl then
         redis.call('PEXPIRE', key, ttl + math.floor(ttl / 8)) -- more than need be, so that it is seldom due
+      elseif op == 'd' then
+        redis.call('PEXPIRE', key, life)
       end
       if score % 1 > 0 or now + lease > score then -- never shorten (an extension may reach further)
         redis.call('ZADD', key, 'XX', now + lease, id)

@@ -31,7 +31,11 @@ const LATE: Duration = Duration::from_millis(100);
 enum Sent {
     Ask(Work<Answer>),
     Confirm(Work<()>),
+    /// The grant is being replicated or saved: resolves to the guard, and when its hold may start.
+    Secure(Secured),
 }
+
+type Secured = Pin<Box<dyn Future<Output = Result<(Guard, Moment)>> + Send>>;
 
 /// What an attempt yields.
 pub(super) enum Granted {
@@ -248,13 +252,30 @@ impl Acquire {
             return Turn::Pending;
         };
         let guard = Guard::new(this.client.clone(), attempt, &lease, now);
-        if now >= lease.start {
+        let mut start = lease.start;
+        let shared = this.client.shared();
+        if shared.options.start_delay
+            && let Some(delay) = shared.delay(&guard.view.attempt.key, now)
+        {
+            // It was granted by message, or had waited for the answer.
+            if delay.0 > *this.deadline {
+                let error = shared.delayed(&guard.view.attempt.key, delay, now);
+                return Turn::Done(Err(error.named(guard.name())));
+            }
+            start = start.max(delay.0);
+        }
+        if guard.is_to_be_secured() && start <= *this.deadline {
+            let securing = async move { guard.secured().await.map(|guard| (guard, start)) };
+            *this.sent = Some(Sent::Secure(Box::pin(securing)));
+            return Turn::Again;
+        }
+        if now >= start {
             return Turn::Done(Ok(Some(Granted::Guard(guard))));
-        } else if lease.start > *this.deadline {
+        } else if start > *this.deadline {
             return Turn::Done(Ok(None)); // dropping the guard releases the hold
         }
         *this.sent = None; // the answer is no longer needed
-        *this.early = Some((guard, lease.start));
+        *this.early = Some((guard, start));
         Turn::Again
     }
 
@@ -268,7 +289,17 @@ impl Acquire {
         let ended = if guard.wait_for_end(cx) {
             Some(shared.closed_error().named(guard.name()))
         } else {
-            guard.lost_error()
+            guard
+                .lost_error()
+                .map(|lost| match guard.view.attempt.spec.pace() {
+                    Some(_) => lost,
+                    // It waited for the holds that a young server may have forgotten.
+                    None => Error::new(
+                        ErrorKind::Unavailable,
+                        format!("{}; nobody has had it yet", lost.message()),
+                    )
+                    .named(guard.name()),
+                })
         };
         let timer = this.timer.as_mut();
         if ended.is_none() && timer.poll_until(cx, *start, Some(&shared.driver)).is_pending() {
@@ -364,6 +395,18 @@ impl Acquire {
                     Ok(answer) => self.answered(&answer, now),
                     Err(failure) => self.failed(failure),
                 }
+            }
+            Some(Sent::Secure(work)) => {
+                let Poll::Ready(result) = work.as_mut().poll(cx) else {
+                    return None;
+                };
+                *this.sent = None;
+                *clock = None;
+                match result {
+                    Ok(granted) => *this.early = Some(granted),
+                    Err(error) => return Some(Err(error)),
+                }
+                None
             }
             Some(Sent::Confirm(work)) => {
                 let Poll::Ready(result) = work.as_mut().poll(cx) else {

@@ -11,10 +11,12 @@ use crate::ops::acquire::Acquire;
 use crate::ops::held::guard::Guard;
 use crate::ops::request::{AcquireRequest, Wait};
 use crate::tasks::client::Client;
+use crate::types::durability::Durability;
 use crate::types::error::{Error, Result};
 use crate::types::name::Name;
 use crate::types::options::{
-    KEEP, MAX_LEASE, MAX_WAITERS, OnMismatch, Renew, TOO_MANY_WAITERS, between, check_keep, check_lease,
+    KEEP, MAX_LEASE, MAX_WAITERS, OnMismatch, Renew, TOO_MANY_WAITERS, between, check_durability, check_keep,
+    check_lease,
 };
 use crate::types::owner::Owner;
 use crate::types::rate::Rate;
@@ -60,6 +62,8 @@ pub struct PrimitiveOptions {
     pub counted: bool,
     /// The maximum number of waiters; the client's limit if `None`.
     pub max_waiters: Option<u32>,
+    /// How far a grant has to get before its guard is handed out; the client's default if `None`.
+    pub durability: Option<Durability>,
     /// The rate at which holds may start, if `counted`.
     pub rate: Option<Rate>,
     /// How far ahead a hold may start, if `counted`; a period of the rate if `None`.
@@ -85,6 +89,7 @@ impl Default for PrimitiveOptions {
             capacity: 1,
             counted: false,
             max_waiters: None,
+            durability: None,
             rate: None,
             max_wait: None,
             on_mismatch: OnMismatch::Error,
@@ -111,6 +116,27 @@ fn check_floor(floor: u64) -> Result<()> {
     Err(Error::invalid(text))
 }
 
+impl PrimitiveOptions {
+    /// `Invalid` for a time, number or weight that cannot work.
+    fn check(&self, lease: Duration, durability: Durability) -> Result<()> {
+        check_lease(lease)?;
+        if let Some(most) = self.max_hold {
+            between("maximum hold", most, lease, 365 * MAX_LEASE)?;
+        }
+        if let Some(least) = self.hold_at_least {
+            let most = self.max_hold.unwrap_or(MAX_LEASE).min(MAX_LEASE);
+            between("shortest hold", least, Duration::from_millis(1), most)?;
+        }
+        if self.weight == 0 || self.weight > self.capacity {
+            return Err(Error::invalid("the capacity must be at least 1"));
+        }
+        if self.max_waiters.is_some_and(|most| !MAX_WAITERS.contains(&most)) {
+            return Err(Error::invalid(TOO_MANY_WAITERS));
+        }
+        check_durability(durability)
+    }
+}
+
 impl Primitive {
     /// Checks the options and computes the key.
     ///
@@ -130,23 +156,8 @@ impl Primitive {
             )));
         }
         let lease = options.lease.unwrap_or(shared.options.lease);
-        check_lease(lease).map_err(named)?;
-        if let Some(most) = options.max_hold {
-            between("maximum hold", most, lease, 365 * MAX_LEASE).map_err(named)?;
-        }
-        if let Some(least) = options.hold_at_least {
-            let most = options.max_hold.unwrap_or(MAX_LEASE).min(MAX_LEASE);
-            between("shortest hold", least, Duration::from_millis(1), most).map_err(named)?;
-        }
-        if options.weight == 0 || options.weight > options.capacity {
-            return Err(named(Error::invalid("the capacity must be at least 1")));
-        }
-        if options
-            .max_waiters
-            .is_some_and(|most| !MAX_WAITERS.contains(&most))
-        {
-            return Err(named(Error::invalid(TOO_MANY_WAITERS)));
-        }
+        let durability = options.durability.unwrap_or(shared.options.durability);
+        options.check(lease, durability).map_err(named)?;
         let floor = options.token_floor.map_or(0, FencingToken::get);
         check_floor(floor).map_err(named)?;
         let numbers = Numbers {
@@ -181,6 +192,7 @@ impl Primitive {
             at_least: options.hold_at_least,
             max_waiters: options.max_waiters,
             purpose: options.purpose.as_deref().and_then(purpose),
+            durability,
             mode,
         };
         let key = key(&shared.options.prefix, kind, &name);
@@ -275,7 +287,8 @@ impl Primitive {
             capacity: self.spec().capacity(),
             floor: self.spec().floor(),
         };
-        self.client.take_over(self.request.clone(), what, None).await
+        let taken = self.client.take_over(self.request.clone(), what, None).await?;
+        taken.secured().await
     }
 
     /// Continues the hold of a ticket.

@@ -11,7 +11,7 @@ use crate::attempt::ask::LatchAsk;
 use crate::attempt::event::Event;
 use crate::attempt::rules::Plan;
 use crate::attempt::spec::Spec;
-use crate::base::clock::{Moment, millis};
+use crate::base::clock::{Moment, millis, sleep_until};
 use crate::connection::failure::Failure;
 use crate::runtime::call::Call;
 use crate::runtime::shared::Shared;
@@ -100,6 +100,11 @@ pub(crate) fn ask(
             now = Moment::now();
             usual = shared.request_deadline(spec.lease, now);
         }
+        if shared.options.start_delay && spec.latch().is_none() && shared.delay(key, now).is_some() {
+            Box::pin(start_is_over(shared, key, usual.min(over))).await?;
+            now = Moment::now();
+            usual = shared.request_deadline(spec.lease, now);
+        }
         let deadline = usual.min(over);
         let mut not_after = route.not_after(key, deadline);
         let room = wait.room(shared.max_waiters(spec));
@@ -131,6 +136,30 @@ pub(crate) fn ask(
         }
         result
     })
+}
+
+/// Waits until the holds are over that a young server may have forgotten. Nothing was sent if that
+/// takes too long.
+async fn start_is_over(shared: &Shared, key: &[u8], deadline: Moment) -> Result<(), Failure> {
+    loop {
+        let now = Moment::now();
+        let Some(delay) = shared.delay(key, now) else {
+            return Ok(());
+        };
+        let fast = shared.options.fail_fast_after;
+        let fast = fast
+            .map(|time| delay.1.noticed + time)
+            .filter(|&at| at <= deadline);
+        let last = fast.unwrap_or(deadline);
+        if now >= last {
+            let error = shared.delayed(key, delay, now);
+            return Err(match fast {
+                Some(_) => Failure::refused(error),
+                None => Failure::passing(error),
+            });
+        }
+        sleep_until(delay.0.min(last), Some(&shared.driver)).await;
+    }
 }
 
 fn acquire_args(shared: &Shared, spec: &Spec, room: i64) -> Args {

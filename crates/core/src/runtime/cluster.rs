@@ -421,7 +421,7 @@ impl Cluster {
     }
 
     /// A node says that another one has this slot.
-    fn moved(&self, slot: u16, to: Address, said_by: &Node) {
+    pub(crate) fn moved(&self, slot: u16, to: Address, said_by: &Node) {
         let to = self.place(to, &said_by.host());
         let _in_order = self.changing();
         let mut slots = self.change();
@@ -445,7 +445,7 @@ impl Cluster {
     }
 
     /// A node says that this slot is moving to another one, which is to be asked.
-    fn asked(&self, slot: u16, to: Address, said_by: &Node) -> Arc<Node> {
+    pub(crate) fn asked(&self, slot: u16, to: Address, said_by: &Node) -> Arc<Node> {
         let to = self.place(to, &said_by.host());
         let _in_order = self.changing();
         let mut slots = self.change();

@@ -4,6 +4,7 @@ pub(crate) mod batch;
 pub(crate) mod call;
 pub(crate) mod cluster;
 mod deliver;
+pub(crate) mod durable;
 pub(crate) mod refunds;
 pub(crate) mod returns;
 pub(crate) mod route;

@@ -1,7 +1,8 @@
 //! The state that all parts of a client share, and the end of its life.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -9,6 +10,7 @@ use tokio::sync::{Notify, watch};
 
 use super::batch::Batcher;
 use super::cluster::Change;
+use super::durable::Lanes;
 use super::refunds::Refunds;
 use super::returns::Returns;
 use super::route::Route;
@@ -25,6 +27,7 @@ use crate::base::trace::{debug, warn};
 use crate::connection::handshake::Greeting;
 use crate::connection::node::Node;
 use crate::connection::source::Place;
+use crate::connection::youth::{Past, Since, Why};
 use crate::types::error::{Error, ErrorKind, Result};
 use crate::types::loss::Loss;
 use crate::types::name::Name;
@@ -70,6 +73,8 @@ pub(crate) struct Shared {
     pub(crate) table: Table,
     pub(crate) refunds: Refunds,
     pub(crate) returns: Returns,
+    /// Grants that wait until they are at replicas, or on disk.
+    pub(crate) lanes: Lanes,
     pub(crate) schedule: Schedule,
     pub(crate) driver: Handle,
     /// The keeper runs on the thread that user code may block: a hand-off is confirmed before it is handed out (rule 7).
@@ -88,6 +93,8 @@ pub(crate) struct Shared {
     keeps_alive: AtomicBool,
     /// When it may be searched again for waits for the client's own holds.
     own_search: Mutex<Moment>,
+    /// What the servers that were met so far have written, by its names: only with a start delay.
+    histories: Mutex<HashSet<String>>,
     /// The longest lease that this client has used, in ms: its label lives as long.
     pub(crate) longest_lease: AtomicU64,
     /// See [`Self::epoch`].
@@ -111,6 +118,7 @@ impl Shared {
             table: Table::default(),
             refunds: Refunds::default(),
             returns: Returns::default(),
+            lanes: Lanes::default(),
             schedule: Schedule::new(options.unavailable_after),
             batcher: Batcher::new(driver.clone(), same_thread),
             same_thread,
@@ -122,6 +130,7 @@ impl Shared {
             warnings: Mutex::new(Vec::new()),
             keeps_alive: AtomicBool::new(false),
             own_search: Mutex::new(Moment::from_nanos(0)),
+            histories: Mutex::default(),
             longest_lease: AtomicU64::new(millis(options.lease)),
             epoch: OnceLock::new(),
             told: Notify::new(),
@@ -430,7 +439,15 @@ impl Shared {
 
     /// A handshake with this node is done: what it found.
     pub(crate) fn greeted(&self, node: &Node, place: Place, greeting: &Greeting, sent: Moment) {
+        let before = node.run_id().map(|_| node.heard());
         let is_other = node.greeted(greeting, sent);
+        if self.options.start_delay {
+            let was_seen = self.has_met(&greeting.past);
+            if is_other {
+                let since = Since::of(&greeting.past, before, was_seen, Moment::now());
+                node.youth().set(since);
+            }
+        }
         let eras = self.eras.write().unwrap_or_else(PoisonError::into_inner);
         node.sites().arrive(place, is_other);
         if is_other {
@@ -443,6 +460,48 @@ impl Shared {
         }
         self.note_publish(greeting.publish_refused);
         self.schedule.set_deaf(greeting.publish_refused); // the right may have been given since
+    }
+
+    /// Remembers a server that says this of its past. Returns whether it is new, and was a copy of
+    /// one that this client has met.
+    fn has_met(&self, past: &Past) -> bool {
+        let mut histories = self.histories.lock().unwrap_or_else(PoisonError::into_inner);
+        let copied = past.copied.as_ref();
+        let was_copy = copied.is_some_and(|copied| histories.contains(copied));
+        let history = past.history.as_ref();
+        let is_new = history.is_none_or(|history| histories.insert(history.clone()));
+        drop(histories);
+        was_copy && is_new
+    }
+
+    /// When the holds are over that the server of this key may have forgotten, and since when it
+    /// remembers; if that is in the future, and the client waits for it.
+    pub(crate) fn delay(&self, key: &[u8], now: Moment) -> Option<(Moment, Since)> {
+        let since = self.route.of(key).youth().get()?;
+        let lease = Duration::from_millis(self.longest_lease.load(Ordering::Relaxed));
+        let over = since.when + lease;
+        (over > now).then_some((over, since))
+    }
+
+    /// Why there is a delay, for whoever cannot wait for so long.
+    pub(crate) fn delayed(&self, key: &[u8], (over, since): (Moment, Since), now: Moment) -> Error {
+        let what = match since.why {
+            Why::Restarted => "has restarted, and keeps nothing over a restart",
+            Why::TookOver => "has taken over from another one",
+            Why::Silent => "is new, and does not answer INFO",
+        };
+        let node = self.route.of(key);
+        let address = node.server().map(|server| server.address).unwrap_or_default();
+        let left = Duration::from_millis(millis(over.since(now)));
+        let text = format!(
+            "the server at {address} {what}: it may have forgotten holds, so no lock is acquired there for another {left:?} (start_delay)"
+        );
+        Error::new(ErrorKind::Unavailable, text)
+    }
+
+    /// No era begins while this exists.
+    pub(crate) fn one_era(&self) -> RwLockReadGuard<'_, ()> {
+        self.eras.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Another server is at the other end of a node, or the same after a restart: what it says is
@@ -610,7 +669,7 @@ mod tests {
     fn h25_client_ids_are_unguessable_and_fit_the_channel() {
         let ids: Vec<String> = (0..4000).map(|_| new_client_id()).collect();
         assert_eq!(crate::base::random::random_bits(&ids), 122, "nothing to guess by");
-        let different: std::collections::HashSet<_> = ids.iter().collect();
+        let different: HashSet<_> = ids.iter().collect();
         assert_eq!(different.len(), ids.len(), "all different");
         assert!(ids.iter().all(|id| id.len() == id::CLIENT), "of one length");
     }

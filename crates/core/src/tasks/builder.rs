@@ -21,6 +21,7 @@ use crate::tasks::starting::{
 };
 use crate::tasks::topology::connect_first;
 use crate::types::credentials::Credentials;
+use crate::types::durability::Durability;
 use crate::types::error::{Error, Result};
 use crate::types::options::{Drift, Options};
 use crate::types::sentinel::Sentinel;
@@ -327,6 +328,50 @@ impl ClientBuilder {
     /// client, or when the client is a `static`; a request then costs a hop between threads.
     pub fn keeper_thread(mut self, own: bool) -> Self {
         self.options.keeper_thread = own;
+        self
+    }
+
+    /// How far a grant has to get before its guard is handed out, for handles that do not say
+    /// otherwise. Defaults to `Primary`.
+    ///
+    /// It is about locks and permits of semaphores. Latches, rate limiters and fences have no holds,
+    /// and are never waited for.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use latchwork_core::{Client, Durability};
+    /// # async fn example() -> latchwork_core::Result<()> {
+    /// let client = Client::builder()
+    ///     .url("redis+sentinel://s1,s2,s3/main")
+    ///     .durability(Durability::Replicas { n: 1, within: Duration::from_millis(500) })
+    ///     .connect()
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.options.durability = durability;
+        self
+    }
+
+    /// Acquires nothing from a server that may have forgotten holds, until those are over. Defaults
+    /// to `false`.
+    ///
+    /// A server without an append-only file forgets all locks when it restarts, and a replica that
+    /// is promoted may lack the last ones. Their holders go on until they hear of it, or until their
+    /// lease is over. With this option, the client sends no acquire to such a server until the
+    /// longest lease that it has used (the [`lease`](Self::lease) at least) has passed since the
+    /// start of the server, or since the client has noticed the promotion. To callers this is an
+    /// outage: they wait as long as they may, and the error says why and for how long. Renewals,
+    /// releases and tickets go on, and so do latches and rate limiters.
+    ///
+    /// Set the same `lease` in all clients, or in each the longest that any of them uses. A
+    /// promotion is only noticed by clients that were connected to the server before. A restart is
+    /// noticed by all, by the server's `INFO`; a server that does not show it counts as new at each
+    /// connection.
+    pub fn start_delay(mut self, delay: bool) -> Self {
+        self.options.start_delay = delay;
         self
     }
 

@@ -110,6 +110,11 @@ impl Client {
         &self.0.shared
     }
 
+    /// The same, for tasks that it begins.
+    pub(crate) fn shared_with_tasks(&self) -> &Arc<Shared> {
+        &self.0.shared
+    }
+
     /// Stops: new attempts and those that wait answer `Closed`, live holds are released (their
     /// guards read [`Loss::Closed`](crate::Loss::Closed)), and all that is sent within the
     /// operation timeout. Says what was not. Idempotent. Returns a tenth of a second after the

@@ -7,6 +7,7 @@ pub(crate) mod drain;
 pub(crate) mod inbox;
 pub(crate) mod keeper;
 pub(crate) mod label;
+pub(crate) mod lane;
 mod sender;
 mod starting;
 pub(crate) mod supervisor;

@@ -111,6 +111,10 @@ pub enum ErrorKind {
     NoSuchLatch,
     /// The latch was reset: the generation that was waited for, or counted in, is over.
     Reset,
+    /// A grant did not get as far in time as the handle's [`Durability`](crate::Durability) asks
+    /// for. The text says how far it got. Nothing is held: the hold was released, or is being
+    /// released in the background if the server did not answer.
+    NotDurable,
 }
 
 impl Error {
@@ -226,6 +230,7 @@ impl Error {
     /// | [`TooLate`](ErrorKind::TooLate) | yes |
     /// | [`NoSuchLatch`](ErrorKind::NoSuchLatch) | no: somebody has to create it |
     /// | [`Reset`](ErrorKind::Reset) | no |
+    /// | [`NotDurable`](ErrorKind::NotDurable) | yes: replicas catch up |
     pub fn is_transient(&self) -> bool {
         matches!(
             self.0.kind,
@@ -235,6 +240,7 @@ impl Error {
                 | ErrorKind::OutOfMemory
                 | ErrorKind::QueueFull
                 | ErrorKind::TooLate
+                | ErrorKind::NotDurable
         )
     }
 }
@@ -333,7 +339,8 @@ mod tests {
             Kind::TooLarge => Some(Kind::TooLate),
             Kind::TooLate => Some(Kind::NoSuchLatch),
             Kind::NoSuchLatch => Some(Kind::Reset),
-            Kind::Reset => None,
+            Kind::Reset => Some(Kind::NotDurable),
+            Kind::NotDurable => None,
         };
         std::iter::successors(Some(Kind::Invalid), |&kind| next(kind)).collect()
     }

@@ -1,6 +1,7 @@
 //! What users name, without logic of the protocol.
 
 pub(crate) mod credentials;
+pub(crate) mod durability;
 pub(crate) mod error;
 pub(crate) mod fence;
 pub(crate) mod latch;

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::types::durability::Durability;
 use crate::types::error::{Error, Result};
 
 /// The shortest lease.
@@ -92,6 +93,10 @@ pub(crate) struct Options {
     pub(crate) max_waiters: u32,
     pub(crate) label: String,
     pub(crate) keeper_thread: bool,
+    /// What handles ask for unless they say otherwise.
+    pub(crate) durability: Durability,
+    /// No acquire is sent to a server that may have lost holds, until they are over.
+    pub(crate) start_delay: bool,
 }
 
 impl Default for Options {
@@ -113,6 +118,8 @@ impl Default for Options {
             max_waiters: 10_000,
             label: default_label(),
             keeper_thread: false,
+            durability: Durability::Primary,
+            start_delay: false,
         }
     }
 }
@@ -140,6 +147,23 @@ pub(crate) fn check_keep(keep: Duration) -> Result<()> {
 
 pub(crate) fn check_lease(lease: Duration) -> Result<()> {
     between("lease", lease, MIN_LEASE, MAX_LEASE)
+}
+
+/// The most replicas that a grant can wait for.
+const REPLICAS: u32 = 1000;
+
+pub(crate) fn check_durability(durability: Durability) -> Result<()> {
+    let within = match durability {
+        Durability::Primary => return Ok(()),
+        Durability::Replicas { n, .. } if n == 0 || n > REPLICAS => {
+            return Err(Error::invalid(format!(
+                "a grant can wait for 1 to {REPLICAS} replicas, not for {n}"
+            )));
+        }
+        Durability::Replicas { within, .. } | Durability::Fsync { within } => within,
+    };
+    let (least, most) = (Duration::from_millis(1), Duration::from_secs(60));
+    between("time for a grant to be replicated or saved", within, least, most)
 }
 
 pub(crate) fn between(what: &str, value: Duration, least: Duration, most: Duration) -> Result<()> {
@@ -180,6 +204,7 @@ impl Options {
             return Err(Error::invalid("the label must have at most 256 bytes"));
         }
         check_lease(self.lease)?;
+        check_durability(self.durability)?;
         between(
             "operation timeout",
             self.operation_timeout,
@@ -242,7 +267,7 @@ mod tests {
     #[test]
     fn h62_absurd_options_are_refused() {
         assert!(Options::default().check().is_ok(), "the defaults");
-        let bad: [fn(&mut Options); 13] = [
+        let bad: [fn(&mut Options); 14] = [
             |o| o.lease = Duration::ZERO,
             |o| o.lease = Duration::MAX,
             |o| o.operation_timeout = Duration::ZERO,
@@ -256,11 +281,40 @@ mod tests {
             |o| o.max_waiters = 0,
             |o| o.prefix = "a{b".into(),
             |o| o.label = "x".repeat(257),
+            |o| {
+                o.durability = Durability::Fsync {
+                    within: Duration::ZERO,
+                };
+            },
         ];
         for (index, spoil) in bad.iter().enumerate() {
             let mut options = Options::default();
             spoil(&mut options);
             assert!(options.check().is_err(), "number {index}");
+        }
+    }
+
+    #[test]
+    fn durabilities_that_cannot_work_are_refused() {
+        let (short, second) = (Duration::from_millis(1), Duration::from_secs(1));
+        let replicas = |n, within| Durability::Replicas { n, within };
+        let fsync = |within| Durability::Fsync { within };
+        for fine in [
+            Durability::Primary,
+            replicas(1, short),
+            replicas(1000, 60 * second),
+            fsync(second),
+        ] {
+            assert!(check_durability(fine).is_ok(), "{fine:?}");
+        }
+        for bad in [
+            replicas(0, second),
+            replicas(1001, second),
+            replicas(1, Duration::ZERO),
+            replicas(1, 61 * second),
+            fsync(short / 2),
+        ] {
+            assert!(check_durability(bad).is_err(), "{bad:?}");
         }
     }
 }

@@ -169,7 +169,9 @@ const POLLS: u64 = 3;
 pub(crate) enum TickOp {
     /// Renew (or confirm) the hold with this token; 0: a shared one.
     Renew { token: u64 },
-    /// The same for longer than the lease in the id.
+    /// The same, and certainly a write.
+    Secure { token: u64 },
+    /// Renew it for longer than the lease in the id.
     Extend { token: u64 },
     /// Refresh the place.
     Refresh { polls: bool },
@@ -193,6 +195,7 @@ pub(crate) fn tick(items: &[TickArgs<'_>]) -> Request {
     for item in items {
         let (op, token) = match item.op {
             TickOp::Renew { token } => ("h", token),
+            TickOp::Secure { token } => ("d", token),
             TickOp::Extend { token } => ("x", token),
             TickOp::Refresh { polls: false } => ("w", 0),
             TickOp::Refresh { polls: true } => ("p", 0),

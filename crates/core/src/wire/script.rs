@@ -348,11 +348,11 @@ mod tests {
                 let power = ["262144", "1048576", "1e11", "1e12", "1e14", "1e15"].contains(&word);
                 assert!(!large && !power, "{file}: {word} is a number of the layout");
             }
-            // `c` and `u` are also suffixes of a capacity; `h`, `x`, `w` and `p` items of a tick.
+            // `c` and `u` are also suffixes of a capacity; `h`, `d`, `x`, `w` and `p` items of a tick.
             let others: &[&str] = match *file {
                 "acquire_fast.lua" | "end_fast.lua" | "record.lua" => &["c"],
                 "latch_slow.lua" | "latch_over.lua" => &["d", "r"], // messages
-                "tick_fast.lua" | "tick_slow.lua" => &["h", "x", "w", "p"],
+                "tick_fast.lua" | "tick_slow.lua" => &["h", "d", "x", "w", "p"],
                 _ => &[],
             };
             for text in &strings {

@@ -154,10 +154,11 @@ fn a_tick_has_six_arguments_an_item() {
         item(b"b", TickOp::Extend { token: 8 }),
         item(b"c", TickOp::Refresh { polls: false }),
         item(b"d", TickOp::Refresh { polls: true }),
+        item(b"e", TickOp::Secure { token: 9 }),
     ];
     assert_eq!(
         said(&request::tick(&items)),
-        "tick 4 a b c d h id 7 10 20 1 x id 8 10 20 1 w id 0 10 20 1 p id 0 10 20 1"
+        "tick 5 a b c d e h id 7 10 20 1 x id 8 10 20 1 w id 0 10 20 1 p id 0 10 20 1 d id 9 10 20 1"
     );
 }
 

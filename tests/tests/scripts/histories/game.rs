@@ -293,6 +293,8 @@ impl Game {
                 'x' => ('x', who.lease * 5),
                 op => (op, who.lease),
             };
+            // Every other renewal is one that is certainly a write, and otherwise the same.
+            let op = if op == 'h' && args.len() % 2 > 0 { 'd' } else { op };
             longest = longest.max(lease);
             args.push([
                 op.to_string(),

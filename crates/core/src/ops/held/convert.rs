@@ -64,7 +64,10 @@ impl Guard {
                 self.becomes_exclusive(&granted);
                 granted.leave(); // there is one hold, and it is this one
                 match self.lost_error() {
-                    None => Ok(self),
+                    None => self.secured_after(true).await.map_err(|error| NotUpgraded {
+                        guard: None,
+                        error: Some(error),
+                    }),
                     error => Err(NotUpgraded { guard: None, error }),
                 }
             }

@@ -15,6 +15,7 @@ use crate::ops::held::hold::Hold;
 use crate::ops::held::release::Unlock;
 use crate::tasks::client::Client;
 use crate::tasks::keeper::renew::{Item, exchange};
+use crate::types::durability::Reached;
 use crate::types::error::{Error, Result, foreign};
 use crate::types::name::Name;
 use crate::types::options::{MAX_LEASE, check_lease};
@@ -65,6 +66,7 @@ impl Guard {
                 attempt,
                 token,
                 driver,
+                reached: Reached::Primary,
             },
             client,
             weight,

@@ -11,6 +11,7 @@ use pin_project::{pin_project, pinned_drop};
 
 use crate::attempt::Attempt;
 use crate::base::clock::{Moment, Timer};
+use crate::types::durability::Reached;
 use crate::types::loss::Loss;
 use crate::types::name::Name;
 use crate::types::token::FencingToken;
@@ -22,6 +23,8 @@ pub struct Hold {
     /// `None`: a shared hold has none.
     pub(crate) token: Option<FencingToken>,
     pub(crate) driver: tokio::runtime::Handle,
+    /// How far its grant had got when the guard was handed out.
+    pub(crate) reached: Reached,
 }
 
 impl fmt::Debug for Hold {
@@ -42,6 +45,22 @@ impl Hold {
     /// The token of this hold, if it is exclusive. See [`FencingToken`].
     pub fn fencing_token(&self) -> Option<FencingToken> {
         self.token
+    }
+
+    /// Returns how far the grant had got when the guard was handed out: at least as far as the
+    /// [`Durability`](crate::Durability) of the handle asks for.
+    ///
+    /// A hold that was made from another one by a downgrade or a split has
+    /// [`Reached::Primary`]: it is the hold it came from that the replicas have.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # fn example(hold: &latchwork_core::Hold) {
+    /// println!("granted, and {:?}", hold.reached()); // "granted, and Replicas(2)"
+    /// # }
+    /// ```
+    pub fn reached(&self) -> Reached {
+        self.reached
     }
 
     /// Whether the hold ended *under its guard*. A hold that was released or dropped is not lost; to work as long as it is held,

@@ -5,5 +5,6 @@ pub(crate) mod counted;
 pub(crate) mod guard;
 pub(crate) mod hold;
 pub(crate) mod release;
+pub(crate) mod secure;
 pub(crate) mod shell;
 pub(crate) mod take_over;

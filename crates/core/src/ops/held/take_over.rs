@@ -53,7 +53,7 @@ impl Client {
             guard.lasts_no_longer_than(sent + left);
         }
         match guard.lost_error() {
-            None => Ok(guard),
+            None => guard.secured().await,
             Some(error) => Err(error), // its maximum is over: it is given up
         }
     }

@@ -49,6 +49,24 @@ impl Item {
         }
     }
 
+    /// Applies what the server answered to it.
+    pub(crate) fn apply(&self, shared: &Shared, item: TickItem, (stamp, sent): (u64, Moment)) {
+        let attempt = &self.attempt;
+        if let TickItem::Granted(grant) = &item
+            && attempt.spec.is_shared()
+            && attempt.with(|state| state.is_queued() == Some(true))
+        {
+            shared.tell(attempt, attempt.granted_at(grant, stamp)); // the message was lost
+        }
+        let event = Event::Ticked {
+            asked: self.asked,
+            item,
+            stamp,
+            sent,
+        };
+        shared.on(attempt, event, Moment::now());
+    }
+
     pub(super) fn is_renewal(&self) -> bool {
         self.asked != Asked::Place
     }
@@ -241,27 +259,15 @@ fn apply(
     clock.note(sent, stamp);
     shared.note_publish(reply.refused);
     let mut answers = Vec::with_capacity(items.len());
-    for Item { attempt, asked } in items {
-        let item = reply.next().map_err(Failure::refused)?;
-        if let TickItem::Granted(grant) = &item
-            && attempt.spec.is_shared()
-            && attempt.with(|state| state.is_queued() == Some(true))
-        {
-            shared.tell(attempt, attempt.granted_at(grant, stamp)); // the message was lost
-        }
-        let event = Event::Ticked {
-            asked: *asked,
-            item,
-            stamp,
-            sent,
-        };
-        shared.on(attempt, event, Moment::now());
-        answers.push(item);
+    for item in items {
+        let answer = reply.next().map_err(Failure::refused)?;
+        item.apply(shared, answer, (stamp, sent));
+        answers.push(answer);
     }
     Ok(answers)
 }
 
-fn args<'a>(shared: &Shared, item: &'a Item) -> TickArgs<'a> {
+pub(crate) fn args<'a>(shared: &Shared, item: &'a Item) -> TickArgs<'a> {
     let attempt = &item.attempt;
     let (op, lease) = match item.asked {
         Asked::Place => {
@@ -281,4 +287,12 @@ fn args<'a>(shared: &Shared, item: &'a Item) -> TickArgs<'a> {
         life: shared.key_life_ms(&attempt.spec, lease),
         capacity: attempt.spec.capacity(),
     }
+}
+
+/// The same renewal as one that is certainly a write.
+pub(crate) const fn secured(mut args: TickArgs<'_>) -> TickArgs<'_> {
+    if let TickOp::Renew { token } | TickOp::Extend { token } = args.op {
+        args.op = TickOp::Secure { token };
+    }
+    args
 }
