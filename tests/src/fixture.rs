@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use latchwork_core::{Client, ClientBuilder};
+use latchwork_core::{Client, ClientBuilder, Inbox};
 use latchwork_testkit::{Proxy, TestCluster, TestSentinel, TestServer, shared_server, slot_of};
 
 use crate::distance::Distance;
@@ -55,6 +55,8 @@ pub struct Fixture<'a> {
     line: Option<Arc<Proxy>>,
     /// The URL of the sentinels that name the server, if they do.
     sentinels: Option<String>,
+    /// How messages reach its clients in a cluster.
+    inbox: Inbox,
 }
 
 impl Fixture<'static> {
@@ -85,6 +87,7 @@ impl<'a> Fixture<'a> {
             distance,
             line: far.then(|| Arc::new(distance.proxy(server.port()))),
             sentinels: None,
+            inbox: Inbox::Classic,
         }
     }
 
@@ -116,6 +119,13 @@ impl<'a> Fixture<'a> {
         let far = self.line.as_ref().map(|line| line.url());
         far.or_else(|| self.sentinels.clone())
             .unwrap_or_else(|| self.server.url())
+    }
+
+    /// With clients that have this inbox.
+    #[must_use]
+    pub fn with_inbox(mut self, inbox: Inbox) -> Self {
+        self.inbox = inbox;
+        self
     }
 
     /// A proxy of its own, as far away as the test.
@@ -165,6 +175,7 @@ impl<'a> Fixture<'a> {
         self.distance
             .patient(builder)
             .lease(self.distance.scaled(LEASE))
+            .inbox(self.inbox)
             .reconnect_backoff(Duration::from_millis(5), Duration::from_millis(50))
     }
 

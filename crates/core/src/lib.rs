@@ -56,6 +56,7 @@ pub use types::credentials::Credentials;
 pub use types::durability::{Durability, Reached};
 pub use types::error::{Error, ErrorKind, Result};
 pub use types::fence::FenceReply;
+pub use types::inbox::Inbox;
 pub use types::loss::Loss;
 pub use types::name::{MAX_NAME, Name};
 pub use types::options::{MAX_LEASE, MIN_LEASE, OnMismatch, Renew};

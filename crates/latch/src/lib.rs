@@ -31,6 +31,6 @@ pub use latch::{CountdownLatch, CountdownLatchBuilder};
 #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
 pub use latchwork_core::Tls;
 pub use latchwork_core::{
-    Client, ClientBuilder, ClientLabel, Closed, Credentials, Drained, Error, ErrorKind, LatchInfo, MAX_NAME,
-    Name, OnMismatch, Result, Sentinel, ServerInfo, Warning, redis,
+    Client, ClientBuilder, ClientLabel, Closed, Credentials, Drained, Error, ErrorKind, Inbox, LatchInfo,
+    MAX_NAME, Name, OnMismatch, Result, Sentinel, ServerInfo, Warning, redis,
 };

@@ -29,7 +29,7 @@ mod limiter;
 #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
 pub use latchwork_core::Tls;
 pub use latchwork_core::{
-    Algorithm, Client, ClientBuilder, Closed, Credentials, Decision, Drained, Error, ErrorKind, MAX_NAME,
-    MAX_PERIOD, MIN_PERIOD, Name, OnMismatch, Rate, Result, Sentinel, ServerInfo, Warning, redis,
+    Algorithm, Client, ClientBuilder, Closed, Credentials, Decision, Drained, Error, ErrorKind, Inbox,
+    MAX_NAME, MAX_PERIOD, MIN_PERIOD, Name, OnMismatch, Rate, Result, Sentinel, ServerInfo, Warning, redis,
 };
 pub use limiter::{RateLimiter, RateLimiterBuilder};

@@ -33,7 +33,7 @@ pub use guard::MutexGuard;
 pub use latchwork_core::Tls;
 pub use latchwork_core::{
     Client, ClientBuilder, Closed, Credentials, Drained, Durability, Error, ErrorKind, FENCE_MEMORY, Fence,
-    FenceReply, FencingToken, Hold, HolderInfo, Listed, Listing, LockInfo, Loss, MAX_LEASE, MAX_NAME,
+    FenceReply, FencingToken, Hold, HolderInfo, Inbox, Listed, Listing, LockInfo, Loss, MAX_LEASE, MAX_NAME,
     MIN_LEASE, Name, Owner, Reached, Renew, Result, Sentinel, ServerInfo, Ticket, WaiterInfo, Warning,
     dynamic, redis,
 };

@@ -34,7 +34,7 @@ pub use guard::{RwLockReadGuard, RwLockUpgradableReadGuard, RwLockWriteGuard};
 pub use latchwork_core::Tls;
 pub use latchwork_core::{
     Client, ClientBuilder, Closed, Credentials, Drained, Durability, Error, ErrorKind, FENCE_MEMORY, Fence,
-    FenceReply, FencingToken, Hold, HolderInfo, Listed, Listing, LockInfo, Loss, MAX_LEASE, MAX_NAME,
+    FenceReply, FencingToken, Hold, HolderInfo, Inbox, Listed, Listing, LockInfo, Loss, MAX_LEASE, MAX_NAME,
     MIN_LEASE, Name, Reached, Renew, Result, Sentinel, ServerInfo, Ticket, WaiterInfo, Warning, dynamic,
     redis,
 };

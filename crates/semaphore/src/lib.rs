@@ -29,8 +29,8 @@ mod semaphore;
 pub use latchwork_core::Tls;
 pub use latchwork_core::{
     Client, ClientBuilder, Closed, Credentials, Drained, Durability, Error, ErrorKind, Hold, HolderInfo,
-    Listed, Listing, LockInfo, Loss, MAX_LEASE, MAX_NAME, MIN_LEASE, Name, OnMismatch, Rate, Renew, Result,
-    Sentinel, ServerInfo, Ticket, WaiterInfo, Warning, redis,
+    Inbox, Listed, Listing, LockInfo, Loss, MAX_LEASE, MAX_NAME, MIN_LEASE, Name, OnMismatch, Rate, Reached,
+    Renew, Result, Sentinel, ServerInfo, Ticket, WaiterInfo, Warning, redis,
 };
 pub use permit::SemaphorePermit;
 pub use semaphore::{Semaphore, SemaphoreBuilder};

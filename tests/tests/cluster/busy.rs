@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use super::fixture;
 
 /// How often these commands were run, on all nodes together.
-fn calls(cluster: &TestCluster, name: &str) -> u64 {
+pub(super) fn calls(cluster: &TestCluster, name: &str) -> u64 {
     let calls = cluster
         .nodes()
         .iter()

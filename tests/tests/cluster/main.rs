@@ -6,6 +6,7 @@ mod connecting;
 mod failing;
 mod listening;
 mod moving;
+mod sharded;
 mod using;
 
 use latchwork_mutex::Client;

@@ -1,9 +1,11 @@
 //! Slots move to other nodes while their names are in use.
 
+use latchwork_mutex::Inbox;
 use latchwork_testkit::{Migration, TestCluster, slot_of};
 use latchwork_tests::{Fixture, granted, locked, locking, rises, subject, unlocked};
 
 use super::fixture;
+use super::sharded::{heard, knowing};
 
 /// Masters without replicas: nothing fails here.
 fn cluster() -> TestCluster {
@@ -23,9 +25,12 @@ async fn names_work(fixture: &Fixture<'_>, slot: u16, step: &str) {
 
 /// Each primitive has a holder and a waiter when the slot begins to move, and a hand-over at every
 /// step.
-async fn moves_in_use(steps: impl AsyncFn(&Fixture<'_>, &Migration<'_>, u16)) {
-    let cluster = cluster();
-    let fixture = fixture(&cluster);
+async fn moves_in_use(inbox: Inbox, steps: impl AsyncFn(&Fixture<'_>, &Migration<'_>, u16)) {
+    let cluster = match inbox {
+        Inbox::Sharded => knowing(TestCluster::builder(3, 0)),
+        _ => cluster(),
+    };
+    let fixture = fixture(&cluster).with_inbox(inbox);
     let slot = slot_of("a");
     let source = cluster.master_of(slot).expect("a master");
     let target = cluster
@@ -45,6 +50,10 @@ async fn moves_in_use(steps: impl AsyncFn(&Fixture<'_>, &Migration<'_>, u16)) {
     let migration = cluster.migrate(slot, target).expect("a migration");
     steps(&fixture, &migration, slot).await;
     cluster.wait_settled().expect("settled");
+    if inbox == Inbox::Sharded {
+        let names: Vec<_> = pairs.iter().map(|(fixture, ..)| fixture.name.clone()).collect();
+        heard(&cluster, &fixture.prefix, &names).await;
+    }
     for (fixture, first, waiter) in pairs {
         assert!(!first.is_lost(), "{}: it moved along", fixture.subject.name());
         let token = first.token();
@@ -55,9 +64,8 @@ async fn moves_in_use(steps: impl AsyncFn(&Fixture<'_>, &Migration<'_>, u16)) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slot_that_moves_step_by_step_is_served_at_every_step() {
-    moves_in_use(async |fixture, migration, slot| {
+async fn is_served_at_every_step(inbox: Inbox) {
+    moves_in_use(inbox, async |fixture, migration, slot| {
         names_work(fixture, slot, "before").await;
         migration.open().expect("opened");
         names_work(fixture, slot, "open").await;
@@ -71,6 +79,16 @@ async fn a_slot_that_moves_step_by_step_is_served_at_every_step() {
         names_work(fixture, slot, "others").await;
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slot_that_moves_step_by_step_is_served_at_every_step() {
+    is_served_at_every_step(Inbox::Classic).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slot_that_moves_step_by_step_is_served_with_sharded_inboxes() {
+    is_served_at_every_step(Inbox::Sharded).await;
 }
 
 /// The waiter's client hears nothing of the move: it sends nothing, and the message of the grant

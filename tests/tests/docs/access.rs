@@ -67,6 +67,10 @@ fn the_access_rule_names_every_command_and_no_other() {
         "mget",
     ];
     used.extend(sent.map(str::to_owned));
+    assert!(used.remove("spublish"), "only for sharded inboxes");
+    let below = "`Inbox::Sharded`, all clients need `+spublish +ssubscribe +sunsubscribe`";
+    let text = read("docs/safety.md").replace('\n', " ");
+    assert!(text.contains(below), "it stands below the rule");
     assert_eq!(granted, used, "left: in the document; right: in the code");
 }
 

@@ -140,6 +140,7 @@ fn rows() -> Vec<Row> {
         ),
         Row(CLIENT, "keeper_thread", "`false`", "keeper_thread: false", Free),
         Row(CLIENT, "durability", "`Primary`", "durability: Primary", Free),
+        Row(CLIENT, "inbox", "`Classic`", "inbox: Classic", Free),
         Row(CLIENT, "start_delay", "`false`", "start_delay: false", Free),
         Row(
             HOLDS,

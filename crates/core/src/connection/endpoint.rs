@@ -12,6 +12,7 @@ use crate::connection::wallet::{Fetched, Wallet};
 use crate::types::error::{Error, Result};
 #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
 use crate::types::tls::Tls;
+use crate::wire::plain::command;
 
 /// Where to connect, as the user gave it.
 #[derive(Clone)]
@@ -84,6 +85,21 @@ impl Endpoint {
                 renew_at: Moment::NEVER,
             })
             .map_err(|error| unusable(&error))
+    }
+
+    /// The same in RESP3.
+    pub(crate) fn in_resp3(&self) -> Result<Self> {
+        let info = self.client.get_connection_info().clone();
+        let settings = info
+            .redis_settings()
+            .clone()
+            .set_protocol(redis::ProtocolVersion::RESP3);
+        let client =
+            redis::Client::open(info.set_redis_settings(settings)).map_err(|error| unusable(&error))?;
+        Ok(Self {
+            client,
+            ..self.clone()
+        })
     }
 
     /// The number of the server's database.
@@ -176,6 +192,13 @@ impl Endpoint {
     pub(crate) fn credentials(&self) -> (Option<&str>, Option<&str>) {
         let settings = self.client.get_connection_info().redis_settings();
         (settings.username(), settings.password())
+    }
+
+    /// The command that shows them to the server.
+    pub(crate) fn auth(&self) -> redis::Cmd {
+        let (user, password) = self.credentials();
+        let words: Vec<&str> = ["AUTH"].into_iter().chain(user).chain(password).collect();
+        command(&words)
     }
 
     /// The same with the certificates that the files have now: they may have been renewed since. As it was, if they cannot

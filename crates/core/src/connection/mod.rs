@@ -13,6 +13,7 @@ pub(crate) mod refusal;
 mod scripts;
 pub(crate) mod sending;
 pub(crate) mod sentinel;
+pub(crate) mod shard;
 pub(crate) mod site;
 pub(crate) mod source;
 #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]

@@ -607,11 +607,8 @@ impl Node {
 
     /// Shows the credentials of this endpoint to the server.
     pub(crate) async fn authenticate(&self, as_of: &Endpoint, patience: Duration) -> Result<(), Failure> {
-        let (user, password) = as_of.credentials();
-        let words: Vec<&str> = ["AUTH"].into_iter().chain(user).chain(password).collect();
-        self.command(&command(&words), Moment::now() + patience)
-            .await
-            .map(drop)
+        let deadline = Moment::now() + patience;
+        self.command(&as_of.auth(), deadline).await.map(drop)
     }
 
     /// Asks for the server's time, which keeps an idle client in step with it.

@@ -7,7 +7,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
+use redis::aio::{AsyncPushSender, MultiplexedConnection};
 use redis::{AsyncConnectionConfig, ConnectionAddr, RedisError, RedisFuture, RedisResult};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -27,16 +27,38 @@ pub(crate) async fn open(
     target: Target<'_>,
     patience: Duration,
 ) -> Result<MultiplexedConnection, Failure> {
-    // Time-outs are ours: redis-rs's default of 500 ms would fire in the middle of a script's run
-    // (H28).
-    let config = AsyncConnectionConfig::new()
+    open_as(&config(), endpoint, target, patience).await
+}
+
+/// The same for a connection whose server says things unasked: `pushes` hears them.
+pub(crate) async fn open_with_pushes(
+    endpoint: &Endpoint,
+    target: Target<'_>,
+    patience: Duration,
+    pushes: impl AsyncPushSender,
+) -> Result<MultiplexedConnection, Failure> {
+    open_as(&config().set_push_sender(pushes), endpoint, target, patience).await
+}
+
+/// Time-outs are ours: redis-rs's default of 500 ms would fire in the middle of a script's run
+/// (H28).
+fn config() -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new()
         .set_connection_timeout(None)
         .set_response_timeout(None)
         .set_pipeline_buffer_size(PIPELINE)
-        .set_dns_resolver(Resolver);
+        .set_dns_resolver(Resolver)
+}
+
+async fn open_as(
+    config: &AsyncConnectionConfig,
+    endpoint: &Endpoint,
+    target: Target<'_>,
+    patience: Duration,
+) -> Result<MultiplexedConnection, Failure> {
     let open = endpoint
         .client
-        .get_multiplexed_async_connection_with_config(&config);
+        .get_multiplexed_async_connection_with_config(config);
     match until(Moment::now() + patience * endpoint.round_trips(), None, open).await {
         Some(Ok(connection)) => Ok(connection),
         Some(Err(error)) => Err(refused(error, endpoint, target, patience).await),

@@ -6,14 +6,29 @@ local function send(mail)
   local refused = false
   for channel, lines in pairs(mail) do
     local text = lines[2] and table.concat(lines, ';') or lines[1]
-    refused = type(redis.pcall('PUBLISH', channel, text)) == 'table' or refused
+    local sent
+    if string.byte(channel, -1) == 125 then -- '}': it is in the slot of the key
+      sent = redis.pcall('SPUBLISH', channel, text)
+    else
+      sent = redis.pcall('PUBLISH', channel, text)
+    end
+    refused = type(sent) == 'table' or refused
   end
   return refused
 end
 
+-- Returns the channel of a client. `inbox`: how all channels begin.
+local function channel_of(lock, inbox, who)
+  local channel = inbox .. string.sub(who, 1, 22)
+  if string.byte(who, 23) == 47 then -- '/': it has one for each name
+    channel = channel .. string.match(lock, ':{.*$')
+  end
+  return channel
+end
+
 -- Adds a line to the message for a client; docs/design.md lists the kinds.
 local function post(lock, mail, kind, who, rest)
-  local channel = string.match(lock, '^(.-:)[^:{]+:{') .. 'inbox:' .. string.sub(who, 1, 22) -- begins as all keys do
+  local channel = channel_of(lock, string.match(lock, '^(.-:)[^:{]+:{') .. 'inbox:', who) -- begins as all keys do
   mail[channel] = mail[channel] or {}
   table.insert(mail[channel], kind .. string.sub(who, 23) .. rest)
 end
@@ -48,7 +63,7 @@ local function let_in(lock, queue, rank, used, there, owner, counted, rate, ttl,
       break
     end
     local kin, gets, most, window = string.match(who, '^%d+(@?[^:^]*):(%d+):(%d+):(%d+)$', 24) -- nothing of an upgrade
-    local channel, missed, unseen = inbox .. string.sub(who, 1, 22), 0, (unit - place) % %CHANCE%
+    local channel, missed, unseen = channel_of(lock, inbox, who), 0, (unit - place) % %CHANCE%
     local goes, grant, line, start, after = false, false, nil, nil, nil
     gets = tonumber(gets)
     if step and unseen > %CHANCE% - %STEPPED% then -- the clock was set back: just now
@@ -74,7 +89,7 @@ local function let_in(lock, queue, rank, used, there, owner, counted, rate, ttl,
     -- A hint, not a proof: NUMSUB counts this node's subscribers, half-open ones too. So it only passes an entry over, and
     -- asks before anything is sent: a grant message must never have to be taken back.
     local hears = missed == %POLLS% or not fits and not silent
-    if not hears and string.byte(who, 23) == 43 then -- '+': its inbox may be at another node of the cluster
+    if not hears and string.byte(who, 23) ~= 46 then -- no '.': it is a client of a cluster, whose inbox may be elsewhere
       hears = unseen * %UNIT% - 1000 <= math.min(3000, (most or 9000) / 3)
     elseif not hears then
       hears = heard[channel]

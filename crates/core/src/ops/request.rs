@@ -117,7 +117,7 @@ pub(crate) fn ask(
         } else {
             let call = Call {
                 attempt: Arc::clone(&attempt),
-                args: acquire_args(shared, spec, room),
+                args: acquire_args(shared, &attempt.key, spec, room),
                 not_after,
                 deadline,
                 timeout: usual.since(now),
@@ -162,7 +162,7 @@ async fn start_is_over(shared: &Shared, key: &[u8], deadline: Moment) -> Result<
     }
 }
 
-fn acquire_args(shared: &Shared, spec: &Spec, room: i64) -> Args {
+fn acquire_args(shared: &Shared, key: &[u8], spec: &Spec, room: i64) -> Args {
     Args::Acquire(AcquireArgs {
         lease: millis(spec.first_lease()),
         life: shared.key_life_ms(spec, spec.first_lease()),
@@ -170,7 +170,7 @@ fn acquire_args(shared: &Shared, spec: &Spec, room: i64) -> Args {
         capacity: spec.capacity(),
         room,
         floor: spec.floor(),
-        polls: !shared.schedule.is_listening(),
+        polls: shared.polls(key),
         ahead: spec.ahead(),
     })
 }
@@ -229,7 +229,7 @@ fn latch_request(
         once: asked.once.as_deref(),
         to: asked.to.filter(|_| changes),
         generation: state.latch().generation(),
-        polls: !shared.schedule.is_listening(),
+        polls: shared.polls(&attempt.key),
         adopts: asked.adopts,
     };
     latch(&attempt.key, &attempt.id, &args)

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
 
 use redis::Cmd;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
 use crate::base::backoff::Backoff;
@@ -187,6 +188,21 @@ impl Cluster {
 
     fn changing(&self) -> MutexGuard<'_, ()> {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes when slots or nodes do.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
+    /// Returns whether keys of this slot are on their way to another node, as far as is known.
+    pub(crate) fn is_moving(&self, slot: u16) -> bool {
+        self.look(|slots| slots.targets.contains_key(&slot))
+    }
+
+    /// Where the client's tasks run.
+    pub(crate) fn driver(&self) -> &Handle {
+        self.nobody.driver()
     }
 
     /// Returns the node that has this slot.

@@ -2,6 +2,7 @@
 
 pub(crate) mod batch;
 pub(crate) mod call;
+pub(crate) mod channels;
 pub(crate) mod cluster;
 mod deliver;
 pub(crate) mod durable;

@@ -9,6 +9,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{Notify, watch};
 
 use super::batch::Batcher;
+use super::channels::Channels;
 use super::cluster::Change;
 use super::durable::Lanes;
 use super::refunds::Refunds;
@@ -65,6 +66,8 @@ pub(crate) struct Shared {
     pub(crate) client_id: String,
     /// Our own channel; scripts find its beginning, which all clients' have, from their keys.
     pub(crate) channel: String,
+    /// Those of a sharded inbox, if it was asked for.
+    channels: Option<Arc<Channels>>,
     pub(crate) route: Route,
     /// Held while a message is applied, and while an era begins: a message is of one era or the
     /// other.
@@ -106,13 +109,16 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(options: Options, driver: Handle) -> Self {
         let client_id = new_client_id();
+        let channel = format!("{}:inbox:{client_id}", options.prefix);
+        let is_sharded = options.inbox == crate::types::inbox::Inbox::Sharded;
         let workers = match driver.runtime_flavor() {
             RuntimeFlavor::CurrentThread => 1,
             _ => driver.metrics().num_workers(),
         };
         let same_thread = !options.keeper_thread && workers < 2;
         Self {
-            channel: format!("{}:inbox:{client_id}", options.prefix),
+            channels: is_sharded.then(|| Arc::new(Channels::new(&channel))),
+            channel,
             route: Route::one(node(&options, &driver)),
             eras: RwLock::new(()),
             table: Table::default(),
@@ -187,6 +193,7 @@ impl Shared {
         let from = time.map_or(0, |time| id::count(self.epoch(time), time));
         let inbox = match self.route.cluster() {
             None => Inbox::Here,
+            Some(_) if self.channels.is_some() && Channels::fits(&key) => Inbox::Sharded,
             Some(_) => Inbox::Anywhere,
         };
         let attempt = self
@@ -392,6 +399,9 @@ impl Shared {
             self.has_ended();
         }
         if effects.waits {
+            if let Some(channels) = self.channels() {
+                channels.want(&attempt.key, Moment::now());
+            }
             self.schedule
                 .waiting(now, attempt.spec.lease, self.options.unavailable_after);
         }
@@ -499,6 +509,18 @@ impl Shared {
         Error::new(ErrorKind::Unavailable, text)
     }
 
+    /// The channels of a sharded inbox, if there is one.
+    pub(crate) fn channels(&self) -> Option<&Arc<Channels>> {
+        let channels = self.channels.as_ref()?;
+        self.route.cluster().map(|_| channels)
+    }
+
+    /// Returns whether a waiter for this key is told nothing, so that it has to ask.
+    pub(crate) fn polls(&self, key: &[u8]) -> bool {
+        let is_deaf = |channels: &Arc<Channels>| !channels.is_heard(key);
+        !self.schedule.is_listening() || self.channels().is_some_and(is_deaf)
+    }
+
     /// No era begins while this exists.
     pub(crate) fn one_era(&self) -> RwLockReadGuard<'_, ()> {
         self.eras.read().unwrap_or_else(PoisonError::into_inner)
@@ -528,6 +550,9 @@ impl Shared {
         let eras = self.eras.write().unwrap_or_else(PoisonError::into_inner);
         let any_waits = self.server_changed(|key| change.has(self.route.slot(key)));
         drop(eras);
+        if let Some(channels) = self.channels() {
+            channels.moved(|slot| change.has(slot));
+        }
         if any_waits {
             self.schedule.tick_now();
         }

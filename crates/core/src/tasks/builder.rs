@@ -22,7 +22,8 @@ use crate::tasks::starting::{
 use crate::tasks::topology::connect_first;
 use crate::types::credentials::Credentials;
 use crate::types::durability::Durability;
-use crate::types::error::{Error, Result};
+use crate::types::error::{Error, ErrorKind, Result};
+use crate::types::inbox::Inbox;
 use crate::types::options::{Drift, Options};
 use crate::types::sentinel::Sentinel;
 #[cfg(any(feature = "tls-rustls", feature = "tls-native-tls"))]
@@ -355,6 +356,16 @@ impl ClientBuilder {
         self
     }
 
+    /// How messages reach this client in a cluster. Defaults to `Classic`. Has no effect on one
+    /// server, or with sentinels.
+    ///
+    /// With [`Sharded`](Inbox::Sharded), `connect` returns
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) if a master is older than Redis 7.0.
+    pub fn inbox(mut self, inbox: Inbox) -> Self {
+        self.options.inbox = inbox;
+        self
+    }
+
     /// Acquires nothing from a server that may have forgotten holds, until those are over. Defaults
     /// to `false`.
     ///
@@ -445,6 +456,7 @@ impl ClientBuilder {
             if !shared.route.is_up() {
                 return Err(shared.route.why_silent());
             }
+            check_inbox(&shared)?;
         }
         let far = shared.route.round_trip() * trips;
         // Grants are to arrive by message from the first attempt on; a refusal is a warning, not a failure.
@@ -454,6 +466,30 @@ impl ClientBuilder {
         until(over, Some(&driver), subscribed).await;
         Ok(client)
     }
+}
+
+/// `Unsupported` if a master does not know the messages that were asked for.
+fn check_inbox(shared: &Shared) -> Result<()> {
+    if shared.channels().is_none() {
+        return Ok(());
+    }
+    for server in shared.route.all().iter().filter_map(|node| node.server()) {
+        let major = server
+            .version
+            .split('.')
+            .next()
+            .and_then(|it| it.parse::<u32>().ok());
+        if major.is_some_and(|major| major < 7) {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!(
+                    "`Inbox::Sharded` needs Redis 7.0 or later, and {} is {} {}: use `Inbox::Classic`",
+                    server.address, server.flavour, server.version
+                ),
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// The most nodes of a cluster that can be named.

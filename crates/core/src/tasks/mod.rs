@@ -9,6 +9,7 @@ pub(crate) mod keeper;
 pub(crate) mod label;
 pub(crate) mod lane;
 mod sender;
+mod sharded;
 mod starting;
 pub(crate) mod supervisor;
 mod topology;

@@ -15,6 +15,7 @@ use crate::tasks::inbox::receive;
 use crate::tasks::keeper;
 use crate::tasks::label::keep_label;
 use crate::tasks::sender::Sender;
+use crate::tasks::sharded;
 use crate::tasks::supervisor::supervise;
 use crate::tasks::topology::Topology;
 use crate::tasks::watch::watch;
@@ -195,7 +196,12 @@ pub(super) fn start_tasks(
     };
     let inbox = {
         let shared = Arc::clone(shared);
-        driver.spawn(async move { receive(&shared).await })
+        driver.spawn(async move {
+            match (shared.route.cluster(), shared.channels()) {
+                (Some(cluster), Some(channels)) => sharded::receive(&shared, cluster, channels).await,
+                _ => receive(&shared).await,
+            }
+        })
     };
     let label = {
         let shared = Arc::clone(shared);

@@ -4,6 +4,7 @@ pub(crate) mod credentials;
 pub(crate) mod durability;
 pub(crate) mod error;
 pub(crate) mod fence;
+pub(crate) mod inbox;
 pub(crate) mod latch;
 pub(crate) mod loss;
 pub(crate) mod name;

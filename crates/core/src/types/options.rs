@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::types::durability::Durability;
 use crate::types::error::{Error, Result};
+use crate::types::inbox::Inbox;
 
 /// The shortest lease.
 pub const MIN_LEASE: Duration = Duration::from_millis(10);
@@ -97,6 +98,8 @@ pub(crate) struct Options {
     pub(crate) durability: Durability,
     /// No acquire is sent to a server that may have lost holds, until they are over.
     pub(crate) start_delay: bool,
+    /// In a cluster.
+    pub(crate) inbox: Inbox,
 }
 
 impl Default for Options {
@@ -120,6 +123,7 @@ impl Default for Options {
             keeper_thread: false,
             durability: Durability::Primary,
             start_delay: false,
+            inbox: Inbox::Classic,
         }
     }
 }

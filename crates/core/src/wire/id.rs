@@ -1,7 +1,7 @@
 //! The id of an attempt, which is the owner in Redis: its format, and how its parts are read.
 //!
 //! `<client>.<counter><kin>:<weight>:<lease ms>:<claim window ms>`, where *kin* is nothing, `@<owner>`, or
-//! `^<counter>-<weight>` of the hold that is to be upgraded. In a cluster there is a `+` in place of the dot.
+//! `^<counter>-<weight>` of the hold that is to be upgraded. In a cluster there is a `+` or a `/` in place of the dot.
 
 use crate::types::owner::Owner;
 
@@ -17,6 +17,8 @@ pub(crate) enum Inbox {
     Here,
     /// At any node of the cluster: a node that counts its own subscribers knows nothing.
     Anywhere,
+    /// In the slot of the key, on a channel for each name.
+    Sharded,
 }
 
 impl Inbox {
@@ -24,6 +26,7 @@ impl Inbox {
         match self {
             Self::Here => '.',
             Self::Anywhere => '+',
+            Self::Sharded => '/',
         }
     }
 }
@@ -105,7 +108,7 @@ pub(crate) fn client(id: &str) -> &str {
 
 /// The counter, from what follows the client in an id: messages begin with that.
 pub(crate) fn counter(rest: &str) -> Option<u64> {
-    let counter = rest.strip_prefix(['.', '+'])?;
+    let counter = rest.strip_prefix(['.', '+', '/'])?;
     let digits = counter
         .find(|digit: char| !digit.is_ascii_digit())
         .unwrap_or(counter.len());

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
-use super::pace::Slot;
+use super::pace::{BATCH, Slot};
 use crate::attempt::Attempt;
 use crate::attempt::event::{Asked, Event};
 use crate::attempt::state::State;
@@ -159,6 +159,23 @@ async fn exchange_all(shared: &Shared, items: &[Item], deadline: Moment) -> bool
     any
 }
 
+/// The places of these attempts, in batches of one slot each.
+pub(crate) fn batches_of_places(
+    shared: &Shared,
+    attempts: impl Iterator<Item = Arc<Attempt>>,
+) -> Vec<Vec<Item>> {
+    let items: Vec<Item> = attempts.map(Item::refresh).collect();
+    let parts = by_slot(shared, &items).unwrap_or_else(|| vec![items]);
+    let batches = parts.iter().flat_map(|part| part.chunks(BATCH));
+    batches.map(<[Item]>::to_vec).collect()
+}
+
+/// Refreshes places out of turn.
+pub(crate) async fn refresh_places(shared: &Shared, places: Vec<Item>) {
+    let deadline = Moment::now() + shared.options.operation_timeout;
+    exchange_each(shared, &places, deadline).await;
+}
+
 /// The items of each slot, if they are of several.
 fn by_slot(shared: &Shared, items: &[Item]) -> Option<Vec<Vec<Item>>> {
     let slot = |item: &Item| shared.route.slot(&item.attempt.key);
@@ -271,7 +288,7 @@ pub(crate) fn args<'a>(shared: &Shared, item: &'a Item) -> TickArgs<'a> {
     let attempt = &item.attempt;
     let (op, lease) = match item.asked {
         Asked::Place => {
-            let polls = !shared.schedule.is_listening();
+            let polls = shared.polls(&attempt.key);
             (TickOp::Refresh { polls }, attempt.spec.lease)
         }
         Asked::Hold { token, lease } if lease > attempt.spec.first_lease() => {
